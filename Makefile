@@ -1,0 +1,62 @@
+# Two commands do everything on a clean clone: `make demo` and `make test`.
+# They need Python 3.11 or newer, g++, make and perl; the rest comes from PyPI into .venv.
+# With several Pythons installed: make test PYTHON=python3.12
+# Images that are not in the packages (MNIST) are looked for in the folder PYHW_DATA.
+
+PYTHON ?= python3
+JOBS   ?= 2
+VENV   := .venv
+BIN    := $(VENV)/bin
+DEPS   := pyproject.toml constraints.txt
+
+ifdef PYHW_DATA
+export PYHW_DATA := $(abspath $(PYHW_DATA))
+endif
+
+.PHONY: demo test check format synth-all install clean distclean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo-installed
+	$(BIN)/pyhw demo
+
+test: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+check: $(VENV)/.dev-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_imports.py
+
+format: $(VENV)/.dev-installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Every preset on both families, `large` included: hours on a small machine.
+synth-all: $(VENV)/.dev-installed
+	@for preset in tiny default large; do for family in ecp5 ice40; do \
+	  echo "== $$preset on $$family" && \
+	  $(BIN)/pyhw synth --preset $$preset --family $$family || exit 1; \
+	done; done
+
+install: $(VENV)/.dev-installed
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pyhw needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is newer than what it was made from, or the packages are installed again.
+$(VENV)/.demo-installed: $(DEPS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,sim]'
+	touch $@
+
+$(VENV)/.dev-installed: $(DEPS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,sim,fpga,onnx,dev]'
+	touch $@ $(VENV)/.demo-installed
+
+clean:
+	rm -rf build pyhw.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""The ``pyhw`` command: one file per command, imported only when that command runs."""

@@ -1,0 +1,30 @@
+"""Exceptions whose text is meant for the person at the terminal.
+
+The command line prints them as one line, ``error: <text>``, and exits with status 1. Everything
+else that escapes is a defect of pyhw and shows its traceback.
+"""
+
+
+class UserError(Exception):
+    """Report a mistake that the user can correct: one clear line that says what to do next."""
+
+
+class MissingTool(UserError):
+    """Report a program or package that is needed here and was not found.
+
+    Parameters
+    ----------
+    tool : str
+        Name of the missing tool, as its own documentation spells it.
+    remedy : str
+        How to get it: a command, or the name of a system package.
+    reason : str
+        What needs it, or what is wrong with the one that was found; empty when obvious.
+    """
+
+    def __init__(self, tool: str, remedy: str, reason: str = "") -> None:
+        self.tool = tool
+        self.remedy = remedy
+        self.reason = reason
+        detail = f" ({reason})" if reason else ""
+        super().__init__(f"{tool} was not found{detail}; to get it: {remedy}")
