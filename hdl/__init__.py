@@ -1,0 +1,1 @@
+"""Gateware of pyhw: multiplier-free engines, scratchpads, post-processor and sequencer."""

@@ -1,0 +1,227 @@
+"""The one place where a hardware parameter is declared: `Config` and the presets."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+
+from .formats import ShiftCode
+
+__all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
+
+ISA_VERSION = 1
+"""Version of descriptors, program image and frames; a device refuses any other."""
+
+
+def _check(owner, name, value, low, high):
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{owner}.{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Shape of the L1 or the shift engine inside every group."""
+
+    rows: int
+    """Output channels computed at once, 1..256."""
+    lanes: int
+    """Terms a row takes per cycle, 1..128."""
+    code_width: int
+    """Bits of a stored weight code: 2..8 for L1, 3..5 for shift."""
+    acc_width: int
+    """Bits of an accumulator, 8..32 (L1: unsigned, shift: signed)."""
+
+    def __post_init__(self):
+        _check("EngineConfig", "rows", self.rows, 1, 256)
+        _check("EngineConfig", "lanes", self.lanes, 1, 128)
+        _check("EngineConfig", "code_width", self.code_width, 2, 8)
+        _check("EngineConfig", "acc_width", self.acc_width, 8, 32)
+
+    def load_words(self, load_bits):
+        """Return the weight-memory words that hold the codes of all rows for one step."""
+        per_word = load_bits // self.code_width
+        return -(-self.rows * self.lanes // per_word)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that fixes one generated accelerator.
+
+    Two accelerators with equal `hash` run each other's programs.
+    """
+
+    name: str = "custom"
+    """Label for people; not part of the hash."""
+    groups: int = 1
+    """Copies of the array that share weights and work on different images, 1..16."""
+    l1: EngineConfig | None = None
+    """L1 engine, or None."""
+    shift: EngineConfig | None = None
+    """Shift engine, or None."""
+    pool_lanes: int = 4
+    """Channels the pooling unit takes per cycle and group, 1..128."""
+    pool_acc_width: int = 20
+    """Bits of a pooling accumulator (signed), 9..32."""
+    burst_depth: int = 32
+    """Positions a burst may have: depth of one accumulator bank, 1..512."""
+    load_bits: int = 64
+    """Bits of a weight-memory word, one of which loads per cycle; a power of two, 8..1024."""
+    post_width: int = 1
+    """Results post-processed per cycle, all groups together, 1..32."""
+    terms: int = 3
+    """Signed powers of two in a multiplier (T), 1..4."""
+    residual: bool = True
+    """Whether the post-processor can add a stored map."""
+    second_step: bool = True
+    """Whether the post-processor has the second scale, add, round and clamp."""
+    tables: int = 2
+    """256-byte function tables held at a time, 0..16."""
+    scratch_bytes: int = 16384
+    """Activation bytes per group; a multiple of `banks`."""
+    weight_words: int = 1024
+    """Words of the weight memory."""
+    param_records: int = 256
+    """Post-processing records, one per output channel of every layer."""
+    program_words: int = 1024
+    """32-bit words of descriptors."""
+    index_entries: int = 0
+    """Entries of index lists (gathered positions); 0 leaves the unit out."""
+    max_payload: int = 1024
+    """Largest payload of a frame, bytes; a power of two, 64..4096."""
+    frame_timeout: int = 1 << 20
+    """Cycles of silence inside a frame after which it is dropped; not part of the hash."""
+    distributed: bool = True
+    """Accumulators in distributed RAM (ECP5, Gowin) rather than block RAM (iCE40); not part
+    of the hash."""
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ValueError(f"Config.name must be an identifier, not {self.name!r}")
+        for name, low, high in (
+            ("groups", 1, 16), ("pool_lanes", 1, 128), ("pool_acc_width", 9, 32),
+            ("burst_depth", 1, 512), ("load_bits", 8, 1024), ("post_width", 1, 32),
+            ("terms", 1, 4), ("tables", 0, 16), ("scratch_bytes", 64, 1 << 22),
+            ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
+            ("program_words", 64, 1 << 16), ("index_entries", 0, 1 << 16),
+            ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30),
+        ):
+            _check("Config", name, getattr(self, name), low, high)
+        for name in ("residual", "second_step", "distributed"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"Config.{name} must be true or false, "
+                                 f"not {getattr(self, name)!r}")
+        for name in ("load_bits", "max_payload"):
+            if (value := getattr(self, name)) & (value - 1):
+                raise ValueError(f"Config.{name} must be a power of two, not {value}")
+        for name in ("l1", "shift"):
+            engine = getattr(self, name)
+            if engine is None:
+                continue
+            if not isinstance(engine, EngineConfig):
+                raise ValueError(f"Config.{name} must be an EngineConfig or None, not {engine!r}")
+            if engine.code_width > self.load_bits:
+                raise ValueError(f"Config.load_bits must hold one weight code of the {name} "
+                                 f"engine ({engine.code_width} bits), not {self.load_bits}")
+        if self.shift is not None:
+            ShiftCode(self.shift.code_width)
+        if self.l1 is None and self.shift is None:
+            raise ValueError("Config must have an L1 engine, a shift engine or both, not neither")
+        if self.scratch_bytes % self.banks:
+            raise ValueError(f"Config.scratch_bytes must be a multiple of the {self.banks} banks, "
+                             f"not {self.scratch_bytes}")
+
+    @property
+    def engines(self):
+        """The engines there are: dict of name to `EngineConfig`."""
+        both = {"l1": self.l1, "shift": self.shift}
+        return {name: engine for name, engine in both.items() if engine is not None}
+
+    @property
+    def read_lanes(self):
+        """Bytes of an activation vector: the most lanes of any unit."""
+        return max([self.pool_lanes] + [e.lanes for e in self.engines.values()])
+
+    @property
+    def banks(self):
+        """One-byte scratchpad banks per group: a power of two that holds every vector."""
+        need = max(self.read_lanes, 4, self.post_width * (2 if self.residual else 1))
+        return 1 << (need - 1).bit_length()
+
+    @property
+    def value_width(self):
+        """Bits of the signed value that an engine hands to the post-processor."""
+        widths = [self.pool_acc_width]
+        if self.l1 is not None:
+            widths.append(self.l1.acc_width + 2)
+        if self.shift is not None:
+            widths.append(self.shift.acc_width)
+        return max(widths)
+
+    @property
+    def sum_width(self):
+        """Bits of the post-processor's sum before its right shift (and of a stored bias)."""
+        return max(self.value_width + 16 + 2, 34) + 2
+
+    @property
+    def hash(self):
+        """First 8 bytes of the SHA-256 of the program-visible fields."""
+        visible = {key: value for key, value in asdict(self).items()
+                   if key not in ("name", "frame_timeout", "distributed")}
+        text = json.dumps([ISA_VERSION, visible], sort_keys=True)
+        return hashlib.sha256(text.encode()).digest()[:8]
+
+    def to_json(self):
+        """Return the configuration as JSON text."""
+        return json.dumps({"isa": ISA_VERSION} | asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text):
+        """Read a configuration; `ValueError` says in one line what is wrong with it."""
+        try:
+            record = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"Configuration must be JSON: {error}") from None
+        if not isinstance(record, dict):
+            raise ValueError("Configuration must be a JSON object")
+        version = record.pop("isa", None)
+        if version != ISA_VERSION:
+            raise ValueError(f"Configuration must be of instruction-set version {ISA_VERSION}, "
+                             f"not {version!r}")
+        for name in ("l1", "shift"):
+            if isinstance(record.get(name), dict):
+                record[name] = _build(EngineConfig, record[name])
+        return _build(cls, record)
+
+
+def _build(cls, record):
+    known = {f.name for f in fields(cls)}
+    if unknown := sorted(set(record) - known):
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}")
+    try:
+        return cls(**record)
+    except TypeError as error:
+        raise ValueError(f"{cls.__name__}: {str(error).split('__init__() ')[-1]}") from None
+
+
+def _engines(rows, lanes, shift_rows=None, shift_lanes=None):
+    return {
+        "l1": EngineConfig(rows=rows, lanes=lanes, code_width=8, acc_width=20),
+        "shift": EngineConfig(rows=shift_rows or rows, lanes=shift_lanes or lanes, code_width=4,
+                              acc_width=24),
+    }
+
+
+PRESETS = {
+    config.name: config
+    for config in (
+        Config(name="tiny", **_engines(4, 8), pool_lanes=4, burst_depth=16, load_bits=32,
+               post_width=1, scratch_bytes=4096, weight_words=1024, param_records=64,
+               program_words=512, tables=1, max_payload=256, distributed=False),
+        Config(name="default", groups=2, **_engines(8, 16), pool_lanes=8, burst_depth=32,
+               load_bits=256, post_width=2, scratch_bytes=65536, weight_words=2560,
+               param_records=512, index_entries=1024),
+        Config(name="large", groups=4, **_engines(16, 32, 16, 16), pool_lanes=16, burst_depth=32,
+               load_bits=512, post_width=16, scratch_bytes=32768, weight_words=4608,
+               param_records=1024, index_entries=1024),
+    )
+}
+"""Named configurations: `tiny` (about an iCE40 UP5K), `default` and `large` (ECP5-85F)."""
