@@ -1,0 +1,66 @@
+"""Where pyhw keeps what it can make again: built simulators, synthesis results, tool set-ups.
+
+Everything here may be deleted at any time. Entries are named by the hash of all they were made
+from, so an entry is never out of date.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def cache_root() -> Path:
+    """Return the folder of all caches, made if it is not there.
+
+    Returns
+    -------
+    Path
+        ``$PYHW_CACHE`` if set, else ``$XDG_CACHE_HOME/pyhw``, else ``~/.cache/pyhw``.
+    """
+    named = os.environ.get("PYHW_CACHE")
+    if named:
+        root = Path(named)
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyhw"
+    root.mkdir(parents=True, exist_ok=True)
+    return root.absolute()
+
+
+def cache_dir(kind: str) -> Path:
+    """Return the folder for one kind of entry, made if it is not there."""
+    path = cache_root() / kind
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def content_key(*parts: Any) -> str:
+    """Hash what an entry is made from.
+
+    Parameters
+    ----------
+    *parts
+        Texts, numbers, and lists or dictionaries of them; the order of dictionary keys is ignored.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old text or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
