@@ -234,6 +234,7 @@ LAYER = Layout("LAYER", [
     # Positions: x fastest, then y, then image slots.
     ("n_x", 16, "output columns"),
     ("n_y", 16, "output rows"),
+    ("n_xy", 24, "n_x * n_y"),
     ("n_slots", 16, "image slots per group"),
     ("slots_from_run", 1, "take the slot count from the RUN command instead"),
     ("burst", 10, "positions per burst, at most the accumulator depth"),
@@ -246,9 +247,11 @@ LAYER = Layout("LAYER", [
     # Borders: byte coordinate along a map row, row coordinate.
     ("xb_start", -20, "byte coordinate of the window's left end at column 0"),
     ("xb_x", 20, "its step per column"),
+    ("xb_y", -20, "its step from a row's last column to the next row's first"),
     ("row_bytes", 20, "bytes in a row of the input map; outside [0, row_bytes) is padding"),
     ("iy_start", -16, "row coordinate of the window's top at row 0"),
     ("iy_y", 8, "its step per row"),
+    ("iy_slot", -16, "its step from a slot's last row to the next slot's first"),
     ("in_rows", 16, "rows of the input map"),
     # Steps of a burst: digits fastest, then chunks of a run, kernel columns, kernel rows.
     ("n_digits", 8, "times each vector is used with other codes"),
