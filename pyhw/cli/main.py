@@ -1,8 +1,8 @@
 """The ``pyhw`` application: the list of commands, and what happens when one of them fails.
 
-A command ``name`` is the function ``name`` in ``pyhw/cli/name.py``, written with typer's annotations.
-Its file is imported only when the command runs or shows its own help, so ``pyhw --help`` costs
-nothing however heavy the commands are.
+A command ``name`` is the function ``name`` in ``pyhw/cli/name.py``, with typer's annotations. Its
+file is imported only when the command runs or shows its own help, so ``pyhw --help`` costs nothing
+however heavy the commands are.
 """
 
 import importlib

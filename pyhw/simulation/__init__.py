@@ -1,0 +1,1 @@
+"""Simulate generated Verilog: start the benches of the ``sim`` package as a separate program."""
