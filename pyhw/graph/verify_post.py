@@ -1,0 +1,121 @@
+"""The rules of post-processing records, a part of `pyhw.graph.verify`."""
+
+import numpy as np
+
+from hdl.formats import BIAS_WIDTH, MAX_EXPONENT, MAX_SHIFT, Format
+
+from .infer import Shape
+from .ops import Op
+from .post import Post, Step
+
+__all__ = ["MAX_TERMS", "check_post", "check_terms", "require"]
+
+MAX_TERMS = 4
+"""Most signed powers of two in a multiplier."""
+
+
+def require(op: Op, kept: object, rule: str) -> None:
+    """Raise `ValueError` with the operation's name and the rule unless the rule is kept."""
+    if not kept:
+        raise ValueError(f"Operation {op.name!r}: {rule}")
+
+
+def check_terms(op: Op, what: str, sign: np.ndarray, exponent: np.ndarray, most: int) -> None:
+    """Check signed powers of two: signs and exponents."""
+    require(op, np.abs(sign.astype(int)).max(initial=0) <= 1, f"{what} signs must be -1, 0 or 1")
+    low, high = int(exponent.min(initial=0)), int(exponent.max(initial=0))
+    require(
+        op,
+        low >= 0 and high <= most,
+        f"{what} exponents must be from 0 to {most}, not {low} to {high}",
+    )
+
+
+def check_post(op: Op, post: Post, shapes: dict[str, Shape], formats: dict[str, Format]) -> None:
+    """Check the steps, the table and the residuals of an operation."""
+    shape = shapes[op.name]
+    _check_step(op, "first", post.first, post.residual, shape, shapes, formats)
+    if post.second is not None:
+        _check_step(op, "second", post.second, post.residual2, shape, shapes, formats)
+        require(
+            op,
+            post.y_format.width <= 8,
+            f"the second step must read at most 8 bits, not {post.y_format}",
+        )
+        require(
+            op,
+            post.second.fmt.width <= 16,
+            f"the second step must store at most 16 bits, not {post.second.fmt}",
+        )
+    else:
+        require(op, post.residual2 is None, "residual2 must come with a second step")
+    if post.table is not None and post.table_format is not None:
+        fmt = post.table_format
+        require(
+            op, post.first.fmt.width <= 8, f"a table must read at most 8 bits, not {post.first.fmt}"
+        )
+        require(op, fmt.width <= 8, f"a table must store at most 8 bits, not {fmt}")
+        require(
+            op,
+            fmt.min <= post.table.min() and post.table.max() <= fmt.max,
+            f"table values must be in the table's format {fmt}, "
+            f"not {post.table.min()} to {post.table.max()}",
+        )
+
+
+def _check_step(
+    op: Op,
+    which: str,
+    step: Step,
+    residual: str | None,
+    shape: Shape,
+    shapes: dict[str, Shape],
+    formats: dict[str, Format],
+) -> None:
+    """Check the steps, the table and the residuals of an operation."""
+    what = f"the {which} step's"
+    require(
+        op,
+        step.channels == shape[2],
+        f"{what} channels must be the {shape[2]} of the map, not {step.channels}",
+    )
+    limit = Format(BIAS_WIDTH, True)
+    require(
+        op,
+        limit.min <= step.bias.min() and step.bias.max() <= limit.max,
+        f"{what} bias must fit {BIAS_WIDTH} bits",
+    )
+    require(
+        op,
+        step.shift.min() >= 0 and step.shift.max() <= MAX_SHIFT,
+        f"{what} shift must be from 0 to {MAX_SHIFT}",
+    )
+    require(
+        op,
+        1 <= step.m_sign.shape[0] <= MAX_TERMS,
+        f"{what} m must have 1 to {MAX_TERMS} terms, not {step.m_sign.shape[0]}",
+    )
+    check_terms(op, f"{what} m", step.m_sign, step.m_exponent, MAX_EXPONENT)
+    require(
+        op,
+        (step.r_sign is None) == (residual is None),
+        f"{what} r must be given if and only if it has a residual",
+    )
+    if residual is None or step.r_sign is None or step.r_exponent is None:
+        return
+    require(
+        op,
+        1 <= step.r_sign.shape[0] <= MAX_TERMS,
+        f"{what} r must have 1 to {MAX_TERMS} terms, not {step.r_sign.shape[0]}",
+    )
+    check_terms(op, f"{what} r", step.r_sign, step.r_exponent, MAX_EXPONENT)
+    require(
+        op,
+        shapes[residual] == shape,
+        f"residual {residual!r} must have the shape {shape}, not {shapes[residual]}",
+    )
+    require(
+        op,
+        2 <= formats[residual].width <= 16,
+        f"residual {residual!r} must be 2 to 16 bits wide, not {formats[residual]}",
+    )
