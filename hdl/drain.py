@@ -1,0 +1,179 @@
+"""Drain: empties a full accumulator bank through the post-processor into the scratchpads."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import LAYER
+from .positions import Positions
+from .token import drain_layout
+
+__all__ = ["Drain", "tag_layout"]
+
+
+def tag_layout(config):
+    """Return the layout that travels beside a result vector to its place in memory."""
+    return data.StructLayout({
+        "address": 24, "group": range(max(config.groups, 2)),
+        "count": range(max(config.post_width, 4) + 1)})
+
+
+class Drain(wiring.Component):
+    """Walk blocks, bursts, result vectors, groups and positions, one vector a cycle.
+
+    Members
+    -------
+    i_layer : In(LAYER), i_total : In(32), i_start : In(1)
+        The running layer, its positions in all slots; start of the layer.
+    i_full : In(1)
+        Strobe: an engine has filled a bank.
+    o_freed : Out(1)
+        Strobe: the bank may be filled again.
+    o_request : Out(1), o_record : Out(16), o_take : Out(1), i_ready : In(1), i_taken : In(1)
+        To and from `Records`.
+    o_issue : Out(1), o_drain : Out(Drain request)
+        Read one result vector.
+    o_tag : Out(tag_layout)
+        Where the vector issued in this cycle goes.
+    o_residual_address : Out(24)
+        Where the residual of the vector issued in this cycle lies, in the tag's group.
+    i_port_busy : In(1)
+        Scratchpad port B is taken: a vector with a residual must wait.
+    i_written : In(1)
+        Strobe: a vector has been stored.
+    o_busy : Out(1)
+        The layer is not finished.
+    o_wait_port : Out(1)
+        Waiting for port B.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({
+            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "i_full": In(1),
+            "o_freed": Out(1), "o_request": Out(1), "o_record": Out(16), "o_take": Out(1),
+            "i_ready": In(1), "i_taken": In(1), "o_issue": Out(1),
+            "o_drain": Out(drain_layout(config)), "o_tag": Out(tag_layout(config)),
+            "o_residual_address": Out(24), "i_port_busy": In(1), "i_written": In(1),
+            "o_busy": Out(1), "o_wait_port": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        layer = self.i_layer
+        width = self._config.post_width
+        m.submodules.positions = positions = Positions([24, 24])
+
+        busy, bank, full = Signal(), Signal(), Signal(2)
+        left, block = Signal(32), Signal(16)
+        burst_len, position = Signal(10), Signal(10)
+        group = Signal(range(max(self._config.groups, 2)))
+        vector, row = Signal(9), Signal(9)
+        rows_left, block_left = Signal(16), Signal(16)
+        record, block_record = Signal(16), Signal(16)
+        out_vector, out_block = Signal(24), Signal(24)
+        res_vector, res_block = Signal(24), Signal(24)
+        vector_first = Signal()
+
+        take_rows, lanes_now = Signal(6), Signal(6)
+        burst_last, position_last, group_last, vector_last, block_last = (
+            Signal(name=f"{n}_last") for n in ("burst", "position", "group", "vector", "block"))
+        m.d.comb += [
+            burst_last.eq(left <= layer.burst),
+            burst_len.eq(Mux(burst_last, left, layer.burst)),
+            take_rows.eq(Mux(layer.single, 1, width)),
+            vector_last.eq(block_left <= take_rows),
+            lanes_now.eq(Mux(vector_last, block_left, take_rows)),
+            position_last.eq(position == burst_len - 1),
+            group_last.eq(group == self._config.groups - 1),
+            block_last.eq(block == layer.n_blocks - 1),
+        ]
+
+        issue, burst_end = Signal(), Signal()
+        m.d.comb += [
+            self.o_wait_port.eq(busy & (full != 0) & layer.res & self.i_port_busy),
+            issue.eq(busy & (full != 0) & (~vector_first | self.i_ready) & ~self.o_wait_port),
+            burst_end.eq(issue & position_last & group_last & vector_last),
+            self.o_issue.eq(issue), self.o_freed.eq(burst_end),
+            self.o_take.eq(issue & vector_first),
+            self.o_drain.bank.eq(bank), self.o_drain.position.eq(position),
+            self.o_drain.group.eq(group), self.o_drain.vector.eq(vector),
+            self.o_drain.row.eq(row), self.o_drain.single.eq(layer.single),
+            self.o_tag.address.eq(positions.o_value0 + out_block + out_vector),
+            self.o_tag.group.eq(group),
+            self.o_tag.count.eq(Mux(layer.single, 1 << layer.out_log_bytes, lanes_now)),
+            self.o_residual_address.eq(positions.o_value1 + res_block + res_vector),
+        ]
+        m.d.sync += full.eq(full + self.i_full - burst_end)
+
+        # The records of the next vector are requested as soon as the current ones are in use.
+        next_record = Signal(16)
+        first_request = Signal()
+        more = Signal()
+        m.d.sync += first_request.eq(self.i_start)
+        m.d.comb += [
+            self.o_request.eq(first_request | (self.i_taken & more)),
+            self.o_record.eq(next_record),
+        ]
+        with m.If(self.o_take):
+            m.d.sync += [
+                more.eq(~(vector_last & burst_last & block_last)),
+                next_record.eq(Mux(vector_last & ~burst_last, block_record,
+                                   record + lanes_now)),
+            ]
+
+        m.d.comb += [
+            positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
+            positions.i_init.eq(self.i_start | (burst_end & burst_last)),
+            positions.i_step.eq(issue),
+            positions.i_rewind.eq(position_last & ~(group_last & vector_last)),
+            positions.i_commit.eq(position_last & group_last & vector_last),
+            positions.i_base0.eq(layer.out_base), positions.i_x0.eq(layer.out_x),
+            positions.i_y0.eq(layer.out_y), positions.i_slot0.eq(layer.out_slot),
+            positions.i_base1.eq(layer.res_base), positions.i_x1.eq(layer.res_x),
+            positions.i_y1.eq(layer.res_y), positions.i_slot1.eq(layer.res_slot),
+        ]
+
+        def block_rows(rows):
+            return Mux(rows < layer.block_rows, rows, layer.block_rows)
+
+        with m.If(issue):
+            m.d.sync += [vector_first.eq(0), position.eq(position + 1)]
+            with m.If(position_last):
+                m.d.sync += [position.eq(0), group.eq(Mux(group_last, 0, group + 1))]
+                with m.If(group_last):
+                    m.d.sync += [
+                        vector_first.eq(1), vector.eq(vector + 1), row.eq(row + take_rows),
+                        block_left.eq(block_left - take_rows), record.eq(record + lanes_now),
+                        out_vector.eq(out_vector + layer.out_vector),
+                        res_vector.eq(res_vector + layer.res_vector),
+                    ]
+        with m.If(burst_end):
+            m.d.sync += [bank.eq(~bank), vector.eq(0), row.eq(0), out_vector.eq(0),
+                         res_vector.eq(0), block_left.eq(block_rows(rows_left)),
+                         record.eq(block_record), left.eq(left - layer.burst)]
+            with m.If(burst_last):
+                after = Signal(16)
+                m.d.comb += after.eq(rows_left - layer.block_rows)
+                m.d.sync += [
+                    left.eq(self.i_total), block.eq(block + 1), rows_left.eq(after),
+                    block_left.eq(block_rows(after)), record.eq(record + lanes_now),
+                    block_record.eq(record + lanes_now),
+                    out_block.eq(out_block + layer.out_block),
+                    res_block.eq(res_block + layer.res_block),
+                ]
+                with m.If(block_last):
+                    m.d.sync += busy.eq(0)
+        with m.If(self.i_start):
+            m.d.sync += [
+                busy.eq(1), left.eq(self.i_total), block.eq(0), position.eq(0), group.eq(0),
+                vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(layer.rows),
+                block_left.eq(block_rows(layer.rows)), record.eq(layer.param_base),
+                block_record.eq(layer.param_base), next_record.eq(layer.param_base),
+                out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),
+            ]
+
+        in_flight = Signal(6)
+        m.d.sync += in_flight.eq(in_flight + issue - self.i_written)
+        m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
+        return m

@@ -1,0 +1,222 @@
+"""Feeder: walks a layer's vectors and hands them, with masks and tokens, to the engines."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.hdl import signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import LAYER
+from .positions import Positions
+from .token import token_layout
+
+__all__ = ["Feeder"]
+
+
+class Feeder(wiring.Component):
+    """Issue one activation vector a cycle: blocks, bursts, steps, positions.
+
+    The pipeline behind the issue (index lookup, address, scratchpad, alignment) moves only
+    with `i_advance`; the masks and the token come out beside the vector they belong to.
+
+    Parameters
+    ----------
+    config : Config
+    read_latency : int
+        Cycles from `o_address` to the vector, at least 2.
+
+    Members
+    -------
+    i_layer : In(LAYER), i_total : In(32)
+        The running layer and its positions in all slots; stable while `o_busy`.
+    i_start : In(1)
+        Start the layer.
+    i_advance : In(1)
+        Let the pipeline move.
+    i_freed : In(1)
+        Strobe: the drain has emptied an accumulator bank.
+    o_index_address : Out(16), i_index_data : In(24)
+        Index-list memory, synchronous read enabled by `i_advance`.
+    o_address : Out(24)
+        Scratchpad address of a vector.
+    o_border_left, o_border_from, o_run_left : Out
+        Lanes below the first, and from the second on, are border; lanes from the third on
+        are past the run. Valid beside the vector.
+    o_token : Out(Token)
+        Beside the vector.
+    o_swap : Out(1)
+        One stage before the vector: it is the first of a step.
+    o_busy : Out(1)
+        Vectors are still to be issued.
+    o_wait_bank : Out(1)
+        Waiting for a free bank.
+
+    Latency from issue to `o_address` 2 cycles; one vector a cycle.
+    """
+
+    def __init__(self, config, read_latency):
+        self._config = config
+        self._read_latency = read_latency
+        lanes = range(config.read_lanes + 1)
+        self.token_layout = token_layout(config)
+        super().__init__({
+            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "i_advance": In(1),
+            "i_freed": In(1), "o_index_address": Out(16), "i_index_data": In(24),
+            "o_address": Out(24), "o_border_left": Out(lanes), "o_border_from": Out(lanes),
+            "o_run_left": Out(lanes), "o_token": Out(self.token_layout), "o_swap": Out(1),
+            "o_busy": Out(1), "o_wait_bank": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        layer = self.i_layer
+        m.submodules.positions = positions = Positions([24, 21, 16, 16])
+
+        # Position in burst, bursts of a block, blocks.
+        position, burst_len = Signal(10), Signal(10)
+        left, block, block_base = Signal(32), Signal(16), Signal(24)
+        burst_last = Signal()
+        m.d.comb += [
+            burst_last.eq(left <= layer.burst),
+            burst_len.eq(Mux(burst_last, left, layer.burst)),
+        ]
+        # Kernel row, kernel column, chunk, digit; each level keeps where it began.
+        digit, chunk = Signal(8), Signal(16)
+        kx, ky = Signal(8), Signal(8)
+        addr, kx_addr, ky_addr = Signal(24), Signal(24), Signal(24)
+        xb, kx_xb = Signal(21), Signal(21)
+        iy, run_left = Signal(16), Signal(20)
+        first_step = Signal()
+        digit_last, chunk_last, kx_last, ky_last = (Signal(name=f"{n}_last") for n in
+                                                    ("digit", "chunk", "kx", "ky"))
+        position_last, step_last, block_last = Signal(), Signal(), Signal()
+        m.d.comb += [
+            digit_last.eq(digit == layer.n_digits - 1),
+            chunk_last.eq(chunk == layer.n_chunks - 1),
+            kx_last.eq(kx == layer.n_kx - 1),
+            ky_last.eq(ky == layer.n_ky - 1),
+            step_last.eq(digit_last & chunk_last & kx_last & ky_last),
+            position_last.eq(position == burst_len - 1),
+            block_last.eq(block == layer.n_blocks - 1),
+        ]
+
+        busy, bank, used, go = Signal(), Signal(), Signal(2), Signal()
+        burst_first = Signal()
+        m.d.comb += [
+            burst_first.eq(first_step & (position == 0)),
+            self.o_busy.eq(busy),
+            self.o_wait_bank.eq(busy & burst_first & (used == 2)),
+            go.eq(busy & self.i_advance & ~self.o_wait_bank),
+        ]
+        m.d.sync += used.eq(used + (go & burst_first) - self.i_freed)
+
+        def restart_steps():
+            return [digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(0), addr.eq(0), kx_addr.eq(0),
+                    ky_addr.eq(0), xb.eq(0), kx_xb.eq(0), iy.eq(0),
+                    run_left.eq(layer.run_bytes), first_step.eq(1)]
+
+        with m.If(self.i_start):
+            m.d.sync += [busy.eq(1), position.eq(0), left.eq(self.i_total), block.eq(0),
+                         block_base.eq(layer.in_base), *restart_steps()]
+        with m.Elif(go):
+            m.d.sync += position.eq(position + 1)
+            with m.If(position_last):
+                m.d.sync += [position.eq(0), first_step.eq(0)]
+                with m.If(step_last):
+                    m.d.sync += [*restart_steps(), bank.eq(~bank), left.eq(left - layer.burst)]
+                    with m.If(burst_last):
+                        m.d.sync += [left.eq(self.i_total), block.eq(block + 1),
+                                     block_base.eq(block_base + layer.block_in)]
+                        with m.If(block_last):
+                            m.d.sync += busy.eq(0)
+                with m.Elif(digit_last & chunk_last & kx_last):
+                    m.d.sync += [digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(ky + 1),
+                                 addr.eq(ky_addr + layer.ky_addr),
+                                 kx_addr.eq(ky_addr + layer.ky_addr),
+                                 ky_addr.eq(ky_addr + layer.ky_addr), xb.eq(0), kx_xb.eq(0),
+                                 iy.eq(iy + layer.ky_iy), run_left.eq(layer.run_bytes)]
+                with m.Elif(digit_last & chunk_last):
+                    m.d.sync += [digit.eq(0), chunk.eq(0), kx.eq(kx + 1),
+                                 addr.eq(kx_addr + layer.kx_addr),
+                                 kx_addr.eq(kx_addr + layer.kx_addr),
+                                 xb.eq(kx_xb + layer.kx_xb), kx_xb.eq(kx_xb + layer.kx_xb),
+                                 run_left.eq(layer.run_bytes)]
+                with m.Elif(digit_last):
+                    m.d.sync += [digit.eq(0), chunk.eq(chunk + 1),
+                                 addr.eq(addr + layer.chunk_bytes),
+                                 xb.eq(xb + layer.chunk_bytes),
+                                 run_left.eq(run_left - layer.chunk_bytes)]
+                with m.Else():
+                    m.d.sync += digit.eq(digit + 1)
+
+        next_block = go & position_last & step_last & burst_last
+        m.d.comb += [
+            positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
+            positions.i_init.eq(self.i_start | next_block), positions.i_step.eq(go),
+            positions.i_rewind.eq(position_last & ~step_last),
+            positions.i_commit.eq(position_last & step_last),
+            positions.i_base0.eq(Mux(self.i_start, layer.in_base, block_base + layer.block_in)),
+            positions.i_x0.eq(layer.in_x), positions.i_y0.eq(layer.in_y),
+            positions.i_slot0.eq(layer.in_slot),
+            positions.i_base1.eq(layer.xb_start), positions.i_x1.eq(layer.xb_x),
+            positions.i_y1.eq(layer.xb_y), positions.i_slot1.eq(layer.xb_y),
+            positions.i_base2.eq(layer.iy_start), positions.i_x2.eq(0),
+            positions.i_y2.eq(layer.iy_y), positions.i_slot2.eq(layer.iy_slot),
+            positions.i_base3.eq(layer.index_base), positions.i_x3.eq(1), positions.i_y3.eq(1),
+            positions.i_slot3.eq(1 - layer.n_xy),
+            self.o_index_address.eq(positions.o_value3),
+        ]
+
+        # Stage 1: sums. Stage 2: index added, masks clamped to lane counts.
+        address1, iy1, run1 = Signal(24), Signal(signed(17)), Signal(20)
+        xb1 = Signal(signed(22))
+        address2 = Signal(24)
+        masks2 = [Signal(range(self._config.read_lanes + 1), name=n)
+                  for n in ("border_left2", "border_from2", "run_left2")]
+        tokens, swaps = [], []
+        for stage in range(2 + self._read_latency):
+            token = Signal(self.token_layout, name=f"token{stage + 1}")
+            swap = Signal(name=f"swap{stage + 1}")
+            with m.If(self.i_advance):
+                if tokens:
+                    m.d.sync += [token.eq(tokens[-1]), swap.eq(swaps[-1])]
+                else:
+                    m.d.sync += [token.valid.eq(go), token.clear.eq(first_step),
+                                 token.last.eq(step_last & position_last),
+                                 token.bank.eq(bank), token.position.eq(position),
+                                 swap.eq(go & (position == 0))]
+            tokens.append(token)
+            swaps.append(swap)
+
+        lanes = self._config.read_lanes
+
+        def clamp(target, value):
+            with m.If(value < 0):
+                m.d.sync += target.eq(0)
+            with m.Elif(value > lanes):
+                m.d.sync += target.eq(lanes)
+            with m.Else():
+                m.d.sync += target.eq(value)
+
+        outside = Signal()
+        m.d.comb += outside.eq((iy1 < 0) | (iy1 >= layer.in_rows))
+        with m.If(self.i_advance):
+            m.d.sync += [
+                address1.eq(positions.o_value0 + addr), run1.eq(run_left),
+                xb1.eq(positions.o_value1 + xb), iy1.eq(positions.o_value2 + iy),
+                address2.eq(address1 + Mux(layer.index_mode, self.i_index_data, 0)),
+            ]
+            clamp(masks2[0], Mux(outside, lanes, -xb1))
+            clamp(masks2[1], layer.row_bytes - xb1)
+            clamp(masks2[2], run1)
+        m.d.comb += self.o_address.eq(address2)
+        for mask, output in zip(masks2, (self.o_border_left, self.o_border_from,
+                                         self.o_run_left), strict=True):
+            for stage in range(self._read_latency):
+                after = Signal.like(mask, name=f"{mask.name}_{stage}")
+                with m.If(self.i_advance):
+                    m.d.sync += after.eq(mask)
+                mask = after
+            m.d.comb += output.eq(mask)
+        m.d.comb += [self.o_token.eq(tokens[-1]),
+                     self.o_swap.eq(swaps[-2] & tokens[-2].valid)]
+        return m

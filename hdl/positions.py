@@ -1,0 +1,100 @@
+"""Position counter: columns, rows and image slots, with running sums beside them."""
+
+from amaranth import Module, Signal
+from amaranth.hdl import signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+__all__ = ["Positions"]
+
+
+class Positions(wiring.Component):
+    """Step through positions (column fastest, then row, then slot).
+
+    Each *track* is a signed running sum that moves by its own step per column, per row and
+    per slot, so addresses and coordinates need no multiplication. A mark remembers one
+    position, the first of a burst.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Width of each track, bits.
+
+    Members
+    -------
+    i_n_x, i_n_y : In(16)
+        Columns and rows, from 1.
+    i_base{k}, i_x{k}, i_y{k}, i_slot{k} : In(signed)
+        Start value and steps of track k.
+    i_init : In(1)
+        Go to position 0 and mark it.
+    i_step : In(1)
+        Go to the next position.
+    i_rewind : In(1)
+        With `i_step`: go back to the mark instead.
+    i_commit : In(1)
+        With `i_step`: mark the next position.
+    o_value{k} : Out(signed)
+        Track k at the current position.
+
+    Latency 1 cycle, one step a cycle, no back-pressure.
+    """
+
+    def __init__(self, widths):
+        self._widths = tuple(widths)
+        members = {"i_n_x": In(16), "i_n_y": In(16), "i_init": In(1), "i_step": In(1),
+                   "i_rewind": In(1), "i_commit": In(1)}
+        for k, width in enumerate(self._widths):
+            for name in ("base", "x", "y", "slot"):
+                members[f"i_{name}{k}"] = In(signed(width))
+            members[f"o_value{k}"] = Out(signed(width))
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        x, y = Signal(16), Signal(16)
+        mark_x, mark_y = Signal(16), Signal(16)
+        row_end, slot_end = Signal(), Signal()
+        next_x, next_y = Signal(16), Signal(16)
+        m.d.comb += [
+            row_end.eq(x == self.i_n_x - 1),
+            slot_end.eq(row_end & (y == self.i_n_y - 1)),
+            next_x.eq(x + 1), next_y.eq(y),
+        ]
+        with m.If(row_end):
+            m.d.comb += [next_x.eq(0), next_y.eq(y + 1)]
+        with m.If(slot_end):
+            m.d.comb += next_y.eq(0)
+        with m.If(self.i_init):
+            m.d.sync += [x.eq(0), y.eq(0), mark_x.eq(0), mark_y.eq(0)]
+        with m.Elif(self.i_step & self.i_rewind):
+            m.d.sync += [x.eq(mark_x), y.eq(mark_y)]
+        with m.Elif(self.i_step):
+            m.d.sync += [x.eq(next_x), y.eq(next_y)]
+            with m.If(self.i_commit):
+                m.d.sync += [mark_x.eq(next_x), mark_y.eq(next_y)]
+
+        for k, width in enumerate(self._widths):
+            value = Signal(signed(width), name=f"value{k}", reset_less=True)
+            mark = Signal(signed(width), name=f"mark{k}", reset_less=True)
+            step = Signal(signed(width), name=f"step{k}")
+            after = Signal(signed(width), name=f"after{k}")
+            m.d.comb += [
+                step.eq(getattr(self, f"i_x{k}")),
+                after.eq(value + step),
+                getattr(self, f"o_value{k}").eq(value),
+            ]
+            with m.If(slot_end):
+                m.d.comb += step.eq(getattr(self, f"i_slot{k}"))
+            with m.Elif(row_end):
+                m.d.comb += step.eq(getattr(self, f"i_y{k}"))
+            with m.If(self.i_init):
+                m.d.sync += [value.eq(getattr(self, f"i_base{k}")),
+                             mark.eq(getattr(self, f"i_base{k}"))]
+            with m.Elif(self.i_step & self.i_rewind):
+                m.d.sync += value.eq(mark)
+            with m.Elif(self.i_step):
+                m.d.sync += value.eq(after)
+                with m.If(self.i_commit):
+                    m.d.sync += mark.eq(after)
+        return m

@@ -1,0 +1,172 @@
+"""Sequencer: fetches instructions, keeps the next layer ready, starts it when the last ends."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import LAYER, LOOP, Opcode
+
+__all__ = ["Sequencer"]
+
+
+class Sequencer(wiring.Component):
+    """Run a program's instructions from `Opcode.LAYER` to `Opcode.END`.
+
+    The next instruction is fetched while a layer runs. The image slots of a layer and the
+    turns of a loop may come from the RUN command.
+
+    Members
+    -------
+    i_run : In(1), i_resume : In(1), i_layers : In(16), i_count : In(16)
+        Start: from the first instruction or where the last run stopped; stop after so many
+        layers (0: at END); run-time count.
+    o_running : Out(1)
+        A run is going on.
+    o_layers_done : Out(16)
+        Layers completed since a run that did not resume.
+    o_layer_done : Out(1), o_between : Out(1)
+        Strobe per completed layer; running, but no layer at work.
+    o_address : Out(16), o_enable : Out(1), i_data : In(32)
+        Program memory, synchronous read.
+    o_layer : Out(LAYER), o_total : Out(32), o_start : Out(1)
+        The running layer, its positions in all slots, start strobe.
+    i_busy : In(1)
+        The layer is at work; valid from the cycle after `o_start`.
+
+    A layer starts 2 cycles after the one before ends, if it has been fetched by then
+    (`LAYER.words` + slots + 4 cycles after the start of the one before).
+    """
+
+    def __init__(self):
+        super().__init__({
+            "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
+            "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
+            "o_between": Out(1), "o_address": Out(16), "o_enable": Out(1), "i_data": In(32),
+            "o_layer": Out(LAYER.shape), "o_total": Out(32), "o_start": Out(1), "i_busy": In(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        pc, count, limit, fetched = Signal(16), Signal(16), Signal(16), Signal(16)
+        words = [Signal(32, name=f"word{k}") for k in range(LAYER.words)]
+        staged = Signal(LAYER.shape)
+        loop = Signal(LOOP.shape)
+        opcode = Signal(Opcode)
+        m.d.comb += [
+            staged.as_value().eq(Cat(words)), loop.as_value().eq(Cat(words)),
+            opcode.eq(self.i_data[:4]),
+        ]
+
+        # Reading: word k is asked for in one cycle and arrives in the next.
+        asked, arriving, arrival = Signal(range(LAYER.words + 1)), Signal(), Signal(6)
+        reading, last = Signal(), Signal(6)
+        m.d.comb += [self.o_address.eq(pc + asked), self.o_enable.eq(reading)]
+        m.d.sync += [arriving.eq(reading), arrival.eq(asked)]
+        with m.If(arriving):
+            with m.Switch(arrival):
+                for k, word in enumerate(words):
+                    with m.Case(k):
+                        m.d.sync += word.eq(self.i_data)
+
+        loop_pc, loop_left = Signal(16), Signal(16)
+        loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
+        step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
+        total, slots = Signal(32), Signal(16)
+        free, launch, skip = Signal(), Signal(), Signal()
+        layers_done = Signal(16)
+        m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]
+
+        with m.FSM() as fsm:
+            with m.State("HALT"):
+                with m.If(self.i_run):
+                    m.d.sync += [limit.eq(self.i_layers), count.eq(self.i_count), fetched.eq(0)]
+                    with m.If(~self.i_resume):
+                        m.d.sync += [pc.eq(0), layers_done.eq(0), loop_in.eq(0), loop_out.eq(0),
+                                     loop_res.eq(0)]
+                    m.next = "READ"
+            with m.State("READ"):
+                m.d.sync += [asked.eq(1), last.eq(0)]
+                m.d.comb += reading.eq(1)
+                m.next = "WORDS"
+            with m.State("WORDS"):
+                m.d.comb += reading.eq(1)
+                m.d.sync += asked.eq(asked + 1)
+                final = Signal(6)
+                m.d.comb += final.eq(last)
+                with m.If(arrival == 0):
+                    with m.Switch(opcode):
+                        with m.Case(Opcode.LAYER):
+                            m.d.comb += final.eq(LAYER.words - 1)
+                        with m.Case(Opcode.LOOP):
+                            m.d.comb += final.eq(LOOP.words - 1)
+                    m.d.sync += last.eq(final)
+                with m.If(arrival == final):
+                    m.d.sync += asked.eq(0)
+                    m.next = "DECODE"
+            with m.State("DECODE"):
+                m.d.sync += [total.eq(0),
+                             slots.eq(Mux(staged.slots_from_run, count, staged.n_slots))]
+                with m.Switch(staged.opcode):
+                    with m.Case(Opcode.LAYER):
+                        m.d.sync += pc.eq(pc + LAYER.words)
+                        m.next = "TOTAL"
+                    with m.Case(Opcode.LOOP):
+                        m.d.sync += [
+                            pc.eq(pc + LOOP.words), loop_pc.eq(pc + LOOP.words),
+                            loop_left.eq(Mux(loop.count_from_run, count, loop.count)),
+                            step_in.eq(loop.in_step), step_out.eq(loop.out_step),
+                            step_res.eq(loop.res_step),
+                            loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
+                        m.next = "READ"
+                    with m.Case(Opcode.NEXT):
+                        with m.If(loop_left > 1):
+                            m.d.sync += [
+                                pc.eq(loop_pc), loop_left.eq(loop_left - 1),
+                                loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
+                                loop_res.eq(loop_res + step_res)]
+                        with m.Else():
+                            m.d.sync += [pc.eq(pc + 1), loop_in.eq(0), loop_out.eq(0),
+                                         loop_res.eq(0)]
+                        m.next = "READ"
+                    with m.Default():
+                        m.next = "FINISH"
+            with m.State("TOTAL"):
+                with m.If(slots == 0):
+                    m.next = "STAGED"
+                with m.Else():
+                    m.d.sync += [total.eq(total + staged.n_xy), slots.eq(slots - 1)]
+            with m.State("STAGED"):
+                m.d.comb += launch.eq(free)
+                with m.If(free):
+                    m.d.sync += fetched.eq(fetched + 1)
+                    m.next = "READ"
+                    with m.If(fetched + 1 == limit):
+                        m.next = "FINISH"
+            with m.State("FINISH"):
+                with m.If(free):
+                    m.next = "HALT"
+            m.d.comb += self.o_running.eq(~fsm.ongoing("HALT"))
+
+        with m.If(launch):
+            m.d.sync += [
+                self.o_layer.eq(staged), self.o_total.eq(total),
+                self.o_layer.in_base.eq(staged.in_base + Mux(staged.loop_in, loop_in, 0)),
+                self.o_layer.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
+                self.o_layer.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
+            ]
+        with m.FSM():
+            with m.State("FREE"):
+                m.d.comb += free.eq(1)
+                with m.If(launch & ~skip):
+                    m.next = "START"
+            with m.State("START"):
+                m.d.comb += self.o_start.eq(1)
+                m.next = "WORK"
+            with m.State("WORK"):
+                with m.If(~self.i_busy):
+                    m.d.comb += self.o_layer_done.eq(1)
+                    m.next = "FREE"
+        with m.If(self.o_layer_done | skip):
+            m.d.sync += layers_done.eq(layers_done + 1)
+        m.d.comb += self.o_between.eq(self.o_running & free)
+        return m

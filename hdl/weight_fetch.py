@@ -1,0 +1,81 @@
+"""Weight fetch: reads the weight words of a layer in the order in which steps use them."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .isa import LAYER
+
+__all__ = ["WeightFetch"]
+
+
+class WeightFetch(wiring.Component):
+    """Stream the words of every burst: block by block, the block's words once per burst.
+
+    Members
+    -------
+    i_layer : In(LAYER), i_total : In(32)
+        The running layer and its positions in all slots.
+    i_start : In(1)
+        Start the layer (layers without words produce nothing).
+    o_address : Out(24), o_enable : Out(1), i_data : In(load_bits)
+        Weight memory, synchronous read.
+    o_stream : Out(stream of load_bits)
+        Words.
+
+    Latency 2 cycles from the start to the first word; one word a cycle; takes back-pressure.
+    """
+
+    def __init__(self, config):
+        super().__init__({
+            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1),
+            "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.load_bits),
+            "o_stream": Out(stream.Signature(config.load_bits)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        layer = self.i_layer
+        busy, valid = Signal(), Signal()
+        address, block_address = Signal(24), Signal(24)
+        left, block = Signal(32), Signal(16)
+        word, words = Signal(17), Signal(17)
+        step, last = Signal(), Signal()
+        burst_last = Signal()
+        # The steps of a burst, counted down through the same nest as the feeder's.
+        digit, chunk, kx, ky = Signal(8), Signal(16), Signal(8), Signal(8)
+        m.d.comb += [
+            words.eq(layer.pad_words + layer.code_words),
+            step.eq(busy & (~valid | self.o_stream.ready)),
+            self.o_enable.eq(step), self.o_address.eq(address),
+            self.o_stream.valid.eq(valid), self.o_stream.payload.eq(self.i_data),
+            burst_last.eq(left <= layer.burst),
+            last.eq(word == words - 1),
+        ]
+        ends = [digit == layer.n_digits - 1, chunk == layer.n_chunks - 1, kx == layer.n_kx - 1,
+                ky == layer.n_ky - 1]
+        with m.If(~valid | self.o_stream.ready):
+            m.d.sync += valid.eq(busy)
+        with m.If(step):
+            m.d.sync += [address.eq(address + 1), word.eq(word + 1)]
+            with m.If(last):
+                m.d.sync += word.eq(0)
+                carry = 1
+                for counter, end in zip((digit, chunk, kx, ky), ends, strict=True):
+                    with m.If(carry):
+                        m.d.sync += counter.eq(Mux(end, 0, counter + 1))
+                    carry = carry & end
+                with m.If(carry):
+                    m.d.sync += left.eq(left - layer.burst)
+                    with m.If(burst_last):
+                        m.d.sync += [left.eq(self.i_total), block.eq(block + 1),
+                                     block_address.eq(address + 1)]
+                        with m.If(block == layer.n_blocks - 1):
+                            m.d.sync += busy.eq(0)
+                    with m.Else():
+                        m.d.sync += address.eq(block_address)
+        with m.If(self.i_start):
+            m.d.sync += [busy.eq(words != 0), address.eq(layer.w_base),
+                         block_address.eq(layer.w_base), left.eq(self.i_total), block.eq(0),
+                         word.eq(0), digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(0)]
+        return m
