@@ -1,0 +1,7 @@
+"""Adder layers and the networks built of them, in PyTorch."""
+
+from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.functional import adder_conv2d
+from pyhw.nn.models import LeNet5, build_model
+
+__all__ = ["AdderConv2d", "AdderLinear", "LeNet5", "adder_conv2d", "build_model"]

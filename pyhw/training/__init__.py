@@ -1,0 +1,1 @@
+"""Training: data, recipe, loop and checkpoints. The data side works without PyTorch."""

@@ -1,0 +1,193 @@
+"""Checkpoint files: written whole or not at all, and loaded without running anything in them.
+
+A checkpoint is a ``torch.save`` file of plain containers, numbers, texts and tensors, so that
+``torch.load(weights_only=True)`` reads it. ``docs/training.md`` lists its entries.
+"""
+
+import os
+import pickle
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from pyhw.errors import UserError
+from pyhw.nn.models import MODELS, build_model
+from pyhw.training.loop import EpochRecord
+from pyhw.training.recipe import Recipe, make_recipe
+
+FORMAT = "pyhw-checkpoint"
+VERSION = 1
+LARGEST = 1 << 30
+"""Most bytes of a checkpoint file, and most bytes it may unpack to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Meta:
+    """What a checkpoint says about its weights.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        How they were trained.
+    history : tuple of EpochRecord
+        One per epoch done.
+    optimizer : dict or None
+        State of the optimiser while the training is unfinished.
+    """
+
+    recipe: Recipe
+    history: tuple
+    optimizer: dict | None
+
+    @property
+    def epoch(self):
+        """Epochs done."""
+        return len(self.history)
+
+    @property
+    def finished(self):
+        """Whether the recipe's epochs are all done."""
+        return self.epoch >= self.recipe.epochs
+
+    @property
+    def accuracy(self):
+        """Test accuracy after the last epoch, percent; None before the first."""
+        return self.history[-1].accuracy if self.history else None
+
+
+def save_checkpoint(path, model, recipe, history, optimizer=None):
+    """Write a checkpoint: under another name first, then renamed, so never half of one.
+
+    Parameters
+    ----------
+    path : path-like
+    model : torch.nn.Module
+    recipe : Recipe
+    history : list of EpochRecord
+    optimizer : torch.optim.Optimizer, optional
+        Needed to resume; leave it out of a finished training, to halve the file.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be written.
+    """
+    path = Path(path)
+    content = {
+        "format": FORMAT,
+        "version": VERSION,
+        "recipe": recipe.to_dict(),
+        "history": [asdict(record) for record in history],
+        "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        "optimizer": optimizer.state_dict() if optimizer else None,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException as error:
+        Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+        raise
+
+
+def _read(path):
+    """Return the file's content as torch gives it, or refuse it in one line."""
+    try:
+        if Path(path).stat().st_size > LARGEST:
+            raise UserError(f"{path} is larger than the {LARGEST >> 20} MiB a checkpoint may have")
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > LARGEST:
+            raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (zipfile.BadZipFile, EOFError):
+        raise UserError(f"{path} is no checkpoint, or a truncated one") from None
+    except pickle.UnpicklingError:
+        raise UserError(
+            f"{path} is no pyhw checkpoint: it holds Python objects, and loading them could run "
+            "code; save a state_dict instead"
+        ) from None
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path} is damaged ({reason})") from None
+
+
+def _check_state(path, state, model):
+    """Refuse weights that do not fit the network, naming the first tensor that does not."""
+    expected = model.state_dict()
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is damaged: its model is not a table of tensors")
+    for name, tensor in expected.items():
+        found = state.get(name)
+        if not isinstance(found, torch.Tensor):
+            raise UserError(f"{path} has no tensor {name!r}, which the network needs")
+        if found.shape != tensor.shape:
+            raise UserError(
+                f"{path}: tensor {name!r} must have shape {tuple(tensor.shape)}, "
+                f"not {tuple(found.shape)}"
+            )
+        if found.dtype != tensor.dtype:
+            raise UserError(f"{path}: tensor {name!r} must be {tensor.dtype}, not {found.dtype}")
+    for name in state:
+        if name not in expected:
+            raise UserError(f"{path} has a tensor {name!r}, which the network does not know")
+
+
+def load_checkpoint(path):
+    """Read a checkpoint and build its network.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    model : torch.nn.Sequential
+        In evaluation mode, weights loaded.
+    meta : Meta
+
+    Raises
+    ------
+    UserError
+        If the file is missing, truncated, foreign, damaged, from a newer pyhw, or does not fit
+        the network it names. Values are not judged: NaN weights load.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path} is no pyhw checkpoint; `pyhw train` makes one")
+    version = content.get("version")
+    if version != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        advice = "update pyhw to read it" if newer else "train again"
+        raise UserError(f"{path} has checkpoint version {version}, not {VERSION}: {advice}")
+    try:
+        recipe = make_recipe(saved=dict(content["recipe"]))
+        history = tuple(EpochRecord(**record) for record in content["history"])
+        state, optimizer = content["model"], content["optimizer"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: entry missing or misshapen ({error})") from None
+    try:
+        model = build_model(recipe.model, recipe.ops)
+    except ValueError:
+        raise UserError(
+            f"{path} names the network {recipe.model!r} with {recipe.ops!r} layers, which this "
+            f"pyhw does not know; it knows {', '.join(MODELS)}"
+        ) from None
+    _check_state(path, state, model)
+    model.load_state_dict(state)
+    return model.eval(), Meta(recipe=recipe, history=history, optimizer=optimizer)

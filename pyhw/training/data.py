@@ -1,0 +1,184 @@
+"""Handwritten digits, 28x28 unsigned bytes: scikit-learn's small set, and MNIST from its files.
+
+Pixels stay integers here. Networks see ``pixel / 255``, with no mean or deviation taken off, so
+that the bytes themselves are the accelerator's input.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyhw.errors import MissingTool, UserError
+from pyhw.training.idx import read_idx
+
+DATASETS = ("digits", "mnist")
+PIXELS = 28
+FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Images with their labels, split into a training and a test part.
+
+    Attributes
+    ----------
+    name : str
+        One of `DATASETS`.
+    train_images, test_images : numpy.ndarray, shape (N, 28, 28), uint8
+        White strokes (255) on black (0).
+    train_labels, test_labels : numpy.ndarray, shape (N,), int64
+        0..9.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+def enlarge(images):
+    """Bring 8x8 pixels of 0..16 to 28x28 bytes: three times as large, bilinear, border of 2.
+
+    Computed in integers, hence the same on every machine.
+
+    Parameters
+    ----------
+    images : numpy.ndarray, shape (N, 8, 8)
+        Whole numbers 0..16.
+
+    Returns
+    -------
+    numpy.ndarray, shape (N, 28, 28), uint8
+    """
+    images = np.asarray(images).astype(np.int64)
+    for axis in (1, 2):
+        before = np.concatenate([np.take(images, [0], axis), images], axis)
+        after = np.concatenate([images, np.take(images, [-1], axis)], axis)
+        before, after = np.delete(before, -1, axis), np.delete(after, 0, axis)
+        # A third-pixel to the left of the centre is 2/3 the pixel and 1/3 its left neighbour.
+        thirds = np.stack([2 * images + before, 3 * images, 2 * images + after], axis + 1)
+        shape = list(images.shape)
+        shape[axis] *= 3
+        images = thirds.reshape(shape)
+    scaled = (images * 255 + 72) // 144  # 16 * 3 * 3 stands for white
+    return np.pad(scaled, ((0, 0), (2, 2), (2, 2))).astype(np.uint8)
+
+
+def load_digits():
+    """Load scikit-learn's 1,797 handwritten digits, every third one held out for testing.
+
+    Returns
+    -------
+    Dataset
+        1,198 training and 599 test images.
+
+    Raises
+    ------
+    UserError
+        If scikit-learn is not installed.
+
+    Source
+    ------
+    Alpaydin, Kaynak, "Optical Recognition of Handwritten Digits", UCI repository, 1998.
+    """
+    try:
+        from sklearn.datasets import load_digits as load
+    except ImportError:
+        raise MissingTool("scikit-learn", "pip install 'pyhw[train]'") from None
+    raw = load()
+    images, labels = enlarge(raw.images), raw.target.astype(np.int64)
+    held_out = np.arange(len(labels)) % 3 == 2
+    return Dataset(
+        name="digits",
+        train_images=images[~held_out],
+        train_labels=labels[~held_out],
+        test_images=images[held_out],
+        test_labels=labels[held_out],
+    )
+
+
+def _find(folder, name):
+    for place in (folder, folder / "mnist"):
+        for ending in (".gz", ""):
+            path = place / (name + ending)
+            if path.is_file():
+                return path
+    raise UserError(
+        f"{name}.gz was not found in {folder}: put the four MNIST files there, or name their "
+        "folder with --data-dir or the environment variable PYHW_DATA"
+    )
+
+
+def load_mnist(folder=None):
+    """Load MNIST from its four IDX files.
+
+    Parameters
+    ----------
+    folder : path-like, optional
+        Folder that holds the files, or holds them in ``mnist/``; the environment variable
+        ``PYHW_DATA`` by default.
+
+    Returns
+    -------
+    Dataset
+        60,000 training and 10,000 test images when the files are the published ones.
+
+    Raises
+    ------
+    UserError
+        If a file is missing, damaged, or is not MNIST.
+    """
+    folder = folder or os.environ.get("PYHW_DATA")
+    if not folder:
+        raise UserError(
+            "MNIST is read from its four IDX files: name their folder with --data-dir or the "
+            "environment variable PYHW_DATA"
+        )
+    parts = {}
+    for part, name in FILES.items():
+        path = _find(Path(folder), name)
+        parts[part] = read_idx(path, 3 if part.endswith("images") else 1)
+        if part.endswith("images"):
+            count = len(parts[part])
+            if parts[part].shape[1:] != (PIXELS, PIXELS):
+                raise UserError(f"{path} must hold images of 28x28 pixels: it is not MNIST")
+            continue
+        if len(parts[part]) != count:
+            raise UserError(f"{path} holds {len(parts[part])} labels for {count} images")
+        if count == 0 or parts[part].max() > 9:
+            raise UserError(f"{path} must hold labels of 0 to 9: it is not MNIST")
+        parts[part] = parts[part].astype(np.int64)
+    return Dataset(name="mnist", **parts)
+
+
+def load_dataset(name, folder=None):
+    """Load a data set by name.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist"}
+    folder : path-like, optional
+        Where the files are, for data that comes in files.
+
+    Returns
+    -------
+    Dataset
+
+    Raises
+    ------
+    UserError
+        If the name is unknown or the data cannot be read.
+    """
+    if name == "digits":
+        return load_digits()
+    if name == "mnist":
+        return load_mnist(folder)
+    raise UserError(f"data must be one of {', '.join(DATASETS)}, not {name!r}")

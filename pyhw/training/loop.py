@@ -1,0 +1,193 @@
+"""The training loop: reproducible to the bit, and resumable after every epoch.
+
+Whatever is random in an epoch comes from a generator seeded by the recipe's seed and the epoch's
+number, so a resumed training needs no saved random state to go on as if it had never stopped.
+"""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from pyhw.nn.models import build_model
+
+TEST_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """What one epoch came to.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs done, from 1.
+    loss : float
+        Mean cross-entropy over the epoch's training batches, nats.
+    accuracy : float
+        Over the test images after the epoch, percent.
+    seconds : float
+        Wall-clock time.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    seconds: float
+
+
+def to_input(images):
+    """Scale bytes to the network's input.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, 28, 28), uint8
+
+    Returns
+    -------
+    Tensor, shape (N, 1, 28, 28), float32
+        0..1.
+    """
+    return images.unsqueeze(1).float() / 255
+
+
+def shifted_batch(padded, index, shift, generator):
+    """Cut out images, each moved by up to `shift` pixels in both directions.
+
+    Parameters
+    ----------
+    padded : Tensor, shape (N, 28 + 2 shift, 28 + 2 shift), uint8
+        All images with a black border of `shift` pixels.
+    index : Tensor, shape (B,), int64
+        Which images.
+    shift : int
+        Largest move, pixels.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor, shape (B, 28, 28), uint8
+    """
+    size = padded.shape[1] - 2 * shift
+    moves = torch.randint(2 * shift + 1, (2, len(index), 1), generator=generator)
+    rows, columns = moves + torch.arange(size)  # (B, 28) each
+    return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+@torch.no_grad()
+def evaluate(model, images, labels):
+    """Count how many images the network classifies rightly.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Left in evaluation mode.
+    images : numpy.ndarray, shape (N, 28, 28), uint8
+    labels : numpy.ndarray, shape (N,), int64
+
+    Returns
+    -------
+    float
+        Percent, 0..100.
+    """
+    model.eval()
+    right = 0
+    for start in range(0, len(images), TEST_BATCH):
+        batch = slice(start, start + TEST_BATCH)
+        guess = model(to_input(torch.tensor(images[batch]))).argmax(1)
+        right += (guess == torch.tensor(labels[batch])).sum().item()
+    return 100 * right / len(images)
+
+
+class Trainer:
+    """A network in training, one epoch at a time.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    dataset : Dataset
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+    optimizer : torch.optim.SGD
+    history : list of EpochRecord
+        One per epoch done.
+    """
+
+    def __init__(self, recipe, dataset):
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.dataset = recipe, dataset
+        self.model = build_model(recipe.model, recipe.ops)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+        )
+        self.history = []
+        self._images = F.pad(torch.tensor(dataset.train_images), (recipe.shift,) * 4)
+        self._labels = torch.tensor(dataset.train_labels)
+
+    def restore(self, model_state, optimizer_state, history):
+        """Go on from a checkpoint's content.
+
+        Parameters
+        ----------
+        model_state, optimizer_state : dict
+            As their ``state_dict()`` gave them.
+        history : list of EpochRecord
+            Of the epochs done.
+        """
+        self.model.load_state_dict(model_state)
+        self.optimizer.load_state_dict(optimizer_state)
+        self.history = list(history)
+
+    def _batches(self, epoch):
+        """Yield the epoch's images and labels; the last batch is full, leftovers wait."""
+        recipe, count = self.recipe, len(self._labels)
+        generator = torch.Generator().manual_seed(recipe.seed * 10007 + epoch)
+        order = torch.randperm(count, generator=generator)
+        batch = min(recipe.batch, count)
+        for start in range(0, count - batch + 1, batch):
+            index = order[start : start + batch]
+            images = shifted_batch(self._images, index, recipe.shift, generator)
+            yield to_input(images), self._labels[index]
+
+    def run_epoch(self, on_step=None):
+        """Train for one epoch and test.
+
+        Parameters
+        ----------
+        on_step : callable, optional
+            Called after each step with the fraction of the epoch done, 0..1.
+
+        Returns
+        -------
+        EpochRecord
+            Also appended to `history`.
+        """
+        began, epoch = time.perf_counter(), len(self.history)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.lr_at(epoch)
+        steps = max(1, len(self._labels) // self.recipe.batch)
+        total = torch.zeros(())
+        self.model.train()
+        for step, (images, labels) in enumerate(self._batches(epoch)):
+            loss = F.cross_entropy(self.model(images), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += loss.detach()
+            if on_step:
+                on_step((step + 1) / steps)
+        accuracy = evaluate(self.model, self.dataset.test_images, self.dataset.test_labels)
+        record = EpochRecord(
+            epoch=epoch + 1,
+            loss=total.item() / steps,
+            accuracy=accuracy,
+            seconds=time.perf_counter() - began,
+        )
+        self.history.append(record)
+        return record

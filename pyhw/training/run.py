@@ -1,0 +1,100 @@
+"""A whole training from recipe to finished checkpoint, with what it takes to resume it."""
+
+from pathlib import Path
+
+from pyhw.errors import UserError
+from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
+from pyhw.training.data import load_dataset
+from pyhw.training.loop import Trainer
+from pyhw.training.recipe import make_recipe
+
+
+def prepare(out, resume=False, data_dir=None, **options):
+    """Set up a training, new or resumed.
+
+    Parameters
+    ----------
+    out : path-like or None
+        Checkpoint to write, or to go on from; named after the recipe when None.
+    resume : bool
+        Go on from the checkpoint `out`.
+    data_dir : path-like, optional
+        Folder of the data files.
+    **options
+        Fields of `Recipe` that the user gave; None for those left open.
+
+    Returns
+    -------
+    trainer : Trainer
+    out : pathlib.Path
+
+    Raises
+    ------
+    UserError
+        If the options, the data or the checkpoint do not allow it.
+    """
+    recipe = None if resume and out else make_recipe(**options)
+    out = Path(out or f"{recipe.model}-{recipe.ops}-{recipe.data}.pt")
+    if not resume:
+        if out.exists():
+            raise UserError(
+                f"{out} exists: go on with it by --resume, remove it, or choose another --out"
+            )
+        return Trainer(recipe, load_dataset(recipe.data, data_dir)), out
+    model, meta = load_checkpoint(out)
+    recipe = make_recipe(saved=meta.recipe.to_dict(), **options)
+    if meta.finished:
+        raise UserError(f"{out} is finished ({meta.epoch} epochs): there is nothing to resume")
+    if meta.optimizer is None:
+        raise UserError(f"{out} has no optimiser state: it cannot be resumed")
+    trainer = Trainer(recipe, load_dataset(recipe.data, data_dir))
+    try:
+        trainer.restore(model.state_dict(), meta.optimizer, meta.history)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise UserError(f"{out} is damaged: its optimiser state does not fit the network") from None
+    return trainer, out
+
+
+def run(trainer, out, on_step=None, on_epoch=None):
+    """Train to the end, saving after each epoch.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    out : pathlib.Path
+        Checkpoint. While the training runs it holds the optimiser's state too.
+    on_step : callable, optional
+        See `Trainer.run_epoch`.
+    on_epoch : callable, optional
+        Called with each `EpochRecord`, after its checkpoint is on disk.
+
+    Returns
+    -------
+    EpochRecord
+        Of the last epoch.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user stopped it; the text says what is kept and how to go on.
+    UserError
+        If the checkpoint cannot be written.
+    """
+    recipe = trainer.recipe
+    try:
+        while len(trainer.history) < recipe.epochs:
+            record = trainer.run_epoch(on_step)
+            finished = record.epoch == recipe.epochs
+            optimizer = None if finished else trainer.optimizer
+            save_checkpoint(out, trainer.model, recipe, trainer.history, optimizer)
+            if on_epoch:
+                on_epoch(record)
+    except KeyboardInterrupt:
+        done = len(trainer.history)
+        if not done:
+            raise KeyboardInterrupt("nothing is kept before the first epoch ends") from None
+        raise KeyboardInterrupt(
+            f"{out} keeps {done} of {recipe.epochs} epochs; go on with: "
+            f"pyhw train {recipe.model} --resume --out {out}"
+        ) from None
+    return trainer.history[-1]
