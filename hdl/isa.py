@@ -11,7 +11,9 @@ from amaranth.lib import data, enum
 
 __all__ = [
     "Opcode", "Engine", "Space", "Command", "Status", "State", "Counter", "Field", "Layout",
-    "LAYER", "LOOP", "INPUT", "param_layout", "SYNC", "FRAME_VERSION", "HEADER_BYTES", "CRC_BYTES",
+    "LAYER", "LOOP", "INPUT", "input_record", "param_layout", "space_bytes", "space_depth",
+    "SYNC", "FRAME_VERSION", "HEADER_BYTES", "CRC_BYTES", "REPLY_BIT", "FRAME_ERROR",
+    "ARGUMENTS", "REPLIES", "WITH_DATA",
 ]
 
 
@@ -324,12 +326,43 @@ INPUT = Layout("INPUT", [
     ("out_rows", 16, "rows of the folded map"),
     ("pixel_step", 16, "address step per pixel: fold * channels"),
     ("row_step", 24, "address step per folded row"),
+    ("copy_step", -24, "address step from a byte's copy to its next: stride * channels - row_step"),
     ("pad_value0", 8, "pad value of channel 0"),
     ("pad_value1", 8, "of channel 1"),
     ("pad_value2", 8, "of channel 2"),
     ("pad_value3", 8, "of channel 3"),
 ])
 """How images are written to the scratchpad (the unfold unit)."""
+
+
+def input_record(*, width, rows, channels, fold=1, stride=1, pad=0, out_rows=None, row_step=None,
+                 pad_values=()):
+    """Return the field values of an `INPUT` record, derived steps included.
+
+    Parameters
+    ----------
+    width, rows, channels : int
+        Shape of the image.
+    fold, stride, pad : int
+        Kernel rows folded into channels, vertical stride, rows of padding above the image.
+    out_rows : int
+        Rows of the folded map; by default as many as fit with ``pad`` rows below as well.
+    row_step : int
+        Bytes from one folded row to the next; by default they follow each other.
+    pad_values : sequence of int
+        Stored byte of a padded value per channel, at most 4; missing ones are 0.
+    """
+    if len(pad_values) > 4:
+        raise ValueError(f"INPUT holds 4 pad values, not {len(pad_values)}")
+    if out_rows is None:
+        out_rows = (rows + 2 * pad - fold) // stride + 1
+    if row_step is None:
+        row_step = width * fold * channels
+    return {
+        "row_values": width * channels, "rows": rows, "channels": channels, "fold": fold,
+        "stride": stride, "pad": pad, "out_rows": out_rows, "pixel_step": fold * channels,
+        "row_step": row_step, "copy_step": stride * channels - row_step,
+    } | {f"pad_value{c}": value for c, value in enumerate(pad_values)}
 
 
 def param_layout(config):
@@ -353,6 +386,25 @@ def param_layout(config):
     return Layout("PARAM", rows)
 
 
+def space_bytes(config, space):
+    """Return the bytes of one word of a memory space."""
+    return {
+        Space.SCRATCH: 1, Space.PROGRAM: 4, Space.WEIGHTS: config.load_bits // 8,
+        Space.PARAMS: param_layout(config).bytes, Space.TABLES: 1, Space.INDEX: 4,
+        Space.INPUT: INPUT.bytes, Space.COUNTERS: 1,
+    }[space]
+
+
+def space_depth(config, space):
+    """Return the words of a memory space (SCRATCH: of one group)."""
+    return {
+        Space.SCRATCH: config.scratch_bytes, Space.PROGRAM: config.program_words,
+        Space.WEIGHTS: config.weight_words, Space.PARAMS: config.param_records,
+        Space.TABLES: config.tables * 256, Space.INDEX: config.index_entries,
+        Space.INPUT: 1, Space.COUNTERS: 8 * len(Counter),
+    }[space]
+
+
 SYNC = b"\xa5\x5a"
 """First bytes of every frame."""
 FRAME_VERSION = 1
@@ -361,3 +413,28 @@ HEADER_BYTES = 7
 """sync (2), version, sequence number, opcode, payload length (2, little endian)."""
 CRC_BYTES = 4
 """CRC-32 (IEEE 802.3, little endian) of everything from the version to the payload's end."""
+REPLY_BIT = 0x80
+"""Set in the opcode of every reply."""
+FRAME_ERROR = 0xff
+"""Opcode of the reply to a frame that could not be read (`BAD_VERSION`, `BAD_LENGTH` of the
+frame, `BAD_CRC`, `TRUNCATED`)."""
+
+ARGUMENTS = {
+    Command.IDENTIFY: (),
+    Command.BEGIN: (("hash", 8),),
+    Command.WRITE: (("space", 1), ("address", 4)),
+    Command.COMMIT: (("crc", 4),),
+    Command.IMAGE: (("group", 1), ("base", 3), ("offset", 4)),
+    Command.RUN: (("flags", 1), ("layers", 2), ("count", 2)),
+    Command.STATUS: (("flags", 1),),
+    Command.READ: (("space", 1), ("address", 4), ("length", 2)),
+    Command.RESET: (),
+}
+"""Fields (name, bytes; little endian) that open a command's payload."""
+WITH_DATA = (Command.WRITE, Command.IMAGE)
+"""Commands whose arguments are followed by data bytes up to the payload's end."""
+REPLIES = {
+    Command.IDENTIFY: (("isa", 2), ("hash", 8), ("groups", 1), ("max_payload", 2)),
+    Command.STATUS: (("state", 1), ("layers_done", 2)),
+}
+"""Fields that follow the status in a reply; READ replies with as many bytes as it asks for."""

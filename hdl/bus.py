@@ -1,0 +1,64 @@
+"""Records that pass between the command port and the rest of the device."""
+
+from amaranth.lib import data
+
+from .isa import Space, Status
+
+__all__ = ["FrameHeader", "ReplyHeader", "MemoryWrite", "MemoryRead", "RunRequest", "ImageStart"]
+
+
+class FrameHeader(data.Struct):
+    """A received frame, or an error event (``status`` not OK, ``length`` 0)."""
+
+    status: Status
+    sequence: 8
+    opcode: 8
+    length: 13
+    """Payload bytes."""
+    crc: 32
+    """The frame's checksum, which tells a repeated frame from a new one."""
+
+
+class ReplyHeader(data.Struct):
+    """A reply: the frame's fields and the first payload byte."""
+
+    sequence: 8
+    opcode: 8
+    """As sent, bit 7 included."""
+    status: Status
+    length: 13
+    """Bytes after the status."""
+
+
+class MemoryWrite(data.Struct):
+    """One byte written to a memory; ``lane`` is its place in the word."""
+
+    space: Space
+    address: 32
+    """Word address; SCRATCH: byte address, group in bits 31:24."""
+    lane: 8
+    data: 8
+
+
+class MemoryRead(data.Struct):
+    """One byte asked of SCRATCH or COUNTERS."""
+
+    space: Space
+    address: 32
+
+
+class RunRequest(data.Struct):
+    """A RUN command; the other fields are valid with the strobe only."""
+
+    strobe: 1
+    resume: 1
+    layers: 16
+    count: 16
+
+
+class ImageStart(data.Struct):
+    """Start of an image; ``base`` is valid with the strobe, ``group`` from it to the next."""
+
+    strobe: 1
+    group: 8
+    base: 24
