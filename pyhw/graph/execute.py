@@ -1,0 +1,186 @@
+"""The golden executor: the one meaning of every operation of the integer graph.
+
+Everything else (torch and ONNX exports, simulated hardware, netlist, board) is compared with what
+these functions return. Arithmetic comes from `hdl.formats`; numpy is the only other import.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hdl.formats import Format, requantise
+
+from .infer import formats
+from .ops import Concat, Conv, Graph, Input, Permute, Pool
+from .post import Post, Step
+from .terms import accumulate_conv, accumulate_pool
+from .verify import verify
+
+__all__ = ["accumulators", "check_images", "predict", "run", "run_layers"]
+
+Values = dict[str, np.ndarray]
+Progress = Callable[[int, int], None]
+
+BATCH = 256
+"""Images taken through the whole graph at a time, which bounds memory."""
+POST_BLOCK = 32768
+"""Values post-processed at a time, so that 64-bit temporaries stay in the cache."""
+
+
+def run(
+    graph: Graph, images: np.ndarray, *, batch: int = BATCH, progress: Progress | None = None
+) -> np.ndarray:
+    """Return the graph's output for every image.
+
+    Parameters
+    ----------
+    graph : Graph
+        A graph that keeps the rules of `pyhw.graph.verify`.
+    images : integer array (N, H, W, C)
+        Values in the format of the graph's input.
+    batch : int
+        Images worked on at a time, from 1; no result depends on it.
+    progress : callable, optional
+        Called with the images done and the images in all after every batch.
+
+    Returns
+    -------
+    int64 array (N, H', W', C')
+        Values in the format of the output.
+
+    Raises
+    ------
+    TypeError
+        If the images are not integers.
+    ValueError
+        If they have another shape or range than the input, or the graph breaks a rule.
+    """
+    verify(graph)
+    check_images(graph, images)
+    last = {name: op.name for op in graph.ops for name in op.inputs}
+    results = []
+    for first in range(0, len(images), batch):
+        values: Values = {}
+        for name, value in _execute(graph, images[first : first + batch], values):
+            values[name] = value
+            for read in [n for n in values if last.get(n) == name and n != graph.output]:
+                del values[read]
+        results.append(values[graph.output])
+        if progress is not None:
+            progress(min(first + batch, len(images)), len(images))
+    return np.concatenate(results)
+
+
+def run_layers(graph: Graph, images: np.ndarray) -> Values:
+    """Return every value of the graph, the images included, as `run` does the output."""
+    verify(graph)
+    check_images(graph, images)
+    values: Values = {}
+    for name, value in _execute(graph, images, values):
+        values[name] = value
+    return values
+
+
+def predict(
+    graph: Graph, images: np.ndarray, *, batch: int = BATCH, progress: Progress | None = None
+) -> np.ndarray:
+    """Return the index of the greatest output per image, the lowest one of a tie: int64 (N,)."""
+    output = run(graph, images, batch=batch, progress=progress)
+    return output.reshape(len(output), -1).argmax(axis=1)
+
+
+def check_images(graph: Graph, images: np.ndarray) -> None:
+    """Refuse images that are not what the graph's input declares, in one clear line.
+
+    Raises
+    ------
+    TypeError
+        If they are not an integer array.
+    ValueError
+        If shape or range is wrong, or there are none.
+    """
+    shape, fmt = graph.input.shape, graph.input.fmt
+    wanted = "x".join(map(str, shape))
+    if not isinstance(images, np.ndarray) or images.dtype.kind not in "iu":
+        found = getattr(images, "dtype", type(images).__name__)
+        raise TypeError(f"Images must be an integer array, not {found}")
+    if images.ndim != 4 or images.shape[1:] != shape:
+        raise ValueError(
+            f"Images must have shape (N, {', '.join(map(str, shape))}) "
+            f"for the {wanted} input of {graph.name!r}, not {images.shape}"
+        )
+    if not len(images):
+        raise ValueError("Images must be at least one, not an empty array")
+    low, high = int(images.min()), int(images.max())
+    if low < fmt.min or high > fmt.max:
+        raise ValueError(
+            f"Images must hold values from {fmt.min} to {fmt.max} ({fmt}), not {low} to {high}"
+        )
+
+
+def _execute(graph: Graph, images: np.ndarray, values: Values) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield each value in order; the caller keeps what is still to be read in `values`."""
+    types = formats(graph)
+    for op in graph.ops:
+        if isinstance(op, Input):
+            yield op.name, images.astype(np.int64)
+        elif isinstance(op, Concat):
+            yield op.name, np.concatenate([values[name] for name in op.inputs], axis=3)
+        elif isinstance(op, Permute):
+            x = values[op.input]
+            count, height, width, channels = x.shape
+            tokens = x.reshape(count, height * width, channels)[:, op.index]
+            yield op.name, tokens.reshape(x.shape)
+        else:
+            acc = accumulators(op, values[op.input], types[op.input])
+            yield op.name, _post(op.post, acc, values)
+
+
+def accumulators(op: object, x: np.ndarray, fmt: Format) -> np.ndarray:
+    """Return what an operation hands to its post-processing, before the first step.
+
+    Parameters
+    ----------
+    op : Conv, Pool or Pointwise
+        Operation.
+    x : integer array (N, H, W, C)
+        Stored values of its input.
+    fmt : Format
+        Their format.
+
+    Returns
+    -------
+    int64 array (N, H', W', C')
+    """
+    if isinstance(op, Conv):
+        return accumulate_conv(op, x, fmt)
+    if isinstance(op, Pool):
+        return accumulate_pool(op, x, fmt)
+    return x.astype(np.int64)
+
+
+def _post(post: Post, acc: np.ndarray, values: Values) -> np.ndarray:
+    shape = acc.shape
+
+    def flat(name: str | None) -> np.ndarray | None:
+        return None if name is None else values[name].reshape(-1, shape[-1])
+
+    acc, first, second = acc.reshape(-1, shape[-1]), flat(post.residual), flat(post.residual2)
+    out = np.empty(acc.shape, np.int64)
+    rows = max(1, POST_BLOCK // shape[-1])
+    for low in range(0, len(acc), rows):
+        part = slice(low, low + rows)
+        y = _step(post.first, acc[part], None if first is None else first[part])
+        if post.table is not None:
+            y = post.table[y & 0xFF].astype(np.int64)
+        if post.second is not None:
+            y = _step(post.second, y, None if second is None else second[part])
+        out[part] = y
+    return out.reshape(shape)
+
+
+def _step(step: Step, value: np.ndarray, residual: np.ndarray | None) -> np.ndarray:
+    shift = step.shift.astype(np.int64)
+    if residual is None:
+        return requantise(value, step.m, step.bias, shift, step.fmt)
+    return requantise(value, step.m, step.bias, shift, step.fmt, residual, step.r)
