@@ -1,0 +1,143 @@
+"""Two banks of accumulators: one fills while the other drains."""
+
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.lib import data, memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from .token import Token, position_shape
+
+__all__ = ["Accumulators"]
+
+
+class Accumulators(wiring.Component):
+    """Accumulate `count` sums side by side, at one position a cycle.
+
+    In each cycle one position of one bank is read, modified and written, and one position of the
+    other bank can be read. All `count` accumulators share addresses and control.
+
+    Parameters
+    ----------
+    shape : Shape
+        Of a sum and an accumulator; sums wrap, the caller chooses the width so that they do not.
+    count : int
+        Accumulators at each position.
+    depth : int
+        Positions of a bank.
+    distributed : bool
+        Memories read without a clock (distributed RAM) rather than block RAM, where a sum that
+        is needed again in the next cycle is forwarded. The behaviour is the same.
+    maximum : bool
+        Whether the larger of accumulator and sum can be kept instead of their sum.
+
+    Members
+    -------
+    i_token : Token
+        Position to accumulate at.
+    i_sums : count x shape
+        What to accumulate, one cycle after `i_token`.
+    i_maximum : 1
+        Keep the maximum instead of the sum, with `i_sums` (if `maximum`).
+    i_drain : {bank, position}
+        Position to read, in a bank without a valid `i_token` in the same cycle.
+    i_select : count
+        Accumulators to read, with `i_drain`; the others read as 0.
+    o_values : count x shape
+        What `i_drain` asked for, one cycle later (not registered).
+
+    Latency: a sum can be drained by an `i_drain` two cycles after its token. Throughput: one
+    position a cycle, the same one again if need be. No back-pressure.
+    """
+
+    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=False):
+        for name, value in (("count", count), ("depth", depth)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"Accumulators.{name} must be an integer from 1, not {value!r}")
+        self._shape = Shape.cast(shape)
+        self._count, self._depth = count, depth
+        self._distributed, self._maximum = distributed, maximum
+        super().__init__({
+            "i_token": In(Token(depth)),
+            "i_sums": In(data.ArrayLayout(self._shape, count)),
+            "i_drain": In(data.StructLayout({"bank": 1, "position": position_shape(depth)})),
+            "i_select": In(count),
+            "o_values": Out(data.ArrayLayout(self._shape, count)),
+        } | ({"i_maximum": In(1)} if maximum else {}))
+
+    def _bank(self, m, address, write, enable, next_values):
+        """Add the memories of one bank; return the words at `address` a cycle later."""
+        width, depth = self._shape.width, self._depth
+        # Distributed RAM comes in words of a few bits, block RAM in wide ones that rows share.
+        chunks = ([[value] for value in next_values] if self._distributed else [next_values])
+        words = []
+        if self._distributed:
+            registered = Signal.like(address, name="read_address")
+            m.d.sync += registered.eq(address)
+        for chunk in chunks:
+            m.submodules += (store := memory.Memory(
+                shape=width * len(chunk), depth=depth, init=[]))
+            into = store.write_port()
+            m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(chunk)),
+                         into.en.eq(enable)]
+            if self._distributed:
+                out = store.read_port(domain="comb")
+                m.d.comb += out.addr.eq(registered)
+            else:
+                out = store.read_port()
+                m.d.comb += out.addr.eq(address)
+            words += [out.data[i * width:(i + 1) * width] for i in range(len(chunk))]
+        return words
+
+    def elaborate(self, platform):
+        m = Module()
+        token, write = self.i_token, Signal.like(self.i_token)
+        m.d.sync += write.eq(token)
+
+        next_values = [Signal(self._shape, name=f"next{i}") for i in range(self._count)]
+        words, fills, drains = [], [], []
+        for bank in range(2):
+            fill_now, fill = Signal(name=f"fill_now{bank}"), Signal(name=f"fill{bank}")
+            enable = Signal(name=f"enable{bank}")
+            drain = Signal(self._count, name=f"drain{bank}")
+            address = Signal.like(token.position, name=f"address{bank}")
+            m.d.comb += [
+                fill_now.eq(token.valid & (token.bank == bank)),
+                address.eq(Mux(fill_now, token.position, self.i_drain.position)),
+            ]
+            m.d.sync += [
+                enable.eq(fill_now),
+                fill.eq(fill_now & ~token.clear),
+                drain.eq(Mux(self.i_drain.bank == bank, self.i_select, 0)),
+            ]
+            words.append(self._bank(m, address, write, enable, next_values))
+            fills.append(fill)
+            drains.append(drain)
+
+        if not self._distributed:
+            # The word read in the cycle in which it was written is the old one.
+            forward = Signal()
+            m.d.sync += forward.eq(
+                write.valid & token.valid & ~token.clear
+                & (write.bank == token.bank) & (write.position == token.position))
+
+        width = self._shape.width
+        for i, total in enumerate(next_values):
+            # Masks registered beforehand: one LUT4 a bit chooses bank and row, or bank and clear.
+            old = Value.cast(words[0][i] & fills[0].replicate(width)
+                             | words[1][i] & fills[1].replicate(width))
+            if not self._distributed:
+                previous = Signal(width, name=f"previous{i}", reset_less=True)
+                m.d.sync += previous.eq(total)
+                old = Mux(forward, previous, old)
+            if self._shape.signed:
+                old = old.as_signed()
+            value = self.i_sums[i]
+            if self._maximum:
+                with m.If(self.i_maximum):
+                    m.d.comb += total.eq(Mux(write.clear | (value > old), value, old))
+                with m.Else():
+                    m.d.comb += total.eq(old + value)
+            else:
+                m.d.comb += total.eq(old + value)
+            m.d.comb += self.o_values[i].eq(words[0][i] & drains[0][i].replicate(width)
+                                            | words[1][i] & drains[1][i].replicate(width))
+        return m
