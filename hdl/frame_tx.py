@@ -1,0 +1,77 @@
+"""Replies to bytes: SYNC, header, status, data, CRC."""
+
+from amaranth.hdl import Array, C, Module, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
+from amaranth.lib.wiring import In, Out
+
+from .bus import ReplyHeader
+from .isa import CRC_BYTES, FRAME_VERSION, HEADER_BYTES, SYNC
+
+__all__ = ["FrameTx"]
+
+
+class FrameTx(wiring.Component):
+    """Send reply frames.
+
+    Members
+    -------
+    i_reply : stream of `ReplyHeader`
+        A reply; taken at once when nothing is being sent, and kept until it is out.
+    i_data : stream of 8 bits
+        The ``length`` bytes of data of the reply that was taken last.
+    o : stream of 8 bits
+        Bytes to the host, one a cycle from the cycle after the reply is taken (7 of header, the
+        status, the data, 4 of CRC); they wait for the host and for the data.
+    """
+
+    i_reply: In(stream.Signature(ReplyHeader))
+    i_data: In(stream.Signature(8))
+    o: Out(stream.Signature(8))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.crc = crc = CRC32_ISO_HDLC(8).create()
+        reply = Signal(ReplyHeader, reset_less=True)
+        length = Signal(16)  # of the payload, status included
+        index = Signal(3)
+        sent = Signal()
+        m.d.comb += [
+            sent.eq(self.o.valid & self.o.ready),
+            length.eq(reply.length + 1),
+            crc.data.eq(self.o.payload),
+        ]
+        head = Array([
+            *(C(byte, 8) for byte in SYNC), C(FRAME_VERSION, 8), reply.sequence, reply.opcode,
+            length[:8], length[8:], reply.as_value()[16:24]])
+        tail = Array(crc.crc.word_select(k, 8) for k in range(CRC_BYTES))
+        assert len(head) == HEADER_BYTES + 1
+
+        with m.If(sent):
+            m.d.sync += index.eq(index + 1)
+        with m.FSM():
+            with m.State("IDLE"):
+                m.d.comb += [self.i_reply.ready.eq(1), crc.start.eq(1)]
+                m.d.sync += [reply.eq(self.i_reply.payload), index.eq(0)]
+                with m.If(self.i_reply.valid):
+                    m.next = "HEAD"
+            with m.State("HEAD"):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(head[index]),
+                             crc.valid.eq(sent & (index >= len(SYNC)))]
+                with m.If(sent & (index == len(head) - 1)):
+                    m.d.sync += index.eq(0)
+                    m.next = "DATA"
+                    with m.If(reply.length == 0):
+                        m.next = "CRC"
+            with m.State("DATA"):
+                m.d.comb += [self.o.valid.eq(self.i_data.valid), self.i_data.ready.eq(self.o.ready),
+                             self.o.payload.eq(self.i_data.payload), crc.valid.eq(sent)]
+                with m.If(sent):
+                    m.d.sync += [reply.length.eq(reply.length - 1), index.eq(0)]
+                    with m.If(reply.length == 1):
+                        m.next = "CRC"
+            with m.State("CRC"):
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(tail[index[:2]])]
+                with m.If(sent & (index == CRC_BYTES - 1)):
+                    m.next = "IDLE"
+        return m
