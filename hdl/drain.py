@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER
 from .positions import Positions
-from .token import drain_layout
+from .token import Drain as DrainRequest
 
 __all__ = ["Drain", "tag_layout"]
 
@@ -53,7 +53,7 @@ class Drain(wiring.Component):
             "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "i_full": In(1),
             "o_freed": Out(1), "o_request": Out(1), "o_record": Out(16), "o_take": Out(1),
             "i_ready": In(1), "i_taken": In(1), "o_issue": Out(1),
-            "o_drain": Out(drain_layout(config)), "o_tag": Out(tag_layout(config)),
+            "o_drain": Out(DrainRequest(config.burst_depth)), "o_tag": Out(tag_layout(config)),
             "o_residual_address": Out(24), "i_port_busy": In(1), "i_written": In(1),
             "o_busy": Out(1), "o_wait_port": Out(1),
         })

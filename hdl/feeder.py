@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER
 from .positions import Positions
-from .token import token_layout
+from .token import Token
 
 __all__ = ["Feeder"]
 
@@ -57,7 +57,7 @@ class Feeder(wiring.Component):
         self._config = config
         self._read_latency = read_latency
         lanes = range(config.read_lanes + 1)
-        self.token_layout = token_layout(config)
+        self.token_layout = Token(config.burst_depth)
         super().__init__({
             "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "i_advance": In(1),
             "i_freed": In(1), "o_index_address": Out(16), "i_index_data": In(24),

@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER, Engine
-from .token import load_layout
+from .token import Load
 
 __all__ = ["WeightLoader"]
 
@@ -39,8 +39,8 @@ class WeightLoader(wiring.Component):
         super().__init__({
             "i_layer": In(LAYER.shape),
             "i_stream": In(stream.Signature(config.load_bits)), "i_take": In(1),
-            "o_ready": Out(1), "o_l1": Out(load_layout(config)),
-            "o_shift": Out(load_layout(config)), "o_swap": Out(1),
+            "o_ready": Out(1), "o_l1": Out(Load(config.load_bits)),
+            "o_shift": Out(Load(config.load_bits)), "o_swap": Out(1),
             "o_pad": Out(config.read_lanes * 8),
         })
 

@@ -1,0 +1,69 @@
+"""The program memories: instructions, weight words, records, index lists."""
+
+from amaranth import Module, Signal
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from .bus import MemoryWrite
+from .isa import INPUT, Space, param_layout
+
+__all__ = ["ProgramMemories"]
+
+
+class ProgramMemories(wiring.Component):
+    """Hold the program; written a byte at a time, read a word at a time.
+
+    Members
+    -------
+    i_write : In(MemoryWrite), i_write_valid : In(1)
+        One byte for any of the spaces; others are ignored. Always taken.
+    i_{name}_address, i_{name}_enable : In, o_{name}_data : Out
+        Synchronous read port of `program` (32 bits), `weights` (load_bits), `records`
+        (one record) and, where the configuration has index lists, `index` (24 bits).
+    o_input : Out(INPUT)
+        The input record.
+
+    Read latency 1 cycle; a read while the same word is written gives either value.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        record = param_layout(config)
+        self._memories = {
+            "program": (Space.PROGRAM, config.program_words, 4, 32),
+            "weights": (Space.WEIGHTS, config.weight_words, config.load_bits // 8,
+                        config.load_bits),
+            "records": (Space.PARAMS, config.param_records, record.bytes, record.width),
+        }
+        if config.index_entries:
+            self._memories["index"] = (Space.INDEX, config.index_entries, 4, 24)
+        members = {"i_write": In(MemoryWrite), "i_write_valid": In(1), "o_input": Out(INPUT.shape)}
+        for name, (_, depth, _, width) in self._memories.items():
+            members |= {f"i_{name}_address": In(range(depth)), f"i_{name}_enable": In(1),
+                        f"o_{name}_data": Out(width)}
+        super().__init__(members)
+
+    def elaborate(self, platform):
+        m = Module()
+        for name, (space, depth, lanes, width) in self._memories.items():
+            # Whole bytes, so that each has its write enable.
+            store = memory.Memory(shape=lanes * 8, depth=depth, init=[])
+            m.submodules[name] = store
+            write = store.write_port(granularity=8)
+            read = store.read_port(transparent_for=())
+            chosen = self.i_write_valid & (self.i_write.space == space)
+            m.d.comb += [
+                write.addr.eq(self.i_write.address), write.data.eq(self.i_write.data.replicate(lanes)),
+                read.addr.eq(getattr(self, f"i_{name}_address")),
+                read.en.eq(getattr(self, f"i_{name}_enable")),
+                getattr(self, f"o_{name}_data").eq(read.data[:width]),
+            ]
+            for lane in range(lanes):
+                m.d.comb += write.en[lane].eq(chosen & (self.i_write.lane == lane))
+        fields = Signal(INPUT.bytes * 8)
+        for lane in range(INPUT.bytes):
+            with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)
+                      & (self.i_write.lane == lane)):
+                m.d.sync += fields[lane * 8:lane * 8 + 8].eq(self.i_write.data)
+        m.d.comb += self.o_input.as_value().eq(fields)
+        return m

@@ -1,0 +1,64 @@
+"""The compiler: one list of passes from an integer graph to a program."""
+
+from hdl.config import Config
+from hdl.isa import INPUT, Space
+from pyhw.graph.ops import Graph
+from pyhw.graph.verify import verify
+
+from .allocate import allocate
+from .emit import emit
+from .errors import CompileError
+from .lower import lower, split_steps
+from .program import Layer, Program, StoredMap
+
+__all__ = ["compile_graph"]
+
+
+def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
+    """Compile a graph for an accelerator.
+
+    Parameters
+    ----------
+    graph : Graph
+    config : Config
+    batch : int
+        Images that memory is laid out for; a run may take fewer. They are spread over the
+        groups, and images of a group share resident weights.
+
+    Returns
+    -------
+    Program
+
+    Raises
+    ------
+    CompileError
+        If something does not fit or is not supported: layer, reason, what to change.
+    ValueError
+        If the graph breaks a rule or `batch` is not positive.
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"batch must be a positive integer, not {batch!r}")
+    slots = -(-batch // config.groups)
+    graph = verify(split_steps(verify(graph), config))
+    jobs, maps, folded = lower(graph, config, slots)
+    placements = allocate(jobs, maps, graph.input.name, graph.output, config)
+    image = emit(jobs, config)
+    sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights)),
+                (Space.PARAMS, bytes(image.params)), (Space.TABLES, bytes(image.tables)),
+                (Space.INDEX, bytes(image.index)),
+                (Space.INPUT, INPUT.encode(**folded.record))]
+
+    def stored(name: str) -> StoredMap:
+        m = maps[name]
+        return StoredMap(name, m.shape, str(m.fmt), m.base, m.slot)
+
+    layers = [Layer(job.name, job.engine.name, stored(job.target.name), job.useful_terms,
+                    getattr(job.op, "digits", 1)) for job in jobs]
+    return Program(
+        name=graph.name, config_hash=config.hash, batch=slots * config.groups,
+        groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
+        input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
+        output=stored(graph.output), placements=placements)
+
+
+__all__ += ["CompileError"]

@@ -1,0 +1,191 @@
+"""Emission: jobs become instructions, weight words, records, tables and index lists."""
+
+import numpy as np
+
+from hdl.config import Config
+from hdl.formats import apply_terms, half, width_of
+from hdl.isa import LAYER, Engine, Layout, Opcode, param_layout
+from pyhw.graph.infer import acc_bounds, step_bounds
+from pyhw.graph.post import Step
+
+from .codes import pack_words
+from .errors import CompileError
+from .job import Job
+from .maps import Map
+
+__all__ = ["Image", "burst_length", "emit"]
+
+
+class Image:
+    """The contents of the program memories, filled job by job."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.layout = param_layout(config)
+        self.program = bytearray()
+        self.weights = bytearray()
+        self.params = bytearray()
+        self.tables = bytearray()
+        self.index = bytearray()
+        self.table_numbers: dict[bytes, int] = {}
+
+    def check(self) -> None:
+        """Refuse an image that is larger than a memory."""
+        config = self.config
+        for what, raw, unit, limit, name in (
+            ("weights", self.weights, config.load_bits // 8, config.weight_words, "weight_words"),
+            ("records", self.params, self.layout.bytes, config.param_records, "param_records"),
+            ("instructions", self.program, 4, config.program_words, "program_words"),
+            ("tables", self.tables, 256, config.tables, "tables"),
+            ("index lists", self.index, 4, config.index_entries, "index_entries"),
+        ):
+            need = len(raw) // unit
+            if need > limit:
+                raise CompileError(
+                    "(whole program)", f"its {what} take {need} entries and the memory has "
+                    f"{limit}", f"take a configuration with {name} of at least {need}")
+
+
+def burst_length(config: Config, positions: int) -> int:
+    """Return positions per burst: as many as fit, evenly spread over the bursts."""
+    bursts = -(-positions // config.burst_depth)
+    return -(-positions // bursts)
+
+
+def emit(jobs: list[Job], config: Config) -> Image:
+    """Turn placed jobs into memory contents; each job is one LAYER instruction."""
+    image = Image(config)
+    for job in jobs:
+        fields = dict(job.fields)
+        fields |= {"opcode": Opcode.LAYER.value, "engine": job.engine.value,
+                   "x_signed": job.source.fmt.signed}
+        positions = fields["n_x"] * fields["n_y"]
+        fields |= {"n_xy": positions, "n_slots": job.source.slots, "slots_from_run": 1,
+                   "burst": burst_length(config, positions * job.source.slots)}
+        fields["in_base"] = (job.source.base + job.source_offset) % (1 << 24)
+        fields |= _emit_weights(job, image)
+        fields |= _emit_drain(job, image)
+        if job.index is not None:
+            fields["index_base"] = len(image.index) // 4
+            image.index += job.index.astype("<u4").tobytes()
+        image.program += _encode(LAYER, job.name, fields)
+    image.program += Opcode.END.value.to_bytes(4, "little")
+    image.check()
+    return image
+
+
+def _encode(layout: Layout, name: str, fields: dict[str, int]) -> bytes:
+    try:
+        return layout.encode(**fields)
+    except ValueError as error:
+        raise CompileError(name, f"too large for the instruction set: {error}",
+                           "use a smaller map or kernel") from None
+
+
+def _emit_weights(job: Job, image: Image) -> dict[str, int]:
+    config = image.config
+    if job.weights is None:
+        return {}
+    blocks, steps, rows, lanes = job.weights.codes.shape
+    parts = []
+    counts = {"pad_words": 0, "code_words": 0}
+    if job.weights.pads is not None:
+        pads = np.zeros((blocks * steps, config.read_lanes), np.uint8)
+        pads[:, :job.weights.pads.shape[-1]] = job.weights.pads.reshape(blocks * steps, -1)
+        parts.append(pack_words(config, pads, 8))
+        counts["pad_words"] = parts[-1].shape[1]
+    if rows:
+        engine = config.l1 if job.engine is Engine.L1 else config.shift
+        assert engine is not None
+        codes = job.weights.codes.reshape(blocks * steps, rows * lanes)
+        parts.append(pack_words(config, codes, engine.code_width))
+        counts["code_words"] = parts[-1].shape[1]
+    base = len(image.weights) // (config.load_bits // 8)
+    image.weights += np.concatenate(parts, axis=1).tobytes()
+    return counts | {"w_base": base}
+
+
+def _emit_drain(job: Job, image: Image) -> dict[str, int]:
+    config, post, target = image.config, job.post, job.target
+    single = target.fmt.bytes > 1
+    fields = {"single": single, "out_log_bytes": target.fmt.bytes.bit_length() - 1,
+              "u_signed": post.first.fmt.signed, "u_width": post.first.fmt.width,
+              "param_base": len(image.params) // image.layout.bytes}
+    fields |= _walk_fields("out", target, job, target.base + job.target_offset,
+                           1 if single else config.post_width)
+    if post.table is not None:
+        key = (post.table & 0xFF).astype(np.uint8).tobytes()
+        if key not in image.table_numbers:
+            image.table_numbers[key] = len(image.table_numbers)
+            image.tables += key
+        fields |= {"table": 1, "table_index": image.table_numbers[key]}
+    if post.second is not None:
+        fields |= {"second": 1, "y_signed": post.y_format.signed,
+                   "z_signed": post.second.fmt.signed, "z_width": post.second.fmt.width}
+    if job.residual is not None:
+        fields |= {"res": 1, "res_second": post.residual is None,
+                   "res_signed": job.residual.fmt.signed, "res_wide": job.residual.fmt.bytes > 1}
+        offset = job.channels.indices(1 << 30)[0] * job.residual.fmt.bytes
+        fields |= _walk_fields("res", job.residual, job, job.residual.base + offset,
+                               1 if single else config.post_width)
+    image.params += _records(job, image)
+    return fields
+
+
+def _walk_fields(prefix: str, stored: Map, job: Job, base: int, vector: int) -> dict[str, int]:
+    walk = stored.walk(job.fields["n_x"], job.fields["n_y"])
+    size = stored.fmt.bytes
+    return {f"{prefix}_base": base, f"{prefix}_x": walk.x, f"{prefix}_y": walk.y,
+            f"{prefix}_slot": walk.slot, f"{prefix}_vector": vector * size,
+            f"{prefix}_block": job.fields["block_rows"] * size}
+
+
+def _term_fields(prefix: str, terms: list, channel: int) -> dict[str, int]:
+    out = {}
+    present = [(int(s[channel]), int(e[channel])) for s, e in terms if s[channel]]
+    for t, (sign, exponent) in enumerate(present):
+        out |= {f"{prefix}{t}_exponent": exponent, f"{prefix}{t}_negative": sign < 0,
+                f"{prefix}{t}_present": 1}
+    return out
+
+
+def _records(job: Job, image: Image) -> bytes:
+    """Return one record per output channel, the engines' constants folded into the bias."""
+    first, second = job.post.first, job.post.second
+    channels = range(*job.channels.indices(first.channels))
+    constant = (np.zeros(first.channels, np.int64) if job.weights is None
+                else job.weights.constant)
+    bias = first.bias + half(first.shift.astype(np.int64)) - apply_terms(constant, first.m)
+    _prove_sums(job, image.config)
+    raw = bytearray()
+    for c in channels:
+        fields = {"bias": int(bias[c]), "shift": int(first.shift[c]),
+                  **_term_fields("m", first.m, c)}
+        residual_step: Step | None = (
+            None if job.residual is None else first if job.post.residual is not None else second)
+        if residual_step is not None:
+            fields |= _term_fields("r", residual_step.r, c)
+        if second is not None:
+            shift2 = int(second.shift[c])
+            fields |= {"bias2": int(second.bias[c]) + half(shift2), "shift2": shift2,
+                       **_term_fields("n", second.m, c)}
+        raw += _encode(image.layout, job.name, fields)
+    return bytes(raw)
+
+
+def _prove_sums(job: Job, config: Config) -> None:
+    """Refuse sums that do not fit the post-processor."""
+    low, high = acc_bounds(job.op, job.source.fmt, job.source.shape[2])
+    post = job.post
+    in_first = job.residual.fmt if job.residual is not None and post.residual else None
+    bounds = [(step_bounds(post.first, low, high, in_first), config.sum_width, "first")]
+    if post.second is not None:
+        ends = (np.full(post.second.channels, v) for v in (post.y_format.min, post.y_format.max))
+        in_second = job.residual.fmt if job.residual is not None and post.residual2 else None
+        bounds.append((step_bounds(post.second, *ends, in_second), 36, "second"))
+    for (least, most), limit, which in bounds:
+        need = width_of(int(least.min()), int(most.max()))
+        if need > limit:
+            raise CompileError(job.name, f"the sums of its {which} step need {need} bits and the "
+                               f"post-processor has {limit}",
+                               "use smaller multipliers with a smaller shift")

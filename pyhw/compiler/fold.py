@@ -1,0 +1,106 @@
+"""Unfolding of the input: kernel rows become channels while the images are written."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hdl.config import Config
+from hdl.isa import INPUT
+from pyhw.graph.infer import output_shape, pad_values
+from pyhw.graph.ops import Conv, Graph, Input
+
+from .errors import CompileError
+from .maps import Map
+
+__all__ = ["FoldedInput", "fold_input"]
+
+
+@dataclass(frozen=True)
+class FoldedInput:
+    """How images are stored, and the first convolution as it reads them.
+
+    Parameters
+    ----------
+    map : Map
+        The stored map.
+    record : dict
+        Fields of the `INPUT` record.
+    conv : Conv or None
+        Replacement of the convolution that reads the folded map; None for a plain copy.
+    """
+
+    map: Map
+    record: dict[str, int]
+    conv: Conv | None
+
+
+def _folds(graph: Graph, config: Config) -> Conv | None:
+    """Return the convolution to fold for, if folding fills more lanes."""
+    source = graph.input
+    readers = [op for op in graph.ops if source.name in op.inputs]
+    if len(readers) != 1 or not isinstance(readers[0], Conv):
+        return None
+    conv = readers[0]
+    kh, kw = conv.kernel
+    channels = source.shape[2]
+    engine = config.engines.get(conv.term)
+    if (engine is None or kh == 1 or channels > 4 or conv.groups != 1
+            or conv.dilation != (1, 1) or channels * kh > 255
+            or (kw == source.shape[1] and not any(conv.padding))):
+        return None
+    run, folded = kw * channels, kw * channels * kh
+    plain_vectors = kh * -(-run // engine.lanes)
+    return conv if -(-folded // engine.lanes) < plain_vectors else None
+
+
+def fold_input(graph: Graph, config: Config, slots: int) -> FoldedInput:
+    """Choose how the input is stored.
+
+    Parameters
+    ----------
+    graph : Graph
+    config : Config
+    slots : int
+        Images per group.
+    """
+    source: Input = graph.input
+    height, width, channels = source.shape
+    if width * channels > 65535:
+        raise CompileError(source.name, f"a row of {width * channels} bytes is too long",
+                           "use images with at most 65535 bytes a row")
+    conv = _folds(graph, config)
+    plain = {"row_values": width * channels, "rows": height, "channels": channels}
+    if conv is None:
+        if channels > 255:
+            raise CompileError(source.name, f"{channels} input channels are too many",
+                               "use at most 255")
+        record = plain | {"fold": 1, "stride": 1, "pad": 0, "out_rows": height,
+                          "pixel_step": channels, "row_step": width * channels}
+        folded = None
+        stored = Map(source.name, source.shape, source.fmt, slots)
+    else:
+        kh = conv.kernel[0]
+        rows = output_shape(conv, {source.name: source.shape})[0]
+        pads = pad_values(conv, channels, source.fmt)
+        stored = Map(source.name, (rows, width, kh * channels), source.fmt, slots)
+        record = plain | {"fold": kh, "stride": conv.stride[0], "pad": conv.padding[0],
+                          "out_rows": rows, "pixel_step": kh * channels,
+                          "row_step": stored.row}
+        record |= {f"pad_value{c}": int(pads[c]) & 0xFF for c in range(channels)}
+        folded = _folded_conv(conv, pads)
+    if "copy_step" in INPUT.fields:
+        record["copy_step"] = record["stride"] * channels - record["row_step"]
+    return FoldedInput(stored, record, folded)
+
+
+def _folded_conv(conv: Conv, pads: np.ndarray) -> Conv:
+    """Return the same convolution on the folded map: one kernel row, KH x C channels."""
+    def fold(array: np.ndarray) -> np.ndarray:
+        *head, kh, kw, c = array.shape
+        return np.moveaxis(array, -3, -2).reshape(*head, 1, kw, kh * c)
+    _, left, _, right = conv.padding
+    kh = conv.kernel[0]
+    arrays = {name: fold(getattr(conv, name)) for name in ("weight", "sign", "exponent")
+              if getattr(conv, name) is not None}
+    return replace(conv, stride=(1, conv.stride[1]), padding=(0, left, 0, right),
+                   pad_value=np.tile(pads, kh).astype(np.int16), **arrays)

@@ -1,0 +1,88 @@
+"""A job: one LAYER instruction before memory is assigned."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hdl.isa import Engine
+from pyhw.graph.ops import Conv, Pointwise, Pool
+from pyhw.graph.post import Post
+
+from .maps import Map
+
+__all__ = ["Job", "Weights"]
+
+
+@dataclass
+class Weights:
+    """Codes of a job: everything the rows see, step by step.
+
+    Parameters
+    ----------
+    codes : uint8 array (blocks, steps, rows, lanes)
+        Code of every lane; lanes past the run and rows past the channels hold the code of 0.
+    pads : uint8 array (blocks, steps, lanes) or None
+        Pad value of every lane, or None where all are 0.
+    constant : int64 array (channels,)
+        What the engine's value exceeds the accumulator by (``docs/architecture.md``).
+    """
+
+    codes: np.ndarray
+    pads: np.ndarray | None
+    constant: np.ndarray
+
+
+@dataclass
+class Job:
+    """One pass of an engine over a map.
+
+    Parameters
+    ----------
+    op : Conv, Pool or Pointwise
+        What it computes; its `post` is what the drain does.
+    engine : Engine
+    source, target : Map
+    residual : Map or None
+        The map added in one of the steps.
+    fields : dict
+        LAYER fields that do not depend on addresses.
+    weights : Weights or None
+    index : int array or None
+        Byte offset of each position's vector, for gathered positions.
+    source_offset, target_offset : int
+        Bytes added to the maps' bases (a window's padding, a slice of the channels).
+    channels : slice
+        Output channels of `op` that this job makes.
+    """
+
+    op: Conv | Pool | Pointwise
+    engine: Engine
+    source: Map
+    target: Map
+    residual: Map | None = None
+    fields: dict[str, int] = field(default_factory=dict)
+    weights: Weights | None = None
+    index: np.ndarray | None = None
+    source_offset: int = 0
+    target_offset: int = 0
+    channels: slice = field(default_factory=lambda: slice(None))
+
+    @property
+    def name(self) -> str:
+        """Name of the operation."""
+        return self.op.name
+
+    @property
+    def post(self) -> Post:
+        """Post-processing."""
+        return self.op.post
+
+    @property
+    def useful_terms(self) -> int:
+        """Terms of the network's own reduction, per image (padded digits left out)."""
+        if not isinstance(self.op, Conv):
+            return 0
+        first, last, _ = self.channels.indices(self.op.out_channels)
+        _, kh, kw, c = self.op.weight_shape
+        positions = self.fields["n_x"] * self.fields["n_y"]
+        return (last - first) * kh * kw * c * self.op.digits * positions

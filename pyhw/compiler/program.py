@@ -1,0 +1,165 @@
+"""The program image: what is loaded into an accelerator, and where its maps lie."""
+
+import json
+import os
+import struct
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from hdl.config import ISA_VERSION
+from hdl.formats import Format
+from hdl.isa import Space
+
+from .allocate import Placement
+
+__all__ = ["Layer", "Program", "StoredMap", "MAGIC"]
+
+MAGIC = b"pyhwprog"
+"""First bytes of a program file."""
+_HEADER = struct.Struct("<8sHHIII")
+_MAX_META = 16 << 20
+_MAX_SECTION = 64 << 20
+
+
+@dataclass(frozen=True)
+class StoredMap:
+    """A value in scratch memory, as the host reads it back.
+
+    `shape` is (H, W, C), `fmt` its format's text, `base` the address of slot 0 and
+    `slot_bytes` the distance to the next slot.
+    """
+
+    name: str
+    shape: tuple[int, int, int]
+    fmt: str
+    base: int
+    slot_bytes: int
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One LAYER instruction: operation, engine, where its result lies, its useful terms."""
+
+    name: str
+    engine: str
+    target: StoredMap
+    useful_terms: int
+    digits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A compiled network.
+
+    Parameters
+    ----------
+    name : str
+    config_hash : bytes
+        Hash of the configuration it was compiled for.
+    batch, groups : int
+        Images that fit at once; groups they are spread over.
+    sections : list of (Space, int, bytes)
+        Memory contents with their first word.
+    input, output : StoredMap
+    input_shape : (int, int, int)
+        Shape of an image as the host sends it.
+    layers : list of Layer
+        In order of execution.
+    placements : list of Placement
+        Memory map, for reports.
+    """
+
+    name: str
+    config_hash: bytes
+    batch: int
+    groups: int
+    sections: list[tuple[Space, int, bytes]]
+    input: StoredMap
+    input_shape: tuple[int, int, int]
+    layers: list[Layer]
+    output: StoredMap
+    placements: list[Placement] = field(default_factory=list)
+
+    def section(self, space: Space) -> bytes:
+        """Return a memory's contents, empty if it has none."""
+        return b"".join(raw for s, _, raw in self.sections if s is space)
+
+    def to_bytes(self) -> bytes:
+        """Return the file: header, JSON description, sections, CRC-32 of all before it."""
+        meta = {
+            "name": self.name, "config_hash": self.config_hash.hex(), "batch": self.batch,
+            "groups": self.groups, "input": asdict(self.input), "output": asdict(self.output),
+            "input_shape": self.input_shape, "layers": [asdict(la) for la in self.layers],
+            "placements": [asdict(p) for p in self.placements],
+            "sections": [[s.name, word, len(raw)] for s, word, raw in self.sections],
+        }
+        text = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
+        body = b"".join(raw for _, _, raw in self.sections)
+        head = _HEADER.pack(MAGIC, 1, ISA_VERSION, len(text), len(body), 0)
+        raw = head + text + body
+        return raw + zlib.crc32(raw).to_bytes(4, "little")
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the file under a temporary name, then rename it."""
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(self.to_bytes())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "Program":
+        """Read a file; `ValueError` says in one line what is wrong with it."""
+        if len(raw) < _HEADER.size + 4 or raw[:8] != MAGIC:
+            raise ValueError("Program file must begin with 'pyhwprog': this is another kind of "
+                             "file, or it is truncated")
+        _, version, isa, meta_size, body_size, _ = _HEADER.unpack_from(raw)
+        if version != 1 or isa != ISA_VERSION:
+            raise ValueError(f"Program file must have version 1 for instruction set {ISA_VERSION}, "
+                             f"not version {version} for {isa}; compile the model again")
+        if meta_size > _MAX_META or body_size > _MAX_SECTION:
+            raise ValueError("Program file must have a header within its limits, not "
+                             f"{meta_size} + {body_size} bytes")
+        if len(raw) != _HEADER.size + meta_size + body_size + 4:
+            raise ValueError(f"Program file must be {_HEADER.size + meta_size + body_size + 4} "
+                             f"bytes long, not {len(raw)}: it is truncated or damaged")
+        if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little"):
+            raise ValueError("Program file must match its checksum: it is damaged")
+        try:
+            meta = json.loads(raw[_HEADER.size:_HEADER.size + meta_size])
+            return cls._from_meta(meta, raw[_HEADER.size + meta_size:-4])
+        except (KeyError, TypeError, AttributeError, RecursionError,
+                json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"Program file must describe its sections: {error!r}") from None
+
+    @classmethod
+    def _from_meta(cls, meta: dict, body: bytes) -> "Program":
+        sections, offset = [], 0
+        for name, word, size in meta["sections"]:
+            if not (isinstance(size, int) and 0 <= size <= len(body) - offset):
+                raise ValueError("Program file must have the sections that it describes")
+            sections.append((Space[name], int(word), body[offset:offset + size]))
+            offset += size
+
+        def stored(record: dict) -> StoredMap:
+            Format.parse(record["fmt"])
+            return StoredMap(**{**record, "shape": tuple(int(v) for v in record["shape"])})
+
+        layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
+        height, width, channels = (int(v) for v in meta["input_shape"])
+        return cls(
+            name=str(meta["name"]), config_hash=bytes.fromhex(meta["config_hash"]),
+            batch=int(meta["batch"]), groups=int(meta["groups"]), sections=sections,
+            input=stored(meta["input"]), input_shape=(height, width, channels), layers=layers,
+            output=stored(meta["output"]),
+            placements=[Placement(**p) for p in meta["placements"]])
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Program":
+        """Read a program file; `ValueError` says in one line what is wrong with it."""
+        with open(path, "rb") as file:
+            raw = file.read(_MAX_META + _MAX_SECTION + 1024)
+        return cls.from_bytes(raw)
