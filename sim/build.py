@@ -36,10 +36,13 @@ VERILATOR_OPTIONS = (
     "--x-initial",
     "fast",
     "--no-assert",
+    "--no-timing",  # the only clock is the bench's
     "--timescale",
     "1ns/1ps",
     "--output-split",
-    "20000",  # so that make has files enough for its jobs
+    "2000",
+    "--output-split-cfuncs",
+    "500",  # the compiler is slow on long functions, and make gets files for its jobs
 )
 COMPILER_OPTIONS = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O2"}
 ICARUS_OPTIONS = ("-g2012",)
@@ -136,8 +139,36 @@ def _verilator(job: Mapping[str, Any], source: Path, work: Path, made: Path, log
     jobs = min(4, os.cpu_count() or 1)
     make = ["make", "-j", str(jobs), "-C", str(work / "model"), "-f", "Vtop.mk"]
     make += [f"{name}={value}" for name, value in variables.items()]
-    for command in ([*simulator["command"], *options], make):
-        _run(command, simulator["env"], log)
+    _run([*simulator["command"], *options], simulator["env"], log)
+    with _runtime_objects(job, variables, work / "model"):
+        _run(make, simulator["env"], log)
+
+
+@contextlib.contextmanager
+def _runtime_objects(
+    job: Mapping[str, Any], variables: Mapping[str, str], model: Path
+) -> Iterator[None]:
+    """Spare a build the compilation of Verilator's runtime library, its longest part.
+
+    Its objects depend on the options alone, not on the design. make takes an object newer than its
+    source for up to date.
+    """
+    simulator = job["simulator"]
+    key = _key(simulator["command"], simulator["version"], variables, VERILATOR_OPTIONS)
+    kept = Path(job["cache_dir"]) / f"runtime-{key}"
+    if kept.is_dir():
+        for path in kept.glob("*.o"):
+            shutil.copy(path, model)
+        yield
+        return
+    yield
+    with tempfile.TemporaryDirectory(dir=kept.parent, prefix="building-") as aside:
+        made = Path(aside) / "runtime"
+        made.mkdir()
+        for path in model.glob("verilated*.o"):
+            shutil.copy(path, made)
+        with contextlib.suppress(OSError):  # another process was first
+            made.rename(kept)
 
 
 def _icarus(job: Mapping[str, Any], source: Path, work: Path, made: Path, log: Path) -> None:
