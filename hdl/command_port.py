@@ -80,7 +80,7 @@ class CommandPort(wiring.Component):
         connect(m, source=flipped(self.i), sink=rx.i)
         connect(m, frame=rx.o_frame, intake=intake.i_frame)
         connect(m, payload=rx.o_payload, intake=intake.i_payload)
-        connect(m, command=intake.o_command, executor=executor.i_command)
+        connect(m, request=intake.o_request, executor=executor.i_request)
         connect(m, data=intake.o_data, executor=executor.i_data)
         connect(m, answer=executor.o_answer, responder=responder.i_answer)
         connect(m, reply=responder.o_reply, tx=tx.i_reply)
@@ -96,6 +96,7 @@ class CommandPort(wiring.Component):
             executor.i_running.eq(self.i_running),
             executor.i_layers_done.eq(self.i_layers_done),
             intake.i_rotate.eq(executor.o_rotate),
+            executor.i_step.eq(responder.o_step),
             intake.i_status.eq(executor.o_answer.payload.status),
             self.o_image_start.eq(executor.o_image_start),
             self.o_run.eq(executor.o_run),

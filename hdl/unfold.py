@@ -1,7 +1,7 @@
 """Images to the scratchpad, with kernel rows folded into channels."""
 
 from amaranth.hdl import Array, Module, Mux, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import INPUT
@@ -46,6 +46,12 @@ def compute(record, image, base=0):
     return written
 
 
+class _Phase(enum.Enum, shape=2):
+    ABOVE = 0
+    IMAGE = 1
+    BELOW = 2
+
+
 class Unfold(wiring.Component):
     """Write every byte of an image to its places in the folded map.
 
@@ -87,64 +93,113 @@ class Unfold(wiring.Component):
         m = Module()
         record = self.i_record
 
-        # Copies of one byte.
+        # Copies of one byte: kernel row ky of map row oy, then ky + stride of oy - 1 ...
+        copying = Signal()
         address = Signal(24, reset_less=True)
         byte = Signal(8, reset_less=True)
-        kernel_row = Signal(9, reset_less=True)
-        rows_above = Signal(16, reset_less=True)
-        copying, accept, put = Signal(), Signal(), Signal()
-        next_row = Signal(10)
-        outside = Signal()
+        ky = Signal(9, reset_less=True)
+        oy = Signal(16, reset_less=True)
+        more, step, accept = Signal(), Signal(), Signal()
+        inside = Signal()
         m.d.comb += [
-            outside.eq(address >= self._scratch_bytes),
-            self.o.valid.eq(copying & ~outside),
+            inside.eq(address < self._scratch_bytes),
+            self.o.valid.eq(copying & inside),
             self.o.payload.address.eq(address),
             self.o.payload.data.eq(byte),
-            next_row.eq(kernel_row + record.stride),
+            more.eq((ky + record.stride < record.fold) & (oy != 0)),
+            step.eq(copying & (self.o.ready | ~inside)),
+            accept.eq(~copying | (step & ~more)),
         ]
-        more = Signal()
-        m.d.comb += more.eq((next_row < record.fold) & (rows_above != 0))
-        step = Signal()
-        m.d.comb += [step.eq(copying & (self.o.ready | outside)),
-                     accept.eq(~copying | (step & ~more))]
+        with m.If(step):
+            m.d.sync += [copying.eq(more), address.eq(address + record.copy_step),
+                         ky.eq(ky + record.stride), oy.eq(oy - 1)]
 
-        # Rows and values.
-        first = Signal(24, reset_less=True)  # of this row: address of its first copy
-        base = Signal(24, reset_less=True)  # of the map row that its first copies belong to
-        cursor = Signal(24, reset_less=True)
-        row, rem = Signal(16, reset_less=True), Signal(9, reset_less=True)
-        channel, value = Signal(8, reset_less=True), Signal(16, reset_less=True)
-        left = Signal(16, reset_less=True)  # rows of padding or image
-        wanted, last_value, last_channel = Signal(), Signal(), Signal()
-        pads = Array([record.pad_value0, record.pad_value1, record.pad_value2, record.pad_value3])
+        # The row: its place in the map, the address of its first copy, what kind it is.
+        row = Signal(16, reset_less=True)
+        rem = Signal(9, reset_less=True)
+        base = Signal(24, reset_less=True)
+        first = Signal(24, reset_less=True)
+        phase = Signal(_Phase)
+        rows_left = Signal(16, reset_less=True)
+        wanted, last_row, wrap = Signal(), Signal(), Signal()
+        next_first = Signal(24)
         m.d.comb += [
             wanted.eq(rem < record.fold),
-            last_value.eq(value + 1 >= record.row_values),
-            last_channel.eq(channel + 1 >= record.channels),
+            last_row.eq(row + 1 >= record.out_rows),
+            wrap.eq((rem + 1 >= record.stride) & ~last_row),
+            next_first.eq(Mux(wrap, base, first) + Mux(wrap, record.row_step, record.channels)),
         ]
-        last_row, padding, image = Signal(), Signal(), Signal()
-        m.d.comb += last_row.eq(row + 1 >= record.out_rows)
 
+        # The value: column and channel.
+        put = Signal()
+        cursor = Signal(24, reset_less=True)
+        channel = Signal(8, reset_less=True)
+        value = Signal(16, reset_less=True)
+        last_channel = Signal()
+        pads = Array([record.pad_value0, record.pad_value1, record.pad_value2, record.pad_value3])
+        pad = Mux(channel < len(pads), pads[channel[:2]], 0)
+        m.d.comb += last_channel.eq(channel + 1 >= record.channels)
         with m.If(put):
-            m.d.sync += [channel.eq(channel + 1), cursor.eq(cursor + 1), value.eq(value + 1)]
-            with m.If(last_channel):
-                m.d.sync += [channel.eq(0),
-                             cursor.eq(cursor + (record.pixel_step - record.channels + 1)[:24])]
+            m.d.sync += [
+                value.eq(value + 1),
+                channel.eq(Mux(last_channel, 0, channel + 1)),
+                cursor.eq(cursor + 1
+                          + Mux(last_channel, record.pixel_step - record.channels, 0)),
+            ]
+            with m.If(wanted):
+                m.d.sync += [copying.eq(1), address.eq(cursor), ky.eq(rem), oy.eq(row),
+                             byte.eq(Mux(phase == _Phase.IMAGE, self.i.payload, pad))]
 
-        # One row after the other: padding above, image, padding below.
-        end_of_row = Signal()
+        start = self.i_start.strobe
+
+        def restart():
+            with m.If(start):
+                m.next = "TURN"
+
         with m.FSM():
-            with m.State("IDLE"):
-                m.d.comb += self.i.ready.eq(1)
-            for name in ("ABOVE", "IMAGE", "BELOW"):
-                with m.State(name):
-                    if name == "IMAGE":
-                        m.d.comb += [self.i.ready.eq(accept), put.eq(self.i.valid & accept)]
-                    else:
-                        m.d.comb += [padding.eq(1), put.eq(accept)]
-                    with m.If(put & last_value):
-                        m.next = f"{name}-ROW"
-                with m.State(f"{name}-ROW"):
-                    m.d.comb += [end_of_row.eq(1), padding.eq(1)]
-                    m.next = name
+            with m.State("REST"):  # more bytes than the image has are dropped
+                m.d.comb += [self.i.ready.eq(~start), self.o_busy.eq(copying)]
+                restart()
+            with m.State("TURN"):
+                m.d.comb += self.o_busy.eq(1)
+                m.d.sync += [rows_left.eq(rows_left - 1), value.eq(0), channel.eq(0)]
+                m.next = "ROW"
+                with m.Switch(phase):
+                    with m.Case(_Phase.ABOVE):
+                        with m.If(rows_left == 0):
+                            m.d.sync += [phase.eq(_Phase.IMAGE), rows_left.eq(record.rows)]
+                            m.next = "TURN"
+                    with m.Case(_Phase.IMAGE):
+                        with m.If(rows_left == 0):
+                            m.d.sync += phase.eq(_Phase.BELOW)
+                            m.next = "TURN"
+                    with m.Case(_Phase.BELOW):
+                        with m.If(last_row & ~wanted):
+                            m.next = "REST"
+                restart()
+            with m.State("ROW"):
+                with m.If(phase == _Phase.IMAGE):
+                    m.d.comb += [self.i.ready.eq(accept & ~start),
+                                 put.eq(self.i.valid & accept),
+                                 self.o_busy.eq(copying)]
+                with m.Else():
+                    m.d.comb += [put.eq(accept), self.o_busy.eq(1)]
+                with m.If(put & (value + 1 >= record.row_values)):
+                    m.next = "NEXT"
+                restart()
+            with m.State("NEXT"):
+                m.d.comb += self.o_busy.eq(1)
+                m.d.sync += [first.eq(next_first), cursor.eq(next_first)]
+                with m.If(wrap):
+                    m.d.sync += [base.eq(next_first), row.eq(row + 1), rem.eq(0)]
+                with m.Elif(wanted | ~last_row):
+                    m.d.sync += rem.eq(rem + 1)
+                m.next = "TURN"
+                restart()
+        with m.If(start):
+            m.d.sync += [
+                copying.eq(0), phase.eq(_Phase.ABOVE), rows_left.eq(record.pad), row.eq(0),
+                rem.eq(0), base.eq(self.i_start.base), first.eq(self.i_start.base),
+                cursor.eq(self.i_start.base),
+            ]
         return m

@@ -1,0 +1,137 @@
+"""Frames to commands: arguments, length, and whether the frame is new."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from .bus import FrameHeader
+from .isa import ARGUMENTS, FRAME_ERROR, WITH_DATA, Command, Status
+
+__all__ = ["CommandIntake", "Request", "argument"]
+
+ARGUMENT_BYTES = max(sum(size for _, size in fields) for fields in ARGUMENTS.values())
+
+
+class Request(data.Struct):
+    """A command with its arguments, or (``status`` not OK) what to answer without executing."""
+
+    status: Status
+    sequence: 8
+    opcode: 8
+    """`FRAME_ERROR` for an error event."""
+    arguments: 8 * ARGUMENT_BYTES
+    length: 13
+    """Bytes of data after the arguments."""
+
+
+def argument(request, command, name):
+    """Return the bits of a command's argument; they were shifted in from the top."""
+    start = ARGUMENT_BYTES - sum(size for _, size in ARGUMENTS[command])
+    for field, size in ARGUMENTS[command]:
+        if field == name:
+            return request.arguments[8 * start:8 * (start + size)]
+        start += size
+    raise KeyError(name)
+
+
+class CommandIntake(wiring.Component):
+    """Read a command's arguments and decide whether it is to be executed.
+
+    A frame that repeats the last answered one (same sequence number, opcode and checksum) and
+    changes anything is not executed again: its request carries the status of the first time.
+
+    Members
+    -------
+    i_frame, i_payload
+        From `FrameRx`.
+    o_request : stream of `Request`
+        Offered ``arguments + 3`` cycles after the frame, until it has been answered.
+    o_data : stream of 8 bits
+        The data of the offered request, one byte a cycle.
+    i_status : In(Status)
+        The answer's status, in the cycle in which the request is taken.
+    i_rotate : In(1)
+        Move the arguments round by a byte, the lowest of a WRITE to the top; after 5 times they
+        are as before.
+    """
+
+    i_frame: In(stream.Signature(FrameHeader))
+    i_payload: In(stream.Signature(8))
+    o_request: Out(stream.Signature(Request))
+    o_data: Out(stream.Signature(8))
+    i_status: In(Status)
+    i_rotate: In(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        frame, request = self.i_frame.payload, self.o_request.payload
+        arguments = Signal(8 * ARGUMENT_BYTES, reset_less=True)
+        left = Signal(range(ARGUMENT_BYTES + 1))
+        status = Signal(Status)
+        last = Signal(FrameHeader, reset_less=True)  # with the status of its answer
+        last_valid = Signal()
+
+        needs = Signal(range(ARGUMENT_BYTES + 1))
+        known, with_data, replayed = Signal(), Signal(), Signal()
+        with m.Switch(frame.opcode):
+            for command, fields in ARGUMENTS.items():
+                with m.Case(command.value):
+                    m.d.comb += [
+                        known.eq(1), needs.eq(sum(size for _, size in fields)),
+                        with_data.eq(command in WITH_DATA),
+                        replayed.eq(command not in (
+                            Command.IDENTIFY, Command.STATUS, Command.READ)),
+                    ]
+        repeated = Signal()
+        error = Signal()
+        m.d.comb += [
+            error.eq(frame.status != Status.OK),
+            repeated.eq(last_valid & (frame.sequence == last.sequence)
+                        & (frame.opcode == last.opcode) & (frame.crc == last.crc)),
+            request.status.eq(status),
+            request.sequence.eq(frame.sequence),
+            request.opcode.eq(Mux(error, FRAME_ERROR, frame.opcode)),
+            request.arguments.eq(arguments),
+            request.length.eq(frame.length - needs),
+        ]
+
+        refuse = Signal(Status)
+        with m.If(error):
+            m.d.comb += refuse.eq(frame.status)
+        with m.Elif(repeated & replayed):
+            m.d.comb += refuse.eq(last.status)
+        with m.Elif(~known):
+            m.d.comb += refuse.eq(Status.UNKNOWN_COMMAND)
+        with m.Elif(Mux(with_data, frame.length < needs, frame.length != needs)):
+            m.d.comb += refuse.eq(Status.BAD_LENGTH)
+
+        with m.FSM():
+            with m.State("CHECK"):
+                m.d.sync += [status.eq(refuse), left.eq(needs)]
+                with m.If(self.i_frame.valid):
+                    m.next = "OFFER"
+                    with m.If((refuse == Status.OK) & (needs != 0)):
+                        m.next = "ARGUMENTS"
+            with m.State("ARGUMENTS"):
+                m.d.comb += self.i_payload.ready.eq(1)
+                with m.If(self.i_payload.valid):
+                    m.d.sync += [arguments.eq(Cat(arguments[8:], self.i_payload.payload)),
+                                 left.eq(left - 1)]
+                    with m.If(left == 1):
+                        m.next = "OFFER"
+            with m.State("OFFER"):
+                m.d.comb += [
+                    self.o_request.valid.eq(1),
+                    self.o_data.valid.eq(self.i_payload.valid),
+                    self.o_data.payload.eq(self.i_payload.payload),
+                    self.i_payload.ready.eq(self.o_data.ready),
+                    self.i_frame.ready.eq(self.o_request.ready),
+                ]
+                with m.If(self.i_rotate):
+                    oldest = argument(request, Command.WRITE, "space")
+                    m.d.sync += arguments.eq(Cat(arguments[8:], oldest))
+                with m.If(self.o_request.ready):
+                    m.next = "CHECK"
+                    with m.If(~error):
+                        m.d.sync += [last_valid.eq(1), last.eq(frame), last.status.eq(self.i_status)]
+        return m
