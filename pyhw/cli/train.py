@@ -77,7 +77,6 @@ def train(
     it and ends with the same weights as a training that was never interrupted.
 
     Examples:
-
     pyhw train lenet5
 
     pyhw train lenet5 --data mnist --data-dir ~/mnist --out mnist.pt

@@ -4,8 +4,10 @@ Checkpoints of the reference implementation call the weight ``adder``; here it i
 tools expect of a layer, and an importer renames it.
 """
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pyhw.nn.functional import adder_conv2d
 
@@ -13,7 +15,7 @@ ETA = 0.2
 """Root mean square of an adder layer's weight gradient in the published recipe."""
 
 
-def _square(name, value, smallest):
+def _square(name: str, value: Any, smallest: int) -> int:
     """Return one int for a size that may be given once or per direction."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
     if any(isinstance(v, bool) or not isinstance(v, int) for v in values):
@@ -31,7 +33,9 @@ def _square(name, value, smallest):
 class _Adder(nn.Module):
     """What both adder layers share: parameters, their initial values, the adaptive step."""
 
-    def __init__(self, shape, bias, eta):
+    bias: nn.Parameter | None
+
+    def __init__(self, shape: tuple[int, ...], bias: bool, eta: float | None) -> None:
         super().__init__()
         if eta is not None and not eta > 0:
             raise ValueError(f"eta must be positive or None, not {eta!r}")
@@ -40,7 +44,7 @@ class _Adder(nn.Module):
         self.register_parameter("bias", nn.Parameter(torch.empty(shape[0])) if bias else None)
         self.reset_parameters()
 
-    def reset_parameters(self):
+    def reset_parameters(self) -> None:
         """Draw the weights from N(0, 1), without fan-in scaling, and a bias from U(0, 1)."""
         nn.init.normal_(self.weight)
         if self.bias is not None:
@@ -82,31 +86,40 @@ class AdderConv2d(_Adder):
     """
 
     def __init__(
-        self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1,
-        bias=False, eta=ETA,
-    ):  # fmt: skip
-        self_in = _square("in_channels", in_channels, 1)
-        self_out = _square("out_channels", out_channels, 1)
-        kernel_size = _square("kernel_size", kernel_size, 1)
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = False,
+        eta: float | None = ETA,
+    ) -> None:
+        in_channels = _square("in_channels", in_channels, 1)
+        out_channels = _square("out_channels", out_channels, 1)
+        kernel = _square("kernel_size", kernel_size, 1)
         for name, value in (("dilation", dilation), ("groups", groups)):
             if value not in (1, (1, 1)):
                 raise NotImplementedError(
                     f"{name} must be 1, not {value!r}: adder convolutions with {name} are not "
                     "supported yet"
                 )
-        super().__init__((self_out, self_in, kernel_size, kernel_size), bias, eta)
-        self.in_channels, self.out_channels = self_in, self_out
-        self.kernel_size = kernel_size
+        super().__init__((out_channels, in_channels, kernel, kernel), bias, eta)
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = kernel
         self.stride = _square("stride", stride, 1)
         self.padding = _square("padding", padding, 0)
         self.dilation, self.groups = 1, 1
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Return the negative L1 distances.
 
         Parameters
         ----------
         x : Tensor, shape (N, in_channels, H, W)
+            Input.
 
         Returns
         -------
@@ -121,7 +134,7 @@ class AdderConv2d(_Adder):
         y = adder_conv2d(x, self.weight, self.stride, self.padding, self.eta)
         return y if self.bias is None else y + self.bias[:, None, None]
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return the layer's sizes as ``print(model)`` shows them."""
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
@@ -152,18 +165,21 @@ class AdderLinear(_Adder):
     AdderNet (CVPR 2020), section 3: a 1x1 adder convolution on a 1x1 map.
     """
 
-    def __init__(self, in_features, out_features, bias=False, eta=ETA):
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = False, eta: float | None = ETA
+    ) -> None:
         in_features = _square("in_features", in_features, 1)
         out_features = _square("out_features", out_features, 1)
         super().__init__((out_features, in_features), bias, eta)
         self.in_features, self.out_features = in_features, out_features
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """Return the negative L1 distances.
 
         Parameters
         ----------
         x : Tensor, shape (..., in_features)
+            Input.
 
         Returns
         -------
@@ -184,7 +200,7 @@ class AdderLinear(_Adder):
         y = y.reshape(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """Return the layer's sizes as ``print(model)`` shows them."""
         return (
             f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, eta={self.eta}"

@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from pyhw.cache import cache_dir, content_key
@@ -29,7 +30,7 @@ FLAGS = (
 COMPILE_SECONDS = 120
 
 
-def _processor():
+def _processor() -> str:
     """Name what ``-march=native`` depends on, so that a shared home folder is safe."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -39,7 +40,7 @@ def _processor():
     return platform.machine() + platform.processor() + flags
 
 
-def _openmp():
+def _openmp() -> str | None:
     """Return the OpenMP library that PyTorch runs on, or None.
 
     A second thread pool beside PyTorch's would fight it for the cores (measured: several times
@@ -53,7 +54,7 @@ def _openmp():
     return next(names, None)
 
 
-def _build(openmp):
+def _build(openmp: str | None) -> Path:
     """Return the path of the compiled kernel, compiling it when the cache has none."""
     compiler = next(filter(None, map(shutil.which, ("g++", "clang++", "c++"))), None)
     if compiler is None:
@@ -78,7 +79,7 @@ def _build(openmp):
 
 
 @functools.cache
-def _load():
+def _load() -> tuple[ctypes.CDLL | None, str]:
     """Return ``(library, message)``; the library is None when the kernel is not to be had."""
     if os.environ.get("PYHW_KERNEL") == "plain":
         return None, "plain PyTorch (PYHW_KERNEL=plain)"
@@ -99,7 +100,7 @@ def _load():
     return library, "compiled"
 
 
-def status():
+def status() -> str:
     """Say which adder kernel the layers use on the CPU, and why.
 
     Returns
@@ -110,12 +111,13 @@ def status():
     return _load()[1]
 
 
-def usable(x, weight):
+def usable(x: Tensor, weight: Tensor) -> bool:
     """Tell whether the compiled kernel can take these operands.
 
     Parameters
     ----------
     x, weight : Tensor
+        Any device, any type.
 
     Returns
     -------
@@ -129,7 +131,13 @@ def usable(x, weight):
     )
 
 
-def _padded(x, padding):
+def _library() -> ctypes.CDLL:
+    library = _load()[0]
+    assert library is not None, "callers ask usable() first"
+    return library
+
+
+def _padded(x: Tensor, padding: int) -> Tensor:
     """Return ``x`` channel-last, with its zero border and 16 readable floats past its end."""
     images, channels, height, width = x.shape
     shape = (images, height + 2 * padding, width + 2 * padding, channels)
@@ -141,21 +149,26 @@ def _padded(x, padding):
     return padded
 
 
-def _dims(padded, weight, out_h, out_w, stride):
+def _dims(padded: Tensor, weight: Tensor, out_h: int, out_w: int, stride: int) -> ctypes.Array:
     images, height, width, channels = padded.shape
     outputs, kernel = weight.shape[0], weight.shape[2]
     dims = (images, height, width, channels, out_h, out_w, outputs, kernel, stride)
     return (ctypes.c_int64 * len(dims))(*dims)
 
 
-def forward(x, weight, stride, padding, out_shape):
+def forward(
+    x: Tensor, weight: Tensor, stride: int, padding: int, out_shape: tuple[int, int, int, int]
+) -> Tensor:
     """Compute the adder convolution with the compiled kernel.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W), float32
+        Input.
     weight : Tensor, shape (O, C, k, k), float32
+        Adder weights.
     stride, padding : int
+        Same in both directions.
     out_shape : tuple of int
         (N, O, H', W').
 
@@ -170,14 +183,14 @@ def forward(x, weight, stride, padding, out_shape):
     taps = F.pad(taps, (0, -outputs % LANES))
     packed = taps.view(len(taps), -1, LANES).transpose(0, 1).contiguous()  # (O / 16, R, 16)
     y = x.new_empty((images, out_h, out_w, outputs))
-    _load()[0].pyhw_adder_forward(
+    _library().pyhw_adder_forward(
         _dims(padded, weight, out_h, out_w, stride),
         padded.data_ptr(), packed.data_ptr(), y.data_ptr(), torch.get_num_threads(),
     )  # fmt: skip
     return y.permute(0, 3, 1, 2)
 
 
-def grad_input(x, weight, gradient, stride, padding):
+def grad_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:
     """Compute the clipped input gradient with the compiled kernel.
 
     Parameters
@@ -185,6 +198,7 @@ def grad_input(x, weight, gradient, stride, padding):
     x, weight, stride, padding
         As in :func:`forward`.
     gradient : Tensor, shape (N, O, H', W'), float32
+        Gradient of the loss with respect to the output.
 
     Returns
     -------
@@ -198,7 +212,7 @@ def grad_input(x, weight, gradient, stride, padding):
     packed = taps.view(kernel, outputs, -1, LANES).transpose(1, 2).contiguous()  # (k, ., O, 16)
     upstream = gradient.permute(0, 2, 3, 1).contiguous()
     grad = torch.zeros_like(padded)
-    _load()[0].pyhw_adder_backward(
+    _library().pyhw_adder_backward(
         _dims(padded, weight, gradient.shape[2], gradient.shape[3], stride),
         padded.data_ptr(), packed.data_ptr(), upstream.data_ptr(), grad.data_ptr(),
         torch.get_num_threads(),

@@ -1,9 +1,13 @@
 """The adder convolution as a differentiable function with the published gradients."""
 
 import math
+from types import ModuleType
+from typing import Any
 
 import torch
+from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from pyhw.nn import compiled, plain
@@ -12,29 +16,49 @@ from pyhw.nn.reference import output_size
 NORM_FLOOR = 1e-12
 
 
+def _kernel(x: Tensor, weight: Tensor) -> ModuleType:
+    return compiled if compiled.usable(x, weight) else plain
+
+
+def _products(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:
+    """Return ``sum_t x g``, the weight gradient of an ordinary convolution."""
+    if gradient.shape[2:] == (1, 1):
+        rows, columns = weight.shape[2:]
+        window = F.pad(x, (padding,) * 4)[:, :, :rows, :columns]
+        return (gradient.flatten(1).t() @ window.flatten(1)).view_as(weight)  # (O, N) @ (N, R)
+    last = torch.channels_last  # up to five times faster than channel-first here
+    return conv2d_weight(
+        x.contiguous(memory_format=last),
+        weight.shape,
+        gradient.contiguous(memory_format=last),
+        stride=stride,
+        padding=padding,
+    )
+
+
 class _AdderConv2d(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, weight, stride, padding, eta):
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, eta: float | None
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.eta = stride, padding, eta
         height, width = (output_size(n, weight.shape[2], stride, padding) for n in x.shape[2:])
-        kernel = compiled if compiled.usable(x, weight) else plain
-        return kernel.forward(x, weight, stride, padding, (len(x), len(weight), height, width))
+        return _kernel(x, weight).forward(
+            x, weight, stride, padding, (len(x), len(weight), height, width)
+        )
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         grad_x = grad_weight = None
         if ctx.needs_input_grad[0]:
-            kernel = compiled if compiled.usable(x, weight) else plain
-            grad_x = kernel.grad_input(x, weight, gradient, ctx.stride, ctx.padding)
+            grad_x = _kernel(x, weight).grad_input(x, weight, gradient, ctx.stride, ctx.padding)
         if ctx.needs_input_grad[1]:
             # sum_t (x - w) g splits into a convolution's weight gradient and a per-channel factor,
             # so this half of the backward pass is an ordinary, already fast matrix product.
-            grad_weight = conv2d_weight(
-                x, weight.shape, gradient, stride=ctx.stride, padding=ctx.padding
-            )
+            grad_weight = _products(x, weight, gradient, ctx.stride, ctx.padding)
             grad_weight -= weight * gradient.sum((0, 2, 3))[:, None, None, None]
             if ctx.eta is not None:
                 norm = grad_weight.norm().clamp_min(NORM_FLOOR)
@@ -42,7 +66,9 @@ class _AdderConv2d(torch.autograd.Function):
         return grad_x, grad_weight, None, None, None
 
 
-def adder_conv2d(x, weight, stride=1, padding=0, eta=0.2):
+def adder_conv2d(
+    x: Tensor, weight: Tensor, stride: int = 1, padding: int = 0, eta: float | None = 0.2
+) -> Tensor:
     """Convolve by L1 distance: ``y = -sum |x - w|`` over the taps of each position.
 
     The backward pass follows the paper, not the derivative: ``x - w`` for the weights, ``w - x``

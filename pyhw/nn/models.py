@@ -36,13 +36,11 @@ class LeNet5(nn.Sequential):
     AdderNet (CVPR 2020), section 4.1, for batch norm and which layers become adders.
     """
 
-    def __init__(self, ops="adder", classes=10):
+    def __init__(self, ops: str = "adder", classes: int = 10) -> None:
         if ops not in OPS:
             raise ValueError(f"ops must be one of {', '.join(OPS)}, not {ops!r}")
-        if ops == "adder":
-            conv, linear = AdderConv2d, AdderLinear
-        else:
-            conv, linear = nn.Conv2d, nn.Linear
+        conv = AdderConv2d if ops == "adder" else nn.Conv2d
+        linear = AdderLinear if ops == "adder" else nn.Linear
         super().__init__(
             OrderedDict(
                 conv1=nn.Conv2d(1, 6, 5, padding=2, bias=False),  # (N, 6, 28, 28)
@@ -70,7 +68,7 @@ MODELS = {"lenet5": LeNet5}
 """Every network that `build_model` and the command line know."""
 
 
-def build_model(name, ops="adder", classes=10):
+def build_model(name: str, ops: str = "adder", classes: int = 10) -> nn.Sequential:
     """Build a network with fresh weights from PyTorch's global random state.
 
     Parameters

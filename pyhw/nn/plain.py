@@ -4,26 +4,32 @@ It serves wherever the compiled kernel cannot: other devices, float64, no C++ co
 """
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 CHUNK = 1 << 20
 """Most unfolded input elements held at once (4 MiB in float32)."""
 
 
-def _image_chunks(x, weight, positions):
+def _image_chunks(x: Tensor, weight: Tensor, positions: int) -> list[slice]:
     taps = weight[0].numel()
     step = max(1, CHUNK // max(1, taps * positions))
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
-def forward(x, weight, stride, padding, out_shape):
+def forward(
+    x: Tensor, weight: Tensor, stride: int, padding: int, out_shape: tuple[int, int, int, int]
+) -> Tensor:
     """Compute the adder convolution chunk by chunk of images.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W)
+        Input.
     weight : Tensor, shape (O, C, k, k)
+        Adder weights.
     stride, padding : int
+        Same in both directions.
     out_shape : tuple of int
         (N, O, H', W').
 
@@ -40,7 +46,7 @@ def forward(x, weight, stride, padding, out_shape):
     return y
 
 
-def grad_input(x, weight, gradient, stride, padding):
+def grad_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:
     """Compute the clipped input gradient, one output channel at a time.
 
     Parameters
@@ -48,6 +54,7 @@ def grad_input(x, weight, gradient, stride, padding):
     x, weight, stride, padding
         As in :func:`forward`.
     gradient : Tensor, shape (N, O, H', W')
+        Gradient of the loss with respect to the output.
 
     Returns
     -------

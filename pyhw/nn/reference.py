@@ -5,15 +5,15 @@ Every faster form in this package is tested against these two functions. They cr
 small shapes only.
 """
 
-import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 
-def _columns(x, kernel, stride, padding):
+def _columns(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
     return F.unfold(x, kernel, padding=padding, stride=stride)  # (N, R, L), zeros where padded
 
 
-def output_size(size, kernel, stride, padding):
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
     """Return the output rows (or columns) of a convolution, leftovers cut.
 
     Parameters
@@ -39,7 +39,7 @@ def output_size(size, kernel, stride, padding):
     return (size + 2 * padding - kernel) // stride + 1
 
 
-def adder_forward(x, weight, stride=1, padding=0):
+def adder_forward(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
     """Compute ``y[n, o, l] = -sum_r |x[n, r, l] - w[o, r]|`` by broadcasting.
 
     Parameters
@@ -73,7 +73,9 @@ def adder_forward(x, weight, stride=1, padding=0):
     return -distance.sum(2).reshape(len(x), len(weight), height, width)
 
 
-def adder_gradients(x, weight, gradient, stride=1, padding=0):
+def adder_gradients(
+    x: Tensor, weight: Tensor, gradient: Tensor, stride: int = 1, padding: int = 0
+) -> tuple[Tensor, Tensor]:
     """Compute the published gradients of the adder layer by broadcasting.
 
     They are not the derivative of the forward: the weight gradient keeps the full-precision

@@ -8,10 +8,13 @@ import os
 import pickle
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from pyhw.errors import UserError
 from pyhw.nn.models import MODELS, build_model
@@ -39,34 +42,44 @@ class Meta:
     """
 
     recipe: Recipe
-    history: tuple
-    optimizer: dict | None
+    history: tuple[EpochRecord, ...]
+    optimizer: dict[str, Any] | None
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """Epochs done."""
         return len(self.history)
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         """Whether the recipe's epochs are all done."""
         return self.epoch >= self.recipe.epochs
 
     @property
-    def accuracy(self):
+    def accuracy(self) -> float | None:
         """Test accuracy after the last epoch, percent; None before the first."""
         return self.history[-1].accuracy if self.history else None
 
 
-def save_checkpoint(path, model, recipe, history, optimizer=None):
+def save_checkpoint(
+    path: str | os.PathLike,
+    model: nn.Module,
+    recipe: Recipe,
+    history: Iterable[EpochRecord],
+    optimizer: torch.optim.Optimizer | None = None,
+) -> None:
     """Write a checkpoint: under another name first, then renamed, so never half of one.
 
     Parameters
     ----------
     path : path-like
+        File to write or replace; its folder is made if need be.
     model : torch.nn.Module
+        Whose weights to save.
     recipe : Recipe
-    history : list of EpochRecord
+        How it is trained.
+    history : iterable of EpochRecord
+        One per epoch done.
     optimizer : torch.optim.Optimizer, optional
         Needed to resume; leave it out of a finished training, to halve the file.
 
@@ -101,7 +114,7 @@ def save_checkpoint(path, model, recipe, history, optimizer=None):
         raise
 
 
-def _read(path):
+def _read(path: str | os.PathLike) -> Any:
     """Return the file's content as torch gives it, or refuse it in one line."""
     try:
         if Path(path).stat().st_size > LARGEST:
@@ -127,7 +140,7 @@ def _read(path):
         raise UserError(f"{path} is damaged ({reason})") from None
 
 
-def _check_state(path, state, model):
+def _check_state(path: str | os.PathLike, state: Any, model: nn.Module) -> None:
     """Refuse weights that do not fit the network, naming the first tensor that does not."""
     expected = model.state_dict()
     if not isinstance(state, dict):
@@ -148,12 +161,13 @@ def _check_state(path, state, model):
             raise UserError(f"{path} has a tensor {name!r}, which the network does not know")
 
 
-def load_checkpoint(path):
+def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
     """Read a checkpoint and build its network.
 
     Parameters
     ----------
     path : path-like
+        Written by `save_checkpoint`.
 
     Returns
     -------

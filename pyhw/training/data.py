@@ -44,7 +44,7 @@ class Dataset:
     test_labels: np.ndarray
 
 
-def enlarge(images):
+def enlarge(images: np.ndarray) -> np.ndarray:
     """Bring 8x8 pixels of 0..16 to 28x28 bytes: three times as large, bilinear, border of 2.
 
     Computed in integers, hence the same on every machine.
@@ -72,7 +72,7 @@ def enlarge(images):
     return np.pad(scaled, ((0, 0), (2, 2), (2, 2))).astype(np.uint8)
 
 
-def load_digits():
+def load_digits() -> Dataset:
     """Load scikit-learn's 1,797 handwritten digits, every third one held out for testing.
 
     Returns
@@ -105,7 +105,7 @@ def load_digits():
     )
 
 
-def _find(folder, name):
+def _find(folder: Path, name: str) -> Path:
     for place in (folder, folder / "mnist"):
         for ending in (".gz", ""):
             path = place / (name + ending)
@@ -117,7 +117,7 @@ def _find(folder, name):
     )
 
 
-def load_mnist(folder=None):
+def load_mnist(folder: str | os.PathLike | None = None) -> Dataset:
     """Load MNIST from its four IDX files.
 
     Parameters
@@ -159,12 +159,13 @@ def load_mnist(folder=None):
     return Dataset(name="mnist", **parts)
 
 
-def load_dataset(name, folder=None):
+def load_dataset(name: str, folder: str | os.PathLike | None = None) -> Dataset:
     """Load a data set by name.
 
     Parameters
     ----------
     name : {"digits", "mnist"}
+        Which one.
     folder : path-like, optional
         Where the files are, for data that comes in files.
 

@@ -3,6 +3,7 @@
 import gzip
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +13,7 @@ LARGEST = 1 << 28
 """Most bytes of content a file may announce; MNIST's largest has 47 million."""
 
 
-def read_idx(path, ndim):
+def read_idx(path: Path, ndim: int) -> np.ndarray:
     """Read one IDX file of unsigned bytes, gzip-compressed or not.
 
     Parameters

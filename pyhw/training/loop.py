@@ -5,12 +5,17 @@ number, so a resumed training needs no saved random state to go on as if it had 
 """
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyhw.nn.models import build_model
+from pyhw.training.data import Dataset
+from pyhw.training.recipe import Recipe
 
 TEST_BATCH = 500
 
@@ -37,12 +42,13 @@ class EpochRecord:
     seconds: float
 
 
-def to_input(images):
+def to_input(images: Tensor) -> Tensor:
     """Scale bytes to the network's input.
 
     Parameters
     ----------
     images : Tensor, shape (N, 28, 28), uint8
+        Pixels.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def to_input(images):
     return images.unsqueeze(1).float() / 255
 
 
-def shifted_batch(padded, index, shift, generator):
+def shifted_batch(padded: Tensor, index: Tensor, shift: int, generator: torch.Generator) -> Tensor:
     """Cut out images, each moved by up to `shift` pixels in both directions.
 
     Parameters
@@ -64,6 +70,7 @@ def shifted_batch(padded, index, shift, generator):
     shift : int
         Largest move, pixels.
     generator : torch.Generator
+        Draws the moves.
 
     Returns
     -------
@@ -76,7 +83,7 @@ def shifted_batch(padded, index, shift, generator):
 
 
 @torch.no_grad()
-def evaluate(model, images, labels):
+def evaluate(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
     """Count how many images the network classifies rightly.
 
     Parameters
@@ -84,7 +91,9 @@ def evaluate(model, images, labels):
     model : torch.nn.Module
         Left in evaluation mode.
     images : numpy.ndarray, shape (N, 28, 28), uint8
+        Pixels.
     labels : numpy.ndarray, shape (N,), int64
+        Right answers.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def evaluate(model, images, labels):
         Percent, 0..100.
     """
     model.eval()
-    right = 0
+    right = 0.0
     for start in range(0, len(images), TEST_BATCH):
         batch = slice(start, start + TEST_BATCH)
         guess = model(to_input(torch.tensor(images[batch]))).argmax(1)
@@ -116,7 +125,7 @@ class Trainer:
         One per epoch done.
     """
 
-    def __init__(self, recipe, dataset):
+    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.dataset = recipe, dataset
         self.model = build_model(recipe.model, recipe.ops)
@@ -126,11 +135,13 @@ class Trainer:
             momentum=recipe.momentum,
             weight_decay=recipe.weight_decay,
         )
-        self.history = []
+        self.history: list[EpochRecord] = []
         self._images = F.pad(torch.tensor(dataset.train_images), (recipe.shift,) * 4)
         self._labels = torch.tensor(dataset.train_labels)
 
-    def restore(self, model_state, optimizer_state, history):
+    def restore(
+        self, model_state: dict, optimizer_state: dict, history: Iterable[EpochRecord]
+    ) -> None:
         """Go on from a checkpoint's content.
 
         Parameters
@@ -144,7 +155,7 @@ class Trainer:
         self.optimizer.load_state_dict(optimizer_state)
         self.history = list(history)
 
-    def _batches(self, epoch):
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the epoch's images and labels; the last batch is full, leftovers wait."""
         recipe, count = self.recipe, len(self._labels)
         generator = torch.Generator().manual_seed(recipe.seed * 10007 + epoch)
@@ -155,7 +166,7 @@ class Trainer:
             images = shifted_batch(self._images, index, recipe.shift, generator)
             yield to_input(images), self._labels[index]
 
-    def run_epoch(self, on_step=None):
+    def run_epoch(self, on_step: Callable[[float], None] | None = None) -> EpochRecord:
         """Train for one epoch and test.
 
         Parameters

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from pyhw.errors import UserError
 
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "mnist": {"epochs": 20, "batch": 256},
     "digits": {"epochs": 60, "batch": 64},
 }
@@ -58,7 +59,7 @@ class Recipe:
     weight_decay: float = 5e-4
     shift: int = 2
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, low, high in (
             ("epochs", 1, 10000),
             ("batch", 2, 65536),
@@ -74,16 +75,16 @@ class Recipe:
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
 
-    def lr_at(self, epoch):
+    def lr_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0: half a cosine."""
         return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain numbers and texts."""
         return asdict(self)
 
 
-def make_recipe(saved=None, **options):
+def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
     """Fill in what the user left open: from a saved recipe, or from the data set's defaults.
 
     Parameters

@@ -1,14 +1,19 @@
 """What a training shows at the terminal: a bar, a line per epoch, a table at the end."""
 
+import os
+from pathlib import Path
+from typing import Any
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pyhw.nn import compiled
+from pyhw.training.loop import EpochRecord, Trainer
 from pyhw.training.run import prepare, run
 
 
-def summary_table(trainer, out):
+def summary_table(trainer: Trainer, out: Path) -> Table:
     """Return the table shown when a training ends.
 
     Parameters
@@ -39,7 +44,13 @@ def summary_table(trainer, out):
     return table
 
 
-def train_with_progress(out=None, resume=False, data_dir=None, console=None, **options):
+def train_with_progress(
+    out: str | os.PathLike | None = None,
+    resume: bool = False,
+    data_dir: str | os.PathLike | None = None,
+    console: Console | None = None,
+    **options: Any,
+) -> Trainer:
     """Train, show how it goes, and leave the finished checkpoint.
 
     Parameters
@@ -60,7 +71,7 @@ def train_with_progress(out=None, resume=False, data_dir=None, console=None, **o
         As in `prepare` and `run`.
     """
     console = console or Console(highlight=False)
-    trainer, out = prepare(out, resume=resume, data_dir=data_dir, **options)
+    trainer, path = prepare(out, resume=resume, data_dir=data_dir, **options)
     recipe, done = trainer.recipe, len(trainer.history)
     if recipe.ops == "adder":
         console.print(f"adder kernel: {compiled.status()}", markup=False)
@@ -75,16 +86,16 @@ def train_with_progress(out=None, resume=False, data_dir=None, console=None, **o
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("training", total=recipe.epochs, completed=done)
 
-        def on_step(fraction):
+        def on_step(fraction: float) -> None:
             progress.update(task, completed=len(trainer.history) + fraction)
 
-        def on_epoch(record):
+        def on_epoch(record: EpochRecord) -> None:
             progress.console.print(
                 f"epoch {record.epoch:>{len(str(recipe.epochs))}}/{recipe.epochs}  "
                 f"loss {record.loss:.4f}  test {record.accuracy:6.2f} %  "
                 f"{record.seconds:.1f} s"
             )
 
-        run(trainer, out, on_step, on_epoch)
-    console.print(summary_table(trainer, out))
+        run(trainer, path, on_step, on_epoch)
+    console.print(summary_table(trainer, path))
     return trainer

@@ -1,15 +1,23 @@
 """A whole training from recipe to finished checkpoint, with what it takes to resume it."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pyhw.errors import UserError
 from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
 from pyhw.training.data import load_dataset
-from pyhw.training.loop import Trainer
+from pyhw.training.loop import EpochRecord, Trainer
 from pyhw.training.recipe import make_recipe
 
 
-def prepare(out, resume=False, data_dir=None, **options):
+def prepare(
+    out: str | os.PathLike | None,
+    resume: bool = False,
+    data_dir: str | os.PathLike | None = None,
+    **options: Any,
+) -> tuple[Trainer, Path]:
     """Set up a training, new or resumed.
 
     Parameters
@@ -33,9 +41,12 @@ def prepare(out, resume=False, data_dir=None, **options):
     UserError
         If the options, the data or the checkpoint do not allow it.
     """
-    recipe = None if resume and out else make_recipe(**options)
-    out = Path(out or f"{recipe.model}-{recipe.ops}-{recipe.data}.pt")
+    if out is None:
+        recipe = make_recipe(**options)
+        out = f"{recipe.model}-{recipe.ops}-{recipe.data}.pt"
+    out = Path(out)
     if not resume:
+        recipe = make_recipe(**options)
         if out.exists():
             raise UserError(
                 f"{out} exists: go on with it by --resume, remove it, or choose another --out"
@@ -55,12 +66,18 @@ def prepare(out, resume=False, data_dir=None, **options):
     return trainer, out
 
 
-def run(trainer, out, on_step=None, on_epoch=None):
+def run(
+    trainer: Trainer,
+    out: Path,
+    on_step: Callable[[float], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+) -> EpochRecord:
     """Train to the end, saving after each epoch.
 
     Parameters
     ----------
     trainer : Trainer
+        New or restored.
     out : pathlib.Path
         Checkpoint. While the training runs it holds the optimiser's state too.
     on_step : callable, optional
