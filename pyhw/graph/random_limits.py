@@ -1,0 +1,53 @@
+"""What random networks may contain."""
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What random networks may contain; the defaults are what every part supports."""
+
+    max_ops: int = 4
+    """Operations after the input, 1 or more."""
+    max_side: int = 9
+    """Largest height and width of the input."""
+    max_channels: int = 40
+    """Most channels of a map."""
+    max_images: int = 24
+    """Most images."""
+    work: int = 40000
+    """Most terms of an operation per image (digits counted)."""
+    engines: tuple[str, ...] = ("l1", "shift")
+    """Kinds of terms."""
+    l1_code_width: int = 8
+    """Bits of a stored L1 weight, signed if the input is."""
+    code_widths: tuple[int, ...] = (3, 4, 5)
+    """Code widths of shift weights."""
+    acc_width: int = 20
+    """Bits of an accumulator for all partial sums: unsigned for L1, signed for shift terms."""
+    terms: int = 3
+    """Most signed powers of two in a multiplier."""
+    groups: bool = True
+    """Grouped and depthwise convolutions."""
+    dilation: bool = True
+    """Dilated convolutions."""
+    pools: bool = True
+    """Pooling."""
+    pointwise: bool = True
+    """Post-processing alone."""
+    concat: bool = True
+    """Concatenation."""
+    permute: bool = True
+    """Permutation of positions."""
+    residual: bool = True
+    """Residuals, in either step but not in both."""
+    second: bool = True
+    """Second steps."""
+    tables: bool = True
+    """Function tables."""
+    wide: bool = True
+    """Stored values of 9 to 16 bits, read as residuals or by Pointwise."""
+    logits: bool = True
+    """Outputs of 17 to 32 bits."""
