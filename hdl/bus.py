@@ -4,7 +4,7 @@ from amaranth.lib import data
 
 from .isa import Space, Status
 
-__all__ = ["FrameHeader", "ReplyHeader", "MemoryWrite", "MemoryRead", "RunRequest", "ImageStart"]
+__all__ = ["FrameHeader", "ImageStart", "MemoryRead", "MemoryWrite", "ReplyHeader", "RunRequest"]
 
 
 class FrameHeader(data.Struct):

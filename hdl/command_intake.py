@@ -133,5 +133,6 @@ class CommandIntake(wiring.Component):
                 with m.If(self.o_request.ready):
                     m.next = "CHECK"
                     with m.If(~error):
-                        m.d.sync += [last_valid.eq(1), last.eq(frame), last.status.eq(self.i_status)]
+                        m.d.sync += [last_valid.eq(1), last.eq(frame),
+                                     last.status.eq(self.i_status)]
         return m

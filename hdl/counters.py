@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .isa import Counter
 
-__all__ = ["Counters", "COUNTER_WIDTH"]
+__all__ = ["COUNTER_WIDTH", "Counters"]
 
 COUNTER_WIDTH = 40
 """Bits of a counter; read as 8 bytes."""
