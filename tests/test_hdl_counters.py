@@ -1,0 +1,85 @@
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from hdl.counters import COUNTER_WIDTH, Counters
+from hdl.isa import Counter
+
+
+async def read(ctx, dut, address):
+    ctx.set(dut.i_read.payload, address)
+    ctx.set(dut.i_read.valid, 1)
+    await ctx.tick().until(dut.i_read.ready)
+    ctx.set(dut.i_read.valid, 0)
+    ctx.set(dut.o_read.ready, 1)
+    [value] = await ctx.tick().sample(dut.o_read.payload).until(dut.o_read.valid)
+    ctx.set(dut.o_read.ready, 0)
+    return value
+
+
+async def read_counter(ctx, dut, counter):
+    return int.from_bytes([await read(ctx, dut, 8 * counter + k) for k in range(8)], "little")
+
+
+def simulate(bench):
+    dut = Counters()
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+
+    async def testbench(ctx):
+        await bench(ctx, dut)
+
+    simulator.add_testbench(testbench)
+    simulator.run()
+
+
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_counts_every_strobe(density):
+    generator = random.Random(1)
+    size = len(Counter)
+
+    async def bench(ctx, dut):
+        counts = [0] * size
+        for _ in range(1000):
+            word = sum((generator.random() <= density) << k for k in range(size))
+            counts = [n + (word >> k & 1) for k, n in enumerate(counts)]
+            ctx.set(dut.i_increment, word)
+            await ctx.tick()
+        ctx.set(dut.i_increment, 0)
+        await ctx.tick().repeat(10)
+        assert [await read_counter(ctx, dut, k) for k in range(size)] == counts
+
+    simulate(bench)
+
+
+def test_clear_starts_all_counters_from_nothing():
+    async def bench(ctx, dut):
+        for phase in range(9):
+            ctx.set(dut.i_increment, -1)
+            await ctx.tick().repeat(20 + phase)
+            ctx.set(dut.i_clear, 1)
+            await ctx.tick()
+            ctx.set(dut.i_clear, 0)
+            await ctx.tick().repeat(5)
+            ctx.set(dut.i_increment, 0)
+            await ctx.tick().repeat(10)
+            assert [await read_counter(ctx, dut, k) for k in range(8)] == [5] * 8
+
+    simulate(bench)
+
+
+def test_a_counter_is_read_whole_while_it_counts():
+    async def bench(ctx, dut):
+        ctx.set(dut.i_increment, 1)
+        last = 0
+        for _ in range(100):
+            value = await read_counter(ctx, dut, 0)
+            assert last < value < last + 60
+            last = value
+
+    simulate(bench)
+
+
+def test_width_is_enough_for_hours():
+    assert 2**COUNTER_WIDTH / 100e6 > 3 * 3600 - 200
