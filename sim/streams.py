@@ -155,6 +155,7 @@ class ByteSink:
         self._stall = stall
         self._random = random.Random(f"sink {prefix} {seed}")
         self._received = bytearray()
+        self._taken = 0
         self._wanted = 0
         self._enough = Event()
         self._stream.ready.value = 0 if stall else 1
@@ -165,6 +166,11 @@ class ByteSink:
         """Number of bytes received and not yet read."""
         return len(self._received)
 
+    @property
+    def received(self) -> int:
+        """Number of bytes received in all."""
+        return self._taken + len(self._received)
+
     async def read(self, count: int) -> bytes:
         """Wait for a number of bytes and take them, oldest first."""
         if len(self._received) < count:
@@ -173,12 +179,14 @@ class ByteSink:
             await self._enough.wait()
         data = bytes(self._received[:count])
         del self._received[:count]
+        self._taken += count
         return data
 
     def read_available(self) -> bytes:
         """Take what has been received without waiting."""
         data = bytes(self._received)
         self._received.clear()
+        self._taken += len(data)
         return data
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hdl.config import Config
-from hdl.isa import INPUT
+from hdl.isa import input_record
 from pyhw.graph.infer import output_shape, pad_values
 from pyhw.graph.ops import Conv, Graph, Input
 
@@ -69,13 +69,11 @@ def fold_input(graph: Graph, config: Config, slots: int) -> FoldedInput:
         raise CompileError(source.name, f"a row of {width * channels} bytes is too long",
                            "use images with at most 65535 bytes a row")
     conv = _folds(graph, config)
-    plain = {"row_values": width * channels, "rows": height, "channels": channels}
     if conv is None:
         if channels > 255:
             raise CompileError(source.name, f"{channels} input channels are too many",
                                "use at most 255")
-        record = plain | {"fold": 1, "stride": 1, "pad": 0, "out_rows": height,
-                          "pixel_step": channels, "row_step": width * channels}
+        record = input_record(width=width, rows=height, channels=channels)
         folded = None
         stored = Map(source.name, source.shape, source.fmt, slots)
     else:
@@ -83,13 +81,10 @@ def fold_input(graph: Graph, config: Config, slots: int) -> FoldedInput:
         rows = output_shape(conv, {source.name: source.shape})[0]
         pads = pad_values(conv, channels, source.fmt)
         stored = Map(source.name, (rows, width, kh * channels), source.fmt, slots)
-        record = plain | {"fold": kh, "stride": conv.stride[0], "pad": conv.padding[0],
-                          "out_rows": rows, "pixel_step": kh * channels,
-                          "row_step": stored.row}
-        record |= {f"pad_value{c}": int(pads[c]) & 0xFF for c in range(channels)}
+        record = input_record(width=width, rows=height, channels=channels, fold=kh,
+                              stride=conv.stride[0], pad=conv.padding[0], out_rows=rows,
+                              pad_values=[int(p) & 0xFF for p in pads])
         folded = _folded_conv(conv, pads)
-    if "copy_step" in INPUT.fields:
-        record["copy_step"] = record["stride"] * channels - record["row_step"]
     return FoldedInput(stored, record, folded)
 
 

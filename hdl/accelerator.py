@@ -1,0 +1,142 @@
+"""The accelerator: a byte port, a sequencer, program memories and a datapath."""
+
+from amaranth import Cat, Module, ResetInserter, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from .command_port import CommandPort
+from .counters import Counters
+from .datapath import Datapath
+from .isa import Counter, Space
+from .memories import ProgramMemories
+from .sequencer import Sequencer
+from .unfold import Unfold
+
+__all__ = ["Accelerator"]
+
+
+class Accelerator(wiring.Component):
+    """A complete accelerator behind one byte stream in each direction.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    rx : In(stream of 8), tx : Out(stream of 8)
+        Command frames and replies (``docs/protocol.md``); both take back-pressure.
+    o_running : Out(1)
+        A run is going on.
+    o_program : Out(1)
+        A program is loaded.
+
+    One clock domain, `sync`.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({
+            "rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)),
+            "o_running": Out(1), "o_program": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        stop = Signal()
+        m.submodules.port = port = CommandPort(config)
+        m.submodules.memories = memories = ProgramMemories(config)
+        m.submodules.unfold = unfold = Unfold(config)
+        m.submodules.counters = counters = Counters()
+        sequencer, datapath = Sequencer(), Datapath(config)
+        m.submodules.sequencer = ResetInserter(stop)(sequencer)
+        m.submodules.datapath = ResetInserter(stop)(datapath)
+        connect(m, source=flipped(self.rx), port=port.i)
+        connect(m, port=port.o, sink=flipped(self.tx))
+        m.d.comb += [
+            stop.eq(port.o_reset),
+            self.o_running.eq(sequencer.o_running), self.o_program.eq(port.o_program_valid),
+            port.i_running.eq(sequencer.o_running), port.i_layers_done.eq(sequencer.o_layers_done),
+            sequencer.i_run.eq(port.o_run.strobe), sequencer.i_resume.eq(port.o_run.resume),
+            sequencer.i_layers.eq(port.o_run.layers), sequencer.i_count.eq(port.o_run.count),
+            sequencer.i_busy.eq(datapath.o_busy),
+            sequencer.i_data.eq(memories.o_program_data),
+            memories.i_program_address.eq(sequencer.o_address),
+            memories.i_program_enable.eq(sequencer.o_enable),
+            datapath.i_layer.eq(sequencer.o_layer), datapath.i_total.eq(sequencer.o_total),
+            datapath.i_start.eq(sequencer.o_start),
+        ]
+        for name in ("weights", "records", "index"):
+            if name == "index" and not config.index_entries:
+                continue
+            m.d.comb += [
+                getattr(memories, f"i_{name}_address").eq(getattr(datapath, f"o_{name}_address")),
+                getattr(memories, f"i_{name}_enable").eq(getattr(datapath, f"o_{name}_enable")),
+                getattr(datapath, f"i_{name}").eq(getattr(memories, f"o_{name}_data")),
+            ]
+        self._connect_memory_bus(m, port, memories, unfold, datapath, counters)
+        events = {
+            Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,
+            Counter.STALL_WEIGHTS: datapath.o_stall_weights,
+            Counter.STALL_BANK: datapath.o_stall_bank, Counter.STALL_PORT: datapath.o_stall_port,
+            Counter.RESULTS: datapath.o_result, Counter.LAYERS: sequencer.o_layer_done,
+            Counter.FETCH: sequencer.o_between,
+        }
+        m.d.comb += [
+            counters.i_increment.eq(Cat(events[counter] for counter in Counter)),
+            counters.i_clear.eq(port.o_run.strobe & ~port.o_run.resume),
+        ]
+        return m
+
+    def _connect_memory_bus(self, m, port, memories, unfold, datapath, counters):
+        """Share the scratchpads' host port: images, then writes, then reads."""
+        write, read, host = port.o_write, port.o_read, datapath.i_host
+        to_scratch, read_scratch = Signal(), Signal()
+        m.d.comb += [
+            unfold.i_record.eq(memories.o_input),
+            unfold.i_start.strobe.eq(port.o_image_start.strobe),
+            unfold.i_start.base.eq(port.o_image_start.base),
+            port.i_image_busy.eq(unfold.o_busy),
+            to_scratch.eq(write.payload.space == Space.SCRATCH),
+            memories.i_write.eq(write.payload),
+            memories.i_write_valid.eq(write.valid),
+            datapath.i_table_write.enable.eq(write.valid & (write.payload.space == Space.TABLES)),
+            datapath.i_table_write.address.eq(write.payload.address),
+            datapath.i_table_write.data.eq(write.payload.data),
+            read_scratch.eq(read.valid & (read.payload.space == Space.SCRATCH)),
+            write.ready.eq(1),
+        ]
+        connect(m, image=port.o_image, unfold=unfold.i)
+        with m.If(unfold.o.valid):
+            m.d.comb += [
+                host.valid.eq(1), host.payload.write.eq(1),
+                host.payload.group.eq(port.o_image_start.group),
+                host.payload.address.eq(unfold.o.payload.address),
+                host.payload.data.eq(unfold.o.payload.data),
+                unfold.o.ready.eq(host.ready), write.ready.eq(~to_scratch),
+            ]
+        with m.Elif(write.valid & to_scratch):
+            m.d.comb += [
+                host.valid.eq(1), host.payload.write.eq(1),
+                host.payload.group.eq(write.payload.address[24:]),
+                host.payload.address.eq(write.payload.address[:24]),
+                host.payload.data.eq(write.payload.data), write.ready.eq(host.ready),
+            ]
+        with m.Else():
+            m.d.comb += [
+                host.valid.eq(read_scratch), host.payload.group.eq(read.payload.address[24:]),
+                host.payload.address.eq(read.payload.address[:24]),
+            ]
+        m.d.comb += [
+            counters.i_read.payload.eq(read.payload.address),
+            counters.i_read.valid.eq(read.valid & ~(read.payload.space == Space.SCRATCH)),
+            read.ready.eq(counters.i_read.ready),
+            counters.o_read.ready.eq(port.i_read.ready),
+            port.i_read.valid.eq(datapath.o_host_valid | counters.o_read.valid),
+            port.i_read.payload.eq(counters.o_read.payload),
+        ]
+        with m.If(read.payload.space == Space.SCRATCH):
+            m.d.comb += read.ready.eq(host.ready & ~unfold.o.valid & ~(write.valid & to_scratch))
+        with m.If(datapath.o_host_valid):
+            m.d.comb += port.i_read.payload.eq(datapath.o_host)
