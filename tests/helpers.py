@@ -15,14 +15,15 @@ async def feed(ctx, port, items, *, gap=0.0, seed=0):
         ctx.set(port.valid, 0)
 
 
-async def take(ctx, port, *, stall=0.0, seed=0):
-    """Yield what a stream output delivers, not ready with probability ``stall`` per cycle.
+async def take(ctx, port, deliver, *, count=None, stall=0.0, seed=0):
+    """Call ``deliver`` with ``count`` payloads of a stream output (None: without end).
 
-    A payload that is offered must stay until it is taken.
+    The stream is not ready with probability ``stall`` per cycle; a payload that is offered must
+    stay until it is taken.
     """
     generator = random.Random(f"take {seed}")
     waiting = None
-    while True:
+    while count != 0:
         ready = not stall or generator.random() >= stall
         ctx.set(port.ready, ready)
         _, _, valid, payload = await ctx.tick().sample(port.valid, port.payload)
@@ -31,6 +32,8 @@ async def take(ctx, port, *, stall=0.0, seed=0):
             assert payload == waiting, "the payload changed before it was taken"
         waiting = None
         if valid and ready:
-            yield payload
+            deliver(payload)
+            count = None if count is None else count - 1
         elif valid:
             waiting = payload
+    ctx.set(port.ready, 0)

@@ -74,8 +74,8 @@ def simulate(jobs, *, gap=0.0, stall=0.0, config=PRESETS["tiny"]):
             cycles.append(now[0] - start)
 
     async def sink(ctx):
-        async for payload in take(ctx, dut.o, stall=stall):
-            results[-1].append((payload.address, payload.data))
+        await take(ctx, dut.o, lambda write: results[-1].append((write.address, write.data)),
+                   stall=stall)
 
     now = [0]
 
