@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .delay_line import delay
 from .formats import MAX_SHIFT, apply_terms
 from .term_sum import TERM, add_carry, add_levels, shifted_terms, sum_levels
+from .thermometer import thermometer
 
 __all__ = ["ScaleStep"]
 
@@ -41,7 +42,8 @@ class ScaleStep(wiring.Component):
         A summand, `addend_delay` cycles after the value it belongs to. Without `addend_width`
         there are no such ports.
     i_signed : In(1), i_width : In(6)
-        Result format, stable while results are on the way (it is decoded into a register).
+        Result format, stable from two cycles before its first value to its last result
+        (it is decoded into registers).
     o_result : Out(result_width)
         The result, sign-extended if signed.
 
@@ -61,12 +63,13 @@ class ScaleStep(wiring.Component):
         self.addend_delay = max(tree, addend_delay) if addend_width else tree
         self._wait = self.addend_delay - tree
         self.latency = self.addend_delay + bool(addend_width) + 2
-        addend = {"i_addend": In(signed(addend_width)), "i_addend_carry": In(1)}
+        addend = {}
+        if addend_width:
+            addend = {"i_addend": In(signed(addend_width)), "i_addend_carry": In(1)}
         super().__init__({
             "i_value": In(signed(value_width)), "i_terms": In(data.ArrayLayout(TERM, terms)),
             "i_bias": In(signed(sum_width)), "i_shift": In(range(MAX_SHIFT + 1)),
-            **(addend if addend_width else {}),
-            "i_signed": In(1), "i_width": In(6), "o_result": Out(result_width),
+            **addend, "i_signed": In(1), "i_width": In(6), "o_result": Out(result_width),
         })
 
     @staticmethod
@@ -109,8 +112,8 @@ class ScaleStep(wiring.Component):
 
         # Bits from the mask on are sign extension; with overflow the others are all ones.
         mask, result = Signal(width, reset_less=True), Signal(width, reset_less=True)
-        for bit in range(width):
-            m.d.sync += mask[bit].eq(self.i_width <= Mux(self.i_signed, bit + 1, bit))
+        limit = Signal(6, reset_less=True)
+        m.d.sync += [limit.eq(self.i_width - self.i_signed), mask.eq(~thermometer(limit, width))]
         clamped = high | (magnitude & mask).any()
         m.d.sync += result.eq(((magnitude | clamped.replicate(width)) & ~mask)
                               ^ negative.replicate(width))

@@ -1,0 +1,194 @@
+"""Scratchpad: the activations of all groups, read as vectors from any byte address."""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from .delay_line import delay
+from .rotate import replicate_rotated, rotate_down
+from .thermometer import thermometer
+
+__all__ = ["Scratchpad"]
+
+
+class Scratchpad(wiring.Component):
+    """Banked byte memories with a vector port A and an access port B.
+
+    Byte address a of a group lies in bank ``a % banks``, row ``a // banks``. A vector that
+    starts inside a row takes the next row from the banks below its start; a rotator brings
+    its first byte to lane 0. All groups read the same address on port A, and port B serves
+    one group a cycle, so that addresses and port B's rotators exist once.
+
+    Port A is read only, and port B's read and write share an address: one true dual-port
+    block RAM per bank. With `config.distributed` false (iCE40) a block has one read and one
+    write port, and port B reads through port A's.
+
+    Parameters
+    ----------
+    config : Config
+
+    Members
+    -------
+    i_a_address : In(24), i_a_enable : In(1)
+        Byte address of the next vector; the whole of port A moves only when enabled.
+    o_a_data : Out((8 x read_lanes) x groups)
+        The vectors, `a_latency` enabled cycles later.
+    o_a_stall : Out(1)
+        `i_a_enable` has no effect in this cycle, and must be low for what runs beside port A:
+        the cycle after `i_b_read`, where port B reads through port A; else never.
+    i_b_group : In(groups), i_b_address : In(24)
+        Group and byte address of an access.
+    i_b_write : In(1), i_b_count : In(range(write_bytes + 1)), i_b_data : In(8 x write_bytes)
+        Write the first `i_b_count` bytes from the address on. Seen by accesses that start in
+        later cycles.
+    i_b_read : In(1)
+        Read from the address on; not together with `i_b_write`.
+    o_b_valid : Out(1), o_b_data : Out(8 x read_bytes)
+        The bytes, `b_latency` cycles after `i_b_read`.
+
+    One access a cycle on each port, no back-pressure but `o_a_stall`. Addresses wrap at the
+    next power of two of rows. Undefined: what is read beyond `scratch_bytes` (what is written
+    there is lost), and bytes of port A written while they are read.
+    """
+
+    a_latency = 4
+    """Rows, memory, two halves of the rotation."""
+    b_latency = 4
+
+    def __init__(self, config):
+        self._config = config
+        self.write_bytes = max(4, config.post_width)
+        self.read_bytes = 2 * config.post_width if config.residual else 1
+        self._shared = not config.distributed
+        super().__init__({
+            "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
+            "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
+                                             config.groups)),
+            "i_b_group": In(range(max(config.groups, 2))), "i_b_address": In(24),
+            "i_b_write": In(1), "i_b_count": In(range(self.write_bytes + 1)),
+            "i_b_data": In(data.ArrayLayout(8, self.write_bytes)), "i_b_read": In(1),
+            "o_b_valid": Out(1), "o_b_data": Out(data.ArrayLayout(8, self.read_bytes)),
+        })
+
+    @staticmethod
+    def compute(contents, address, count):
+        """Return `count` bytes of one group's contents from an address on."""
+        return contents[address:address + count]
+
+    def elaborate(self, platform):
+        m = Module()
+        groups, banks = self._config.groups, self._config.banks
+        depth = self._config.scratch_bytes // banks
+        low_bits = (banks - 1).bit_length()
+        row_bits = max((depth - 1).bit_length(), 1)
+        advance = Signal()
+        m.d.comb += advance.eq(self.i_a_enable & ~self.o_a_stall)
+
+        def stage(value, enable, name):
+            after = Signal(value.shape(), name=name, reset_less=True)
+            with m.If(enable):
+                m.d.sync += after.eq(value)
+            return after
+
+        def bank_rows(address, enable, name):
+            """Register every bank's row; banks below the start of the vector take the next."""
+            row, after = address[low_bits:low_bits + row_bits], Signal(row_bits)
+            m.d.comb += after.eq(row + 1)
+            return [stage(Mux(below, after, row), enable, f"{name}{bank}")
+                    for bank, below in enumerate(thermometer(address[:low_bits], banks))]
+
+        a_rows = bank_rows(self.i_a_address, advance, "a_row")
+        a_low = [self.i_a_address[:low_bits]]
+        for k in range(3):
+            a_low.append(stage(a_low[-1], advance, f"a_low{k + 1}"))
+
+        # Port B: the written bytes go to every bank, turned so that each finds its own.
+        b_rows = bank_rows(self.i_b_address, 1, "b_row")
+        b_low = [self.i_b_address[:low_bits]]
+        b_group = [self.i_b_group]
+        for k in range(3):
+            b_low.append(delay(m, b_low[-1], 1, f"b_low{k}"))
+            b_group.append(delay(m, b_group[-1], 1, f"b_group{k}"))
+        size = 1 << (self.write_bytes - 1).bit_length()
+        fill = 8 * (size - self.write_bytes)
+        padded = Cat(self.i_b_data, Signal(fill, name="fill")) if fill else Cat(self.i_b_data)
+        written = delay(m, replicate_rotated(m, padded, b_low[0], 1, name="b_write"), 1, "b_data")
+        mask = Cat(thermometer(self.i_b_count, self.write_bytes),
+                   Const(0, banks - self.write_bytes))
+        mask = delay(m, replicate_rotated(m, mask, b_low[0], 1, width=1, name="b_mask"), 1,
+                     "b_mask")
+        writes, reads = Signal(groups), Signal(groups)
+        for group in range(groups):
+            chosen = (self.i_b_group == group) if groups > 1 else 1
+            m.d.sync += [writes[group].eq(self.i_b_write & chosen),
+                         reads[group].eq(self.i_b_read & chosen)]
+        if self._shared:
+            m.d.comb += self.o_a_stall.eq(reads.any())
+
+        a_banks, b_banks = [], []
+        for group in range(groups):
+            read = reads[group]
+            use_held = Signal(name=f"use_held{group}")
+            if self._shared:
+                with m.If(read):
+                    m.d.sync += use_held.eq(1)
+                with m.Elif(advance):
+                    m.d.sync += use_held.eq(0)
+            a_bytes, b_bytes = [], []
+            for bank in range(banks):
+                memory = Memory(shape=8, depth=depth, init=[], attrs={"no_rw_check": 1})
+                m.submodules[f"group{group}_bank{bank}"] = memory
+                write, a_port = memory.write_port(), memory.read_port()
+                m.d.comb += [
+                    write.addr.eq(b_rows[bank]), write.en.eq(writes[group] & mask[bank]),
+                    write.data.eq(written.word_select(bank % size, 8)),
+                    a_port.addr.eq(a_rows[bank]), a_port.en.eq(advance),
+                ]
+                a_byte = b_byte = a_port.data
+                if self._shared:
+                    # A read of port B overwrites the memory's output: keep port A's byte.
+                    held = stage(a_port.data, read & ~use_held, f"held{group}_{bank}")
+                    m.d.comb += [a_port.addr.eq(Mux(read, b_rows[bank], a_rows[bank])),
+                                 a_port.en.eq(advance | read)]
+                    a_byte = Mux(use_held, held, a_port.data)
+                else:
+                    # The enable tells synthesis that both halves of the port take turns.
+                    b_port = memory.read_port()
+                    m.d.comb += [b_port.addr.eq(b_rows[bank]),
+                                 b_port.en.eq(read & ~write.en)]
+                    b_byte = b_port.data
+                a_bytes.append(a_byte)
+                b_bytes.append(b_byte)
+            a_banks.append(Cat(a_bytes))
+            b_banks.append(Cat(b_bytes))
+
+        coarse = list(reversed(range(low_bits // 2, low_bits)))
+        fine = list(reversed(range(low_bits // 2)))
+        lanes = self._config.read_lanes
+        for group in range(groups):
+            half = rotate_down(m, a_banks[group], a_low[2], coarse,
+                               lanes + sum(1 << bit for bit in fine), name=f"a{group}_by")
+            half = stage(half, advance, f"a{group}_half")
+            vector = rotate_down(m, half, a_low[3], fine, lanes, name=f"a{group}_by")
+            m.d.comb += self.o_a_data[group].eq(stage(vector, advance, f"a{group}_vector"))
+
+        # Port B: choose the group, then rotate; alone, the group leaves time for half of it.
+        chosen = Signal(8 * banks)
+        m.d.comb += chosen.eq(b_banks[0])
+        for group in range(1, groups):
+            with m.If(b_group[2] == group):
+                m.d.comb += chosen.eq(b_banks[group])
+        early, late = (coarse, fine) if groups == 1 else ([], coarse + fine)
+        half = rotate_down(m, chosen, b_low[2], early,
+                           self.read_bytes + sum(1 << bit for bit in late), name="b_by")
+        vector = rotate_down(m, delay(m, half, 1, "b_half"), b_low[3], late, self.read_bytes,
+                             name="b_by")
+        m.d.comb += self.o_b_data.eq(delay(m, vector, 1, "b_vector"))
+        valid = self.i_b_read
+        for k in range(self.b_latency):
+            after = Signal(name=f"b_valid{k + 1}")
+            m.d.sync += after.eq(valid)
+            valid = after
+        m.d.comb += self.o_b_valid.eq(valid)
+        return m
