@@ -1,0 +1,85 @@
+"""Choose a hardware configuration from the words of a command line."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hdl.config import PRESETS, Config
+from pyhw.errors import UserError
+
+
+def choose_config(
+    preset: str | None = None, path: Path | None = None, changes: Sequence[str] = ()
+) -> Config:
+    """Return a preset or a configuration file, with single fields changed.
+
+    Parameters
+    ----------
+    preset : str, optional
+        Name in `PRESETS`; ``default`` if neither is given.
+    path : Path, optional
+        JSON file as ``pyhw generate`` writes it; not together with ``preset``.
+    changes : sequence of str
+        ``field=value`` or ``engine.field=value``, as in ``groups=4`` and ``l1.lanes=32``.
+        ``engine=none`` takes an engine out.
+
+    Raises
+    ------
+    UserError
+        If there is no such preset, file, field or value.
+    """
+    if preset is not None and path is not None:
+        raise UserError("give a preset or a configuration file, not both")
+    if path is not None:
+        config = read_config(path)
+    else:
+        name = preset or "default"
+        if name not in PRESETS:
+            raise UserError(f"preset must be one of {', '.join(PRESETS)}, not {name!r}")
+        config = PRESETS[name]
+    for change in changes:
+        config = _change(config, change)
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """Read a configuration file, or raise `UserError` with what is wrong with it."""
+    try:
+        return Config.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UserError(f"cannot read the configuration {path}: {reason}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _change(config: Config, change: str) -> Config:
+    name, equals, text = change.partition("=")
+    if not equals:
+        raise UserError(f"a change must be written field=value, not {change!r}")
+    owner, dot, name = name.strip().rpartition(".")
+    try:
+        if not dot:
+            return dataclasses.replace(config, **{name: _value(text)})
+        engine = getattr(config, owner, None)
+        if not dataclasses.is_dataclass(engine) or isinstance(engine, type):
+            raise UserError(f"the configuration has no engine {owner!r}")
+        fields: dict[str, Any] = {owner: dataclasses.replace(engine, **{name: _value(text)})}
+        return dataclasses.replace(config, **fields)
+    except TypeError:
+        raise UserError(f"the configuration has no field {change.partition('=')[0]!r}") from None
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _value(text: str) -> Any:
+    """Read a value as JSON, with ``none`` for null, and any other word as text."""
+    text = text.strip()
+    if text.lower() == "none":
+        return None
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
