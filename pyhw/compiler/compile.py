@@ -52,8 +52,10 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
         m = maps[name]
         return StoredMap(name, m.shape, str(m.fmt), m.base, m.slot)
 
+    last = {job.target.name: index for index, job in enumerate(jobs)}
     layers = [Layer(job.name, job.engine.name, stored(job.target.name), job.useful_terms,
-                    getattr(job.op, "digits", 1)) for job in jobs]
+                    getattr(job.op, "digits", 1), last[job.target.name] == index)
+              for index, job in enumerate(jobs)]
     return Program(
         name=graph.name, config_hash=config.hash, batch=slots * config.groups,
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],

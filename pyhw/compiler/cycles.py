@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from hdl.config import Config
 from hdl.isa import LAYER, Engine, Opcode, Space
+from hdl.timing import Timing
 
 from .disassemble import instructions
 from .program import Program
@@ -63,11 +64,11 @@ def _vectors_of_blocks(fields: dict[str, int], config: Config) -> Iterator[int]:
 
 def layer_cycles(fields: dict[str, int], slots: int, config: Config) -> tuple[int, int, int, int]:
     """Return cycles, vectors, weight stalls and bank stalls of one LAYER instruction."""
-    timing = config.timing
+    timing = Timing(config)
     words = fields["pad_words"] + fields["code_words"]
     steps = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
     bursts = _bursts(fields, fields["n_xy"] * slots)
-    accumulate = timing.take_to_last[Engine(fields["engine"]).name.lower()]
+    accumulate = timing.take_to_last(Engine(fields["engine"]).name.lower())
     # Times count from the start strobe. `moment` is when the first vector of the next step is
     # ready to go on past the point where weights switch.
     moment = timing.start_to_take
@@ -92,7 +93,7 @@ def layer_cycles(fields: dict[str, int], slots: int, config: Config) -> tuple[in
             full = moment - 1 + accumulate
             time = max(full + 1, drain_free)
             for _ in range(results):
-                time = max(time, requested + timing.request_to_ready(config.post_width))
+                time = max(time, requested + timing.request_to_ready)
                 requested = time + timing.take_to_request
                 count = burst * config.groups
                 if fields["res"]:
@@ -126,8 +127,7 @@ def estimate(program: Program, config: Config, batch: int | None = None) -> list
     """
     slots = -(-(batch or program.batch) // config.groups)
     images = batch or program.batch
-    timing, out = config.timing, []
-    ready = timing.run_to_fetch
+    timing, out, ready = Timing(config), [], 0
     now = 0
     lanes = {name: config.groups * e.rows * e.lanes for name, e in config.engines.items()}
     layers = iter(program.layers)

@@ -7,6 +7,8 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from hdl.config import ISA_VERSION
 from hdl.formats import Format
 from hdl.isa import Space
@@ -36,16 +38,26 @@ class StoredMap:
     base: int
     slot_bytes: int
 
+    def decode(self, raw: bytes) -> np.ndarray:
+        """Return the stored bytes of one image as integers, int64 (H, W, C)."""
+        fmt = Format.parse(self.fmt)
+        kind = f"<{'i' if fmt.signed else 'u'}{fmt.bytes}"
+        return np.frombuffer(raw, kind).astype(np.int64).reshape(self.shape)
+
 
 @dataclass(frozen=True)
 class Layer:
-    """One LAYER instruction: operation, engine, where its result lies, its useful terms."""
+    """One LAYER instruction: operation, engine, where its result lies, its useful terms.
+
+    `complete` tells whether the result's map is whole after it (a map may take several layers).
+    """
 
     name: str
     engine: str
     target: StoredMap
     useful_terms: int
     digits: int
+    complete: bool
 
 
 @dataclass(frozen=True, kw_only=True)

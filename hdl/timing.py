@@ -1,0 +1,92 @@
+"""Latencies of the gateware, as functions of the configuration.
+
+The compiler's cycle model needs them without importing gateware. A test compares each with
+the component that it describes.
+"""
+
+from dataclasses import dataclass
+
+from .config import Config
+
+__all__ = ["Timing"]
+
+
+def _levels(count):
+    """Return the levels of a tree of adders."""
+    return (count - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Cycles between events of one accelerator.
+
+    "Take" is the moment when a step's first vector passes the point where weights switch.
+    """
+
+    config: Config
+
+    read_latency = 4
+    """Scratchpad port A and port B, from address to data."""
+    drain_latency = 3
+    """Engine, from drain request to values."""
+    start_to_words = 2
+    """Start of a layer to its first weight word."""
+    start_to_request = 1
+    """Start of a layer to the request for its first records."""
+    write_to_end = 1
+    """Last result written to the end of the layer."""
+    end_to_start = 2
+    """End of a layer to the start of the next one, if that is fetched."""
+    fetch_overhead = 4
+    """Cycles of a fetch besides its words and the image slots."""
+    end_of_run = 1
+    """End of the last layer to the end of the run."""
+
+    @property
+    def start_to_take(self):
+        """Start of a layer to its first take."""
+        return 2 + self.read_latency
+
+    @property
+    def free_to_take(self):
+        """Last result of a bank drained to the first take of the burst that reuses it."""
+        return 2 + self.read_latency
+
+    def take_to_last(self, engine):
+        """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
+        if engine == "pool":
+            return 3
+        return 2 + 2 + _levels(self.config.engines[engine].lanes)
+
+    @property
+    def meet(self):
+        """Drain request to values with their residuals."""
+        return max(self.drain_latency, self.read_latency) if self.config.residual else (
+            self.drain_latency)
+
+    @property
+    def request_to_ready(self):
+        """Request for records to their being loaded."""
+        return self.config.post_width + 2
+
+    @property
+    def take_to_request(self):
+        """First result of a vector to the request for the next vector's records."""
+        return self.meet - 1
+
+    @property
+    def post_latency(self):
+        """Values to bytes."""
+        config = self.config
+        tree = 1 + _levels(config.terms + 1)
+        addend = 1 + _levels(config.terms) + config.second_step
+        latency = (max(tree, addend) if config.residual else tree) + config.residual + 2
+        latency += bool(config.tables)
+        if config.second_step:
+            latency += tree + config.residual + 2
+        return latency + 1
+
+    @property
+    def issue_to_write(self):
+        """Drain request to the write of the result."""
+        return self.meet + self.post_latency

@@ -1,0 +1,142 @@
+"""Run a network on a whole accelerator, through its command port and nothing else.
+
+The bench talks to the design with the same host code as a board gets. Parameters:
+
+============ ==================================================================================
+config       path of the configuration (JSON)
+program      path of the program
+images       path of the images, ``.npy``, uint8 (N, bytes of an image)
+outputs      path to write: ``.npz`` with one array (N, H, W, C) for the output, or in a debug
+             run for the input as stored and every layer's result
+debug        stop after every layer and read its map back
+gap, stall   probabilities of gaps before bytes sent and of stalls before bytes received
+timeout      cycles without an answer after which a command is sent again
+============ ==================================================================================
+
+It reports the performance counters of the first batch (in a debug run: of every layer of it),
+the cycles simulated and the speed.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import SimTimeoutError, with_timeout
+from cocotb.utils import get_sim_time
+
+from hdl.config import Config
+from hdl.isa import Space
+from pyhw.compiler.program import Program, StoredMap
+from pyhw.host.protocol import Protocol, drive_async
+from sim import clocking, job
+from sim.streams import ByteSink, ByteSource
+
+
+class Port:
+    """The transport of `drive_async` over the bench's streams."""
+
+    def __init__(self, dut: Any, gap: float, stall: float) -> None:
+        self._source = ByteSource(dut, gap=gap, seed=1)
+        self._sink = ByteSink(dut, stall=stall, seed=2)
+
+    async def send(self, data: bytes) -> None:
+        """Queue bytes for the design."""
+        self._source.write(data)
+
+    async def receive(self, timeout_s: float) -> bytes:
+        """Wait for bytes; a second is one of simulated time."""
+        try:
+            first = await with_timeout(self._sink.read(1), round(timeout_s * 1e9), "ns")
+        except SimTimeoutError:
+            return b""
+        return first + self._sink.read_available()
+
+
+class Session:
+    """One device with one program."""
+
+    def __init__(self, config: Config, program: Program, port: Port, timeout_s: float) -> None:
+        self.program = program
+        self._port = port
+        self._protocol = Protocol(config, timeout_s=timeout_s)
+
+    async def do(self, operation: str, *arguments: Any, **options: Any) -> Any:
+        """Run one operation of `Protocol`."""
+        return await drive_async(
+            getattr(self._protocol, operation)(*arguments, **options), self._port
+        )
+
+    async def wait(self) -> None:
+        """Wait for the end of a run."""
+        await self.do("wait", 1000 * self._protocol.timeout_s)
+
+    async def send_images(self, images: np.ndarray) -> int:
+        """Send a batch; return the image slots in use."""
+        groups, stored = self.program.groups, self.program.input
+        for index, image in enumerate(images):
+            base = stored.base + index // groups * stored.slot_bytes
+            await self.do("write_image", index % groups, base, image.tobytes())
+        return -(-len(images) // groups)
+
+    async def read_map(self, stored: StoredMap, count: int) -> np.ndarray:
+        """Read a value of `count` images back."""
+        groups, out = self.program.groups, []
+        for index in range(count):
+            address = (index % groups << 24) | (stored.base + index // groups * stored.slot_bytes)
+            out.append(
+                stored.decode(await self.do("read", Space.SCRATCH, address, stored.slot_bytes))
+            )
+        return np.stack(out)
+
+
+@cocotb.test()
+async def network(dut: Any) -> None:
+    """Load the program, then send, run and read batch by batch."""
+    parameters = job.parameters()
+    config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
+    program = Program.load(parameters["program"])
+    images = np.load(parameters["images"], allow_pickle=False)
+    port = Port(dut, parameters["gap"], parameters["stall"])
+    session = Session(config, program, port, parameters["timeout"] * clocking.PERIOD_NS * 1e-9)
+    await clocking.start(dut)
+    started = time.perf_counter()
+    identity = await session.do("identify")
+    assert identity.hash == config.hash, "the design has another configuration"
+    await session.do("load_program", program)
+
+    found: dict[str, list[np.ndarray]] = {}
+    counters: list[dict[str, int]] = []
+
+    async def count() -> None:
+        counters.append({c.name: v for c, v in (await session.do("counters")).items()})
+
+    job.progress(0, len(images), "images")
+    for first in range(0, len(images), program.batch):
+        batch = images[first : first + program.batch]
+        slots = await session.send_images(batch)
+        if parameters["debug"]:
+            stored = await session.read_map(program.input, len(batch))
+            found.setdefault(program.input.name, []).append(stored)
+            for index, layer in enumerate(program.layers):
+                await session.do("run", layers=1, count=slots, resume=index > 0)
+                await session.wait()
+                if first == 0:
+                    await count()
+                if layer.complete:
+                    value = await session.read_map(layer.target, len(batch))
+                    found.setdefault(layer.target.name, []).append(value)
+        else:
+            await session.do("run", count=slots)
+            await session.wait()
+            if first == 0:
+                await count()
+            value = await session.read_map(program.output, len(batch))
+            found.setdefault(program.output.name, []).append(value)
+        job.progress(min(first + program.batch, len(images)), len(images), "images")
+
+    np.savez(parameters["outputs"], **{name: np.concatenate(v) for name, v in found.items()})
+    seconds = time.perf_counter() - started
+    cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
+    job.report(counters=counters, cycles=cycles, seconds=seconds, cycles_per_s=cycles / seconds)
