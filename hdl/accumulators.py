@@ -82,8 +82,11 @@ class Accumulators(wiring.Component):
                 out = store.read_port(domain="comb")
                 m.d.comb += out.addr.eq(registered)
             else:
+                # Reading what is being written has no defined result in a block RAM, and is not
+                # needed: it is forwarded. Without the enable Yosys adds logic to define it.
                 out = store.read_port()
-                m.d.comb += out.addr.eq(address)
+                m.d.comb += [out.addr.eq(address),
+                             out.en.eq(~(enable & (address == write.position)))]
             words += [out.data[i * width:(i + 1) * width] for i in range(len(chunk))]
         return words
 

@@ -1,6 +1,6 @@
 """Array of L1 distances."""
 
-from amaranth.hdl import Cat, Const, Mux, Signal, unsigned
+from amaranth.hdl import Cat, Const, Mux, Signal, signed, unsigned
 from amaranth.lib.wiring import In
 
 from .adder_tree import adder_tree, tree_latency
@@ -76,18 +76,20 @@ class L1Engine(BaseEngine):
                 m.d.sync += [value.eq(self.i_x[group][lane]), waiting[lane].eq(value)]
             columns = []
             for row in range(self.rows):
-                smaller = []
+                excess = []
                 for lane, value in enumerate(x):
-                    code = codes[row * self.lanes + lane]
-                    smaller.append(Signal(8, name=f"min{group}_{row}_{lane}", reset_less=True))
-                    m.d.sync += smaller[-1].eq(Mux(value < code, value, code))
-                columns.append(adder_tree(m, smaller, self._register_every)[0])
+                    difference = Signal(signed(9), name=f"difference{group}_{row}_{lane}")
+                    excess.append(Signal(8, name=f"excess{group}_{row}_{lane}", reset_less=True))
+                    m.d.comb += difference.eq(value - codes[row * self.lanes + lane])
+                    # A synchronous reset by the sign, so that it takes no logic.
+                    m.d.sync += excess[-1].eq(Mux(difference < 0, 0, difference[:8]))
+                columns.append(adder_tree(m, excess, self._register_every)[0])
             columns.append(adder_tree(m, waiting, self._register_every)[0])
             sums.append(columns)
         return sums
 
     def _finish(self, value, extras):
-        return (value << 1) - extras[0]
+        return extras[0] - (value << 1)
 
     def compute(self, vectors, weights):
         """Return the results of one burst position, from the numbers that enter the lanes.

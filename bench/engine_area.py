@@ -1,0 +1,134 @@
+"""Print the area of the engines alone, per lane, as Yosys maps them.
+
+``python -m bench.engine_area [case ...]``; cases are named in `CASES`. ECP5 cells are counted as
+LUT4 equivalents: LUT4 + 2 per CCU2C + 4 per TRELLIS_DPR16X4. iCE40 cells are SB_LUT4 (a carry
+shares its cell).
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from amaranth.back import verilog
+
+from hdl.config import Config, EngineConfig
+from hdl.l1_engine import L1Engine
+from hdl.pool_engine import PoolEngine
+from hdl.shift_engine import ShiftEngine
+from pyhw.tools import find_yosys
+
+ENGINES = {"l1": L1Engine, "shift": ShiftEngine, "pool": PoolEngine}
+ACC_WIDTH = {"l1": 20, "shift": 24}
+
+
+def case(
+    engine, groups, rows, lanes, code_width, *, family="ecp5", depth=32, post_width=2, load_bits=256
+):
+    """Return (engine name, family, `Config`) of one line of the table."""
+    parts = {"l1": EngineConfig(rows=1, lanes=1, code_width=8, acc_width=20)}
+    if engine != "pool":
+        parts = {
+            engine: EngineConfig(
+                rows=rows, lanes=lanes, code_width=code_width, acc_width=ACC_WIDTH[engine]
+            )
+        }
+    return (
+        engine,
+        family,
+        Config(
+            groups=groups,
+            **parts,
+            pool_lanes=rows,
+            burst_depth=depth,
+            load_bits=load_bits,
+            post_width=post_width,
+            distributed=family != "ice40",
+        ),
+    )
+
+
+CASES = {
+    "l1-8x32": case("l1", 1, 8, 32, 8),
+    "l1-8x16": case("l1", 1, 8, 16, 8, load_bits=128),
+    "l1-2x8x16": case("l1", 2, 8, 16, 8),
+    "l1-16x16": case("l1", 1, 16, 16, 8),
+    "l1-2x16x32": case("l1", 2, 16, 32, 8, post_width=4),
+    "shift-8x16": case("shift", 1, 8, 16, 4, load_bits=128),
+    "shift-2x8x16": case("shift", 2, 8, 16, 4),
+    "shift-8x32": case("shift", 1, 8, 32, 4),
+    "shift5-8x16": case("shift", 1, 8, 16, 5, load_bits=128),
+    "shift5-8x32": case("shift", 1, 8, 32, 5),
+    "pool-8": case("pool", 1, 8, 1, 8),
+    "l1-4x8-ice40": case("l1", 1, 4, 8, 8, family="ice40", depth=16, post_width=1, load_bits=32),
+    "shift-4x8-ice40": case(
+        "shift", 1, 4, 8, 4, family="ice40", depth=16, post_width=1, load_bits=32
+    ),
+}
+
+
+def cells(source, family):
+    """Return how many cells of each kind Yosys maps a Verilog text to."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        (path / "top.v").write_text(source)
+        tool = find_yosys()
+        script = f"read_verilog top.v; synth_{family} -top top; tee -q -o stat.json stat -json"
+        done = subprocess.run(
+            [*tool.command, "-q", "-p", script],
+            cwd=path,
+            text=True,
+            env=tool.environment(),
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"Yosys failed: {done.stderr.strip()[-400:]}")
+        return json.loads((path / "stat.json").read_text())["design"]["num_cells_by_type"]
+
+
+def lut4(count, family):
+    """Return the LUT4 equivalents of a cell count."""
+    if family == "ice40":
+        return count.get("SB_LUT4", 0)
+    return count.get("LUT4", 0) + 2 * count.get("CCU2C", 0) + 4 * count.get("TRELLIS_DPR16X4", 0)
+
+
+def main():
+    """Measure the cases that were asked for, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", metavar="case", help=", ".join(CASES))
+    names = parser.parse_args().cases or list(CASES)
+    for name in names:
+        if name not in CASES:
+            parser.error(f"case must be one of {', '.join(CASES)}, not {name}")
+    print(
+        f"{'case':18}{'lanes':>6}{'LUT4':>8}{'CCU2C':>7}{'DPR16':>7}{'FF':>7}{'RAM':>5}"
+        f"{'LUT4 eq.':>10}{'a lane':>8}{'Verilog s':>11}"
+    )
+    for name in names:
+        engine, family, config = CASES[name]
+        started = time.perf_counter()
+        component = ENGINES[engine](config)
+        source = verilog.convert(component, name="top")
+        seconds = time.perf_counter() - started
+        count = cells(source, family)
+        lanes = config.groups * component.rows * (component.lanes if engine != "pool" else 1)
+        luts = count.get("LUT4", 0) + count.get("SB_LUT4", 0)
+        flops = sum(
+            n for kind, n in count.items() if kind == "TRELLIS_FF" or kind.startswith("SB_DFF")
+        )
+        total = lut4(count, family)
+        print(
+            f"{name:18}{lanes:6}{luts:8}{count.get('CCU2C', 0):7}"
+            f"{count.get('TRELLIS_DPR16X4', 0):7}{flops:7}"
+            f"{count.get('DP16KD', 0) + count.get('SB_RAM40_4K', 0):5}{total:10}"
+            f"{total / lanes:8.1f}{seconds:11.1f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
