@@ -198,6 +198,7 @@ def _run_job(
         if timer is not None:
             timer.cancel()
         _end(process)
+        process.communicate()  # waits for its end and closes the pipe
     if late.is_set():
         raise UserError(
             f"the simulation was ended after {timeout_s:g} seconds; its output is in {log}"

@@ -1,0 +1,68 @@
+"""What all tests share: the policy on missing tools.
+
+A test that needs a tool says so with the fixtures `verilator`, `icarus` and `yosys`, or calls
+`require`. Without the tool it is skipped with the reason. In continuous integration, where
+``PYHW_CI=1``, everything is installed and a skip is a failure.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pyhw.errors import MissingTool
+from pyhw.simulation.launch import find_simulator
+from pyhw.tools import Tool, find_yosys
+
+IN_CI = os.environ.get("PYHW_CI") == "1"
+
+
+def require(find: Callable[[], Tool]) -> Tool:
+    """Return a tool, or skip the test with the reason it is not there."""
+    try:
+        return find()
+    except MissingTool as error:
+        pytest.skip(str(error))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Turn a skip into a failure in continuous integration."""
+    outcome = yield
+    report = outcome.get_result()
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped in continuous integration: {reason}"
+
+
+@pytest.fixture
+def verilator() -> str:
+    require(lambda: find_simulator("verilator"))
+    return "verilator"
+
+
+@pytest.fixture
+def icarus() -> str:
+    require(lambda: find_simulator("icarus"))
+    return "icarus"
+
+
+@pytest.fixture(params=["verilator", "icarus"])
+def simulator(request: pytest.FixtureRequest) -> str:
+    """Run the test on both simulators."""
+    require(lambda: find_simulator(request.param))
+    return request.param
+
+
+@pytest.fixture
+def yosys() -> Tool:
+    return require(find_yosys)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the test a cache of its own."""
+    monkeypatch.setenv("PYHW_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
