@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from graph_reference import evaluate
@@ -170,3 +173,13 @@ def test_images_that_do_not_fit_the_input_are_refused_in_one_line(images, error,
     assert "\n" not in str(caught.value)
     with pytest.raises(error, match=text):
         run(graph, images)
+
+
+def test_the_core_of_the_graph_imports_numpy_and_the_formats_alone():
+    script = (
+        "import sys, pyhw.graph.file, pyhw.graph.execute, pyhw.graph.random, pyhw.graph.summary\n"
+        "heavy = {'torch', 'onnx', 'amaranth', 'scipy', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "assert {m for m in sys.modules if m.startswith('hdl')} == {'hdl', 'hdl.formats'}\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
