@@ -9,6 +9,7 @@ from .command_executor import CommandExecutor
 from .command_intake import CommandIntake
 from .frame_rx import FrameRx
 from .frame_tx import FrameTx
+from .isa import ARGUMENTS, Command, Space, space_bytes
 from .responder import Responder
 
 __all__ = ["CommandPort"]
@@ -53,6 +54,11 @@ class CommandPort(wiring.Component):
     """
 
     def __init__(self, config):
+        word = max(space_bytes(config, space) for space in Space)
+        need = word + sum(size for _, size in ARGUMENTS[Command.WRITE])
+        if config.max_payload < need:
+            raise ValueError(f"Config.max_payload must hold a memory word and its address, "
+                             f"{need} bytes, not {config.max_payload}")
         self._config = config
         super().__init__({
             "i": In(stream.Signature(8)),
