@@ -13,7 +13,7 @@ ifdef PYHW_DATA
 export PYHW_DATA := $(abspath $(PYHW_DATA))
 endif
 
-.PHONY: demo test check format synth-all install clean distclean
+.PHONY: demo test check synth-all install clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -24,13 +24,8 @@ test: $(VENV)/.dev-installed
 
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_imports.py
-
-format: $(VENV)/.dev-installed
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
 
 # Every preset on both families, `large` included: hours on a small machine.
 synth-all: $(VENV)/.dev-installed

