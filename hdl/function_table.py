@@ -1,6 +1,6 @@
 """Function tables: any 8-bit to 8-bit function, shared by all channels of a layer."""
 
-from amaranth.hdl import Cat, Module, Mux
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -67,8 +67,13 @@ class FunctionTable(wiring.Component):
                 read = memory.read_port()
                 address = Cat(self.i_index[lane], self.i_table)
                 if lane == first:
-                    address = Mux(self.i_write.enable, self.i_write.address, address)
-                    m.d.comb += write.addr.eq(address)
-                    m.d.comb += read.en.eq(~self.i_write.enable)
+                    # Kept, or synthesis simplifies the two uses differently and no longer
+                    # sees that the port's read and write share an address.
+                    shared = Signal(len(read.addr), name=f"address{lane}", attrs={"keep": 1})
+                    m.d.comb += [
+                        shared.eq(Mux(self.i_write.enable, self.i_write.address, address)),
+                        write.addr.eq(shared), read.en.eq(~self.i_write.enable),
+                    ]
+                    address = shared
                 m.d.comb += [read.addr.eq(address), self.o_value[lane].eq(read.data)]
         return m

@@ -19,6 +19,10 @@ def rotate_down(m, vector, offset, bits, keep, width=8, name="rotated"):
     bits : sequence of int
         The bits of `offset` to look at, in this order. Largest first is cheapest: each stage
         then makes only the elements that smaller ones may still move into the result.
+    width : int
+        Bits of an element.
+    name : str
+        Start of the stages' names.
     keep : int
         Elements wanted after the last of all stages. Stages left for later (the smaller
         bits of `offset`) need ``1 << bit`` more each, to be included by the caller.
