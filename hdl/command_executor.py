@@ -119,10 +119,10 @@ class CommandExecutor(wiring.Component):
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += left.eq(request.length)
-                with m.If(self.i_request.valid & (request.status != Status.OK)):
+                with m.If(self.i_request.valid):
                     finish(request.status)
-                with m.Elif(self.i_request.valid):
-                    m.next = "DECODE"
+                    with m.If(request.execute):
+                        m.next = "DECODE"
             with m.State("DECODE"):
                 with m.Switch(request.opcode):
                     with m.Case(Command.IDENTIFY.value):

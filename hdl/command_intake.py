@@ -13,9 +13,11 @@ ARGUMENT_BYTES = max(sum(size for _, size in fields) for fields in ARGUMENTS.val
 
 
 class Request(data.Struct):
-    """A command with its arguments, or (``status`` not OK) what to answer without executing."""
+    """A command with its arguments, or what to answer without executing it."""
 
+    execute: 1
     status: Status
+    """The answer if it is not to be executed."""
     sequence: 8
     opcode: 8
     """`FRAME_ERROR` for an error event."""
@@ -67,7 +69,7 @@ class CommandIntake(wiring.Component):
         frame, request = self.i_frame.payload, self.o_request.payload
         arguments = Signal(8 * ARGUMENT_BYTES, reset_less=True)
         left = Signal(range(ARGUMENT_BYTES + 1))
-        status = Signal(Status)
+        status, execute = Signal(Status), Signal()
         last = Signal(FrameHeader, reset_less=True)  # with the status of its answer
         last_valid = Signal()
 
@@ -88,6 +90,7 @@ class CommandIntake(wiring.Component):
             error.eq(frame.status != Status.OK),
             repeated.eq(last_valid & (frame.sequence == last.sequence)
                         & (frame.opcode == last.opcode) & (frame.crc == last.crc)),
+            request.execute.eq(execute),
             request.status.eq(status),
             request.sequence.eq(frame.sequence),
             request.opcode.eq(Mux(error, FRAME_ERROR, frame.opcode)),
@@ -95,22 +98,24 @@ class CommandIntake(wiring.Component):
             request.length.eq(frame.length - needs),
         ]
 
-        refuse = Signal(Status)
+        fresh, answer = Signal(), Signal(Status)
         with m.If(error):
-            m.d.comb += refuse.eq(frame.status)
+            m.d.comb += answer.eq(frame.status)
         with m.Elif(repeated & replayed):
-            m.d.comb += refuse.eq(last.status)
+            m.d.comb += answer.eq(last.status)
         with m.Elif(~known):
-            m.d.comb += refuse.eq(Status.UNKNOWN_COMMAND)
+            m.d.comb += answer.eq(Status.UNKNOWN_COMMAND)
         with m.Elif(Mux(with_data, frame.length < needs, frame.length != needs)):
-            m.d.comb += refuse.eq(Status.BAD_LENGTH)
+            m.d.comb += answer.eq(Status.BAD_LENGTH)
+        with m.Else():
+            m.d.comb += fresh.eq(1)
 
         with m.FSM():
             with m.State("CHECK"):
-                m.d.sync += [status.eq(refuse), left.eq(needs)]
+                m.d.sync += [status.eq(answer), execute.eq(fresh), left.eq(needs)]
                 with m.If(self.i_frame.valid):
                     m.next = "OFFER"
-                    with m.If((refuse == Status.OK) & (needs != 0)):
+                    with m.If(fresh & (needs != 0)):
                         m.next = "ARGUMENTS"
             with m.State("ARGUMENTS"):
                 m.d.comb += self.i_payload.ready.eq(1)

@@ -18,7 +18,7 @@ CONFIG = Config(
     groups=2, l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), max_payload=64,
     frame_timeout=60, load_bits=32, scratch_bytes=256, weight_words=64, param_records=8,
     program_words=64, tables=1, index_entries=16)
-CYCLES_PER_SECOND = 600
+CYCLES_PER_SECOND = 300
 """Time scale of `Receive.timeout_s`: longer than the frame timeout."""
 
 
@@ -33,6 +33,9 @@ class Host:
         self._frames = []
         self.cut = []
         """For tests of retries: functions applied to what is sent next."""
+        self.deaf = 0.0
+        """Probability that received bytes are lost."""
+        self._random = random.Random(9)
 
     async def send(self, data):
         if self.cut:
@@ -46,7 +49,7 @@ class Host:
             await self.ctx.tick()
         data = bytes(self._received)
         self._received.clear()
-        return data
+        return data if self._random.random() >= self.deaf else b""
 
     async def do(self, operation):
         """Run an operation of the host's protocol."""

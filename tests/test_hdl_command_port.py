@@ -1,4 +1,6 @@
+import gc
 import random
+import warnings
 import zlib
 
 import pytest
@@ -30,8 +32,8 @@ class Program:
 
 @pytest.mark.parametrize(("gap", "stall"), [(0, 0), (0.4, 0), (0, 0.4), (0.2, 0.2)])
 def test_a_whole_session(gap, stall):
-    image = random.Random(4).randbytes(150)
-    scratch = random.Random(5).randbytes(120)
+    image = random.Random(4).randbytes(70)
+    scratch = random.Random(5).randbytes(70)
 
     async def test(host):
         protocol, device = host.protocol, host.device
@@ -44,18 +46,18 @@ def test_a_whole_session(gap, stall):
             start = first * space_bytes(CONFIG, space)
             assert device.memory[space] == dict(enumerate(raw, start)), space
         assert await host.do(protocol.status()) == (State.IDLE, 0x1234)
-        await host.do(protocol.write_images([(0, 5, image), (1, 250, image[:64])]))
-        assert device.images == [(0, 5, image), (1, 250, image[:64])]
+        await host.do(protocol.write_images([(0, 5, image), (1, 250, image[:9])]))
+        assert device.images == [(0, 5, image), (1, 250, image[:9])]
         await host.do(protocol.run(layers=3, count=7, resume=True))
         assert device.runs == [(1, 3, 7)]
         assert await host.do(protocol.status()) == (State.RUNNING, 0x1234)
         await host.do(protocol.write(1, 100, scratch))
-        assert await host.do(protocol.read(Space.SCRATCH, 1 << 24 | 100, 120)) == scratch
+        assert await host.do(protocol.read(Space.SCRATCH, 1 << 24 | 100, 70)) == scratch
         assert await host.do(protocol.wait()) == 0x1234
         device.memory[Space.COUNTERS] = {k: k for k in range(64)}
         assert await host.do(protocol.read(Space.COUNTERS, 0, 64)) == bytes(range(64))
 
-    simulate(test, gap=gap, stall=stall)
+    simulate(test, gap=gap, stall=stall, run_cycles=300)
 
 
 def test_lanes_and_words_go_up_in_order():
@@ -187,7 +189,7 @@ def test_a_program_is_valid_only_after_the_right_checksum():
         assert await state() is State.IDLE
         assert await host.command(Command.BEGIN, hash=HASH) == OK
         assert await state() is State.NO_PROGRAM
-        run = dict(flags=0, layers=0, count=1)
+        run = {"flags": 0, "layers": 0, "count": 1}
         assert await host.command(Command.RUN, **run) == refused(Status.NO_PROGRAM)
         assert await host.command(Command.WRITE, b"1234", space=1, address=0) == OK
         # Neither a refused write nor one to the scratchpad enters the checksum.
@@ -221,11 +223,11 @@ def test_a_begin_in_a_load_starts_it_again():
 def test_what_is_refused_and_allowed_while_running():
     async def test(host):
         await host.load()
-        run = dict(flags=0, layers=0, count=1)
+        run = {"flags": 0, "layers": 0, "count": 1}
         assert await host.command(Command.RUN, **run) == OK
-        for command, arguments in ((Command.RUN, run), (Command.BEGIN, dict(hash=HASH)),
-                                   (Command.BEGIN, dict(hash=0)), (Command.COMMIT, dict(crc=0)),
-                                   (Command.WRITE, dict(space=1, address=0))):
+        for command, arguments in ((Command.RUN, run), (Command.BEGIN, {"hash": HASH}),
+                                   (Command.BEGIN, {"hash": 0}), (Command.COMMIT, {"crc": 0}),
+                                   (Command.WRITE, {"space": 1, "address": 0})):
             assert await host.command(command, **arguments) == refused(Status.BUSY), command
         assert await host.command(Command.WRITE, b"1", space=0, address=0) == OK
         assert await host.command(Command.IMAGE, b"1", group=0, base=0, offset=0) == OK
@@ -354,7 +356,7 @@ def test_after_garbage_and_silence_identify_is_answered():
 
     async def test(host):
         await host.load()
-        for turn in range(30):
+        for turn in range(20):
             garbage = bytearray(b"".join(generator.sample(valid, 3)))
             for _ in range(generator.randint(0, 6)):
                 garbage[generator.randrange(len(garbage))] = generator.randrange(256)
@@ -370,7 +372,7 @@ def test_after_garbage_and_silence_identify_is_answered():
     simulate(test, gap=0.05)
 
 
-def test_lost_and_damaged_bytes_are_made_up_for_by_the_host():
+def test_the_host_makes_up_for_lost_and_damaged_bytes_both_ways():
     generator = random.Random(13)
 
     def lose(data):
@@ -382,16 +384,16 @@ def test_lost_and_damaged_bytes_are_made_up_for_by_the_host():
         return data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1:]
 
     async def test(host):
-        host.cut = [generator.choice((lose, damage, bytes)) for _ in range(60)]
-        # Two of three sends go wrong: give each command enough attempts.
+        host.cut = [generator.choice((lose, damage, bytes, bytes)) for _ in range(60)]
+        host.deaf = 0.2
         host.protocol.attempts = 20
         await host.do(host.protocol.load_program(Program))
-        await host.do(host.protocol.write_image(0, 0, bytes(range(100))))
+        await host.do(host.protocol.write_image(0, 0, bytes(range(80))))
         await host.do(host.protocol.run())
         await host.do(host.protocol.wait())
 
     device = simulate(test, run_cycles=50)
-    assert device.images == [(0, 0, bytes(range(100)))]
+    assert device.images == [(0, 0, bytes(range(80)))]
     assert len(device.runs) == 1
     for space, first, raw in Program.sections:
         assert device.memory[space] == dict(enumerate(raw, first * space_bytes(CONFIG, space)))
@@ -411,3 +413,6 @@ def test_a_payload_must_hold_a_word():
                     max_payload=64)
     with pytest.raises(ValueError, match="max_payload"):
         CommandPort(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what could not be made is not "unused"
+        gc.collect()
