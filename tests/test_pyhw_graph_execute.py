@@ -9,7 +9,7 @@ from hdl.formats import Format, apply_terms, nearest_terms
 from pyhw.graph import terms as executor_terms
 from pyhw.graph.execute import accumulators, check_images, predict, run, run_layers
 from pyhw.graph.infer import acc_bounds, formats, partial_bounds, shapes
-from pyhw.graph.ops import Conv, Graph, Input, Pointwise, Post, Step
+from pyhw.graph.ops import Conv, Graph, Input, Pointwise, Pool, Post, Step
 from pyhw.graph.random import Limits, random_graph
 
 U8, S8, S32 = Format(8), Format(8, True), Format(32, True)
@@ -34,17 +34,42 @@ def l1(weight, channels_in=None, fmt=U8, side=4, **fields):
     return graph_of(Input(name="x", shape=shape, fmt=fmt), conv)
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(70))
 def test_every_value_of_a_random_network_equals_plain_loops(seed):
     graph, images = random_graph(seed, SMALL)
-    images = images[:2]
+    equals_plain_loops(graph, images[:2])
+
+
+def equals_plain_loops(graph, images):
     layers = run_layers(graph, images)
     for n in range(len(images)):
-        expected = evaluate(graph, images[n], shapes(graph), formats(graph))
-        for name, values in expected.items():
-            found = layers[name][n]
-            assert found.shape == shapes(graph)[name]
-            assert {at: int(found[at]) for at in values} == values, name
+        for name, values in evaluate(graph, images[n], shapes(graph), formats(graph)).items():
+            assert {at: int(layers[name][n][at]) for at in values} == values, name
+
+
+def test_both_steps_may_have_a_residual_each():
+    rng = np.random.default_rng(4)
+    one = np.ones((1, 3), int)
+
+    def scaled(exponent, fmt):
+        return Step(one, one, np.full(3, 9), np.full(3, 2), fmt, -one, one * exponent)
+
+    graph = graph_of(
+        Input(name="x", shape=(2, 3, 3), fmt=S8),
+        Pointwise(name="y", input="x", post=Post(step(3, Format(16, True), m=77))),
+        Pointwise(name="z", input="x", post=Post(
+            scaled(0, S8), second=scaled(1, Format(12, True)), residual="x", residual2="y")),
+    )  # fmt: skip
+    equals_plain_loops(graph, rng.integers(-128, 128, (3, 2, 3, 3)))
+
+
+def test_a_maximum_leaves_padded_taps_out_even_among_negative_values():
+    pool = Pool(name="p", input="x", kind="max", kernel=(3, 2), stride=(2, 1),
+                padding=(2, 1, 1, 0), post=Post(step(2)))  # fmt: skip
+    graph = graph_of(Input(name="x", shape=(4, 3, 2), fmt=S8), pool)
+    images = np.random.default_rng(5).integers(-128, -100, (2, 4, 3, 2))
+    equals_plain_loops(graph, images)
+    assert run(graph, images).max() < 0
 
 
 @pytest.mark.parametrize("fmt", [U8, S8, Format(3), Format(4, True)], ids=str)
@@ -152,6 +177,23 @@ def test_bounds_hold_and_are_reached_by_the_worst_inputs(seed):
             term = per_tap * weights
         np.testing.assert_array_equal(low, term.min(axis=-1).sum(axis=(1, 2, 3)))
         np.testing.assert_array_equal(high, term.max(axis=-1).sum(axis=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_l1_bounds_are_exact_for_every_weight_format_and_shift(signed):
+    limit = Format(8, signed)
+    for width in range(2, 9):
+        fmt = Format(width, signed)
+        for ex in range(9 - width):
+            for ew in (0, 2):
+                w = np.arange(limit.min >> ew, (limit.max >> ew) + 1)
+                conv = Conv(name="c", input="x", term="l1", weight=w[:, None, None, None], ex=ex,
+                            ew=ew, post=Post(step(len(w))))  # fmt: skip
+                x = np.arange(fmt.min, fmt.max + 1)
+                terms = -np.abs((x << ex) - (w[:, None] << ew))
+                low, high = acc_bounds(conv, fmt, 1)
+                np.testing.assert_array_equal(low, terms.min(axis=1))
+                np.testing.assert_array_equal(high, terms.max(axis=1))
 
 
 @pytest.mark.parametrize(
