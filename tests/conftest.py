@@ -26,15 +26,25 @@ def require(find: Callable[[], Tool]) -> Tool:
         pytest.skip(str(error))
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
+def _fail_if_skipped(report):
     """Turn a skip into a failure in continuous integration."""
-    outcome = yield
-    report = outcome.get_result()
     if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"skipped in continuous integration: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Apply the policy to tests."""
+    return _fail_if_skipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """Apply the policy to modules that are skipped as a whole."""
+    return _fail_if_skipped((yield))
 
 
 @pytest.fixture
