@@ -25,7 +25,7 @@ from pyhw.training import run as run_module
 from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
 from pyhw.training.data import Dataset, enlarge, load_dataset, load_digits, load_mnist
 from pyhw.training.idx import read_idx
-from pyhw.training.loop import Trainer, evaluate, shifted_batch, to_input
+from pyhw.training.loop import Trainer, distort, evaluate, to_input
 from pyhw.training.recipe import Recipe, make_recipe
 from pyhw.training.report import train_with_progress
 from pyhw.training.run import prepare, run
@@ -215,7 +215,7 @@ def test_missing_mnist_says_how_to_name_its_folder(tmp_path, monkeypatch):
 
 
 def test_defaults_depend_on_the_data():
-    assert make_recipe(data="mnist", ops=None) == Recipe(data="mnist", epochs=20, batch=256)
+    assert make_recipe(data="mnist", ops=None) == Recipe(data="mnist", epochs=30, batch=256)
     assert make_recipe() == Recipe(data="digits", epochs=60, batch=64)
     assert make_recipe(data="mnist", batch=32, seed=None).batch == 32
 
@@ -242,6 +242,8 @@ def test_learning_rate_falls_along_half_a_cosine():
         ("lr", float("inf")),
         ("momentum", 1.0),
         ("weight_decay", -0.1),
+        ("turn", 45),
+        ("zoom", -0.1),
     ],
 )
 def test_recipe_refuses_impossible_numbers(name, value):
@@ -268,27 +270,48 @@ def test_input_is_the_byte_over_255():
 
 
 def test_shifted_images_are_windows_of_the_padded_ones():
-    images = torch.arange(3 * 28 * 28).reshape(3, 28, 28) + 1
-    padded = torch.nn.functional.pad(images, (2,) * 4)
-    index = torch.tensor([2, 0, 1] * 30)
-    batch = shifted_batch(padded, index, 2, torch.Generator().manual_seed(0))
-    seen = set()
-    for image, source in zip(batch, index):
+    x = torch.rand(90, 1, 28, 28)
+    moved = distort(x, 2, 0, 0, torch.Generator().manual_seed(0))
+    padded, seen = torch.nn.functional.pad(x, (2,) * 4), set()
+    for image, source in zip(moved, padded):
         fits = [
             (row, column)
             for row in range(5)
             for column in range(5)
-            if torch.equal(image, padded[source, row : row + 28, column : column + 28])
+            if torch.allclose(image, source[:, row : row + 28, column : column + 28], atol=1e-4)
         ]
         assert len(fits) == 1
         seen.update(fits)
     assert len(seen) > 20  # all 25 moves happen, up to luck
 
 
-def test_no_shift_leaves_the_images_alone():
-    images = torch.arange(2 * 28 * 28).reshape(2, 28, 28)
-    index = torch.tensor([1, 0])
-    assert torch.equal(shifted_batch(images, index, 0, torch.Generator()), images[index])
+def test_half_of_the_images_keep_their_pixels():
+    x = torch.rand(200, 1, 28, 28)
+    turned = distort(x, 0, 10, 0.1, torch.Generator().manual_seed(0))
+    kept = sum(torch.allclose(a, b, atol=1e-4) for a, b in zip(x, turned))
+    assert 70 < kept < 130
+
+
+def test_a_turned_image_keeps_its_centre_of_mass_and_shape():
+    x = torch.zeros(100, 1, 28, 28)
+    x[:, :, 4:24, 13:15] = 1  # an upright bar
+    turned = distort(x, 0, 40, 0, torch.Generator().manual_seed(1))[:, 0]
+    line = torch.arange(28) - 13.5
+    mass = turned.sum((1, 2))
+    down, right = (turned.sum(2) @ line) / mass, (turned.sum(1) @ line) / mass
+    assert torch.stack((down, right)).abs().max() < 0.1
+    assert (mass / 40 - 1).abs().max() < 0.1
+    slant = (turned * line[:, None] * line).sum((1, 2))
+    assert slant.min() < -100
+    assert slant.max() > 100
+
+
+def test_zoom_changes_the_area():
+    x = torch.zeros(100, 1, 28, 28)
+    x[:, :, 9:19, 9:19] = 1
+    area = distort(x, 0, 0, 0.2, torch.Generator().manual_seed(1)).sum((1, 2, 3)) / 100
+    assert 0.65 < area.min() < 0.8
+    assert 1.3 < area.max() < 1.6
 
 
 def test_evaluation_counts_right_answers(few):

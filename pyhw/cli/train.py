@@ -47,7 +47,7 @@ def train(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the data.", show_default="mnist 20, digits 60"),
+        typer.Option(help="Passes over the data.", show_default="mnist 30, digits 60"),
     ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Images per step.", show_default="mnist 256, digits 64")

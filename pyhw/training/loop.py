@@ -4,6 +4,7 @@ Whatever is random in an epoch comes from a generator seeded by the recipe's see
 number, so a resumed training needs no saved random state to go on as if it had never stopped.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -58,28 +59,38 @@ def to_input(images: Tensor) -> Tensor:
     return images.unsqueeze(1).float() / 255
 
 
-def shifted_batch(padded: Tensor, index: Tensor, shift: int, generator: torch.Generator) -> Tensor:
-    """Cut out images, each moved by up to `shift` pixels in both directions.
+def distort(x: Tensor, shift: int, turn: float, zoom: float, generator: torch.Generator) -> Tensor:
+    """Move each image, and turn and scale every other one or so, with zeros coming in.
+
+    Only half are resampled, so that the network also sees pixels as sharp as a test image's.
 
     Parameters
     ----------
-    padded : Tensor, shape (N, 28 + 2 shift, 28 + 2 shift), uint8
-        All images with a black border of `shift` pixels.
-    index : Tensor, shape (B,), int64
-        Which images.
+    x : Tensor, shape (N, C, H, H)
+        Square images.
     shift : int
-        Largest move, pixels.
+        Largest move either way, whole pixels.
+    turn : float
+        Largest angle either way, degrees.
+    zoom : float
+        Largest change of size, as a fraction.
     generator : torch.Generator
-        Draws the moves.
+        Draws everything.
 
     Returns
     -------
-    Tensor, shape (B, 28, 28), uint8
+    Tensor, shape (N, C, H, H)
+        Bilinear where pixels do not meet pixels.
     """
-    size = padded.shape[1] - 2 * shift
-    moves = torch.randint(2 * shift + 1, (2, len(index), 1), generator=generator)
-    rows, columns = moves + torch.arange(size)  # (B, 28) each
-    return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
+    count, size = len(x), x.shape[2]
+    move = torch.randint(-shift, shift + 1, (count, 2), generator=generator) * (2 / size)
+    chosen = torch.randint(2, (count,), generator=generator)
+    wide, angle = (2 * torch.rand(2, count, generator=generator) - 1) * chosen
+    scale, angle = 1 + zoom * wide, angle * math.radians(turn)
+    cosine, sine = scale * angle.cos(), scale * angle.sin()
+    rows = (torch.stack((cosine, -sine, move[:, 0])), torch.stack((sine, cosine, move[:, 1])))
+    grid = F.affine_grid(torch.stack(rows).permute(2, 0, 1), list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
 
 
 @torch.no_grad()
@@ -136,7 +147,7 @@ class Trainer:
             weight_decay=recipe.weight_decay,
         )
         self.history: list[EpochRecord] = []
-        self._images = F.pad(torch.tensor(dataset.train_images), (recipe.shift,) * 4)
+        self._images = torch.tensor(dataset.train_images)
         self._labels = torch.tensor(dataset.train_labels)
 
     def restore(
@@ -163,8 +174,9 @@ class Trainer:
         batch = min(recipe.batch, count)
         for start in range(0, count - batch + 1, batch):
             index = order[start : start + batch]
-            images = shifted_batch(self._images, index, recipe.shift, generator)
-            yield to_input(images), self._labels[index]
+            images = to_input(self._images[index])
+            images = distort(images, recipe.shift, recipe.turn, recipe.zoom, generator)
+            yield images, self._labels[index]
 
     def run_epoch(self, on_step: Callable[[float], None] | None = None) -> EpochRecord:
         """Train for one epoch and test.

@@ -7,7 +7,7 @@ from typing import Any
 from pyhw.errors import UserError
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "mnist": {"epochs": 20, "batch": 256},
+    "mnist": {"epochs": 30, "batch": 256},
     "digits": {"epochs": 60, "batch": 64},
 }
 """What differs between the data sets: the small one needs more passes and smaller steps."""
@@ -32,11 +32,15 @@ class Recipe:
     lr : float
         Learning rate of the first epoch; it falls to nearly 0 along half a cosine.
     seed : int
-        Decides initial weights, order and shifts, 0..2**31 - 1.
+        Decides initial weights, order and distortions, 0..2**31 - 1.
     momentum, weight_decay : float
         Of SGD, on every parameter.
     shift : int
-        Training images are moved by up to this many pixels either way, 0..8.
+        Training images are moved by up to this many whole pixels either way, 0..8.
+    turn : float
+        Half of them are also turned by up to this many degrees either way, below 45,
+    zoom : float
+        and enlarged or shrunk by up to this fraction, below 0.5.
 
     Raises
     ------
@@ -45,7 +49,7 @@ class Recipe:
 
     Source
     ------
-    AdderNet (CVPR 2020), section 4.1, and its authors' code; the shift is this project's.
+    AdderNet (CVPR 2020), section 4.1, and its authors' code; the distortion is this project's.
     """
 
     model: str = "lenet5"
@@ -58,6 +62,8 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     shift: int = 2
+    turn: float = 10.0
+    zoom: float = 0.1
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -71,9 +77,11 @@ class Recipe:
                 raise UserError(f"{name} must be a whole number from {low} to {high}, not {value}")
         if not 0 < self.lr <= 10:
             raise UserError(f"lr must be above 0 and at most 10, not {self.lr}")
-        for name in ("momentum", "weight_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
+        for name, end in (("momentum", 1), ("weight_decay", 1), ("turn", 45), ("zoom", 0.5)):
+            if not 0 <= getattr(self, name) < end:
+                raise UserError(
+                    f"{name} must be at least 0 and below {end}, not {getattr(self, name)}"
+                )
 
     def lr_at(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0: half a cosine."""
