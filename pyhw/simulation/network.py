@@ -1,10 +1,9 @@
 """Run a program on the simulated accelerator and hold every value against the golden executor."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from pyhw.graph.ops import Graph
 
 from .launch import BenchResult, ProgressCallback, run_bench
 
-__all__ = ["Difference", "NetworkResult", "first_difference", "simulate"]
+__all__ = ["Case", "Difference", "NetworkResult", "first_difference", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -73,68 +72,95 @@ def first_difference(layer: str, expected: np.ndarray, got: np.ndarray) -> Diffe
                       int(got[image, y, x, c]), int(wrong.sum()))
 
 
-def simulate(
-    graph: Graph, program: Program, config: Config, images: np.ndarray, *, verilog: str,
-    simulator: str = "verilator", debug: bool = False, gap: float = 0.0, stall: float = 0.0,
-    waves: bool = False, work_dir: Path | None = None,
-    on_progress: ProgressCallback | None = None,
-    expected: Callable[[], dict[str, np.ndarray]] | None = None,
-) -> NetworkResult:
-    """Simulate a program on images and compare with the golden executor.
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A network to simulate.
 
     Parameters
     ----------
     graph : Graph
         What the program was compiled from.
-    program, config : Program, Config
+    program : Program
     images : integer array (N, H, W, C)
+    golden : dict of int array, optional
+        Expected values by name; by default the executor's.
+    """
+
+    graph: Graph
+    program: Program
+    images: np.ndarray
+    golden: dict[str, np.ndarray] | None = None
+
+
+def simulate(
+    cases: Sequence[Case], config: Config, *, verilog: str, simulator: str = "verilator",
+    debug: bool = False, gap: float = 0.0, stall: float = 0.0, waves: bool = False,
+    work_dir: Path | None = None, on_progress: ProgressCallback | None = None,
+) -> list[NetworkResult]:
+    """Run networks one after the other on one simulated accelerator, and compare every output.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    config : Config
     verilog : str
         The accelerator, as `pyhw.generate` writes it.
     simulator : {"verilator", "icarus"}
     debug : bool
-        Stop after every layer, read its map back and compare it.
+        Stop after every layer, read its map back and compare it too.
     gap, stall : float
-        Probabilities of gaps and stalls at the port.
-    expected : callable, optional
-        Gives the golden values; by default the executor's.
+        Probabilities of gaps and stalls at the port, 0 to below 1.
+    waves, work_dir, on_progress
+        See `run_bench`.
 
     Raises
     ------
     UserError
-        If the program is for another configuration, or the bench fails.
+        If a program is for another configuration, or the bench fails.
     """
-    if program.config_hash != config.hash:
-        raise UserError(f"the program was compiled for configuration {program.config_hash.hex()}, "
-                        f"not {config.hash.hex()} ({config.name}); compile it again")
-    timeout = 200_000 + 4 * sum(la.cycles + la.gap for la in estimate(program, config))
-    with tempfile.TemporaryDirectory(prefix="pyhw-network-") as folder:
-        paths = {name: Path(folder) / name
-                 for name in ("config.json", "program.pyhwprog", "images.npy", "outputs.npz")}
-        paths["config.json"].write_text(config.to_json(), encoding="utf-8")
-        program.save(paths["program.pyhwprog"])
-        raw = (images.astype(np.int64) & 0xFF).astype(np.uint8)
-        np.save(paths["images.npy"], raw.reshape(len(raw), -1))
+    for case in cases:
+        if case.program.config_hash != config.hash:
+            raise UserError(
+                f"the program was compiled for configuration {case.program.config_hash.hex()}, "
+                f"not {config.hash.hex()} ({config.name}); compile it again")
+    timeout = 200_000 + 4 * max(
+        sum(layer.cycles + layer.gap for layer in estimate(case.program, config))
+        for case in cases)
+    with tempfile.TemporaryDirectory(prefix="pyhw-network-") as name:
+        folder = Path(name)
+        (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+        described = [_write_case(case, folder, index) for index, case in enumerate(cases)]
         bench = run_bench(
             verilog=verilog, bench="sim.tb_network", simulator=simulator, waves=waves,
             work_dir=work_dir, on_progress=on_progress,
-            parameters={
-                "config": str(paths["config.json"]), "program": str(paths["program.pyhwprog"]),
-                "images": str(paths["images.npy"]), "outputs": str(paths["outputs.npz"]),
-                "debug": debug, "gap": gap, "stall": stall, "timeout": timeout})
+            parameters={"config": str(folder / "config.json"), "cases": described,
+                        "debug": debug, "gap": gap, "stall": stall, "timeout": timeout})
         if not bench.passed:
             raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")
-        with np.load(paths["outputs.npz"], allow_pickle=False) as found:
-            got = {name: found[name] for name in found.files}
-    return _compare(graph, images, got, debug, bench, expected)
+        results = []
+        for case, paths, counters in zip(cases, described, bench.report["counters"], strict=True):
+            with np.load(paths["outputs"], allow_pickle=False) as found:
+                got = {value: found[value] for value in found.files}
+            results.append(_compare(case, got, debug, bench, counters))
+    return results
 
 
-def _compare(graph: Graph, images: np.ndarray, got: dict[str, np.ndarray], debug: bool,
-             bench: BenchResult,
-             expected: Callable[[], dict[str, np.ndarray]] | None) -> NetworkResult:
-    if expected is not None:
-        golden: dict[str, Any] = expected()
-    else:
-        golden = run_layers(graph, images) if debug else {graph.output: run(graph, images)}
+def _write_case(case: Case, folder: Path, index: int) -> dict[str, str]:
+    paths = {name: str(folder / f"{index}.{name}") for name in ("program", "images", "outputs")}
+    paths = {name: path + {"images": ".npy", "outputs": ".npz"}.get(name, "")
+             for name, path in paths.items()}
+    case.program.save(paths["program"])
+    raw = (case.images.astype(np.int64) & 0xFF).astype(np.uint8)
+    np.save(paths["images"], raw.reshape(len(raw), -1))
+    return paths
+
+
+def _compare(case: Case, got: dict[str, np.ndarray], debug: bool, bench: BenchResult,
+             counters: list[dict[str, int]]) -> NetworkResult:
+    graph, golden = case.graph, case.golden
+    if golden is None:
+        golden = (run_layers(graph, case.images) if debug
+                  else {graph.output: run(graph, case.images)})
     difference, compared = None, 0
     for name, value in got.items():
         # The input may be stored folded, and a split step has a value that the graph lacks.
@@ -143,4 +169,4 @@ def _compare(graph: Graph, images: np.ndarray, got: dict[str, np.ndarray], debug
         compared += value.size
         difference = difference or first_difference(name, golden[name], value)
     return NetworkResult(outputs=got[graph.output], difference=difference, compared=compared,
-                         counters=bench.report.get("counters", []), bench=bench)
+                         counters=counters, bench=bench)

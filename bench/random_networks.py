@@ -1,0 +1,152 @@
+"""Random networks on random accelerators: every value against the golden executor.
+
+``python -m bench.random_networks --count 200 --log random_networks.jsonl`` draws networks from
+everything that the compiler accepts, over all of `CONFIGS`, and simulates them with a debug run
+(every layer's map is read back). One JSON line per network goes to the log. The exit status is 1
+if any value differs anywhere.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from hdl.config import PRESETS, Config, EngineConfig
+from pyhw.compiler import CompileError, compile_graph
+from pyhw.compiler.cycles import estimate
+from pyhw.generate import generate_verilog
+from pyhw.graph.execute import run_layers
+from pyhw.graph.ops import Graph
+from pyhw.graph.random import Limits, random_graph
+from pyhw.simulation.network import Case, NetworkResult, simulate
+
+__all__ = ["CONFIGS", "draw_cases", "engine", "run_cases"]
+
+
+def engine(rows: int, lanes: int, code_width: int = 8, acc_width: int = 20) -> EngineConfig:
+    """Return an engine's shape."""
+    return EngineConfig(rows=rows, lanes=lanes, code_width=code_width, acc_width=acc_width)
+
+
+_MEMORY = {"scratch_bytes": 16384, "weight_words": 4096, "param_records": 256,
+           "program_words": 512, "index_entries": 512}
+
+CONFIGS = {
+    config.name: config for config in (
+        PRESETS["tiny"],
+        Config(name="one", l1=engine(1, 1, 8, 24), shift=engine(1, 1, 4, 24), pool_lanes=1,
+               burst_depth=3, load_bits=8, tables=1, max_payload=256,
+               **_MEMORY | {"weight_words": 65536}),
+        Config(name="odd", groups=3, l1=engine(5, 7, 8, 22), shift=engine(4, 9, 5, 30),
+               pool_lanes=3, pool_acc_width=16, burst_depth=9, load_bits=64, post_width=2,
+               tables=4, **_MEMORY),
+        Config(name="wide", groups=2, l1=engine(24, 20), shift=engine(20, 24, 4, 24),
+               pool_lanes=11, burst_depth=32, load_bits=512, post_width=5, **_MEMORY),
+        Config(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, burst_depth=16,
+               load_bits=32, post_width=3, residual=False, second_step=False, tables=0,
+               **_MEMORY),
+        Config(name="shift_only", shift=engine(7, 5, 3, 20), pool_lanes=2, burst_depth=12,
+               load_bits=16, post_width=1, terms=2, second_step=False, distributed=False,
+               tables=2, **_MEMORY),
+        Config(name="deep", l1=engine(3, 16), shift=engine(8, 3, 5, 32), pool_lanes=16,
+               burst_depth=100, load_bits=128, post_width=7, residual=True, tables=2,
+               distributed=False, **_MEMORY),
+        PRESETS["default"],
+    )
+}
+"""Accelerators of many shapes: not powers of two, one engine, parts left out, both memories."""
+
+
+def draw_cases(config: Config, seeds: Iterator[int], count: int, images: int = 4) -> list[Case]:
+    """Draw networks that a configuration accepts, each with its golden values.
+
+    Every layer of a network shows at least 30 distinct values where its format allows, and
+    fewer than a fifth of them saturated (`pyhw.graph.random`).
+    """
+    limits = Limits(
+        engines=tuple(config.engines),
+        l1_code_width=config.l1.code_width if config.l1 else 8,
+        code_widths=(config.shift.code_width,) if config.shift else (4,),
+        acc_width=min(e.acc_width for e in config.engines.values()), terms=config.terms,
+        residual=config.residual, second=config.second_step, tables=config.tables > 0,
+        wide=config.residual, permute=config.index_entries > 0)
+    cases: list[Case] = []
+    while len(cases) < count:
+        graph, drawn = random_graph(next(seeds), limits)
+        batch = min(len(drawn), images)
+        try:
+            program = compile_graph(graph, config, batch)
+        except CompileError:
+            continue  # too large for this configuration's memories
+        golden = run_layers(graph, drawn)
+        cases.append(Case(graph=graph, program=program, images=drawn[:batch + 1],
+                          golden={name: v[:batch + 1] for name, v in golden.items()}))
+    return cases
+
+
+def run_cases(cases: list[Case], config: Config, simulator: str, verilog: str | None = None,
+              stalls: float = 0.1) -> list[NetworkResult]:
+    """Simulate cases with a debug run under random gaps and stalls."""
+    return simulate(cases, config, verilog=verilog or generate_verilog(config),
+                    simulator=simulator, debug=True, gap=stalls, stall=stalls)
+
+
+def _describe(graph: Graph, golden: dict[str, np.ndarray]) -> dict[str, object]:
+    kinds = [type(op).__name__.lower() + f":{getattr(op, 'term', getattr(op, 'kind', ''))}"
+             for op in graph.ops[1:]]
+    distinct = {name: int(len(np.unique(value))) for name, value in golden.items()}
+    return {"network": graph.name, "operations": kinds, "distinct": distinct}
+
+
+def _deviation(case: Case, result: NetworkResult, config: Config) -> float:
+    """Return the largest relative error of the cycle estimate over the layers."""
+    before, worst = 0, 0.0
+    used = min(len(case.images), case.program.batch)
+    for layer, counters in zip(estimate(case.program, config, used), result.counters,
+                               strict=True):
+        cycles = counters["CYCLES"] - counters["FETCH"] - before
+        before = counters["CYCLES"] - counters["FETCH"]
+        worst = max(worst, abs(layer.cycles - cycles) / cycles)
+    return worst
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=200, help="networks in all")
+    parser.add_argument("--seed", type=int, default=0, help="first seed")
+    parser.add_argument("--simulator", default="verilator", choices=("verilator", "icarus"))
+    parser.add_argument("--config", action="append", choices=list(CONFIGS), help="only these")
+    parser.add_argument("--log", type=Path, default=Path("random_networks.jsonl"))
+    arguments = parser.parse_args()
+    names = arguments.config or list(CONFIGS)
+    share = -(-arguments.count // len(names))
+    bad = 0
+    with arguments.log.open("w", encoding="utf-8") as log:
+        for index, name in enumerate(names):
+            config = CONFIGS[name]
+            started = time.monotonic()
+            cases = draw_cases(config, iter(range(arguments.seed + 1000 * index, 10 ** 9)), share)
+            results = run_cases(cases, config, arguments.simulator)
+            for case, result in zip(cases, results, strict=True):
+                bad += result.difference is not None
+                log.write(json.dumps(
+                    {"config": name, **_describe(case.graph, case.golden or {}),
+                     "compared": result.compared, "difference": str(result.difference or ""),
+                     "cycle_error": round(_deviation(case, result, config), 4)}) + "\n")
+                log.flush()
+            worst = max(_deviation(c, r, config) for c, r in zip(cases, results, strict=True))
+            print(f"{name:12} {len(cases):4} networks, "
+                  f"{sum(r.compared for r in results):8} values, "
+                  f"{sum(r.difference is not None for r in results)} different, cycle estimate "
+                  f"within {worst:.1%}, {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{bad} networks differ")
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Modules that occur many times are elaborated once.
+
+Elaboration of a large array is dominated by parts that are all alike: rows, result lanes,
+memory banks. When a design is elaborated for output with a `Library` as its platform, `place`
+puts an instance of a named module in the place of such a part and keeps the part itself for
+`Library.parts`, which are converted one by one. In simulation the part stands there as it is.
+"""
+
+from amaranth.hdl import ClockSignal, Instance, ResetSignal, Value
+from amaranth.lib import wiring
+
+__all__ = ["Library", "place"]
+
+
+def place(platform, component, *key):
+    """Return what to add as a submodule for a part that may occur many times.
+
+    Parameters
+    ----------
+    platform : Library or None
+        Platform of the `elaborate` in progress.
+    component : wiring.Component
+        The part; its state must clear itself within a few cycles, because a reset added from
+        outside (`ResetInserter`) does not reach into it.
+    key : hashable
+        With the class, everything that tells apart parts of one design.
+    """
+    if isinstance(platform, Library):
+        return platform.instance(component, key)
+    return component
+
+
+class Library:
+    """The parts of one design, by class and key.
+
+    Parameters
+    ----------
+    name : str
+        Begins the names of the modules.
+    """
+
+    def __init__(self, name):
+        self._name = name
+        self._parts = {}
+        self._done = 0
+
+    def instance(self, component, key):
+        """Return an instance of the part's module, on the part's own port signals."""
+        key = (type(component).__qualname__, *key)
+        if key not in self._parts:
+            self._parts[key] = (f"{self._name}_{key[0].lower()}{len(self._parts)}", component)
+        module, _ = self._parts[key]
+        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        for name, (value, flow) in self.ports(component).items():
+            ports[f"{'i' if flow is wiring.In else 'o'}_{name}"] = value
+        return Instance(module, **ports)
+
+    @staticmethod
+    def ports(component):
+        """Return value and direction of every port signal of a component, by name."""
+        return {"__".join(map(str, path)): (Value.cast(value), member.flow)
+                for path, member, value in component.signature.flatten(component)}
+
+    def parts(self):
+        """Yield module name and component of every part, those found on the way included."""
+        while self._done < len(self._parts):
+            yield list(self._parts.values())[self._done]
+            self._done += 1

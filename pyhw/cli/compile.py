@@ -1,0 +1,82 @@
+"""``pyhw compile``: an integer graph becomes a program."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pyhw.cli.options import ConfigFile, Preset, Set
+from pyhw.errors import UserError
+
+if TYPE_CHECKING:
+    from hdl.config import Config
+    from pyhw.compiler.cycles import LayerCycles
+    from pyhw.compiler.program import Program
+
+
+def compile(
+    graph: Annotated[Path, typer.Argument(help="Integer graph (.pyhw).")],
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images to hold at once.")] = 8,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Program to write.", show_default="GRAPH.pyhwprog"),
+    ] = None,
+    listing: Annotated[
+        Path | None, typer.Option(help="Write the disassembly to this file as well.")
+    ] = None,
+) -> None:
+    """Turn an integer graph into a program for a configuration.
+
+    Prints the cycles that every layer will take, before any simulation. What does not fit or is
+    not supported is refused: the layer, the reason, what to change.
+
+    Examples:
+
+      pyhw compile lenet5.pyhw --preset default --batch 8
+
+      pyhw compile lenet5.pyhw --config accelerator.json --listing lenet5.txt
+    """
+    from pyhw.cache import write_atomically
+    from pyhw.compiler import compile_graph
+    from pyhw.compiler.cycles import estimate
+    from pyhw.compiler.disassemble import disassemble
+    from pyhw.configure import choose_config
+    from pyhw.inputs import read_graph
+
+    chosen = choose_config(preset, config, set_ or ())
+    program = compile_graph(read_graph(graph), chosen, batch)
+    path = out or graph.with_suffix(".pyhwprog")
+    try:
+        program.save(path)
+        if listing is not None:
+            write_atomically(listing, disassemble(program))
+    except OSError as error:
+        raise UserError(f"cannot write {error.filename or path}: {error.strerror}") from None
+    print_estimate(program, chosen, estimate(program, chosen))
+    typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} images at once")
+
+
+def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycles]") -> None:
+    """Print the cycle table of a program."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{program.name} on {config.name}, {program.batch} images")
+    for name in ("layer", "engine"):
+        table.add_column(name)
+    for name in ("cycles", "weight stall", "drain stall", "utilisation"):
+        table.add_column(name, justify="right")
+    for layer in layers:
+        used = f"{layer.utilisation:.0%}" if layer.engine != "POOL" else ""
+        table.add_row(layer.name, layer.engine, f"{layer.cycles:,}", f"{layer.stall_weights:,}",
+                      f"{layer.stall_bank:,}", used)
+    total = sum(layer.cycles + layer.gap for layer in layers)
+    table.add_section()
+    table.add_row("all", "", f"{total:,}", "", "", "")
+    Console().print(table)
+    rate = program.batch * 100e6 / total
+    typer.echo(f"{total / program.batch:,.0f} cycles an image, {rate:,.0f} images a second at "
+               "100 MHz without input and output")

@@ -1,0 +1,45 @@
+"""Progress on the terminal; silent where standard error is not one."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+
+__all__ = ["bar", "simulation_bar", "spinner"]
+
+
+@contextlib.contextmanager
+def spinner(text: str) -> Iterator[None]:
+    """Show a text with a spinner and the time since it began."""
+    with Progress(TextColumn("{task.description}"), TimeElapsedColumn(),
+                  console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
+
+
+@contextlib.contextmanager
+def bar(text: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show a bar; the function it gives takes what is done, the total, and a new text."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                  TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
+                  transient=True) as progress:
+        task = progress.add_task(text, total=total)
+
+        def update(done: int, total: int | None, text: str | None = None) -> None:
+            progress.update(task, completed=done, total=total, description=text)
+
+        yield update
+
+
+@contextlib.contextmanager
+def simulation_bar(simulator: str) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Show the events of a simulation: its build, then the images done."""
+    with bar(f"building for {simulator}") as update:
+        def show(event: dict[str, Any]) -> None:
+            building = event["stage"] == "build"
+            update(event.get("done", 0), event.get("total") or None,
+                   f"{'building for' if building else 'simulating on'} {simulator}")
+        yield show

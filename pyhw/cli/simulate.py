@@ -1,0 +1,105 @@
+"""``pyhw simulate``: a program on the simulated accelerator, every output compared."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyhw.cli.options import ConfigFile, DataDir, Preset, Set
+from pyhw.errors import UserError
+
+
+def simulate(
+    graph: Annotated[Path, typer.Argument(help="Integer graph (.pyhw): what must come out.")],
+    program: Annotated[
+        Path | None,
+        typer.Option(help="Program (.pyhwprog).", show_default="the graph, compiled now"),
+    ] = None,
+    verilog: Annotated[
+        Path | None,
+        typer.Option(help="Verilog, its configuration beside it.", show_default="generated now"),
+    ] = None,
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    data: Annotated[
+        str, typer.Option(help="Test images: digits, mnist, random, or a .npy file.")
+    ] = "digits",
+    data_dir: DataDir = None,
+    images: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Images at once, if compiled now.")] = 8,
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Stop after every layer and compare its whole map.")
+    ] = False,
+    stalls: Annotated[
+        float, typer.Option(min=0, max=0.95, help="Probability of gaps and stalls at the port.")
+    ] = 0.0,
+    torch: Annotated[
+        bool, typer.Option("--torch", help="Hold the quantised torch module against it as well.")
+    ] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Hold ONNX Runtime against it as well.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Keep the outputs (.npz), chunk by chunk.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the images that --out holds.")
+    ] = False,
+    chunk: Annotated[int, typer.Option(min=1, help="Images per simulation.")] = 64,
+) -> None:
+    """Run a program on the simulated accelerator and compare every output bit for bit.
+
+    The bench drives only the accelerator's byte port: it loads the program, sends images and
+    reads results. The first difference is reported as layer, position, expected, got.
+
+    Examples:
+
+      pyhw simulate lenet5.pyhw --data digits --images 16 --debug
+
+      pyhw simulate lenet5.pyhw --program lenet5.pyhwprog --verilog default.v --simulator icarus
+
+      pyhw simulate lenet5.pyhw --data mnist --images 1000 --out results.npz --resume
+    """
+    from pyhw.cli.progress import simulation_bar, spinner
+    from pyhw.compiler import compile_graph
+    from pyhw.configure import choose_config, read_config
+    from pyhw.generate import cached_verilog
+    from pyhw.inputs import load_images, read_file, read_graph, read_program
+    from pyhw.simulation.launch import find_simulator
+    from pyhw.simulation.results import Results
+    from pyhw.simulation.session import exports_agree, simulate_chunks
+
+    find_simulator(simulator)
+    network = read_graph(graph)
+    if verilog is not None:
+        if preset or config or set_:
+            raise UserError("the configuration lies beside --verilog; leave out --preset, "
+                            "--config and --set")
+        chosen = read_config(verilog.with_suffix(".json"))
+        text = read_file(verilog, lambda path: path.read_text(encoding="utf-8"))
+    else:
+        chosen = choose_config(preset, config, set_ or ())
+    compiled = compile_graph(network, chosen, batch) if program is None else read_program(program)
+    pixels, labels = load_images(network, data, images, data_dir)
+    if resume and out is None:
+        raise UserError("--resume needs --out, the file that holds the finished images")
+    results = Results.open(out, network, len(pixels), resume=resume)
+    if verilog is None:
+        with spinner("generating Verilog"):
+            text = cached_verilog(chosen)
+    with simulation_bar(simulator) as show:
+        report = simulate_chunks(network, compiled, chosen, pixels, results, verilog=text,
+                                 simulator=simulator, debug=debug, stalls=stalls, chunk=chunk,
+                                 on_progress=show)
+    for line in report.lines():
+        typer.echo(line)
+    if labels is not None:
+        guesses = results.outputs.reshape(len(labels), -1).argmax(axis=1)
+        typer.echo(f"{(guesses == labels).sum()} of {len(labels)} images classified correctly")
+    same = exports_agree(network, pixels, results.outputs, torch=torch, onnx=onnx)
+    for name, difference in same.items():
+        typer.echo(f"{name}: {difference or 'equal, every output bit'}")
+    if report.difference or any(same.values()):
+        raise UserError(str(report.difference or next(d for d in same.values() if d)))

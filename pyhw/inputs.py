@@ -1,0 +1,89 @@
+"""Files and images named on a command line; what is wrong with them becomes one clear line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from .compiler.program import Program
+    from .graph.ops import Graph
+
+__all__ = ["load_images", "read_array", "read_file", "read_graph", "read_program"]
+
+T = TypeVar("T")
+
+
+def read_file(path: Path, load: Callable[[Path], T]) -> T:
+    """Call a loader; `OSError` and `ValueError` become a `UserError` that names the file."""
+    try:
+        return load(path)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def read_graph(path: Path) -> "Graph":
+    """Read an integer graph (``pyhw quantize`` writes it)."""
+    from .graph.file import load
+
+    return read_file(path, load)
+
+
+def read_program(path: Path) -> "Program":
+    """Read a program (``pyhw compile`` writes it)."""
+    from .compiler.program import Program
+
+    return read_file(path, Program.load)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Read images from a ``.npy`` file."""
+    return read_file(path, lambda p: np.load(p, allow_pickle=False))
+
+
+def load_images(graph: "Graph", data: str, count: int,
+                folder: Path | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return images for a graph, and their labels if they have any.
+
+    Parameters
+    ----------
+    graph : Graph
+    data : str
+        ``digits`` or ``mnist`` (test set), ``random`` (seed 0), or the name of a ``.npy`` file
+        with integers (N, H, W, C) in the format of the graph's input.
+    count : int
+        The first so many.
+    folder : Path, optional
+        Folder of the MNIST files.
+
+    Returns
+    -------
+    images : int64 array (N, H, W, C)
+    labels : int array (N,) or None
+    """
+    labels = None
+    if data == "random":
+        fmt, rng = graph.input.fmt, np.random.default_rng(0)
+        images = rng.integers(fmt.min, fmt.max + 1, (count, *graph.input.shape))
+    elif data in ("digits", "mnist"):
+        from .training.data import load_dataset
+
+        dataset = load_dataset(data, folder)
+        images, labels = dataset.test_images[:count], dataset.test_labels[:count]
+        images = images.reshape(len(images), *images.shape[1:3], -1)
+    elif data.endswith(".npy"):
+        images = read_array(Path(data))[:count]
+    else:
+        raise UserError(f"data must be digits, mnist, random or a .npy file, not {data!r}")
+    from .graph.execute import check_images
+
+    try:
+        check_images(graph, images)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
+    return images.astype(np.int64), labels
