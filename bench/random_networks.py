@@ -98,7 +98,7 @@ def run_cases(cases: list[Case], config: Config, simulator: str, verilog: str | 
 def _describe(graph: Graph, golden: dict[str, np.ndarray]) -> dict[str, object]:
     kinds = [type(op).__name__.lower() + f":{getattr(op, 'term', getattr(op, 'kind', ''))}"
              for op in graph.ops[1:]]
-    distinct = {name: int(len(np.unique(value))) for name, value in golden.items()}
+    distinct = {name: len(np.unique(value)) for name, value in golden.items()}
     return {"network": graph.name, "operations": kinds, "distinct": distinct}
 
 

@@ -12,7 +12,7 @@ from .function_table import table_write_layout
 from .isa import LAYER, Engine, param_layout
 from .l1_engine import L1Engine
 from .pool_engine import PoolEngine
-from .post_processor import RESIDUAL_WIDTH, PostProcessor
+from .post_processor import PostProcessor
 from .records import Records
 from .scratchpad import Scratchpad
 from .shift_engine import ShiftEngine

@@ -169,6 +169,20 @@ def requantise(acc, m, bias, shift, fmt, res=0, r=()):
     return fmt.clamp(round_shift(apply_terms(acc, m) + apply_terms(res, r) + bias, shift))
 
 
+def _non_adjacent(value):
+    """Return the non-adjacent form of a natural number, lowest digit first: the fewest digits."""
+    digits: list[tuple[int, int]] = []
+    exponent = 0
+    while value:
+        if value & 1:
+            digit = 2 - (value & 3)
+            digits.append((digit, exponent))
+            value -= digit
+        value >>= 1
+        exponent += 1
+    return digits
+
+
 def signed_digits(value, max_exponent):
     """Write an integer as the fewest signed powers of two with bounded exponents.
 
@@ -183,39 +197,15 @@ def signed_digits(value, max_exponent):
     list of (sign, exponent)
         Descending exponents; empty for 0. The sum of ``sign << exponent`` is `value`.
     """
-    digits, top = [], 1 << max_exponent
-    sign, rest = (-1, -value) if value < 0 else (1, value)
-    # Powers above the bound are written as repeats of the largest one; below it the
-    # non-adjacent form is minimal. Taking one more top digit and subtracting can be
-    # shorter, so both are tried.
-    def low(v):
-        out, e = [], 0
-        while v:
-            if v & 1:
-                d = 2 - (v & 3) if e < max_exponent else 1
-                if e >= max_exponent:
-                    return out + [(1, max_exponent)] * v
-                out.append((d, e))
-                v -= d
-            v >>= 1
-            e += 1
-            if e == max_exponent and v:
-                return out + [(1, max_exponent)] * v
-        return out
-    n, remainder = divmod(rest, top)
-    best = None
-    for count in (n, n + 1):
-        left = rest - count * top
-        flip = -1 if left < 0 else 1
-        if max_exponent == 0:
-            tail = [(flip, 0)] * abs(left)
-        else:
-            tail = [(flip * s, e) for s, e in low(abs(left))]
-        form = [(1, max_exponent)] * count + tail
-        if best is None or len(form) < len(best):
-            best = form
-    digits = sorted(((sign * s, e) for s, e in best), key=lambda d: -d[1])
-    return digits
+    sign = -1 if value < 0 else 1
+    top = 1 << max_exponent
+    count, rest = divmod(abs(value), top)
+    # What is above the bound is written as repeats of the largest power. One repeat more, with
+    # the excess subtracted, can be shorter.
+    below = [(1, max_exponent)] * count + _non_adjacent(rest)
+    above = [(1, max_exponent)] * (count + 1) + [(-s, e) for s, e in _non_adjacent(top - rest)]
+    digits = min(below, above, key=len)
+    return sorted(((sign * s, e) for s, e in digits), key=lambda digit: -digit[1])
 
 
 def nearest_terms(value, terms=TERMS, max_exponent=MAX_EXPONENT):
@@ -248,4 +238,4 @@ def nearest_terms(value, terms=TERMS, max_exponent=MAX_EXPONENT):
 
 def width_of(low, high):
     """Return the bits of the smallest two's complement format that holds [low, high]."""
-    return max(int(low if low >= 0 else ~low).bit_length(), int(high if high >= 0 else ~high).bit_length()) + 1
+    return max(int(v if v >= 0 else ~v).bit_length() for v in (low, high)) + 1

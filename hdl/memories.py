@@ -53,7 +53,8 @@ class ProgramMemories(wiring.Component):
             read = store.read_port(transparent_for=())
             chosen = self.i_write_valid & (self.i_write.space == space)
             m.d.comb += [
-                write.addr.eq(self.i_write.address), write.data.eq(self.i_write.data.replicate(lanes)),
+                write.addr.eq(self.i_write.address),
+                write.data.eq(self.i_write.data.replicate(lanes)),
                 read.addr.eq(getattr(self, f"i_{name}_address")),
                 read.en.eq(getattr(self, f"i_{name}_enable")),
                 getattr(self, f"o_{name}_data").eq(read.data[:width]),

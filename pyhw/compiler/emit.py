@@ -141,7 +141,7 @@ def _walk_fields(prefix: str, stored: Map, job: Job, base: int, vector: int) -> 
 
 
 def _term_fields(prefix: str, terms: list, channel: int) -> dict[str, int]:
-    out = {}
+    out: dict[str, int] = {}
     present = [(int(s[channel]), int(e[channel])) for s, e in terms if s[channel]]
     for t, (sign, exponent) in enumerate(present):
         out |= {f"{prefix}{t}_exponent": exponent, f"{prefix}{t}_negative": sign < 0,
@@ -180,9 +180,10 @@ def _prove_sums(job: Job, config: Config) -> None:
     in_first = job.residual.fmt if job.residual is not None and post.residual else None
     bounds = [(step_bounds(post.first, low, high, in_first), config.sum_width, "first")]
     if post.second is not None:
-        ends = (np.full(post.second.channels, v) for v in (post.y_format.min, post.y_format.max))
+        least = np.full(post.second.channels, post.y_format.min)
+        most = np.full(post.second.channels, post.y_format.max)
         in_second = job.residual.fmt if job.residual is not None and post.residual2 else None
-        bounds.append((step_bounds(post.second, *ends, in_second), 36, "second"))
+        bounds.append((step_bounds(post.second, least, most, in_second), 36, "second"))
     for (least, most), limit, which in bounds:
         need = width_of(int(least.min()), int(most.max()))
         if need > limit:

@@ -1,6 +1,7 @@
 """Unfolding of the input: kernel rows become channels while the images are written."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,8 @@ def _folds(graph: Graph, config: Config) -> Conv | None:
     if len(readers) != 1 or not isinstance(readers[0], Conv):
         return None
     conv = readers[0]
+    if source.name in conv.post.residuals:
+        return None  # a residual reads the map as it is
     kh, kw = conv.kernel
     channels = source.shape[2]
     engine = config.engines.get(conv.term)
@@ -95,7 +98,8 @@ def _folded_conv(conv: Conv, pads: np.ndarray) -> Conv:
         return np.moveaxis(array, -3, -2).reshape(*head, 1, kw, kh * c)
     _, left, _, right = conv.padding
     kh = conv.kernel[0]
-    arrays = {name: fold(getattr(conv, name)) for name in ("weight", "sign", "exponent")
-              if getattr(conv, name) is not None}
+    arrays: dict[str, Any] = {
+        name: fold(getattr(conv, name)) for name in ("weight", "sign", "exponent")
+        if getattr(conv, name) is not None}
     return replace(conv, stride=(1, conv.stride[1]), padding=(0, left, 0, right),
                    pad_value=np.tile(pads, kh).astype(np.int16), **arrays)
