@@ -1,0 +1,152 @@
+"""Every check of a configuration, its file form and its hash."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from hdl.config import ISA_VERSION, PRESETS, Config, EngineConfig
+
+ENGINE = EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20)
+SHIFT = EngineConfig(rows=3, lanes=5, code_width=4, acc_width=20)
+CONFIG = Config(l1=ENGINE)
+ENGINE_RANGES = {"rows": (1, 256), "lanes": (1, 128), "code_width": (2, 8), "acc_width": (8, 32)}
+RANGES = {
+    "groups": (1, 16), "pool_lanes": (1, 128), "pool_acc_width": (9, 32), "burst_depth": (1, 512),
+    "load_bits": (8, 1024), "post_width": (1, 32), "terms": (1, 4), "tables": (0, 16),
+    "scratch_bytes": (64, 1 << 22), "weight_words": (1, 1 << 22), "param_records": (1, 1 << 16),
+    "program_words": (64, 1 << 16), "index_entries": (0, 1 << 16), "max_payload": (64, 4096),
+    "frame_timeout": (16, 1 << 30),
+}
+
+
+@pytest.mark.parametrize("name", ENGINE_RANGES)
+def test_engine_fields_keep_their_range(name):
+    low, high = ENGINE_RANGES[name]
+    for value in (low, high):
+        assert getattr(replace(ENGINE, **{name: value}), name) == value
+    for value in (low - 1, high + 1, float(low), str(low), None, True):
+        with pytest.raises(ValueError, match=f"EngineConfig.{name} must be an integer from {low}"):
+            replace(ENGINE, **{name: value})
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_fields_keep_their_range(name):
+    low, high = RANGES[name]
+    for value in (low, high):
+        assert getattr(replace(CONFIG, **{name: value}), name) == value
+    for value in (low - 1, high + 1, float(low), str(low), None, True):
+        with pytest.raises(ValueError, match=f"Config.{name} must be an integer from {low}"):
+            replace(CONFIG, **{name: value})
+
+
+def test_the_ranges_of_all_integer_fields_are_tested():
+    integers = {f.name for f in fields(Config) if f.type is int}
+    assert integers == set(RANGES)
+
+
+@pytest.mark.parametrize("name", ["residual", "second_step", "distributed"])
+@pytest.mark.parametrize("value", [1, "yes", None])
+def test_switches_are_true_or_false(name, value):
+    with pytest.raises(ValueError, match=f"Config.{name} must be true or false"):
+        replace(CONFIG, **{name: value})
+
+
+@pytest.mark.parametrize("name", ["load_bits", "max_payload"])
+def test_some_sizes_are_powers_of_two(name):
+    with pytest.raises(ValueError, match=f"Config.{name} must be a power of two, not 96"):
+        replace(CONFIG, **{name: 96})
+
+
+@pytest.mark.parametrize("name", ["", "two words", "1st", None, 3])
+def test_the_name_is_an_identifier(name):
+    with pytest.raises(ValueError, match=r"Config.name must be an identifier"):
+        replace(CONFIG, name=name)
+
+
+def test_an_engine_is_there_and_of_its_kind():
+    with pytest.raises(ValueError, match="must have an L1 engine, a shift engine or both"):
+        Config()
+    with pytest.raises(ValueError, match=r"Config.shift must be an EngineConfig or None"):
+        Config(shift={"rows": 3})
+    with pytest.raises(ValueError, match="ShiftCode width must be 3, 4 or 5"):
+        Config(shift=ENGINE)
+    assert set(Config(l1=ENGINE, shift=SHIFT).engines) == {"l1", "shift"}
+    assert set(Config(shift=SHIFT).engines) == {"shift"}
+
+
+def test_the_scratchpad_has_whole_banks():
+    config = replace(CONFIG, pool_lanes=9)
+    assert config.banks == 16
+    with pytest.raises(ValueError, match="multiple of the 16 banks, not 1000"):
+        replace(config, scratch_bytes=1000)
+
+
+@pytest.mark.parametrize(("changes", "banks"), [
+    ({}, 8), ({"pool_lanes": 1}, 8), ({"pool_lanes": 8}, 8), ({"pool_lanes": 17}, 32),
+    ({"post_width": 8}, 16), ({"post_width": 8, "residual": False}, 8),
+])  # fmt: skip
+def test_banks_hold_every_vector(changes, banks):
+    assert replace(CONFIG, **changes).banks == banks
+    assert replace(CONFIG, l1=replace(ENGINE, lanes=1), pool_lanes=1).banks == 4
+
+
+def test_derived_widths():
+    config = Config(l1=ENGINE, shift=replace(SHIFT, acc_width=24), pool_acc_width=9)
+    assert config.value_width == 24
+    assert replace(config, l1=replace(ENGINE, acc_width=23)).value_width == 25
+    assert replace(config, pool_acc_width=32).value_width == 32
+    assert config.sum_width == 24 + 16 + 2 + 2
+    assert ENGINE.load_words(64) == 2  # 15 codes, 8 in a word
+    assert replace(ENGINE, code_width=3).load_words(8) == 8
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), CONFIG, Config(shift=SHIFT)],
+                         ids=lambda config: config.name)
+def test_the_file_form_reads_back(config):
+    assert Config.from_json(config.to_json()) == config
+    assert json.loads(config.to_json())["isa"] == ISA_VERSION
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", "must be JSON"), ("{", "must be JSON"), ("[" * 100_000, "must be JSON"),
+    ("[]", "must be a JSON object"), ("null", "must be a JSON object"),
+    ("{}", "version 1, not None"), ('{"isa": 2}', "version 1, not 2"),
+    ('{"isa": 1}', "must have an L1 engine"),
+    ('{"isa": 1, "colour": 3}', "Config has no field 'colour'"),
+    ('{"isa": 1, "l1": {"rows": 1}}', "EngineConfig: missing 3 required"),
+    ('{"isa": 1, "l1": {"rows": 1, "columns": 1}}', "EngineConfig has no field 'columns'"),
+    ('{"isa": 1, "l1": 3}', "must be an EngineConfig or None, not 3"),
+    ('{"isa": 1, "groups": "two"}', "Config.groups must be an integer"),
+])  # fmt: skip
+def test_a_bad_file_is_one_clear_line(text, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Config.from_json(text)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_hash_tells_programs_apart_and_nothing_else():
+    config = Config(l1=ENGINE, shift=SHIFT)
+    assert len(config.hash) == 8
+    same = {"name": "other", "frame_timeout": 99, "distributed": False}
+    for name, value in same.items():
+        assert replace(config, **{name: value}).hash == config.hash
+    other = {
+        "groups": 2, "l1": None, "shift": None, "pool_lanes": 5, "pool_acc_width": 21,
+        "burst_depth": 33, "load_bits": 128, "post_width": 2, "terms": 2, "residual": False,
+        "second_step": False, "tables": 3, "scratch_bytes": 32768, "weight_words": 1025,
+        "param_records": 257, "program_words": 1025, "index_entries": 1, "max_payload": 512,
+    }
+    assert set(other) | set(same) == {f.name for f in fields(Config)}
+    changed = [replace(config, **{name: value}).hash for name, value in other.items()]
+    changed += [replace(config, l1=replace(ENGINE, **{name: 8})).hash for name in ("rows", "lanes")]
+    assert len({config.hash, *changed}) == len(changed) + 1
+
+
+def test_the_hash_is_the_same_everywhere():
+    assert PRESETS["tiny"].hash.hex() == "988a7779ac1ca719"
+
+
+def test_presets_have_their_names():
+    assert list(PRESETS) == ["tiny", "default", "large"]
+    assert all(config.name == name for name, config in PRESETS.items())
