@@ -1,6 +1,6 @@
 """One step of the numeric contract: scale, add, round and clamp."""
 
-from amaranth.hdl import Const, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -113,7 +113,8 @@ class ScaleStep(wiring.Component):
         # Bits from the mask on are sign extension; with overflow the others are all ones.
         mask, result = Signal(width, reset_less=True), Signal(width, reset_less=True)
         limit = Signal(6, reset_less=True)
-        m.d.sync += [limit.eq(self.i_width - self.i_signed), mask.eq(~thermometer(limit, width))]
+        m.d.sync += [limit.eq(self.i_width - self.i_signed),
+                     mask.eq(~Cat(thermometer(limit, width)))]
         clamped = high | (magnitude & mask).any()
         m.d.sync += result.eq(((magnitude | clamped.replicate(width)) & ~mask)
                               ^ negative.replicate(width))

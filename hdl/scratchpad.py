@@ -114,7 +114,7 @@ class Scratchpad(wiring.Component):
         fill = 8 * (size - self.write_bytes)
         padded = Cat(self.i_b_data, Signal(fill, name="fill")) if fill else Cat(self.i_b_data)
         written = delay(m, replicate_rotated(m, padded, b_low[0], 1, name="b_write"), 1, "b_data")
-        mask = Cat(thermometer(self.i_b_count, self.write_bytes),
+        mask = Cat(*thermometer(self.i_b_count, self.write_bytes),
                    Const(0, banks - self.write_bytes))
         mask = delay(m, replicate_rotated(m, mask, b_low[0], 1, width=1, name="b_mask"), 1,
                      "b_mask")

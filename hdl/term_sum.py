@@ -37,10 +37,11 @@ def shifted_terms(m, value, terms, enable=None, name="term"):
     operands, carries = [], []
     for index, term in enumerate(terms):
         # 16 = 1 + 1 + 2 + 4 + 8: the extra shift by one sits where the value is narrowest.
-        top = term.exponent[4]
-        shifted = Mux(top, value << 1, value)
-        for bit in range(4):
-            shifted = Mux(term.exponent[bit] | top, shifted << (1 << bit), shifted)
+        top, shifted = term.exponent[4], value
+        for step, take in ((1, top), *((1 << bit, term.exponent[bit] | top) for bit in range(4))):
+            wider = Signal(signed(len(shifted) + step), name=f"{name}{index}_by{step}")
+            m.d.comb += wider.eq(Mux(take, shifted << step, shifted))
+            shifted = wider
         operand = Signal(signed(len(value) + MAX_EXPONENT), name=f"{name}{index}",
                          reset_less=True)
         carry = Signal(name=f"{name}{index}_carry", reset_less=True)

@@ -1,12 +1,12 @@
 """Comparisons with constants, as plain logic."""
 
-from amaranth.hdl import Cat, Const
+from amaranth.hdl import Const
 
 __all__ = ["thermometer"]
 
 
 def thermometer(value, count):
-    """Return `count` bits; bit k says whether an unsigned value is above k.
+    """Return a list of `count` bits; bit k says whether an unsigned value is above k.
 
     A comparison operator would spend a carry chain on every bit.
     """
@@ -23,4 +23,4 @@ def thermometer(value, count):
             return top
         return top | above(bits[:-1], constant)
 
-    return Cat(above(value, k) for k in range(count))
+    return [above(value, k) for k in range(count)]

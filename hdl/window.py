@@ -1,6 +1,6 @@
 """Window: raw bytes of the scratchpads become the engines' operands."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -72,9 +72,9 @@ class Window(wiring.Component):
         layer = self.i_layer
         border, inside = Signal(self._lanes), Signal(self._lanes)
         m.d.comb += [
-            border.eq(thermometer(self.i_border_left, self._lanes)
-                      | ~thermometer(self.i_border_from, self._lanes)),
-            inside.eq(thermometer(self.i_run_left, self._lanes)),
+            border.eq(Cat(thermometer(self.i_border_left, self._lanes))
+                      | ~Cat(thermometer(self.i_border_from, self._lanes))),
+            inside.eq(Cat(thermometer(self.i_run_left, self._lanes))),
         ]
         level, flip, extend = Signal(), Signal(), Signal()
         m.d.comb += [
@@ -93,11 +93,13 @@ class Window(wiring.Component):
                                   | (self.i_pad.as_value() & choice)) & spread(inside, 8))
             out = []
             for lane in range(self._lanes):
-                x = lanes.word_select(lane, 8)
-                x = Cat(x, x[7] & extend)
+                byte = lanes.word_select(lane, 8)
+                x = Cat(byte, byte[7] & extend)
                 for bit in range(3):
                     step = 1 << bit
-                    x = Mux(layer.x_shift[bit], Cat(Const(0, step), x[:9 - step]), x)
+                    moved = Signal(9, name=f"x{group}_{lane}_by{step}")
+                    m.d.comb += moved.eq(Mux(layer.x_shift[bit], x << step, x))
+                    x = moved
                 out.append(Cat(x[:7], x[7] ^ flip, x[8] & ~level))
             register = Signal(9 * self._lanes, name=f"x{group}", reset_less=True)
             with m.If(self.i_enable):

@@ -5,7 +5,7 @@ import random
 import warnings
 
 import pytest
-from amaranth.hdl import Module, UnusedElaboratable, Value
+from amaranth.hdl import Cat, Module, UnusedElaboratable, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
@@ -62,7 +62,7 @@ def test_thermometer_compares_with_every_constant(width):
 
         def elaborate(self, platform):
             m = Module()
-            m.d.comb += self.o.eq(thermometer(self.i, len(self.o)))
+            m.d.comb += self.o.eq(Cat(thermometer(self.i, len(self.o))))
             return m
 
     dut = Compare()
