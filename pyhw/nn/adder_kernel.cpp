@@ -24,6 +24,7 @@ namespace {
 
 constexpr Int LANES = 16;
 constexpr Int ROWS = 8;
+constexpr Int WORTH_A_THREAD = 1 << 19;  // terms; fewer are done before a second thread wakes up
 
 typedef float vec __attribute__((vector_size(64)));
 typedef int ivec __attribute__((vector_size(64)));
@@ -44,6 +45,14 @@ struct Shape {
 };
 
 inline vec load(const float *p) { return *reinterpret_cast<const unaligned_vec *>(p); }
+
+// The end of a run need not be a whole vector, nor may what lies behind it be readable.
+inline vec load(const float *p, Int width) {
+    if (width == LANES) return load(p);
+    vec v{};
+    for (Int lane = 0; lane < width; ++lane) v[lane] = p[lane];
+    return v;
+}
 
 inline vec magnitude(vec v) { return (vec)((ivec)v & 0x7fffffff); }
 
@@ -93,15 +102,14 @@ void backward_range(const Shape &s, const float *x, const float *packed, const f
         const float *w = packed;
         for (Int i = 0; i < s.kernel; ++i) {
             for (Int q = 0; q < run; q += LANES) {
-                const Int offset = i * pitch + q;
+                const Int offset = i * pitch + q, width = std::min(LANES, run - q);
                 vec value[ROWS], sum[ROWS] = {};
-                for (Int m = 0; m < ROWS; ++m) value[m] = load(x + base[m] + offset);
+                for (Int m = 0; m < ROWS; ++m) value[m] = load(x + base[m] + offset, width);
                 for (Int o = 0; o < s.outputs; ++o, w += LANES) {
                     const vec weight = load(w);
                     for (Int m = 0; m < ROWS; ++m)
                         sum[m] += clip(weight - value[m]) * gradient[m][o];
                 }
-                const Int width = std::min(LANES, run - q);
                 for (Int m = 0; m < rows; ++m) {
                     float *out = gx + base[m] + offset;
                     for (Int lane = 0; lane < width; ++lane) out[lane] += sum[m][lane];
@@ -113,7 +121,9 @@ void backward_range(const Shape &s, const float *x, const float *packed, const f
 
 // Runs work(first image, end) on parts of the batch. Images are independent, so the scattered sums
 // of the backward pass never meet. More parts than threads: a core may be busy with something else.
-template <typename Work> void over_images(Int images, Int threads, const Work &work) {
+template <typename Work> void over_images(const Shape &s, Int threads, const Work &work) {
+    const Int images = s.images, pairs = images * s.positions() * s.outputs * s.kernel * s.run();
+    if (pairs < WORTH_A_THREAD) threads = 1;
     const Int parts = std::max(Int(1), std::min(threads > 1 ? 4 * threads : 1, images / ROWS));
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (Int part = 0; part < parts; ++part)
@@ -122,11 +132,11 @@ template <typename Work> void over_images(Int images, Int threads, const Work &w
 
 }  // namespace
 
-// `dims` holds the nine fields of Shape in order. The input needs 16 readable floats past its end.
+// `dims` holds the nine fields of Shape in order.
 extern "C" void pyhw_adder_forward(const Int *dims, const float *x, const float *packed, float *y,
                                    Int threads) {
     const Shape s = *reinterpret_cast<const Shape *>(dims);
-    over_images(s.images, threads, [=](Int first, Int last) {
+    over_images(s, threads, [=](Int first, Int last) {
         forward_range(s, x, packed, y, first * s.positions(), last * s.positions());
     });
 }
@@ -135,7 +145,7 @@ extern "C" void pyhw_adder_forward(const Int *dims, const float *x, const float 
 extern "C" void pyhw_adder_backward(const Int *dims, const float *x, const float *packed,
                                     const float *g, float *gx, Int threads) {
     const Shape s = *reinterpret_cast<const Shape *>(dims);
-    over_images(s.images, threads, [=](Int first, Int last) {
+    over_images(s, threads, [=](Int first, Int last) {
         backward_range(s, x, packed, g, gx, first * s.positions(), last * s.positions());
     });
 }

@@ -138,15 +138,18 @@ def _library() -> ctypes.CDLL:
 
 
 def _padded(x: Tensor, padding: int) -> Tensor:
-    """Return ``x`` channel-last, with its zero border and 16 readable floats past its end."""
+    """Return ``x`` as (N, H, W, C) with its zero border; a copy only where it has to be one."""
+    if not padding:
+        return x.permute(0, 2, 3, 1).contiguous()
     images, channels, height, width = x.shape
-    shape = (images, height + 2 * padding, width + 2 * padding, channels)
-    size = shape[0] * shape[1] * shape[2] * shape[3]
-    flat = x.new_zeros(size + LANES) if padding else x.new_empty(size + LANES)
-    flat[size:] = 0
-    padded = flat[:size].view(shape)
+    padded = x.new_zeros((images, height + 2 * padding, width + 2 * padding, channels))
     padded[:, padding : padding + height, padding : padding + width] = x.permute(0, 2, 3, 1)
     return padded
+
+
+def _whole_vectors(taps: Tensor) -> Tensor:
+    missing = -taps.shape[-1] % LANES
+    return F.pad(taps, (0, missing)) if missing else taps
 
 
 def _dims(padded: Tensor, weight: Tensor, out_h: int, out_w: int, stride: int) -> ctypes.Array:
@@ -180,7 +183,7 @@ def forward(
     images, outputs, out_h, out_w = out_shape
     padded = _padded(x, padding)
     taps = weight.permute(2, 3, 1, 0).reshape(-1, outputs)  # (R, O)
-    taps = F.pad(taps, (0, -outputs % LANES))
+    taps = _whole_vectors(taps)
     packed = taps.view(len(taps), -1, LANES).transpose(0, 1).contiguous()  # (O / 16, R, 16)
     y = x.new_empty((images, out_h, out_w, outputs))
     _library().pyhw_adder_forward(
@@ -208,7 +211,7 @@ def grad_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding
     outputs, channels, kernel, _ = weight.shape
     padded = _padded(x, padding)
     taps = weight.permute(2, 0, 3, 1).reshape(kernel, outputs, kernel * channels)
-    taps = F.pad(taps, (0, -(kernel * channels) % LANES))
+    taps = _whole_vectors(taps)
     packed = taps.view(kernel, outputs, -1, LANES).transpose(1, 2).contiguous()  # (k, ., O, 16)
     upstream = gradient.permute(0, 2, 3, 1).contiguous()
     grad = torch.zeros_like(padded)

@@ -24,7 +24,8 @@ def _products(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding:
     """Return ``sum_t x g``, the weight gradient of an ordinary convolution."""
     if gradient.shape[2:] == (1, 1):
         rows, columns = weight.shape[2:]
-        window = F.pad(x, (padding,) * 4)[:, :, :rows, :columns]
+        window = F.pad(x, (padding,) * 4) if padding else x
+        window = window[:, :, :rows, :columns]
         return (gradient.flatten(1).t() @ window.flatten(1)).view_as(weight)  # (O, N) @ (N, R)
     last = torch.channels_last  # up to five times faster than channel-first here
     return conv2d_weight(
