@@ -2,6 +2,25 @@
 
 import random
 
+from amaranth.sim import Simulator
+
+
+def simulate(dut, *testbenches, background=(), cycles=100_000):
+    """Run testbenches to their end with one clock; fail if that takes more than ``cycles``."""
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+
+    async def watchdog(ctx):
+        for _ in range(cycles):
+            await ctx.tick()
+        raise AssertionError(f"no end within {cycles} cycles")
+
+    for testbench in testbenches:
+        simulator.add_testbench(testbench)
+    for testbench in (*background, watchdog):
+        simulator.add_testbench(testbench, background=True)
+    simulator.run()
+
 
 async def feed(ctx, port, items, *, gap=0.0, seed=0):
     """Offer items to a stream input, each held back with probability ``gap`` per cycle."""
