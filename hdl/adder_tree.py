@@ -4,7 +4,7 @@ from amaranth.hdl import Shape, Signal
 
 from .formats import width_of
 
-__all__ = ["adder_tree", "tree_latency"]
+__all__ = ["adder_tree", "tree_latency", "tree_shape"]
 
 
 def _check(count, register_every):
@@ -19,6 +19,16 @@ def tree_latency(count, register_every=1):
     _check(count, register_every)
     levels = (count - 1).bit_length()
     return -(-levels // register_every) if register_every else 0
+
+
+def tree_shape(shapes):
+    """Return the shape of the sum that `adder_tree` makes of operands of these shapes."""
+    shapes = [Shape.cast(shape) for shape in shapes]
+    low = -sum(1 << (shape.width - 1) for shape in shapes if shape.signed)
+    high = sum((1 << (shape.width - shape.signed)) - 1 for shape in shapes)
+    if shapes[0].signed:
+        return Shape(width_of(low, high), True)
+    return Shape(high.bit_length(), False)
 
 
 def adder_tree(m, operands, register_every=1, domain="sync"):

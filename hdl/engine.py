@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from .accumulators import Accumulators
 from .config import Config
+from .library import place
 from .token import Drain, Token
 
 __all__ = ["DRAIN_LATENCY", "BaseEngine", "code_registers"]
@@ -132,7 +133,7 @@ class BaseEngine(wiring.Component):
         """Cycles from a vector to `o_last`."""
         raise NotImplementedError
 
-    def _sums(self, m):
+    def _sums(self, m, platform):
         """Return, for each group, the sums of rows and extras, `latency` cycles after `i_x`."""
         raise NotImplementedError
 
@@ -143,7 +144,7 @@ class BaseEngine(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, rows = self._config, self._rows
-        sums = self._sums(m)
+        sums = self._sums(m, platform)
 
         token = self.i_token
         for stage in range(self.latency - 1):
@@ -155,9 +156,9 @@ class BaseEngine(wiring.Component):
         drain, count = self.i_drain, rows + self._extra
         stores = []
         for group in range(config.groups):
-            m.submodules[f"accumulators{group}"] = store = Accumulators(
-                self._shape, count=count, depth=config.burst_depth,
-                distributed=config.distributed, maximum=self._maximum)
+            store = Accumulators(self._shape, count=count, depth=config.burst_depth,
+                                 distributed=config.distributed, maximum=self._maximum)
+            m.submodules[f"accumulators{group}"] = place(platform, store, count, self._shape.width)
             here = Signal(name=f"drain{group}")
             m.d.comb += [
                 here.eq(drain.group == group),

@@ -1,10 +1,12 @@
 """Array of L1 distances."""
 
-from amaranth.hdl import Cat, Const, Mux, Signal, signed, unsigned
+from amaranth.hdl import Cat, Const, Signal, unsigned
 from amaranth.lib.wiring import In
 
-from .adder_tree import adder_tree, tree_latency
+from .adder_tree import tree_latency
 from .engine import BaseEngine, code_registers
+from .library import place
+from .rows import L1Row, SumRow
 from .token import Load
 
 __all__ = ["L1Engine"]
@@ -57,7 +59,7 @@ class L1Engine(BaseEngine):
         """Cycles from a vector to `o_last`: register, minimum, tree."""
         return 2 + tree_latency(self.lanes, self._register_every)
 
-    def _sums(self, m):
+    def _sums(self, m, platform):
         w_signed, w_shift = Signal(), Signal(3)
         m.d.sync += [w_signed.eq(self.i_w_signed), w_shift.eq(self.i_w_shift)]
 
@@ -68,23 +70,20 @@ class L1Engine(BaseEngine):
         codes = code_registers(m, self, count=self.rows * self.lanes, convert=convert,
                                code_width=self._engine.code_width,
                                load_bits=self._config.load_bits)
-        sums = []
+        sums, lanes = [], 8 * self.lanes
         for group in range(self._config.groups):
-            x = [Signal(8, name=f"x{group}_{lane}", reset_less=True) for lane in range(self.lanes)]
-            waiting = [Signal.like(value, name=f"{value.name}_waiting") for value in x]
-            for lane, value in enumerate(x):
-                m.d.sync += [value.eq(self.i_x[group][lane]), waiting[lane].eq(value)]
+            x = Signal(lanes, name=f"x{group}", reset_less=True)
+            m.d.sync += x.eq(Cat(self.i_x[group][lane][:8] for lane in range(self.lanes)))
             columns = []
-            for row in range(self.rows):
-                excess = []
-                for lane, value in enumerate(x):
-                    difference = Signal(signed(9), name=f"difference{group}_{row}_{lane}")
-                    excess.append(Signal(8, name=f"excess{group}_{row}_{lane}", reset_less=True))
-                    m.d.comb += difference.eq(value - codes[row * self.lanes + lane])
-                    # A synchronous reset by the sign, so that it takes no logic.
-                    m.d.sync += excess[-1].eq(Mux(difference < 0, 0, difference[:8]))
-                columns.append(adder_tree(m, excess, self._register_every)[0])
-            columns.append(adder_tree(m, waiting, self._register_every)[0])
+            for index in range(self.rows + 1):
+                if index < self.rows:
+                    row = L1Row(self.lanes, self._register_every)
+                    m.d.comb += row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))
+                else:
+                    row = SumRow(self.lanes, self._register_every)
+                m.submodules[f"group{group}_row{index}"] = place(platform, row)
+                m.d.comb += row.i_x.eq(x)
+                columns.append(row.o_sum)
             sums.append(columns)
         return sums
 

@@ -6,7 +6,7 @@ puts an instance of a named module in the place of such a part and keeps the par
 `Library.parts`, which are converted one by one. In simulation the part stands there as it is.
 """
 
-from amaranth.hdl import ClockSignal, Instance, ResetSignal, Value
+from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
 from amaranth.lib import wiring
 
 __all__ = ["Library", "place"]
@@ -49,11 +49,24 @@ class Library:
         key = (type(component).__qualname__, *key)
         if key not in self._parts:
             self._parts[key] = (f"{self._name}_{key[0].lower()}{len(self._parts)}", component)
+        elif component is not self._parts[key][1]:
+            _silence(component)
         module, _ = self._parts[key]
         ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
         for name, (value, flow) in self.ports(component).items():
             ports[f"{'i' if flow is wiring.In else 'o'}_{name}"] = value
         return Instance(module, **ports)
+
+    def get_memory(self, memory):
+        """Elaborate a memory; one of zeros comes without contents (Amaranth's hook).
+
+        Nothing relies on what a memory holds at first, and spelling out its zeros takes longer
+        than all the rest of a large design.
+        """
+        instance = memory.elaborate(None)
+        if not any(memory.init):
+            memory.init._raw.clear()
+        return instance
 
     @staticmethod
     def ports(component):
@@ -66,3 +79,11 @@ class Library:
         while self._done < len(self._parts):
             yield list(self._parts.values())[self._done]
             self._done += 1
+
+
+def _silence(component):
+    """Keep Amaranth from warning that a part and what it holds were never elaborated."""
+    component._MustUse__silence = True
+    for held in vars(component).values():
+        if isinstance(held, Elaboratable):
+            _silence(held)

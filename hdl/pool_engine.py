@@ -36,7 +36,7 @@ class PoolEngine(BaseEngine):
         """Cycles from a vector to `o_last`."""
         return 1
 
-    def _sums(self, m):
+    def _sums(self, m, platform):
         sums = [[Signal(signed(9), name=f"x{group}_{row}", reset_less=True)
                  for row in range(self.rows)] for group in range(self._config.groups)]
         for group, columns in enumerate(sums):

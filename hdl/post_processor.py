@@ -8,6 +8,7 @@ from .delay_line import DelayLine
 from .formats import Format
 from .function_table import FunctionTable, table_write_layout
 from .isa import LAYER, param_layout
+from .library import place
 from .post_lane import RESIDUAL_WIDTH, PostLane
 from .scale_step import ScaleStep
 from .term_sum import TermSum
@@ -110,7 +111,7 @@ class PostProcessor(wiring.Component):
         config, layer = self._config, self.i_layer
         results = []
         for index, lane in enumerate(self._lanes):
-            m.submodules[f"lane{index}"] = lane
+            m.submodules[f"lane{index}"] = place(platform, lane, index == 0)
             m.d.comb += [
                 lane.i_layer.eq(layer), lane.i_value.eq(self.i_values[index]),
                 lane.i_record.eq(self.i_records[index]),

@@ -3,9 +3,11 @@
 from amaranth.hdl import Cat, Mux, Signal, signed
 from amaranth.lib.wiring import In
 
-from .adder_tree import adder_tree, tree_latency
+from .adder_tree import tree_latency
 from .engine import BaseEngine, code_registers
 from .formats import ShiftCode
+from .library import place
+from .rows import ShiftRow
 from .token import Load
 
 __all__ = ["ShiftEngine"]
@@ -49,43 +51,23 @@ class ShiftEngine(BaseEngine):
         """Cycles from a vector to `o_last`: register, shift, tree."""
         return 2 + tree_latency(self.lanes, self._register_every)
 
-    def _sums(self, m):
-        exponent_bits = self._code.width - 1
-        # A third field says "zero", so that no lane has to find out.
+    def _sums(self, m, platform):
         codes = code_registers(m, self, count=self.rows * self.lanes,
                                convert=lambda code: Cat(code, code == self._code.zero),
                                code_width=self._code.width, load_bits=self._config.load_bits)
         sums = []
         for group in range(self._config.groups):
-            x = [Signal(9, name=f"x{group}_{lane}", reset_less=True) for lane in range(self.lanes)]
-            for lane, value in enumerate(x):
-                m.d.sync += value.eq(self.i_x[group][lane])
+            x = Signal(9 * self.lanes, name=f"x{group}", reset_less=True)
+            m.d.sync += x.eq(Cat(self.i_x[group][lane] for lane in range(self.lanes)))
             columns = []
-            for row in range(self.rows):
-                terms = []
-                for lane, value in enumerate(x):
-                    code = codes[row * self.lanes + lane]
-                    terms.append(Signal(signed(9 + self._code.max_exponent),
-                                        name=f"term{group}_{row}_{lane}", reset_less=True))
-                    m.d.sync += terms[-1].eq(self._term(value, code, exponent_bits))
-                columns.append(adder_tree(m, terms, self._register_every)[0])
+            for index in range(self.rows):
+                row = ShiftRow(self.lanes, self._code, self._register_every)
+                m.submodules[f"group{group}_row{index}"] = place(platform, row)
+                m.d.comb += [row.i_x.eq(x),
+                             row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
+                columns.append(row.o_sum)
             sums.append(columns)
         return sums
-
-    def _term(self, x, code, exponent_bits):
-        """Return ``(x << e) xor s``, one LUT4 a bit and stage."""
-        sign, zero = code[exponent_bits], code[exponent_bits + 1]
-        value, width = x.as_signed(), 9
-        for stage in range(exponent_bits):
-            amount = 1 << stage
-            width = min(width + amount, 9 + self._code.max_exponent)
-            fill = sign if stage else 0
-            moved = Cat(fill.replicate(amount) if stage else 0, value).as_signed()
-            value = Mux(code[stage], moved, value)[:width]
-            if stage == 0:
-                value = value ^ sign.replicate(width)
-            value = value.as_signed()
-        return Mux(zero, 0, value)
 
     def compute(self, vectors, codes):
         """Return the results of one burst position.

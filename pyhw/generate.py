@@ -4,6 +4,7 @@ import re
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hdl.config import Config
 
@@ -12,7 +13,10 @@ from .errors import UserError
 
 __all__ = ["cached_verilog", "generate_rtlil", "generate_verilog"]
 
-_MEMORY_INIT = re.compile(r"^  cell \$meminit_v2 .*?^  end\n", re.M | re.S)
+_NO_CONTENTS = re.compile(
+    r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
+    r"    connect \\DATA \{ +\}\n(?:    connect .*\n)*  end\n", re.M)
+_NOT_TOP = re.compile(r"^attribute \\top 1\n", re.M)
 _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
            "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy "
            "-remove amaranth.decoding; write_verilog -norename design.v")
@@ -21,23 +25,33 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
 def generate_rtlil(config: Config, name: str = "top") -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
-    Nothing relies on what a memory holds at first, and a line for each zero would be most of
-    the text, so memories come without contents.
+    Memories come without contents, and parts that occur many times as one module
+    (`hdl.library`).
     """
     from amaranth.back import rtlil
     from amaranth.hdl import Fragment
 
     from hdl.accelerator import Accelerator
+    from hdl.library import Library
 
-    top = Accelerator(config)
+    top, library = Accelerator(config), Library(name)
     ports = {
         "rx_payload": (top.rx.payload, None), "rx_valid": (top.rx.valid, None),
         "rx_ready": (top.rx.ready, None), "tx_payload": (top.tx.payload, None),
         "tx_valid": (top.tx.valid, None), "tx_ready": (top.tx.ready, None),
         "running": (top.o_running, None), "program_valid": (top.o_program, None),
     }
-    text, _ = rtlil.convert_fragment(Fragment.get(top, None), ports, name, emit_src=False)
-    return _MEMORY_INIT.sub("", text)
+
+    def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
+        fragment = Fragment.get(component, library)
+        return _NO_CONTENTS.sub(
+            "", rtlil.convert_fragment(fragment, ports, module, emit_src=False)[0])
+
+    texts = [convert(name, top, ports)]
+    for module, part in library.parts():
+        values = {port: (value, None) for port, (value, _) in library.ports(part).items()}
+        texts.append(_NOT_TOP.sub("", convert(module, part, values)))
+    return "\n".join(texts)
 
 
 def generate_verilog(config: Config, name: str = "top") -> str:

@@ -1,0 +1,112 @@
+"""One output channel of one group: the terms of all lanes and the tree that adds them up."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from .adder_tree import adder_tree, tree_latency, tree_shape
+
+__all__ = ["L1Row", "ShiftRow", "SumRow"]
+
+
+class _Row(wiring.Component):
+    """Terms into registers, then the tree.
+
+    Members
+    -------
+    i_x : In
+        A vector, lane 0 in the low bits.
+    i_codes : In
+        Active codes, likewise (none for `SumRow`).
+    o_sum : Out
+        Sum of the terms.
+
+    Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
+    """
+
+    def __init__(self, lanes, x_width, code_width, term_shape, register_every):
+        self._lanes, self._register_every = lanes, register_every
+        self._x_width, self._code_width = x_width, code_width
+        members = {"i_x": In(lanes * x_width), "o_sum": Out(tree_shape([term_shape] * lanes))}
+        if code_width:
+            members["i_codes"] = In(lanes * code_width)
+        super().__init__(members)
+
+    @property
+    def latency(self):
+        """Cycles from a vector to its sum."""
+        return 1 + tree_latency(self._lanes, self._register_every)
+
+    def _term(self, m, x, code, name):
+        """Add the register of one lane's term and return it."""
+        raise NotImplementedError
+
+    def elaborate(self, platform):
+        m = Module()
+        terms = [self._term(m, self.i_x.word_select(lane, self._x_width),
+                            self.i_codes.word_select(lane, self._code_width)
+                            if self._code_width else None, str(lane))
+                 for lane in range(self._lanes)]
+        m.d.comb += self.o_sum.eq(adder_tree(m, terms, self._register_every)[0])
+        return m
+
+
+class L1Row(_Row):
+    """Add up ``max(x - w, 0)`` of unsigned bytes."""
+
+    def __init__(self, lanes, register_every=1):
+        super().__init__(lanes, 8, 8, 8, register_every)
+
+    def _term(self, m, x, code, name):
+        difference = Signal(signed(9), name=f"difference{name}")
+        excess = Signal(8, name=f"excess{name}", reset_less=True)
+        m.d.comb += difference.eq(x - code)
+        # A synchronous reset by the sign, so that it takes no logic.
+        m.d.sync += excess.eq(Mux(difference < 0, 0, difference[:8]))
+        return excess
+
+
+class SumRow(_Row):
+    """Add up unsigned bytes, as late as `L1Row` does."""
+
+    def __init__(self, lanes, register_every=1):
+        super().__init__(lanes, 8, 0, 8, register_every)
+
+    def _term(self, m, x, code, name):
+        waiting = Signal(8, name=f"waiting{name}", reset_less=True)
+        m.d.sync += waiting.eq(x)
+        return waiting
+
+
+class ShiftRow(_Row):
+    """Add up ``(x << e) xor s`` of 9-bit two's complement x.
+
+    A code is the stored one with a bit on top that says zero, so that no lane has to find out.
+
+    Parameters
+    ----------
+    lanes : int
+    code : ShiftCode
+    """
+
+    def __init__(self, lanes, code, register_every=1):
+        self._code = code
+        super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every)
+
+    def _term(self, m, x, code, name):
+        """One LUT4 a bit and stage: the first takes the sign in, the last the zero."""
+        exponent_bits = self._code.width - 1
+        sign, zero = code[exponent_bits], code[exponent_bits + 1]
+        value, width = x.as_signed(), 9
+        for stage in range(exponent_bits):
+            amount = 1 << stage
+            width = min(width + amount, 9 + self._code.max_exponent)
+            fill = sign if stage else 0
+            moved = Cat(fill.replicate(amount) if stage else 0, value).as_signed()
+            value = Mux(code[stage], moved, value)[:width]
+            if stage == 0:
+                value = value ^ sign.replicate(width)
+            value = value.as_signed()
+        term = Signal(signed(width), name=f"term{name}", reset_less=True)
+        m.d.sync += term.eq(Mux(zero, 0, value))
+        return term
