@@ -15,7 +15,8 @@ from pyhw.graph.ops import Graph
 from .network import Case, Difference, first_difference, simulate
 from .results import Results
 
-__all__ = ["Report", "exports_agree", "measured_layers", "simulate_chunks"]
+__all__ = ["Report", "exports_agree", "measured_layers", "run_onnx",
+           "run_torch", "run_torch_layers", "simulate_chunks"]
 
 
 @dataclass
@@ -117,17 +118,32 @@ def exports_agree(graph: Graph, images: np.ndarray, outputs: np.ndarray, *, torc
     return found
 
 
-def run_torch(graph: Graph, images: np.ndarray) -> np.ndarray:
-    """Return the outputs of the exported torch integer module."""
+def _torch() -> Any:
     try:
         import torch
     except ImportError:
         raise MissingTool("torch", "pip install 'pyhw[train]'") from None
+    return torch
+
+
+def run_torch(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """Return the outputs of the exported torch integer module."""
+    torch = _torch()
     from pyhw.graph.torch_export import export_torch
 
     module = export_torch(graph).module()
     with torch.no_grad():
         return module(torch.from_numpy(images.astype(np.int64))).numpy()
+
+
+def run_torch_layers(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return every value of the torch integer module, by name."""
+    torch = _torch()
+    from pyhw.graph.torch_export import IntegerModule
+
+    with torch.no_grad():
+        values = IntegerModule(graph).layers(torch.from_numpy(images.astype(np.int64)))
+    return {name: value.numpy() for name, value in values.items()}
 
 
 def run_onnx(graph: Graph, images: np.ndarray) -> np.ndarray:
@@ -141,6 +157,5 @@ def run_onnx(graph: Graph, images: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(onnx_model(graph).SerializeToString(),
                                            providers=["CPUExecutionProvider"])
     feed = session.get_inputs()[0]
-    kind = {"tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(uint8)": np.uint8,
-            "tensor(int8)": np.int8}[feed.type]
+    kind = {"tensor(uint8)": np.uint8, "tensor(int8)": np.int8}[feed.type]
     return session.run(None, {feed.name: images.astype(kind)})[0].astype(np.int64)
