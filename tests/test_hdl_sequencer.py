@@ -1,0 +1,269 @@
+"""Sequencer: the order of layers, loops, limits and prefetch. Program memories."""
+
+import itertools
+import random
+
+import pytest
+from amaranth.hdl import Fragment
+from helpers import simulate
+
+from hdl.config import Config, EngineConfig
+from hdl.isa import INPUT, LAYER, LOOP, Opcode, Space, param_layout
+from hdl.memories import ProgramMemories
+from hdl.sequencer import Sequencer
+from hdl.timing import Timing
+
+END = (Opcode.END.value).to_bytes(4, "little")
+NEXT = (Opcode.NEXT.value).to_bytes(4, "little")
+CONFIG = Config(
+    l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=32, weight_words=16,
+    param_records=8, program_words=64, index_entries=16)
+TIMING = Timing(CONFIG)
+
+
+def layer(number, **fields):
+    """Return a LAYER that is known by its `w_base`."""
+    return LAYER.encode(**{"opcode": Opcode.LAYER.value, "w_base": number, "n_xy": 5,
+                           "n_slots": 1} | fields)
+
+
+def loop(**fields):
+    return LOOP.encode(opcode=Opcode.LOOP.value, **fields)
+
+
+class Bench:
+    """A sequencer with a program and a datapath that is busy for some cycles a layer."""
+
+    def __init__(self, program, busy=(20,)):
+        self.words = [int.from_bytes(program[k:k + 4], "little")
+                      for k in range(0, len(program), 4)]
+        self.busy = busy
+        self.dut = Sequencer()
+        self.cycle = 0
+        self.started = []
+        """Per layer: cycle, fields, total."""
+        self.ended = []
+        self.between = 0
+
+    async def tick(self, ctx):
+        dut = self.dut
+        _, _, enable, address, start, done, between, fields, total = await ctx.tick().sample(
+            dut.o_enable, dut.o_address, dut.o_start, dut.o_layer_done, dut.o_between,
+            dut.o_layer, dut.o_total)
+        if enable:
+            ctx.set(dut.i_data, self.words[address] if address < len(self.words) else 0)
+        if done:
+            self.ended.append(self.cycle)
+        if start:
+            assert len(self.started) == len(self.ended), "a layer started before the last ended"
+            self.started.append((self.cycle, fields, total))
+            self.left = self.busy[(len(self.started) - 1) % len(self.busy)]
+        elif self.started:
+            self.left = max(0, self.left - 1)
+        ctx.set(dut.i_busy, bool(self.started) and self.left > 0)
+        self.between += between
+        self.cycle += 1
+
+    async def run(self, ctx, *, layers=0, count=1, resume=False):
+        """Run; return the numbers of the layers started."""
+        dut, first = self.dut, len(self.started)
+        for signal, value in ((dut.i_layers, layers), (dut.i_count, count),
+                              (dut.i_resume, resume), (dut.i_run, 1)):
+            ctx.set(signal, value)
+        await self.tick(ctx)
+        for signal in (dut.i_run, dut.i_layers, dut.i_count, dut.i_resume):
+            ctx.set(signal, 0)  # they mean something with the strobe only
+        self.run_from = self.cycle
+        while ctx.get(dut.o_running):
+            await self.tick(ctx)
+        self.run_to = self.cycle
+        return [fields.w_base for _, fields, _ in self.started[first:]]
+
+
+def bench(program, test, **options):
+    unit = Bench(program, **options)
+
+    async def testbench(ctx):
+        await unit.tick(ctx)
+        await test(ctx, unit)
+
+    simulate(unit.dut, testbench, cycles=5000)
+    return unit
+
+
+def test_layers_run_in_order_with_all_their_fields():
+    rng = random.Random(3)
+    values = [{f.name: rng.randint(f.low, f.high) for f in LAYER.fields.values()}
+              | {"opcode": Opcode.LAYER.value, "n_slots": slots, "slots_from_run": 0,
+                 "loop_in": 1, "loop_out": 1, "loop_res": 1} for slots in (1, 3)]
+    program = b"".join(LAYER.encode(**v) for v in values) + END
+
+    async def test(ctx, unit):
+        await unit.run(ctx, count=9)
+        for (_, fields, total), wanted in zip(unit.started, values, strict=True):
+            assert {name: getattr(fields, name) for name in wanted
+                    if name not in ("opcode", "engine")} == {
+                name: value for name, value in wanted.items() if name not in ("opcode", "engine")}
+            assert fields.as_value().value & 0x3F == wanted["opcode"] | wanted["engine"] << 4
+            assert total == wanted["n_xy"] * wanted["n_slots"]
+        assert ctx.get(unit.dut.o_layers_done) == 2
+
+    values[1]["engine"] = values[0]["engine"] = 2
+    program = b"".join(LAYER.encode(**v) for v in values) + END
+    bench(program, test)
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_slots_come_from_the_run(count):
+    program = layer(1, slots_from_run=1, n_slots=7) + layer(2, n_slots=2) + END
+
+    async def test(ctx, unit):
+        # A layer without image slots is passed over, and counts as done.
+        assert await unit.run(ctx, count=count) == [1, 2][count == 0:]
+        assert [total for _, _, total in unit.started] == [5 * count, 10][count == 0:]
+        assert ctx.get(unit.dut.o_layers_done) == 2
+
+    bench(program, test)
+
+
+@pytest.mark.parametrize(("count", "from_run", "turns"), [
+    (3, 0, 3), (1, 0, 1), (0, 0, 1), (9, 1, 2),
+])  # fmt: skip
+def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns):
+    program = (layer(0, loop_in=1, in_base=1)
+               + loop(count=count, count_from_run=from_run, in_step=10, out_step=-3, res_step=7)
+               + layer(1, loop_in=1, in_base=100, out_base=2, res_base=5)
+               + layer(2, loop_out=1, loop_res=1, in_base=100, out_base=2, res_base=5)
+               + NEXT + layer(3, loop_in=1, loop_out=1, loop_res=1, in_base=9) + END)
+    top = 1 << 24
+
+    async def test(ctx, unit):
+        assert await unit.run(ctx, count=2) == [0, *[1, 2] * turns, 3]
+        bases = [(f.in_base, f.out_base, f.res_base) for _, f, _ in unit.started]
+        wanted = [(1, 0, 0)]
+        for turn in range(turns):
+            wanted += [(100 + 10 * turn, 2, 5), (100, (2 - 3 * turn) % top, 5 + 7 * turn)]
+        assert bases == [*wanted, (9, 0, 0)]
+
+    bench(program, test)
+
+
+def test_two_loops_follow_each_other():
+    program = (loop(count=2, in_step=8) + layer(1, loop_in=1) + NEXT
+               + loop(count=3, in_step=1) + layer(2, loop_in=1) + NEXT + END)
+
+    async def test(ctx, unit):
+        assert await unit.run(ctx) == [1, 1, 2, 2, 2]
+        assert [f.in_base for _, f, _ in unit.started] == [0, 8, 0, 1, 2]
+
+    bench(program, test)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_stops_after_so_many_layers_and_goes_on(step):
+    program = (layer(1) + loop(count=3, in_step=8) + layer(2, loop_in=1) + NEXT + layer(3) + END)
+    order, offsets = [1, 2, 2, 2, 3], [0, 0, 8, 16, 0]
+
+    async def test(ctx, unit):
+        done = 0
+        while done < len(order):
+            started = await unit.run(ctx, layers=step, resume=done > 0)
+            assert started == order[done:done + step]
+            done += len(started)
+            assert ctx.get(unit.dut.o_layers_done) == done
+        assert [f.in_base for _, f, _ in unit.started] == offsets
+        # At the end there is nothing more; a new run begins at the first layer.
+        assert await unit.run(ctx, resume=True) == []
+        assert await unit.run(ctx) == order
+        assert ctx.get(unit.dut.o_layers_done) == len(order)
+
+    bench(program, test)
+
+
+def test_a_new_run_inside_a_loop_begins_without_offsets():
+    program = loop(count=3, in_step=8) + layer(1, loop_in=1) + NEXT + END
+
+    async def test(ctx, unit):
+        await unit.run(ctx, layers=2)
+        await unit.run(ctx)
+        assert [f.in_base for _, f, _ in unit.started] == [0, 8, 0, 8, 16]
+
+    bench(program, test)
+
+
+def test_the_next_layer_is_fetched_behind_the_running_one():
+    fetch = LAYER.words + 1 + TIMING.fetch_overhead
+    program = layer(1) + layer(2) + layer(3) + END
+
+    async def test(ctx, unit):
+        await unit.run(ctx)
+
+    long = bench(program, test, busy=(fetch + 20,))
+    assert [start - end for (start, _, _), end in zip(long.started[1:], long.ended[:-1],
+                                                      strict=True)] == [TIMING.end_to_start] * 2
+    short = bench(program, test, busy=(3,))
+    starts = [start for start, _, _ in short.started]
+    assert [b - a for a, b in itertools.pairwise(starts)] == [fetch] * 2
+    assert starts[0] - short.run_from == fetch
+    assert long.run_to - 1 - long.ended[-1] == TIMING.end_of_run
+    # Between layers no layer is at work: the first fetch, the gaps, the end.
+    assert long.between == fetch + 2 * (TIMING.end_to_start - 1) + TIMING.end_of_run
+
+
+def test_an_unknown_opcode_ends_the_run():
+    async def test(ctx, unit):
+        assert await unit.run(ctx) == [1]
+
+    bench(layer(1) + (9).to_bytes(4, "little") + layer(2) + END, test)
+
+
+# Memories -----------------------------------------------------------------------------------------
+
+PORTS = {"program": (Space.PROGRAM, 4, 32, 64), "weights": (Space.WEIGHTS, 4, 32, 16),
+         "index": (Space.INDEX, 4, 24, 16),
+         "records": (Space.PARAMS, param_layout(CONFIG).bytes, param_layout(CONFIG).width, 8)}
+
+
+def test_memories_are_written_by_bytes_and_read_by_words():
+    dut = ProgramMemories(CONFIG)
+    rng = random.Random(6)
+    contents = {name: [rng.getrandbits(8 * lanes) for _ in range(depth)]
+                for name, (_, lanes, _, depth) in PORTS.items()}
+    record = {f.name: rng.randint(f.low, f.high) for f in INPUT.fields.values()}
+    writes = [(space, address, lane, contents[name][address] >> 8 * lane & 255)
+              for name, (space, lanes, _, depth) in PORTS.items()
+              for address in range(depth) for lane in range(lanes)]
+    writes += [(Space.INPUT, 0, lane, byte) for lane, byte in enumerate(INPUT.encode(**record))]
+    writes += [(space, address, lane, 0xEE) for space in (Space.SCRATCH, Space.TABLES)
+               for address in range(4) for lane in range(4)]
+    rng.shuffle(writes)
+
+    async def testbench(ctx):
+        ctx.set(dut.i_write_valid, 1)
+        for space, address, lane, value in writes:
+            ctx.set(dut.i_write, {"space": space, "address": address, "lane": lane, "data": value})
+            await ctx.tick()
+        ctx.set(dut.i_write_valid, 0)
+        ctx.set(dut.i_write, {"space": Space.PROGRAM, "data": 0x55})
+        await ctx.tick()
+        for name, (_, _, width, depth) in PORTS.items():
+            ctx.set(getattr(dut, f"i_{name}_enable"), 1)
+            for address in range(depth):
+                ctx.set(getattr(dut, f"i_{name}_address"), address)
+                await ctx.tick()
+                word = ctx.get(getattr(dut, f"o_{name}_data"))
+                assert word == contents[name][address] & (1 << width) - 1
+            # Without its enable a port keeps its word.
+            ctx.set(getattr(dut, f"i_{name}_enable"), 0)
+            ctx.set(getattr(dut, f"i_{name}_address"), 0)
+            await ctx.tick()
+            assert ctx.get(getattr(dut, f"o_{name}_data")) == word
+        assert {n: getattr(ctx.get(dut.o_input), n) for n in record} == record
+
+    simulate(dut, testbench)
+
+
+def test_without_index_lists_there_is_no_port_for_them():
+    dut = ProgramMemories(Config(l1=CONFIG.l1))
+    assert not hasattr(dut, "o_index_data")
+    Fragment.get(dut, None)  # it can be built
