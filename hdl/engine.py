@@ -158,7 +158,8 @@ class BaseEngine(wiring.Component):
         for group in range(config.groups):
             store = Accumulators(self._shape, count=count, depth=config.burst_depth,
                                  distributed=config.distributed, maximum=self._maximum)
-            m.submodules[f"accumulators{group}"] = place(platform, store, count, self._shape.width)
+            m.submodules[f"accumulators{group}"] = place(
+                platform, store, count, self._shape.width, self._shape.signed, self._maximum)
             here = Signal(name=f"drain{group}")
             m.d.comb += [
                 here.eq(drain.group == group),
