@@ -73,10 +73,8 @@ def fold_input(graph: Graph, config: Config, slots: int) -> FoldedInput:
                            "use images with at most 65535 bytes a row")
     conv = _folds(graph, config)
     if conv is None:
-        if channels > 255:
-            raise CompileError(source.name, f"{channels} input channels are too many",
-                               "use at most 255")
-        record = input_record(width=width, rows=height, channels=channels)
+        # Bytes in the order in which they come, whatever the pixels are.
+        record = input_record(width=width * channels, rows=height, channels=1)
         folded = None
         stored = Map(source.name, source.shape, source.fmt, slots)
     else:

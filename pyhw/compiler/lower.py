@@ -26,6 +26,7 @@ def split_steps(graph: Graph, config: Config) -> Graph:
     The second becomes a `Pointwise` operation that reads the stored y.
     """
     ops: list[Op] = []
+    names = {op.name for op in graph.ops}
     format_of = formats(graph)
     for op in graph.ops:
         post = getattr(op, "post", None)
@@ -36,11 +37,21 @@ def split_steps(graph: Graph, config: Config) -> Graph:
                 config.second_step and not (first_added and post.residual2)):
             ops.append(op)
             continue
-        inner = f"{op.name}.first"
+        inner = _free_name(op.name, names)
+        names.add(inner)
         ops.append(replace(op, name=inner, post=replace(post, second=None, residual2=None)))
         ops.append(Pointwise(name=op.name, input=inner,
                              post=Post(first=post.second, residual=post.residual2)))
     return replace(graph, ops=tuple(ops))
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return the name of an operation's first half; a name has at most 64 characters."""
+    for number in range(len(taken) + 1):
+        ending = f".first{number or ''}"
+        if (free := name[:64 - len(ending)] + ending) not in taken:
+            return free
+    raise AssertionError("more names than there are operations")
 
 
 def lower(graph: Graph, config: Config, slots: int) -> tuple[list[Job], dict[str, Map],
@@ -243,13 +254,16 @@ def _permute_job(op: Permute, config: Config, maps: dict[str, Map]) -> Job:
 def _check_post(job: Job, config: Config) -> None:
     post = job.post
     if job.residual is not None and not config.residual:
-        raise CompileError(job.name, "adds a stored map and the configuration has no residual "
-                           "unit", "take a configuration with residual")
+        wide = job.residual is job.source and job.source.fmt.bytes > 1
+        what = "reads a map of more than 8 bits" if wide else "adds a stored map"
+        raise CompileError(job.name, f"{what} and the configuration has no residual unit",
+                           "take a configuration with residual")
     if post.table is not None and config.tables == 0:
         raise CompileError(job.name, "uses a function table and the configuration has none",
                            "take a configuration with tables of at least 1")
     for step in filter(None, (post.first, post.second)):
-        if (terms := int((step.m_sign != 0).sum(axis=0).max(initial=0))) > config.terms:
+        signs = [step.m_sign] + ([] if step.r_sign is None else [step.r_sign])
+        if (terms := max(int((sign != 0).sum(axis=0).max()) for sign in signs)) > config.terms:
             raise CompileError(job.name, f"its multipliers have {terms} terms and the "
                                f"post-processor takes {config.terms}",
                                f"take a configuration with terms of at least {terms}")

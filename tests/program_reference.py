@@ -1,0 +1,180 @@
+"""What a program means: its instructions carried out by plain loops over the gateware's twins.
+
+Nothing here knows the graph that a program came from. Memory is bytes, vectors are cut out of it,
+and `compute` of window, engines and post-processor say what happens to them.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from hdl import unfold
+from hdl.formats import Format, ShiftCode
+from hdl.isa import INPUT, Engine, Opcode, Space, param_layout
+from hdl.l1_engine import L1Engine
+from hdl.post_processor import PostProcessor
+from hdl.shift_engine import ShiftEngine
+from hdl.window import Window
+from pyhw.compiler.disassemble import instructions
+
+
+def run_program(program, config, images):
+    """Run a program on images (N, H, W, C); return every complete map by its layer's name."""
+    slots = -(-len(images) // config.groups)
+    assert slots * program.input.slot_bytes + program.input.base <= config.scratch_bytes
+    scratch = [bytearray(config.scratch_bytes + 256) for _ in range(config.groups)]
+    record = INPUT.decode(program.section(Space.INPUT))
+    for index, image in enumerate(images):
+        base = program.input.base + index // config.groups * program.input.slot_bytes
+        raw = (image.astype(np.int64) & 255).astype(np.uint8).tobytes()
+        for address, value in unfold.compute(record, raw, base).items():
+            scratch[index % config.groups][address] = value
+    found = {}
+    for number, (_, opcode, fields) in enumerate(instructions(program.section(Space.PROGRAM))):
+        if opcode is Opcode.END:
+            break
+        _layer(program, config, fields, slots, scratch)
+        layer = program.layers[number]
+        if layer.complete:
+            maps = []
+            for index in range(len(images)):
+                base = layer.target.base + index // config.groups * layer.target.slot_bytes
+                raw = scratch[index % config.groups][base:base + layer.target.slot_bytes]
+                maps.append(layer.target.decode(bytes(raw)))
+            found[layer.name] = np.stack(maps)
+    return found
+
+
+def _positions(f, prefix, slots):
+    """Yield a track's value at every position: differences added one after the other."""
+    value = f[f"{prefix}_base"]
+    for _ in range(slots):
+        for y in range(f["n_y"]):
+            for x in range(f["n_x"]):
+                yield value
+                last = x == f["n_x"] - 1
+                value += (f[f"{prefix}_x"] if not last else f[f"{prefix}_y"]
+                          if y < f["n_y"] - 1 else f[f"{prefix}_slot"])
+
+
+def _words(program, config):
+    raw, size = program.section(Space.WEIGHTS), config.load_bits // 8
+    return [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
+
+
+def _steps(f):
+    return [(ky, kx, chunk) for ky in range(f["n_ky"]) for kx in range(f["n_kx"])
+            for chunk in range(f["n_chunks"]) for _ in range(f["n_digits"])]
+
+
+def _signed(value, width):
+    return value - (1 << width) if value >> (width - 1) else value
+
+
+def _codes(words, f, engine, config, rows, lanes):
+    """Return a step's codes as the engine sees them: rows of lanes."""
+    width = config.l1.code_width if engine is Engine.L1 else config.shift.code_width
+    per_word = config.load_bits // width
+    flat = [words[k // per_word] >> k % per_word * width & (1 << width) - 1
+            for k in range(rows * lanes)]
+    if engine is Engine.L1:
+        # The gateware extends the sign, shifts, and flips the top bit of signed operands.
+        extended = [_signed(c, width) if f["x_signed"] else c for c in flat]
+        flat = [(c << f["w_shift"] & 255) ^ (128 if f["x_signed"] else 0) for c in extended]
+    return [flat[r * lanes:(r + 1) * lanes] for r in range(rows)]
+
+
+def _engine(engine, f, config):
+    """Return rows, lanes and a function from vectors and codes to the rows' values."""
+    if engine is Engine.POOL:
+        def pool(vectors, _):
+            return [(max if f["pool_max"] else sum)(column) for column in zip(*vectors)]
+        return config.pool_lanes, config.pool_lanes, pool
+    shape = config.l1 if engine is Engine.L1 else config.shift
+    twin = SimpleNamespace(rows=shape.rows, _code=engine is Engine.SHIFT
+                           and ShiftCode(shape.code_width))
+    compute = L1Engine.compute if engine is Engine.L1 else ShiftEngine.compute
+
+    def run(vectors, codes):
+        values = compute(twin, vectors, codes)
+        limit = 1 << shape.acc_width
+        if engine is Engine.L1:
+            assert sum(map(sum, vectors)) < limit
+        else:
+            assert all(-limit <= 2 * value < limit for value in values)
+        return values
+    return shape.rows, shape.lanes, run
+
+
+def _layer(program, config, f, slots, scratch):
+    engine = Engine(f["engine"])
+    rows, lanes, compute = _engine(engine, f, config)
+    assert f["slots_from_run"]
+    assert f["n_xy"] == f["n_x"] * f["n_y"]
+    assert 1 <= f["burst"] <= config.burst_depth
+    steps, memory = _steps(f), _words(program, config)
+    step_words = f["pad_words"] + f["code_words"]
+    layout = param_layout(config)
+    records = program.section(Space.PARAMS)
+    index = np.frombuffer(program.section(Space.INDEX), "<u4")
+    tables = program.section(Space.TABLES)
+    position_lists = [list(_positions(f, p, slots)) for p in ("in", "out", "res")]
+    coordinates = [(y * f["iy_y"] + f["iy_start"], f["xb_start"] + x * f["xb_x"])
+                   for _ in range(slots) for y in range(f["n_y"]) for x in range(f["n_x"])]
+    rows_left = f["rows"]
+    for block in range(f["n_blocks"]):
+        first = f["param_base"] + block * f["block_rows"]
+        here = min(rows_left, f["block_rows"])
+        rows_left -= here
+        pads, codes = [], []
+        for step in range(len(steps)):
+            base = f["w_base"] + (block * len(steps) + step) * step_words
+            words = memory[base:base + step_words]
+            pad = sum(w << config.load_bits * k for k, w in enumerate(words[:f["pad_words"]]))
+            pads.append([pad >> 8 * k & 255 for k in range(config.read_lanes)])
+            codes.append(None if not f["code_words"] else _codes(
+                words[f["pad_words"]:], f, engine, config, rows, lanes))
+        decoded = [layout.decode(records[c * layout.bytes:(c + 1) * layout.bytes])
+                   for c in range(first, first + here)]
+        for position, (address, out, res) in enumerate(zip(*position_lists)):
+            offset = int(index[f["index_base"] + position % f["n_xy"]]) if f["index_mode"] else 0
+            for group in scratch:
+                vectors = [_vector(
+                    f, config, engine, group, address + offset + block * f["block_in"],
+                    *coordinates[position], step, pad)[:lanes]
+                    for step, pad in zip(steps, pads)]
+                values = compute(vectors, codes)
+                for row in range(here):
+                    width = 1 if f["single"] else config.post_width
+                    vector, lane = divmod(row, width)
+                    at = res + vector * f["res_vector"] + block * f["res_block"]
+                    residual = _residual(f, group, at + lane * (1 + f["res_wide"]))
+                    stored = PostProcessor.compute(config, f, decoded[row], values[row], residual,
+                                                   tables)
+                    at = out + vector * f["out_vector"] + block * f["out_block"] + lane
+                    group[at:at + len(stored)] = stored
+
+
+def _vector(f, config, engine, group, address, iy, xb, step, pad):
+    """Return the operands of one step at one position."""
+    ky, kx, chunk = step
+    past = chunk * f["chunk_bytes"]
+    address += ky * f["ky_addr"] + kx * f["kx_addr"] + past
+    address = _signed(address & 0xFFFFFF, 24)
+    iy += ky * f["ky_iy"]
+    xb += kx * f["kx_xb"] + past
+    lanes = config.read_lanes
+    raw = [group[a] if 0 <= (a := address + k) < len(group) else 0xAA for k in range(lanes)]
+    inside = 0 <= iy < f["in_rows"]
+    left = min(max(-xb, 0), lanes) if inside else lanes
+    right = min(max(f["row_bytes"] - xb, 0), lanes)
+    run = min(max(f["run_bytes"] - past, 0), lanes)
+    x = Window.compute(raw, pad, left, right, run, engine, f["x_signed"], f["x_shift"])
+    return x if engine is Engine.L1 else [_signed(value, 9) for value in x]
+
+
+def _residual(f, group, address):
+    if not f["res"]:
+        return 0
+    fmt = Format(16 if f["res_wide"] else 8, bool(f["res_signed"]))
+    return int.from_bytes(group[address:address + fmt.bytes], "little", signed=fmt.signed)
