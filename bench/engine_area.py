@@ -6,11 +6,7 @@ shares its cell).
 """
 
 import argparse
-import json
-import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 from amaranth.back import verilog
 
@@ -18,7 +14,7 @@ from hdl.config import Config, EngineConfig
 from hdl.l1_engine import L1Engine
 from hdl.pool_engine import PoolEngine
 from hdl.shift_engine import ShiftEngine
-from pyhw.tools import find_yosys
+from pyhw.synthesis.yosys import synthesize
 
 ENGINES = {"l1": L1Engine, "shift": ShiftEngine, "pool": PoolEngine}
 ACC_WIDTH = {"l1": 20, "shift": 24}
@@ -69,33 +65,6 @@ CASES = {
 }
 
 
-def cells(source, family):
-    """Return how many cells of each kind Yosys maps a Verilog text to."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        (path / "top.v").write_text(source)
-        tool = find_yosys()
-        script = f"read_verilog top.v; synth_{family} -top top; tee -q -o stat.json stat -json"
-        done = subprocess.run(
-            [*tool.command, "-q", "-p", script],
-            cwd=path,
-            text=True,
-            env=tool.environment(),
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(f"Yosys failed: {done.stderr.strip()[-400:]}")
-        return json.loads((path / "stat.json").read_text())["design"]["num_cells_by_type"]
-
-
-def lut4(count, family):
-    """Return the LUT4 equivalents of a cell count."""
-    if family == "ice40":
-        return count.get("SB_LUT4", 0)
-    return count.get("LUT4", 0) + 2 * count.get("CCU2C", 0) + 4 * count.get("TRELLIS_DPR16X4", 0)
-
-
 def main():
     """Measure the cases that were asked for, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -110,24 +79,17 @@ def main():
     )
     for name in names:
         engine, family, config = CASES[name]
-        started = time.perf_counter()
+        started = time.process_time()
         component = ENGINES[engine](config)
         source = verilog.convert(component, name="top")
-        seconds = time.perf_counter() - started
-        count = cells(source, family)
+        seconds = time.process_time() - started
+        report = synthesize(source, "top", family)
         lanes = config.groups * component.rows * (component.lanes if engine != "pool" else 1)
-        luts = count.get("LUT4", 0) + count.get("SB_LUT4", 0)
-        flops = sum(
-            n for kind, n in count.items() if kind == "TRELLIS_FF" or kind.startswith("SB_DFF")
-        )
-        total = lut4(count, family)
-        print(
-            f"{name:18}{lanes:6}{luts:8}{count.get('CCU2C', 0):7}"
-            f"{count.get('TRELLIS_DPR16X4', 0):7}{flops:7}"
-            f"{count.get('DP16KD', 0) + count.get('SB_RAM40_4K', 0):5}{total:10}"
-            f"{total / lanes:8.1f}{seconds:11.1f}",
-            flush=True,
-        )
+        luts = report.cells.get("LUT4", 0) + report.cells.get("SB_LUT4", 0)
+        print(f"{name:18}{lanes:6}{luts:8}{report.cells.get('CCU2C', 0):7}"
+              f"{report.cells.get('TRELLIS_DPR16X4', 0):7}{report.flip_flops:7}"
+              f"{report.block_rams:5}{report.lut4:10}{report.lut4_per_lane(lanes):8.1f}"
+              f"{seconds:11.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,17 @@ from .config import Config
 from .library import place
 from .token import Drain, Token
 
-__all__ = ["DRAIN_LATENCY", "BaseEngine", "code_registers"]
+__all__ = ["DRAIN_LATENCY", "BaseEngine", "checked_config", "code_registers"]
 
 DRAIN_LATENCY = 3
 """Cycles from a drain request to its values: read, gather, finish."""
+
+
+def checked_config(config):
+    """Return the configuration; `TypeError` if it is something else."""
+    if not isinstance(config, Config):
+        raise TypeError(f"Engine must be made from a Config, not {config!r}")
+    return config
 
 
 def either(values):
@@ -106,8 +113,6 @@ class BaseEngine(wiring.Component):
     """
 
     def __init__(self, config, *, rows, lanes, shape, extra=0, maximum=False, ports=()):
-        if not isinstance(config, Config):
-            raise TypeError(f"Engine must be made from a Config, not {config!r}")
         self._config, self._rows, self._lanes = config, rows, lanes
         self._shape, self._extra, self._maximum = Shape.cast(shape), extra, maximum
         super().__init__({

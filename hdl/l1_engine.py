@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Const, Signal, unsigned
 from amaranth.lib.wiring import In
 
 from .adder_tree import tree_latency
-from .engine import BaseEngine, code_registers
+from .engine import BaseEngine, checked_config, code_registers
 from .library import place
 from .rows import L1Row, SumRow
 from .token import Load
@@ -43,7 +43,7 @@ class L1Engine(BaseEngine):
     """
 
     def __init__(self, config, *, register_every=1):
-        engine = getattr(config, "l1", None)
+        engine = checked_config(config).l1
         if engine is None:
             raise ValueError("L1Engine must be made from a Config with an l1 engine")
         self._engine, self._register_every = engine, register_every

@@ -3,7 +3,7 @@
 from amaranth.hdl import Signal, signed
 from amaranth.lib.wiring import In
 
-from .engine import BaseEngine
+from .engine import BaseEngine, checked_config
 
 __all__ = ["PoolEngine"]
 
@@ -26,9 +26,9 @@ class PoolEngine(BaseEngine):
     """
 
     def __init__(self, config):
-        lanes = getattr(config, "pool_lanes", 0)
+        lanes = checked_config(config).pool_lanes
         super().__init__(config, rows=lanes, lanes=lanes, maximum=True,
-                         shape=signed(getattr(config, "pool_acc_width", 9)),
+                         shape=signed(config.pool_acc_width),
                          ports={"i_maximum": In(1)})
 
     @property

@@ -1,10 +1,10 @@
 """Array of signed power-of-two products."""
 
-from amaranth.hdl import Cat, Mux, Signal, signed
+from amaranth.hdl import Cat, Signal, signed
 from amaranth.lib.wiring import In
 
 from .adder_tree import tree_latency
-from .engine import BaseEngine, code_registers
+from .engine import BaseEngine, checked_config, code_registers
 from .formats import ShiftCode
 from .library import place
 from .rows import ShiftRow
@@ -37,7 +37,7 @@ class ShiftEngine(BaseEngine):
     """
 
     def __init__(self, config, *, register_every=1):
-        engine = getattr(config, "shift", None)
+        engine = checked_config(config).shift
         if engine is None:
             raise ValueError("ShiftEngine must be made from a Config with a shift engine")
         self._engine, self._register_every = engine, register_every
