@@ -24,6 +24,13 @@ _MAX_META = 16 << 20
 _MAX_SECTION = 64 << 20
 
 
+def _natural(value: object) -> int:
+    """Return a number of a file, or raise `ValueError` if it is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 32:
+        raise ValueError(f"{value!r:.40} for a whole number")
+    return value
+
+
 @dataclass(frozen=True)
 class StoredMap:
     """A value in scratch memory, as the host reads it back.
@@ -143,28 +150,35 @@ class Program:
         try:
             meta = json.loads(raw[_HEADER.size:_HEADER.size + meta_size])
             return cls._from_meta(meta, raw[_HEADER.size + meta_size:-4])
-        except (KeyError, TypeError, AttributeError, RecursionError,
-                json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"Program file must describe its sections: {error!r}") from None
+        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
+            raise ValueError(
+                f"Program file must have a sound description, not one with {error!r}") from None
 
     @classmethod
     def _from_meta(cls, meta: dict, body: bytes) -> "Program":
         sections, offset = [], 0
         for name, word, size in meta["sections"]:
             if not (isinstance(size, int) and 0 <= size <= len(body) - offset):
-                raise ValueError("Program file must have the sections that it describes")
-            sections.append((Space[name], int(word), body[offset:offset + size]))
+                raise ValueError("sections of another length than the file's")
+            sections.append((Space[name], _natural(word), body[offset:offset + size]))
             offset += size
+        if offset != len(body):
+            raise ValueError("sections of another length than the file's")
 
         def stored(record: dict) -> StoredMap:
-            Format.parse(record["fmt"])
-            return StoredMap(**{**record, "shape": tuple(int(v) for v in record["shape"])})
+            fmt = Format.parse(record["fmt"])
+            height, width, channels = (_natural(v) for v in record["shape"])
+            stored = StoredMap(**{**record, "shape": (height, width, channels)})
+            if _natural(stored.slot_bytes) < height * width * channels * fmt.bytes:
+                raise ValueError("maps larger than their slots")
+            _natural(stored.base)
+            return stored
 
         layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
-        height, width, channels = (int(v) for v in meta["input_shape"])
+        height, width, channels = (_natural(v) for v in meta["input_shape"])
         return cls(
             name=str(meta["name"]), config_hash=bytes.fromhex(meta["config_hash"]),
-            batch=int(meta["batch"]), groups=int(meta["groups"]), sections=sections,
+            batch=_natural(meta["batch"]), groups=_natural(meta["groups"]), sections=sections,
             input=stored(meta["input"]), input_shape=(height, width, channels), layers=layers,
             output=stored(meta["output"]),
             placements=[Placement(**p) for p in meta["placements"]])
