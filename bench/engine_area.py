@@ -6,9 +6,8 @@ shares its cell).
 """
 
 import argparse
-import time
 
-from amaranth.back import verilog
+from amaranth.back import rtlil
 
 from hdl.config import Config, EngineConfig
 from hdl.l1_engine import L1Engine
@@ -79,17 +78,14 @@ def main():
     )
     for name in names:
         engine, family, config = CASES[name]
-        started = time.process_time()
         component = ENGINES[engine](config)
-        source = verilog.convert(component, name="top")
-        seconds = time.process_time() - started
-        report = synthesize(source, "top", family)
+        report = synthesize(rtlil.convert(component, name="top"), "top", family)
         lanes = config.groups * component.rows * (component.lanes if engine != "pool" else 1)
         luts = report.cells.get("LUT4", 0) + report.cells.get("SB_LUT4", 0)
         print(f"{name:18}{lanes:6}{luts:8}{report.cells.get('CCU2C', 0):7}"
               f"{report.cells.get('TRELLIS_DPR16X4', 0):7}{report.flip_flops:7}"
-              f"{report.block_rams:5}{report.lut4:10}{report.lut4_per_lane(lanes):8.1f}"
-              f"{seconds:11.1f}", flush=True)
+              f"{report.block_rams:5}{report.lut4:10}{report.lut4_per_lane(lanes):8.1f}",
+              flush=True)
 
 
 if __name__ == "__main__":
