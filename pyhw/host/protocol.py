@@ -115,7 +115,7 @@ class Protocol:
 
     def identify(self) -> Operation[Identity]:
         """Ask who the device is."""
-        values = unpack(Command.IDENTIFY, (yield from self._command(Command.IDENTIFY)))
+        values = yield from self._ask(Command.IDENTIFY)
         return Identity(
             values["isa"],
             values["hash"].to_bytes(8, "little"),
@@ -179,7 +179,7 @@ class Protocol:
         """Return the state and the layers done; with ``wait`` the device answers at the end of
         the run or when it is asked again.
         """
-        values = unpack(Command.STATUS, (yield from self._command(Command.STATUS, flags=int(wait))))
+        values = yield from self._ask(Command.STATUS, flags=int(wait))
         return State(values["state"]), values["layers_done"]
 
     def wait(self, timeout_s: float = 60.0) -> Operation[int]:
@@ -225,6 +225,14 @@ class Protocol:
             )
         for start in range(0, len(raw), words * word):
             yield address + start // word, raw[start : start + words * word]
+
+    def _ask(self, command: Command, **arguments: int) -> Operation[dict[str, int]]:
+        """Send a command and return the fields of its reply."""
+        data = yield from self._command(command, **arguments)
+        try:
+            return unpack(command, data)
+        except ValueError as error:
+            raise DeviceError(f"{error}; is the device's gateware of another version?") from None
 
     def _command(self, command: Command, data: bytes = b"", **arguments: int) -> Operation[bytes]:
         """Send a command until it is answered, and return the reply's data."""
