@@ -1,0 +1,153 @@
+"""Latencies that the cycle model uses are those of the components. (Sequencer: see its test.)"""
+
+import gc
+import warnings
+
+import pytest
+from amaranth.hdl import UnusedElaboratable
+from helpers import simulate
+
+from hdl.config import PRESETS, Config, EngineConfig
+from hdl.drain import Drain
+from hdl.engine import DRAIN_LATENCY
+from hdl.feeder import Feeder
+from hdl.l1_engine import L1Engine
+from hdl.pool_engine import PoolEngine
+from hdl.post_processor import PostProcessor
+from hdl.records import Records
+from hdl.scratchpad import Scratchpad
+from hdl.shift_engine import ShiftEngine
+from hdl.timing import Timing
+from hdl.weight_fetch import WeightFetch
+from hdl.window import Window
+
+
+def engine(lanes, code_width=4):
+    return EngineConfig(rows=2, lanes=lanes, code_width=code_width, acc_width=20)
+
+
+PLAIN = {"residual": False, "second_step": False, "tables": 0}
+CONFIGS = [
+    *PRESETS.values(),
+    Config(name="one", l1=engine(1), shift=engine(1), terms=1),
+    Config(name="odd", l1=engine(7), shift=engine(17), terms=2, post_width=3),
+    Config(name="four", shift=engine(33), terms=4, second_step=False),
+    *(Config(name=f"plain{terms}", l1=engine(3), terms=terms, **PLAIN) for terms in range(1, 5)),
+    *(Config(name=f"no_{part}{terms}", l1=engine(5), terms=terms, **{part: PLAIN[part]})
+      for part in PLAIN for terms in range(1, 5)),
+]
+TAG = 8
+SMALL = Config(l1=engine(4), burst_depth=4, post_width=3)
+LAYER = {"n_x": 1, "n_y": 1, "burst": 1, "n_digits": 1, "n_chunks": 1, "n_kx": 1, "n_ky": 1,
+         "n_blocks": 1, "block_rows": 1, "rows": 1, "code_words": 2}
+
+
+def latency_of(kind, *arguments):
+    """Return the latency of a component that is only asked, never built."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        component = kind(*arguments)
+        latency = component.latency
+        del component
+        gc.collect()
+    return latency
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_latencies_are_those_of_the_components(config):
+    timing = Timing(config)
+    assert timing.post_latency == latency_of(PostProcessor, config, TAG)
+    # From the take: the feeder's register, the window's, then the engine.
+    engines = {"pool": PoolEngine} | {
+        name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
+    for name, kind in engines.items():
+        assert timing.take_to_last(name) == 1 + Window.latency + latency_of(kind, config)
+
+
+def test_fixed_latencies():
+    assert Timing.read_latency == Scratchpad.a_latency == Scratchpad.b_latency
+    assert Timing.drain_latency == DRAIN_LATENCY
+    timing = Timing(SMALL)
+    assert timing.meet == max(DRAIN_LATENCY, Scratchpad.b_latency)
+    assert Timing(Config(l1=engine(4), **PLAIN)).meet == DRAIN_LATENCY
+    assert timing.issue_to_write == timing.meet + timing.post_latency
+
+
+async def cycles_until(ctx, *signals):
+    """Count the cycles from now to the first one in which a signal is high."""
+    for cycle in range(100):
+        if any(ctx.get(signal) for signal in signals):
+            return cycle
+        await ctx.tick()
+    raise AssertionError("the signal never rose")
+
+
+async def pulse(ctx, signal):
+    ctx.set(signal, 1)
+    await ctx.tick()
+    ctx.set(signal, 0)
+
+
+def test_start_to_the_first_weight_word():
+    dut = WeightFetch(SMALL)
+
+    async def testbench(ctx):
+        ctx.set(dut.i_layer, LAYER)
+        ctx.set(dut.i_total, 1)
+        await pulse(ctx, dut.i_start)
+        assert 1 + await cycles_until(ctx, dut.o_stream.valid) == Timing.start_to_words
+
+    simulate(dut, testbench)
+
+
+def test_start_to_take_and_free_bank_to_take():
+    dut, timing = Feeder(SMALL, Scratchpad.a_latency), Timing(SMALL)
+
+    async def testbench(ctx):
+        ctx.set(dut.i_layer, LAYER | {"n_x": 3})
+        ctx.set(dut.i_total, 3)
+        ctx.set(dut.i_advance, 1)
+        await pulse(ctx, dut.i_start)
+        assert 1 + await cycles_until(ctx, dut.o_swap) == timing.start_to_take
+        # Two bursts fill both banks, the third waits.
+        await ctx.tick().repeat(20)
+        assert ctx.get(dut.o_wait_bank)
+        assert not ctx.get(dut.o_swap)
+        await pulse(ctx, dut.i_freed)
+        assert 1 + await cycles_until(ctx, dut.o_swap) == timing.free_to_take
+
+    simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("post_width", [1, 3])
+def test_records(post_width):
+    config = Config(l1=engine(4), post_width=post_width)
+    timing = Timing(config)
+    dut = Records(config, timing.meet)
+
+    async def testbench(ctx):
+        await pulse(ctx, dut.i_request)
+        assert 1 + await cycles_until(ctx, dut.o_ready) == timing.request_to_ready
+        await pulse(ctx, dut.i_take)
+        assert 1 + await cycles_until(ctx, dut.o_taken) == timing.take_to_request
+
+    simulate(dut, testbench)
+
+
+def test_start_of_the_drain_to_its_request():
+    dut = Drain(SMALL)
+
+    async def testbench(ctx):
+        ctx.set(dut.i_layer, LAYER)
+        ctx.set(dut.i_total, 1)
+        await pulse(ctx, dut.i_start)
+        assert 1 + await cycles_until(ctx, dut.o_request) == Timing.start_to_request
+        ctx.set(dut.i_ready, 1)
+        await pulse(ctx, dut.i_full)
+        assert await cycles_until(ctx, dut.o_issue) == 0  # in the cycle after the strobe
+        await ctx.tick().repeat(5)
+        assert ctx.get(dut.o_busy)
+        await pulse(ctx, dut.i_written)
+        assert not ctx.get(dut.o_busy)  # what the sequencer adds to this is in its test
+
+    simulate(dut, testbench)
