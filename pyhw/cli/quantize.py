@@ -1,0 +1,110 @@
+"""``pyhw quantize``: a checkpoint becomes an integer graph."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pyhw.cli.options import DataDir
+from pyhw.errors import MissingTool, UserError
+
+if TYPE_CHECKING:
+    from pyhw.quantize.run import Outcome
+
+
+def quantize(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint (.pt) of `pyhw train`.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Graph to write.", show_default="CHECKPOINT.pyhw"),
+    ] = None,
+    bits: Annotated[int, typer.Option(help="Bits of activations, 4 to 8.")] = 8,
+    weight_bits: Annotated[
+        int | None,
+        typer.Option(help="Bits of inner layers' weights, 2 to 8.", show_default="--bits"),
+    ] = None,
+    digits: Annotated[
+        int,
+        typer.Option(
+            help="Most signed powers of two in an ordinary weight, 1 to 5; 5 is any 8-bit weight, "
+            "each one less saves that share of the layer's cycles."
+        ),
+    ] = 5,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="digits or mnist, to calibrate with and to test on.",
+            show_default="as it was trained",
+        ),
+    ] = None,
+    calibration: Annotated[int, typer.Option(help="Training images to calibrate with.")] = 512,
+    data_dir: DataDir = None,
+) -> None:
+    """Turn a checkpoint into an integer graph, without retraining.
+
+    Prints a line per layer and the accuracy over the test images: the model's in floating point,
+    and the graph's in exact integers. The first and the last layer keep 8-bit weights.
+
+    Examples:
+
+      pyhw quantize lenet5.pt --out lenet5.pyhw
+
+      pyhw quantize lenet5.pt --bits 5 --digits 3 --out lenet5-5bit.pyhw
+
+      pyhw quantize mnist.pt --data mnist --data-dir ~/mnist --calibration 1024
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingTool("PyTorch", "pip install 'pyhw[train]'") from None
+    from pyhw.cli.progress import bar
+    from pyhw.graph.file import save
+    from pyhw.quantize.run import quantize_checkpoint
+    from pyhw.quantize.settings import Settings
+
+    settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits)
+    path = out or checkpoint.with_suffix(".pyhw")
+    if path.exists() and checkpoint.exists() and path.samefile(checkpoint):
+        raise UserError(f"{path} is the checkpoint itself: choose another --out")
+    with bar("reading") as update:
+        outcome = quantize_checkpoint(
+            checkpoint,
+            settings,
+            data=data,
+            data_dir=data_dir,
+            calibration=calibration,
+            progress=update,
+        )
+    try:
+        save(outcome.graph, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    _print(outcome, path)
+
+
+def _print(outcome: "Outcome", path: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=outcome.graph.name)
+    for name in ("layer", "kind", "output", "format", "weights"):
+        table.add_column(name)
+    for name in ("clamped", "error"):
+        table.add_column(name, justify="right")
+    for layer in outcome.layers:
+        weights = "" if layer.weight_bits is None else f"{layer.weight_bits} bits"
+        if layer.digits:
+            weights += f", {layer.digits} digit{'s' * (layer.digits > 1)}"
+        shape = "x".join(map(str, layer.shape))
+        clamped, error = f"{layer.saturated:.2%}", f"{layer.error:.2%}"
+        table.add_row(layer.name, layer.kind, shape, layer.fmt, weights, clamped, error)
+    Console().print(table)
+    change = outcome.integer_accuracy - outcome.float_accuracy
+    typer.echo(
+        f"accuracy over {outcome.tested:,} test images of {outcome.data}: "
+        f"float {outcome.float_accuracy:.2f} %, integers {outcome.integer_accuracy:.2f} % "
+        f"({change:+.2f} points)"
+    )
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes")

@@ -1,0 +1,156 @@
+"""A whole quantisation: checkpoint and data in, graph with measured accuracies out."""
+
+import hashlib
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pyhw import __version__
+from pyhw.errors import UserError
+from pyhw.graph.execute import predict
+from pyhw.graph.ops import Graph
+from pyhw.training.checkpoint import load_checkpoint
+from pyhw.training.data import load_dataset
+from pyhw.training.loop import evaluate
+
+from .model import LayerReport, quantize_model
+from .settings import Settings
+
+__all__ = ["CALIBRATION", "Outcome", "calibration_images", "quantize_checkpoint"]
+
+CALIBRATION = 512
+"""Training images that calibration takes."""
+MOST_CALIBRATION = 4096
+"""More would only take memory: about 200 kB per image of LeNet-5."""
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Outcome:
+    """What a quantisation came to.
+
+    Attributes
+    ----------
+    graph : Graph
+        Its meta holds everything below.
+    layers : tuple of LayerReport
+    data : str
+        Name of the data set.
+    tested : int
+        Test images.
+    float_accuracy, integer_accuracy : float
+        Over the test images, percent: the model in PyTorch, and the graph on the golden executor.
+    """
+
+    graph: Graph
+    layers: tuple[LayerReport, ...]
+    data: str
+    tested: int
+    float_accuracy: float
+    integer_accuracy: float
+
+
+def calibration_images(images: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` images spread evenly over all of them.
+
+    Raises
+    ------
+    UserError
+        If there are not as many.
+    """
+    most = min(len(images), MOST_CALIBRATION)
+    if not 1 <= count <= most:
+        raise UserError(f"calibration must be a whole number of images from 1 to {most}, "
+                        f"not {count}")  # fmt: skip
+    return images[np.linspace(0, len(images) - 1, count).astype(int)]
+
+
+def quantize_checkpoint(
+    checkpoint: Path,
+    settings: Settings | None = None,
+    *,
+    data: str | None = None,
+    data_dir: Path | None = None,
+    calibration: int = CALIBRATION,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Quantise a checkpoint and measure it; equal inputs give equal graphs.
+
+    Parameters
+    ----------
+    checkpoint : path-like
+        Written by ``pyhw train``.
+    settings : Settings, optional
+        Bits and digits.
+    data : str, optional
+        Data set to calibrate with and test on; the one it was trained with by default.
+    data_dir : path-like, optional
+        Folder of the data files.
+    calibration : int
+        Training images to calibrate with.
+    progress : callable, optional
+        Called with what is done, the total, and what it is.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    UserError
+        If checkpoint, data or settings do not allow it.
+    """
+    settings = settings or Settings()
+    model, trained = load_checkpoint(checkpoint)
+    recipe = trained.recipe
+    dataset = load_dataset(data or recipe.data, data_dir)
+    images = calibration_images(dataset.train_images, calibration)
+    show = progress or (lambda done, total, text: None)
+    command = ["pyhw", "quantize", Path(checkpoint).name, "--data", dataset.name]
+    command += ["--calibration", str(calibration)]
+    for name, value in settings.to_dict().items():
+        if value is not None and name != "output_width":
+            command += [f"--{name.replace('_', '-')}", str(value)]
+    quantised = quantize_model(
+        model,
+        images,
+        settings,
+        name=f"{recipe.model}_{recipe.ops}_{recipe.data}",
+        progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
+    )
+    graph, tested = quantised.graph, len(dataset.test_labels)
+    show(0, 1, "testing the model")
+    reference = evaluate(model, dataset.test_images, dataset.test_labels)
+    guesses = predict(
+        graph,
+        dataset.test_images[..., None].astype(np.int64),
+        progress=lambda done, total: show(done, total, "testing the graph"),
+    )
+    accuracy = 100 * float(np.mean(guesses == dataset.test_labels))
+    meta = dict(graph.meta) | {
+        "accuracy": {
+            "data": dataset.name,
+            "images": tested,
+            "float": round(reference, 4),
+            "integer": round(accuracy, 4),
+        },
+        "classes": [str(digit) for digit in range(10)],
+        "command": shlex.join(command),
+        "origin": {
+            "checkpoint": hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),
+            "recipe": recipe.to_dict(),
+        },
+        "pyhw": __version__,
+    }
+    return Outcome(
+        graph=Graph(graph.name, graph.ops, graph.output, meta),
+        layers=quantised.layers,
+        data=dataset.name,
+        tested=tested,
+        float_accuracy=reference,
+        integer_accuracy=accuracy,
+    )
