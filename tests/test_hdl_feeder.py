@@ -170,9 +170,10 @@ def permute_case():
 
 
 CASES = {
-    "padded": conv_case, "dilated": lambda: conv_case(dilation=(2, 3), padding=(1, 2, 2, 1)),
+    "padded": lambda: conv_case(batch=3),
+    "dilated": lambda: conv_case(dilation=(2, 3), padding=(1, 2, 2, 1)),
     "one_image": lambda: conv_case(batch=1),
-    "depthwise": lambda: conv_case(groups=6), "grouped": lambda: conv_case(groups=2),
+    "depthwise": lambda: conv_case(batch=1, groups=6), "grouped": lambda: conv_case(groups=2),
     "gathered": permute_case,
 }
 
