@@ -1,6 +1,6 @@
 """Addresses of a memory access: check the whole range first, then step byte by byte."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -70,6 +70,15 @@ class SpaceCursor(wiring.Component):
             self.o_address.eq(Cat(word[:24], Mux(scratch, group, 0))),
             self.o_lane.eq(lane),
         ]
+        # One adder counts words, one subtractor tells what is left after a word.
+        checking, at_once = Signal(), Signal()
+        next_word = Signal(25)
+        rest = Signal(signed(14))
+        m.d.comb += [
+            at_once.eq(size == 1),
+            next_word.eq(word + Mux(checking & at_once, left, 1)),
+            rest.eq(left - size),
+        ]
         with m.FSM():
             with m.State("STEP"):
                 with m.If(self.i_start):
@@ -78,13 +87,11 @@ class SpaceCursor(wiring.Component):
                 with m.Elif(self.i_step):
                     m.d.sync += lane.eq(lane + 1)
                     with m.If(lane + 1 == size):
-                        m.d.sync += [lane.eq(0), word.eq(word + 1)]
+                        m.d.sync += [lane.eq(0), word.eq(next_word)]
             with m.State("CHECK"):
-                with m.If(size == 1):
-                    m.d.sync += [word.eq(word + left), left.eq(0)]
-                with m.Elif(left >= size):
-                    m.d.sync += [word.eq(word + 1), left.eq(left - size)]
-                with m.If((left == 0) | (left < size)):
+                m.d.comb += checking.eq(1)
+                m.d.sync += [word.eq(next_word), left.eq(Mux(at_once, 0, rest))]
+                with m.If(rest < 0):
                     m.d.sync += [word.eq(self.i_address[:24]), lane.eq(0)]
                     m.d.comb += self.o_done.eq(1)
                     m.next = "STEP"

@@ -228,7 +228,7 @@ class Protocol:
 
     def _ask(self, command: Command, **arguments: int) -> Operation[dict[str, int]]:
         """Send a command and return the fields of its reply."""
-        data = yield from self._command(command, **arguments)
+        data = yield from self._command(command, b"", **arguments)
         try:
             return unpack(command, data)
         except ValueError as error:
