@@ -1,0 +1,204 @@
+"""What is in a file: checkpoint, integer graph or program, recognised by its content."""
+
+import struct
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import MissingTool, UserError
+from .inputs import read_file, read_graph, read_program
+
+__all__ = ["Description", "describe", "recognise"]
+
+_FOREIGN = {
+    b"\x93NUMPY": "a NumPy array",
+    b"\x7fELF": "an executable",
+    b"\x89PNG": "a picture",
+    b"\x1f\x8b": "gzip data",
+    b"PK\x03\x04": "another kind of zip archive",
+    b"\x80": "a pickle; save a checkpoint with `pyhw train`",
+    b"{": "JSON",
+    b"": "something else",
+}
+"""First bytes of files that people have about, most specific first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is in a file.
+
+    Attributes
+    ----------
+    kind : {'checkpoint', 'graph', 'program'}
+    text : str
+        For people, several lines.
+    record : dict
+        The same as plain numbers, texts, lists and tables.
+    """
+
+    kind: str
+    text: str
+    record: dict[str, Any]
+
+
+def recognise(path: Path) -> str:
+    """Return what a file is: ``checkpoint``, ``graph`` or ``program``.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read or is none of these.
+    """
+
+    def head_of(path: Path) -> bytes:
+        with open(path, "rb") as file:
+            return file.read(256)
+
+    head = read_file(path, head_of)
+    if not head:
+        raise UserError(f"{path} is empty")
+    if head.startswith(b"pyhwprog"):
+        return "program"
+    if head.startswith(b"PK\x03\x04") and len(head) > 30:
+        # The first member's name stands before anything that a truncation may have cut off.
+        (length,) = struct.unpack_from("<H", head, 26)
+        name = head[30 : 30 + length]
+        if name == b"graph.json":
+            return "graph"
+        if name.endswith(b"/data.pkl"):
+            return "checkpoint"
+    guess = next(what for mark, what in _FOREIGN.items() if head.startswith(mark))
+    raise UserError(f"{path} is no pyhw checkpoint, graph or program: it looks like {guess}")
+
+
+def describe(path: Path) -> Description:
+    """Read a file and say what is in it.
+
+    Raises
+    ------
+    UserError
+        If it is none of ours, damaged, or of another version.
+    """
+    kind = recognise(path)
+    text, record = {"checkpoint": _checkpoint, "graph": _graph, "program": _program}[kind](path)
+    size = path.stat().st_size
+    head = f"{path}: {kind}, {size:,} bytes\n\n"
+    return Description(
+        kind=kind,
+        text=head + text.rstrip() + "\n",
+        record={"kind": kind, "bytes": size} | record,
+    )
+
+
+def _table(rows: list[tuple[str, ...]], left: int) -> str:
+    """Return rows in columns, the first `left` of them aligned to the left."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _pairs(pairs: dict[str, str]) -> str:
+    return _table([(f"{name}:", value) for name, value in pairs.items()], 2)
+
+
+def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        from .training.layers import layer_sizes
+    except ImportError:
+        raise MissingTool(
+            "PyTorch", "pip install 'pyhw[train]'", "a checkpoint is read with it"
+        ) from None
+    from .training.checkpoint import load_checkpoint
+
+    model, meta = load_checkpoint(path)
+    layers = layer_sizes(model)
+    recipe = meta.recipe
+    rows = [("layer", "kind", "output", "parameters", "products", "differences")]
+    for layer in layers:
+        counts = (layer.parameters, layer.products, layer.differences)
+        shape = "x".join(map(str, layer.shape))
+        rows.append((layer.name, layer.kind, shape, *(f"{n:,}" if n else "" for n in counts)))
+    kinds = Counter(layer.kind for layer in layers)
+    done = f"{meta.epoch} of {recipe.epochs} epochs"
+    accuracy = "" if meta.accuracy is None else f", test accuracy {meta.accuracy:.2f} %"
+    text = _table(rows, 3) + "\n"
+    text += _pairs({
+        "network": f"{recipe.model}, {recipe.ops} layers",
+        "training": f"{recipe.data}, {done}, seed {recipe.seed}{accuracy}",
+        "layers": ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
+        "parameters": f"{sum(layer.parameters for layer in layers):,}",
+    })  # fmt: skip
+    return text, {
+        "recipe": recipe.to_dict(),
+        "epochs_done": meta.epoch,
+        "accuracy": meta.accuracy,
+        "layers": [asdict(layer) for layer in layers],
+        "operations": dict(kinds),
+    }
+
+
+def _graph(path: Path) -> tuple[str, dict[str, Any]]:
+    from .graph.summary import summarise
+
+    graph = read_graph(path)
+    summary = summarise(graph)
+    kinds = Counter(type(op).__name__.lower() for op in graph.ops)
+    pairs = {"operations": ", ".join(f"{n} {kind}" for kind, n in kinds.items())}
+    accuracy = graph.meta.get("accuracy")
+    if isinstance(accuracy, dict):
+        pairs["accuracy"] = ", ".join(f"{name} {value}" for name, value in accuracy.items())
+    for name in ("bits", "command"):
+        if name in graph.meta:
+            pairs[name] = str(graph.meta[name])
+    layers = [asdict(layer) | {"fmt": str(layer.fmt)} for layer in summary.layers]
+    counts = [name for name, value in layers[0].items() if isinstance(value, int)]
+    return summary.text() + "\n" + _pairs(pairs), {
+        "name": graph.name,
+        "output": graph.output,
+        "layers": layers,
+        "operations": dict(kinds),
+        "totals": {name: summary.total(name) for name in counts if name != "acc_width"},
+        "meta": dict(graph.meta),
+    }
+
+
+def _program(path: Path) -> tuple[str, dict[str, Any]]:
+    from hdl.config import PRESETS
+
+    program = read_program(path)
+    rows = [("layer", "engine", "output", "format", "useful terms", "digits")]
+    for layer in program.layers:
+        shape = "x".join(map(str, layer.target.shape))
+        rows.append((layer.name, layer.engine, shape, layer.target.fmt,
+                     f"{layer.useful_terms:,}" if layer.useful_terms else "",
+                     str(layer.digits) if layer.useful_terms else ""))  # fmt: skip
+    kinds = Counter(layer.engine.lower() for layer in program.layers)
+    presets = [name for name, config in PRESETS.items() if config.hash == program.config_hash]
+    sizes = {space.name.lower(): len(raw) for space, _, raw in program.sections}
+    text = _table(rows, 4) + "\n"
+    text += _pairs({
+        "network": program.name,
+        "configuration": f"{program.config_hash.hex()} ({', '.join(presets) or 'no preset'})",
+        "images at once": f"{program.batch} over {program.groups} group(s)",
+        "jobs": ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
+        "bytes": ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
+    })  # fmt: skip
+    return text, {
+        "name": program.name,
+        "config_hash": program.config_hash.hex(),
+        "presets": presets,
+        "batch": program.batch,
+        "groups": program.groups,
+        "input": asdict(program.input),
+        "output": asdict(program.output),
+        "layers": [asdict(layer) for layer in program.layers],
+        "operations": dict(kinds),
+        "sections": sizes,
+    }
