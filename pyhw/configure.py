@@ -9,6 +9,9 @@ from typing import Any
 from hdl.config import PRESETS, Config
 from pyhw.errors import UserError
 
+MAX_FILE = 1 << 20
+"""Most characters that a configuration file may have."""
+
 
 def choose_config(
     preset: str | None = None, path: Path | None = None, changes: Sequence[str] = ()
@@ -23,7 +26,8 @@ def choose_config(
         JSON file as ``pyhw generate`` writes it; not together with ``preset``.
     changes : sequence of str
         ``field=value`` or ``engine.field=value``, as in ``groups=4`` and ``l1.lanes=32``.
-        ``engine=none`` takes an engine out.
+        ``engine=none`` takes an engine out. The changed configuration is named ``custom``, if
+        ``name=...`` is not among the changes.
 
     Raises
     ------
@@ -39,15 +43,23 @@ def choose_config(
         if name not in PRESETS:
             raise UserError(f"preset must be one of {', '.join(PRESETS)}, not {name!r}")
         config = PRESETS[name]
+    original = config
     for change in changes:
         config = _change(config, change)
+    if config.hash != original.hash and config.name == original.name:
+        # A changed preset is not that preset, and its files are not that preset's.
+        config = dataclasses.replace(config, name="custom")
     return config
 
 
 def read_config(path: Path) -> Config:
     """Read a configuration file, or raise `UserError` with what is wrong with it."""
     try:
-        return Config.from_json(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_FILE + 1)
+        if len(text) > MAX_FILE:
+            raise ValueError(f"Configuration must be at most {MAX_FILE} characters long")
+        return Config.from_json(text)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(f"cannot read the configuration {path}: {reason}") from None
@@ -65,13 +77,14 @@ def _change(config: Config, change: str) -> Config:
             return dataclasses.replace(config, **{name: _value(text)})
         engine = getattr(config, owner, None)
         if not dataclasses.is_dataclass(engine) or isinstance(engine, type):
-            raise UserError(f"the configuration has no engine {owner!r}")
+            has = " or ".join(config.engines)
+            raise UserError(f"the configuration has no engine {owner!r}, only {has}")
         fields: dict[str, Any] = {owner: dataclasses.replace(engine, **{name: _value(text)})}
         return dataclasses.replace(config, **fields)
     except TypeError:
         raise UserError(f"the configuration has no field {change.partition('=')[0]!r}") from None
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"--set {change}: {error}") from None
 
 
 def _value(text: str) -> Any:

@@ -4,6 +4,10 @@ The command line prints them as one line, ``error: <text>``, and exits with stat
 else that escapes is a defect of pyhw and shows its traceback.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
+
 
 class UserError(Exception):
     """Report a mistake that the user can correct: one clear line that says what to do next."""
@@ -28,3 +32,22 @@ class MissingTool(UserError):
         self.reason = reason
         detail = f" ({reason})" if reason else ""
         super().__init__(f"{tool} was not found{detail}; to get it: {remedy}")
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str], kept: str = "") -> Iterator[None]:
+    """Turn an `OSError` while a file is written into a `UserError` that names the file.
+
+    Parameters
+    ----------
+    path : path-like
+        The file as the user knows it, not the temporary one.
+    kept : str
+        What there still is, if that is not plain.
+    """
+    try:
+        yield
+    except OSError as error:
+        after = f"; {kept}" if kept else ""
+        reason = error.strerror or error
+        raise UserError(f"cannot write {os.fspath(path)}: {reason}{after}") from None

@@ -24,7 +24,8 @@ def read_file(path: Path, load: Callable[[Path], T]) -> T:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+        reason = str(error).removeprefix(f"{path}: ")
+        raise UserError(f"{path}: {reason}") from None
 
 
 def read_graph(path: Path) -> "Graph":
@@ -42,8 +43,21 @@ def read_program(path: Path) -> "Program":
 
 
 def read_array(path: Path) -> np.ndarray:
-    """Read images from a ``.npy`` file."""
-    return read_file(path, lambda p: np.load(p, allow_pickle=False))
+    """Read images from a ``.npy`` file; it is mapped, so that only what is used is read."""
+    return read_file(path, _map_array)
+
+
+def _map_array(path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError("it is not a .npy file of NumPy, or cut off")
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError) as error:
+        # NumPy's own words are about mappings and pickles; the first line tells enough.
+        reason = str(error).partition("\n")[0]
+        raise ValueError("its header must be one of NumPy, with the numbers that it tells of "
+                         f"after it ({reason})") from None
 
 
 def load_images(graph: "Graph", data: str, count: int,
@@ -66,7 +80,7 @@ def load_images(graph: "Graph", data: str, count: int,
     images : int64 array (N, H, W, C)
     labels : int array (N,) or None
     """
-    labels = None
+    labels, named = None, ""
     if data == "random":
         fmt, rng = graph.input.fmt, np.random.default_rng(0)
         images = rng.integers(fmt.min, fmt.max + 1, (count, *graph.input.shape))
@@ -77,7 +91,7 @@ def load_images(graph: "Graph", data: str, count: int,
         images, labels = dataset.test_images[:count], dataset.test_labels[:count]
         images = images.reshape(len(images), *images.shape[1:3], -1)
     elif data.endswith(".npy"):
-        images = read_array(Path(data))[:count]
+        images, named = read_array(Path(data))[:count], f"{data}: "
     else:
         raise UserError(f"data must be digits, mnist, random or a .npy file, not {data!r}")
     from .graph.execute import check_images
@@ -85,5 +99,5 @@ def load_images(graph: "Graph", data: str, count: int,
     try:
         check_images(graph, images)
     except (TypeError, ValueError) as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{named}{error}") from None
     return images.astype(np.int64), labels

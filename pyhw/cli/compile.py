@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyhw.cli.options import ConfigFile, Preset, Set
-from pyhw.errors import UserError
+from pyhw.errors import writing
 
 if TYPE_CHECKING:
     from hdl.config import Config
@@ -40,29 +40,31 @@ def compile(
       pyhw compile lenet5.pyhw --config accelerator.json --listing lenet5.txt
     """
     from pyhw.cache import write_atomically
+    from pyhw.cli.options import distinct
     from pyhw.compiler import compile_graph
     from pyhw.compiler.cycles import estimate
     from pyhw.compiler.disassemble import disassemble
     from pyhw.configure import choose_config
     from pyhw.inputs import read_graph
 
+    path = out or graph.with_suffix(".pyhwprog")
+    distinct({"the graph": graph, "--config": config}, {"--out": path, "--listing": listing})
     chosen = choose_config(preset, config, set_ or ())
     program = compile_graph(read_graph(graph), chosen, batch)
-    path = out or graph.with_suffix(".pyhwprog")
-    try:
+    with writing(path):
         program.save(path)
-        if listing is not None:
+    if listing is not None:
+        with writing(listing):
             write_atomically(listing, disassemble(program))
-    except OSError as error:
-        raise UserError(f"cannot write {error.filename or path}: {error.strerror}") from None
     print_estimate(program, chosen, estimate(program, chosen))
     typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} images at once")
 
 
 def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycles]") -> None:
     """Print the cycle table of a program."""
-    from rich.console import Console
     from rich.table import Table
+
+    from pyhw.cli.options import console
 
     table = Table(title=f"{program.name} on {config.name}, {program.batch} images")
     for name in ("layer", "engine"):
@@ -76,7 +78,7 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
     total = sum(layer.cycles + layer.gap for layer in layers)
     table.add_section()
     table.add_row("all", "", f"{total:,}", "", "", "")
-    Console().print(table)
+    console().print(table)
     rate = program.batch * 100e6 / total
     typer.echo(f"{total / program.batch:,.0f} cycles an image, {rate:,.0f} images a second at "
                "100 MHz without input and output")

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyhw.cli.options import ConfigFile, Preset, Set
-from pyhw.errors import UserError
+from pyhw.errors import UserError, writing
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from hdl.config import Config
+    from pyhw.compiler.program import Program
     from pyhw.graph.ops import Graph
 
 SHADES = " .:-=+*#%@"
@@ -38,6 +40,7 @@ def demo(
 
       pyhw demo --images 8 --set groups=4 --keep demo
     """
+    import os
     import time
 
     import pyhw
@@ -52,11 +55,13 @@ def demo(
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.network import first_difference
     from pyhw.simulation.results import Results
-    from pyhw.simulation.session import run_torch_layers, simulate_chunks
+    from pyhw.simulation.session import find_exports, run_torch_layers, simulate_chunks
 
     started = time.monotonic()
     chosen = choose_config(preset, config, set_ or ())
     find_simulator(simulator)
+    find_exports(torch=True, onnx=False)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
     checkpoint = Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pt"
 
     typer.echo("1. A trained AdderNet: LeNet-5 with L1 distances instead of products")
@@ -78,7 +83,7 @@ def demo(
     if keep is not None:
         _keep(keep, graph, program, chosen, verilog)
     pixels, labels = load_images(graph, "digits", images)
-    results = Results.open(None, graph, images, resume=False)
+    results = Results.open(None, graph, pixels, resume=False)
     with simulation_bar(simulator) as show:
         report = simulate_chunks(graph, program, chosen, pixels, results, verilog=verilog,
                                  simulator=simulator, debug=True, on_progress=show)
@@ -102,15 +107,24 @@ def demo(
                 bold=True)
 
 
-def _keep(folder: Path, graph: "Graph", program: object, config: object, verilog: str) -> None:
+def _keep(folder: Path, graph: "Graph", program: "Program", config: "Config",
+          verilog: str) -> None:
+    """Write what the demonstration made, over nothing else."""
     from pyhw.cache import write_atomically
-    from pyhw.graph.file import save
+    from pyhw.graph.file import save, to_bytes
 
-    folder.mkdir(parents=True, exist_ok=True)
-    save(graph, folder / "lenet5.pyhw")
-    program.save(folder / "lenet5.pyhwprog")  # type: ignore[attr-defined]
-    write_atomically(folder / "accelerator.v", verilog)
-    write_atomically(folder / "accelerator.json", config.to_json())  # type: ignore[attr-defined]
+    files = {"lenet5.pyhw": to_bytes(graph), "lenet5.pyhwprog": program.to_bytes(),
+             "accelerator.v": verilog.encode(), "accelerator.json": config.to_json().encode()}
+    for name, data in files.items():
+        path = folder / name
+        if path.exists() and not (path.is_file() and path.read_bytes() == data):
+            raise UserError(f"{path} is there already and is another: keep in another folder")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        save(graph, folder / "lenet5.pyhw")
+        program.save(folder / "lenet5.pyhwprog")
+        write_atomically(folder / "accelerator.v", verilog)
+        write_atomically(folder / "accelerator.json", config.to_json())
 
 
 def _picture(image: "np.ndarray", guess: int, label: int) -> None:

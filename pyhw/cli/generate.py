@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pyhw.cli.options import ConfigFile, Preset, Set
+from pyhw.errors import UserError, writing
 
 
 def generate(
@@ -31,19 +32,37 @@ def generate(
     import time
 
     from pyhw.cache import write_atomically
+    from pyhw.cli.options import distinct
     from pyhw.cli.progress import spinner
     from pyhw.configure import choose_config
     from pyhw.generate import cached_verilog
 
     chosen = choose_config(preset, config, set_ or ())
     path = out or Path(f"{chosen.name}.v")
+    beside = path.with_suffix(".json")
+    distinct({"--config": config if set_ else None}, {"--out": path, "the configuration": beside})
+    _only_over_a_configuration(beside)
     started = time.monotonic()
     with spinner("generating Verilog"):
         text = cached_verilog(chosen)
-    write_atomically(path, text)
-    write_atomically(path.with_suffix(".json"), chosen.to_json())
+    with writing(path):
+        write_atomically(path, text)
+    with writing(beside):
+        write_atomically(beside, chosen.to_json())
     lanes = {name: chosen.groups * e.rows * e.lanes for name, e in chosen.engines.items()}
     typer.echo(f"{path}: {len(text.splitlines()):,} lines, "
                + ", ".join(f"{count:,} {name} lanes" for name, count in lanes.items())
                + f", {time.monotonic() - started:.1f} s")
-    typer.echo(f"{path.with_suffix('.json')}: configuration {chosen.hash.hex()}")
+    typer.echo(f"{beside}: configuration {chosen.hash.hex()}")
+
+
+def _only_over_a_configuration(path: Path) -> None:
+    """Refuse to overwrite a file that the user did not name and pyhw did not write."""
+    from pyhw.configure import read_config
+
+    if path.exists():
+        try:
+            read_config(path)
+        except UserError:
+            raise UserError(f"{path} is there already and is no configuration of this pyhw: move "
+                            "it, or choose another --out") from None

@@ -5,8 +5,10 @@ file is imported only when the command runs or shows its own help, so ``pyhw --h
 however heavy the commands are.
 """
 
+import errno
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 import traceback
@@ -30,6 +32,9 @@ COMMANDS = {
     "doctor": "List the tools pyhw can use here and how to get the missing ones.",
 }
 
+#: Failures of any file, temporary ones included, that are the machine's and not pyhw's.
+ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
 EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -42,8 +47,21 @@ def _load(name: str) -> Any:
     """Import the file of command ``name`` and make typer's command of its function."""
     function = getattr(importlib.import_module(f"pyhw.cli.{name}"), name)
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, no_args_is_help=False)(function)
+    single.command(name, no_args_is_help=False, help=_paragraphs(function))(function)
     return typer.main.get_command(single)
+
+
+def _paragraphs(function: Any) -> str:
+    """Return a command's help text, each paragraph on one line; examples stay as they are."""
+    blocks: list[str] = []
+    text = inspect.getdoc(function) or ""
+    for block in text.replace("Examples:\n", "Examples:\n\n").split("\n\n"):
+        lines = [line for line in block.splitlines() if line.strip()]
+        if any(line.startswith("pyhw ") for line in lines):
+            lines = [f"  {line}" for line in lines]
+        example = bool(lines) and lines[0].startswith(" ")
+        blocks.append("\n".join(lines) if example else " ".join(lines))
+    return "\n\n".join(blocks)
 
 
 def _stub(name: str) -> Any:
@@ -87,6 +105,11 @@ class _LazyGroup(TyperGroup):
             # The reader of our output left, as `head` does: not an error. Point standard output
             # elsewhere, because the interpreter flushes it once more on the way out.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(EXIT_ERROR) from None
+        except OSError as error:
+            if error.errno not in ENVIRONMENT:
+                raise
+            _say(f"error: {error.filename or 'output'}: {error.strerror}")
             raise SystemExit(EXIT_ERROR) from None
 
 

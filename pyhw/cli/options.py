@@ -1,9 +1,15 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what they check and print with."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pyhw.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Preset = Annotated[
     str | None, typer.Option(help="Preset: tiny, default or large.", show_default="default")
@@ -19,3 +25,33 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of the MNIST files.", show_default="environment PYHW_DATA"),
 ]
+
+
+def distinct(read: Mapping[str, Path | None], written: Mapping[str, Path | None]) -> None:
+    """Refuse to write a file that is also read, or written twice.
+
+    Parameters
+    ----------
+    read, written : mapping of str to Path or None
+        Files by what the user calls them; None is left out.
+
+    Raises
+    ------
+    UserError
+        If two names are of one file.
+    """
+    seen = {path.resolve(): name for name, path in read.items() if path is not None}
+    for name, path in written.items():
+        if path is None:
+            continue
+        if other := seen.get(path.resolve()):
+            raise UserError(f"{path} would be both {other} and {name}: choose another name")
+        seen[path.resolve()] = name
+
+
+def console() -> "Console":
+    """Return a console for tables, not cut to a terminal's width where there is none."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal else Console(width=200)

@@ -5,17 +5,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 __all__ = ["bar", "simulation_bar", "spinner"]
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextlib.contextmanager
 def spinner(text: str) -> Iterator[None]:
     """Show a text with a spinner and the time since it began."""
-    with Progress(TextColumn("{task.description}"), TimeElapsedColumn(),
-                  console=Console(stderr=True), transient=True) as progress:
+    with _progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         progress.add_task(text, total=None)
         yield
 
@@ -23,9 +34,8 @@ def spinner(text: str) -> Iterator[None]:
 @contextlib.contextmanager
 def bar(text: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """Show a bar; the function it gives takes what is done, the total, and a new text."""
-    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                  TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True),
-                  transient=True) as progress:
+    with _progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+                   TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         task = progress.add_task(text, total=total)
 
         def update(done: int, total: int | None, text: str | None = None) -> None:

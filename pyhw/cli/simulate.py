@@ -58,9 +58,9 @@ def simulate(
 
       pyhw simulate lenet5.pyhw --data digits --images 16 --debug
 
-      pyhw simulate lenet5.pyhw --program lenet5.pyhwprog --verilog default.v --simulator icarus
+      pyhw simulate net.pyhw --program net.pyhwprog --verilog default.v --torch
 
-      pyhw simulate lenet5.pyhw --data mnist --images 1000 --out results.npz --resume
+      pyhw simulate net.pyhw --data mnist --images 999 --out net.npz --resume
     """
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
@@ -68,10 +68,14 @@ def simulate(
     from pyhw.generate import cached_verilog
     from pyhw.inputs import load_images, read_file, read_graph, read_program
     from pyhw.simulation.launch import find_simulator
+    from pyhw.simulation.network import check_program
     from pyhw.simulation.results import Results
-    from pyhw.simulation.session import exports_agree, simulate_chunks
+    from pyhw.simulation.session import exports_agree, find_exports, simulate_chunks
 
     find_simulator(simulator)
+    find_exports(torch=torch, onnx=onnx)
+    if resume and out is None:
+        raise UserError("--resume needs --out, the file that holds the finished images")
     network = read_graph(graph)
     if verilog is not None:
         if preset or config or set_:
@@ -82,10 +86,9 @@ def simulate(
     else:
         chosen = choose_config(preset, config, set_ or ())
     compiled = compile_graph(network, chosen, batch) if program is None else read_program(program)
+    check_program(compiled, network, chosen)
     pixels, labels = load_images(network, data, images, data_dir)
-    if resume and out is None:
-        raise UserError("--resume needs --out, the file that holds the finished images")
-    results = Results.open(out, network, len(pixels), resume=resume)
+    results = Results.open(out, network, pixels, resume=resume)
     if verilog is None:
         with spinner("generating Verilog"):
             text = cached_verilog(chosen)
@@ -95,10 +98,10 @@ def simulate(
                                  on_progress=show)
     for line in report.lines():
         typer.echo(line)
-    if labels is not None:
+    if labels is not None and results.done == len(labels):
         guesses = results.outputs.reshape(len(labels), -1).argmax(axis=1)
         typer.echo(f"{(guesses == labels).sum()} of {len(labels)} images classified correctly")
-    same = exports_agree(network, pixels, results.outputs, torch=torch, onnx=onnx)
+    same = exports_agree(network, pixels[:results.done], results.outputs, torch=torch, onnx=onnx)
     for name, difference in same.items():
         typer.echo(f"{name}: {difference or 'equal, every output bit'}")
     if report.difference or any(same.values()):

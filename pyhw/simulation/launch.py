@@ -153,7 +153,12 @@ def run_bench(
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     log = folder / "simulation.log"
-    status = _run_job(folder / "job.json", log, timeout_s, on_progress)
+    try:
+        status = _run_job(folder / "job.json", log, timeout_s, on_progress)
+    except KeyboardInterrupt:
+        if temporary:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     result = _read_result(folder / "result.json", status, log)
     if result.passed and temporary:
         shutil.rmtree(folder, ignore_errors=True)

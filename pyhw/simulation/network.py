@@ -12,11 +12,13 @@ from pyhw.compiler.cycles import estimate
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.graph.execute import run, run_layers
+from pyhw.graph.infer import formats, shapes
 from pyhw.graph.ops import Graph
 
 from .launch import BenchResult, ProgressCallback, run_bench
 
-__all__ = ["Case", "Difference", "NetworkResult", "first_difference", "simulate"]
+__all__ = ["Case", "Difference", "NetworkResult", "check_program", "first_difference",
+           "simulate"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,28 @@ def first_difference(layer: str, expected: np.ndarray, got: np.ndarray) -> Diffe
                       int(got[image, y, x, c]), int(wrong.sum()))
 
 
+def check_program(program: Program, graph: Graph, config: Config) -> None:
+    """Refuse a program for another accelerator or, as far as shapes tell, of another graph.
+
+    Raises
+    ------
+    UserError
+        If it is.
+    """
+    if program.config_hash != config.hash:
+        raise UserError(
+            f"the program was compiled for configuration {program.config_hash.hex()}, "
+            f"not {config.hash.hex()} ({config.name}); compile it again, or name the "
+            "configuration that it is for")
+    output = graph.output, shapes(graph)[graph.output], str(formats(graph)[graph.output])
+    stored = program.output
+    if (program.input_shape != graph.input.shape
+            or (stored.name, tuple(stored.shape), stored.fmt) != output):
+        raise UserError(
+            f"the program ({program.name!r}) was compiled from another graph than "
+            f"{graph.name!r}: its images or outputs have another shape; compile it again")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A network to simulate.
@@ -116,13 +140,10 @@ def simulate(
     Raises
     ------
     UserError
-        If a program is for another configuration, or the bench fails.
+        If a program is for another configuration or graph, or the bench fails.
     """
     for case in cases:
-        if case.program.config_hash != config.hash:
-            raise UserError(
-                f"the program was compiled for configuration {case.program.config_hash.hex()}, "
-                f"not {config.hash.hex()} ({config.name}); compile it again")
+        check_program(case.program, case.graph, config)
     timeout = 200_000 + 4 * max(
         sum(layer.cycles + layer.gap for layer in estimate(case.program, config))
         for case in cases)

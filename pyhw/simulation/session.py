@@ -1,7 +1,8 @@
 """Simulations in chunks, with the report that the command line prints."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from hdl.config import Config
 from pyhw.compiler.cycles import LayerCycles, estimate
 from pyhw.compiler.program import Program
 from pyhw.errors import MissingTool
+from pyhw.graph.execute import run
 from pyhw.graph.ops import Graph
 
-from .network import Case, Difference, first_difference, simulate
+from .network import Case, Difference, check_program, first_difference, simulate
 from .results import Results
 
-__all__ = ["Report", "exports_agree", "measured_layers", "run_onnx",
+__all__ = ["Report", "exports_agree", "find_exports", "measured_layers", "run_onnx",
            "run_torch", "run_torch_layers", "simulate_chunks"]
 
 
@@ -25,6 +27,7 @@ class Report:
 
     simulator: str = ""
     images: int = 0
+    resumed: int = 0
     compared: int = 0
     difference: Difference | None = None
     build_s: float = 0.0
@@ -38,9 +41,14 @@ class Report:
     def lines(self) -> list[str]:
         """Return the report's lines."""
         built = "built before" if self.build_cached else f"built in {self.build_s:.0f} s"
-        out = [f"{self.simulator} ({built}): {self.cycles:,} cycles in {self.run_s:.1f} s, "
-               f"{self.cycles / max(self.run_s, 1e-9):,.0f} a second"]
-        if self.debug:
+        out = []
+        if self.resumed:
+            out.append(f"{self.resumed} images were simulated before, "
+                       f"{self.images - self.resumed} now")
+        if self.cycles:
+            out.append(f"{self.simulator} ({built}): {self.cycles:,} cycles in "
+                       f"{self.run_s:.1f} s, {self.cycles / max(self.run_s, 1e-9):,.0f} a second")
+        if self.debug and self.counters:
             for layer, cycles in measured_layers(self):
                 used = layer.utilisation * layer.cycles / max(cycles, 1)
                 share = f", utilisation {used:.1%}" if layer.engine != "POOL" else ""
@@ -73,12 +81,18 @@ def simulate_chunks(
 ) -> Report:
     """Simulate the images that are not in the results yet, chunk by chunk.
 
-    A difference ends it. An interruption raises `KeyboardInterrupt` with what is kept.
+    Outputs that the results have already are held against the golden executor like new ones. A
+    difference ends it. An interruption raises `KeyboardInterrupt` with what is kept.
     """
+    check_program(program, graph, config)
     batch = min(program.batch, max(1, len(images) - results.done))
-    report = Report(simulator=simulator, debug=debug,
+    report = Report(simulator=simulator, debug=debug, resumed=results.done, images=results.done,
                     estimated=estimate(program, config, batch))
     try:
+        if results.done:
+            report.difference = first_difference(
+                graph.output, run(graph, images[:results.done]), results.outputs)
+            report.compared = results.outputs.size
         while results.done < len(images) and report.difference is None:
             part = images[results.done:results.done + chunk]
             first = results.done
@@ -94,7 +108,9 @@ def simulate_chunks(
             results.add(found.outputs)
             report.images += len(part)
             report.compared += found.compared
-            report.difference = found.difference
+            if found.difference is not None:
+                report.difference = replace(found.difference,
+                                            image=found.difference.image + first)
             report.cycles += found.bench.report["cycles"]
             report.run_s += found.bench.report["seconds"]
             if not report.counters:
@@ -104,6 +120,14 @@ def simulate_chunks(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(results.kept()) from None
     return report
+
+
+def find_exports(*, torch: bool, onnx: bool) -> None:
+    """Raise `MissingTool` if what `exports_agree` needs is not installed."""
+    wanted = [("torch", "train")] * torch + [("onnx", "onnx"), ("onnxruntime", "onnx")] * onnx
+    for package, extra in wanted:
+        if find_spec(package) is None:
+            raise MissingTool(package, f"pip install 'pyhw[{extra}]'")
 
 
 def exports_agree(graph: Graph, images: np.ndarray, outputs: np.ndarray, *, torch: bool,
@@ -118,17 +142,11 @@ def exports_agree(graph: Graph, images: np.ndarray, outputs: np.ndarray, *, torc
     return found
 
 
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingTool("torch", "pip install 'pyhw[train]'") from None
-    return torch
-
-
 def run_torch(graph: Graph, images: np.ndarray) -> np.ndarray:
     """Return the outputs of the exported torch integer module."""
-    torch = _torch()
+    find_exports(torch=True, onnx=False)
+    import torch
+
     from pyhw.graph.torch_export import export_torch
 
     module = export_torch(graph).module()
@@ -138,7 +156,9 @@ def run_torch(graph: Graph, images: np.ndarray) -> np.ndarray:
 
 def run_torch_layers(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return every value of the torch integer module, by name."""
-    torch = _torch()
+    find_exports(torch=True, onnx=False)
+    import torch
+
     from pyhw.graph.torch_export import IntegerModule
 
     with torch.no_grad():
@@ -148,10 +168,9 @@ def run_torch_layers(graph: Graph, images: np.ndarray) -> dict[str, np.ndarray]:
 
 def run_onnx(graph: Graph, images: np.ndarray) -> np.ndarray:
     """Return the outputs of ONNX Runtime on the exported model."""
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingTool("onnxruntime", "pip install 'pyhw[onnx]'") from None
+    find_exports(torch=False, onnx=True)
+    import onnxruntime
+
     from pyhw.graph.onnx_export import onnx_model
 
     session = onnxruntime.InferenceSession(onnx_model(graph).SerializeToString(),
