@@ -120,7 +120,9 @@ def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
     model, meta = load_checkpoint(path)
     layers = layer_sizes(model)
     recipe = meta.recipe
-    rows = [("layer", "kind", "output", "parameters", "products", "differences")]
+    rows: list[tuple[str, ...]] = [
+        ("layer", "kind", "output", "parameters", "products", "differences")
+    ]
     for layer in layers:
         counts = (layer.parameters, layer.products, layer.differences)
         shape = "x".join(map(str, layer.shape))
@@ -173,7 +175,9 @@ def _program(path: Path) -> tuple[str, dict[str, Any]]:
     from hdl.config import PRESETS
 
     program = read_program(path)
-    rows = [("layer", "engine", "output", "format", "useful terms", "digits")]
+    rows: list[tuple[str, ...]] = [
+        ("layer", "engine", "output", "format", "useful terms", "digits")
+    ]
     for layer in program.layers:
         shape = "x".join(map(str, layer.target.shape))
         rows.append((layer.name, layer.engine, shape, layer.target.fmt,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hdl.formats import Format, apply_terms, round_shift
+from hdl.formats import Format, apply_terms, round_shift, terms_value
 from pyhw.errors import UserError
 from pyhw.graph.execute import accumulators
 from pyhw.graph.ops import Graph, Input, Op
@@ -168,21 +168,28 @@ def _quantize_stage(
     if stage.kind in ("max", "sum") and stage.scale is None and not state.fmt.signed:
         stage = replace(stage, relu=False)  # nothing is negative here
     keeps = stage.bare_pool and not (last and stage.kind == "sum")
+    channels = real.shape[3]
+    gain = np.ones(channels) if stage.scale is None else stage.scale
     if keeps:
         fmt, scale = state.fmt, state.scale
+    elif last:
+        # The step of outputs is a power of two, which weights need not know.
+        fmt, scale = Format(settings.output_width, not stage.relu), 1.0
     else:
-        fmt, scale = _choose_format(stages, real, settings)
+        fmt, scale = _choose_format(stages, real, settings.bits)
     made = draft(stage, number, state, scale, bits, settings.digits)
-    channels = real.shape[3]
+    if last and not keeps:
+        scale = output_scale(real, fmt, float(np.abs(gain * made.slope).max()))
     acc = accumulators(made.build(identity_step(channels, fmt)), state.x, state.fmt)
     if keeps:
         taps = stage.kernel[0] * stage.kernel[1] if stage.kind == "sum" else 1
         step = identity_step(channels, fmt, taps)
+        # What the multiplier lacks to an exact division goes into the scale.
+        scale /= taps * int(terms_value(step.m)[0]) / (1 << int(step.shift[0]))
     else:
         # The line goes through the means over the calibration images: what rounding moved the
         # accumulators by on average is corrected here.
         flat = acc.reshape(-1, channels)
-        gain = np.ones(channels) if stage.scale is None else stage.scale
         anchor = replace(stage, relu=False).normalise(y.reshape(-1, channels).mean(axis=0))
         step = affine_step(
             gain * made.slope / scale,
@@ -210,19 +217,12 @@ def _quantize_stage(
     return op, report
 
 
-def _choose_format(
-    stages: list[Stage], real: np.ndarray, settings: Settings
-) -> tuple[Format, float]:
+def _choose_format(stages: list[Stage], real: np.ndarray, bits: int) -> tuple[Format, float]:
     """Return format and step of a stage's result, from what the layer that reads it sees."""
-    stage, rest = stages[0], stages[1:]
-    signed = not stage.relu
-    if not rest:
-        fmt = Format(settings.output_width, signed)
-        return fmt, output_scale(real, fmt)
+    fmt, rest = Format(bits, not stages[0].relu), stages[1:]
     while rest and rest[0].kind == "max" and rest[0].bare_pool:
         real, rest = compute(rest[0], real), rest[1:]
     reader = rest[0].weight if rest and rest[0].kind == "adder" else None
-    fmt = Format(settings.bits, signed)
     return fmt, activation_scale(real, fmt, reader)
 
 

@@ -12,6 +12,8 @@ SAMPLES = 1 << 17
 """Values that a search looks at."""
 HEADROOM = 2.0
 """Factor that outputs may grow beyond what calibration showed."""
+FINEST = 1 << 10
+"""Most steps of an output per unit of its accumulator."""
 
 
 def activation_scale(values: np.ndarray, fmt: Format, weight: np.ndarray | None = None) -> float:
@@ -53,7 +55,18 @@ def _squared(values: np.ndarray, scale: float, fmt: Format) -> float:
     return float(np.mean((fmt.clamp(np.rint(values / scale)) * scale - values) ** 2))
 
 
-def output_scale(values: np.ndarray, fmt: Format) -> float:
-    """Return the step of the outputs: a power of two with room above the largest seen."""
+def output_scale(values: np.ndarray, fmt: Format, unit: float) -> float:
+    """Return the step of the outputs: a power of two with room above the largest seen.
+
+    Parameters
+    ----------
+    values : float array
+        Outputs seen in calibration.
+    fmt : Format
+        They are to be stored in.
+    unit : float
+        Largest change of an output by one unit of its accumulator; a step much finer than that
+        would only need larger multipliers.
+    """
     largest = float(np.abs(values).max()) * HEADROOM or 1.0
-    return float(2.0 ** np.ceil(np.log2(largest / fmt.max)))
+    return float(2.0 ** np.ceil(np.log2(max(largest / fmt.max, unit / FINEST))))

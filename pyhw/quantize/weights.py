@@ -110,8 +110,9 @@ def fit_scales(weight: np.ndarray, grid: np.ndarray) -> np.ndarray:
     """
     flat = weight.reshape(len(weight), -1)
     reach = np.abs(flat).max(axis=1) / grid[-1]
-    reach[reach == 0] = 1
-    best, scales = np.full(len(flat), np.inf), reach.copy()
+    empty = reach == 0
+    reach[empty] = 1
+    best, scales = np.where(empty, 0, np.inf), reach.copy()
     for factor in CANDIDATES:
         scale = (reach * factor)[:, None]
         error = ((round_to(flat / scale, grid) * scale - flat) ** 2).sum(axis=1)
