@@ -18,10 +18,12 @@ import numpy as np
 from hdl.config import PRESETS, Config, EngineConfig
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.cycles import estimate
-from pyhw.generate import generate_verilog
+from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run_layers
+from pyhw.graph.infer import formats
 from pyhw.graph.ops import Graph
 from pyhw.graph.random import Limits, random_graph
+from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
 from pyhw.simulation.network import Case, NetworkResult, simulate
 
 __all__ = ["CONFIGS", "draw_cases", "engine", "run_cases"]
@@ -61,12 +63,23 @@ CONFIGS = {
 """Accelerators of many shapes: not powers of two, one engine, parts left out, both memories."""
 
 
-def draw_cases(config: Config, seeds: Iterator[int], count: int, images: int = 4) -> list[Case]:
-    """Draw networks that a configuration accepts, each with its golden values.
+def telling_images(graph: Graph, images: np.ndarray) -> np.ndarray:
+    """Return as many images as make every layer show at least 30 distinct values.
 
-    Every layer of a network shows at least 30 distinct values where its format allows, and
-    fewer than a fifth of them saturated (`pyhw.graph.random`).
+    Fewer where a layer's format has fewer; no layer clamps a fifth of its results. All images
+    that `random_graph` gives have this property.
     """
+    types = formats(graph)
+    for count in range(4, len(images), 4):
+        shown = distinct_and_saturated(graph, images[:count])
+        if all(distinct >= wanted_distinct(types[name]) and share < 0.2
+               for name, (distinct, share) in shown.items()):
+            return images[:count]
+    return images
+
+
+def draw_cases(config: Config, seeds: Iterator[int], count: int, batch: int = 4) -> list[Case]:
+    """Draw networks that a configuration accepts, each with its golden values."""
     limits = Limits(
         engines=tuple(config.engines),
         l1_code_width=config.l1.code_width if config.l1 else 8,
@@ -77,29 +90,31 @@ def draw_cases(config: Config, seeds: Iterator[int], count: int, images: int = 4
     cases: list[Case] = []
     while len(cases) < count:
         graph, drawn = random_graph(next(seeds), limits)
-        batch = min(len(drawn), images)
         try:
             program = compile_graph(graph, config, batch)
         except CompileError:
             continue  # too large for this configuration's memories
-        golden = run_layers(graph, drawn)
-        cases.append(Case(graph=graph, program=program, images=drawn[:batch + 1],
-                          golden={name: v[:batch + 1] for name, v in golden.items()}))
+        images = telling_images(graph, drawn)
+        cases.append(Case(graph=graph, program=program, images=images,
+                          golden=run_layers(graph, images)))
     return cases
 
 
 def run_cases(cases: list[Case], config: Config, simulator: str, verilog: str | None = None,
               stalls: float = 0.1) -> list[NetworkResult]:
     """Simulate cases with a debug run under random gaps and stalls."""
-    return simulate(cases, config, verilog=verilog or generate_verilog(config),
+    return simulate(cases, config, verilog=verilog or cached_verilog(config),
                     simulator=simulator, debug=True, gap=stalls, stall=stalls)
 
 
-def _describe(graph: Graph, golden: dict[str, np.ndarray]) -> dict[str, object]:
+def _describe(case: Case) -> dict[str, object]:
+    graph = case.graph
     kinds = [type(op).__name__.lower() + f":{getattr(op, 'term', getattr(op, 'kind', ''))}"
              for op in graph.ops[1:]]
-    distinct = {name: len(np.unique(value)) for name, value in golden.items()}
-    return {"network": graph.name, "operations": kinds, "distinct": distinct}
+    shown = distinct_and_saturated(graph, case.images)
+    return {"network": graph.name, "operations": kinds, "images": len(case.images),
+            "distinct": {name: distinct for name, (distinct, _) in shown.items()},
+            "saturated": {name: round(share, 3) for name, (_, share) in shown.items()}}
 
 
 def _deviation(case: Case, result: NetworkResult, config: Config) -> float:
@@ -135,7 +150,7 @@ def main() -> int:
             for case, result in zip(cases, results, strict=True):
                 bad += result.difference is not None
                 log.write(json.dumps(
-                    {"config": name, **_describe(case.graph, case.golden or {}),
+                    {"config": name, **_describe(case),
                      "compared": result.compared, "difference": str(result.difference or ""),
                      "cycle_error": round(_deviation(case, result, config), 4)}) + "\n")
                 log.flush()

@@ -33,9 +33,9 @@ class Timing:
     """Start of a layer to its first weight word."""
     start_to_request = 1
     """Start of a layer to the request for its first records."""
-    write_to_end = 1
+    write_to_end = 2
     """Last result written to the end of the layer."""
-    end_to_start = 2
+    end_to_start = 1
     """End of a layer to the start of the next one, if that is fetched."""
     fetch_overhead = 4
     """Cycles of a fetch besides its words and the image slots."""

@@ -92,6 +92,18 @@ class Session:
         return np.stack(out)
 
 
+#: Seconds of the bench and cycles of the design with a run going on and the port idle.
+IDLE = {"seconds": 0.0, "cycles": 0}
+
+
+async def idle(session: Session) -> None:
+    """Wait for the end of a run, and take the time."""
+    started, before = time.perf_counter(), get_sim_time("ns")
+    await session.wait()
+    IDLE["seconds"] += time.perf_counter() - started
+    IDLE["cycles"] += round(get_sim_time("ns") - before) // clocking.PERIOD_NS
+
+
 async def run_case(session: Session, case: dict[str, str], debug: bool,
                    progress: Callable[[int], None]) -> list[dict[str, int]]:
     """Load a program, then send, run and read batch by batch; return counters."""
@@ -115,7 +127,7 @@ async def run_case(session: Session, case: dict[str, str], debug: bool,
             await keep(program.input, len(batch))
         for index in range(len(program.layers) if debug else 1):
             await session.do("run", layers=int(debug), count=slots, resume=index > 0)
-            await session.wait()
+            await idle(session)
             await count()
             if debug and program.layers[index].complete:
                 await keep(program.layers[index].target, len(batch))
@@ -154,4 +166,5 @@ async def networks(dut: Any) -> None:
         seconds = time.perf_counter() - started
         cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
         job.report(counters=counters, cycles=cycles, seconds=seconds,
-                   cycles_per_s=cycles / seconds)
+                   cycles_per_s=cycles / seconds,
+                   idle_cycles_per_s=IDLE["cycles"] / IDLE["seconds"])

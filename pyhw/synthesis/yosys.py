@@ -27,7 +27,12 @@ _PASS = re.compile(r"^[\d.]+ Executing (\w+)")
 
 
 def synthesize(
-    design: str, top: str, family: str, *, on_stage: StageCallback | None = None
+    design: str,
+    top: str,
+    family: str,
+    *,
+    mapped: bool = True,
+    on_stage: StageCallback | None = None,
 ) -> SynthesisReport:
     """Synthesise a design and count its cells.
 
@@ -41,6 +46,9 @@ def synthesize(
         Name of the top module.
     family : {"ecp5", "ice40"}
         FPGA family.
+    mapped : bool
+        False ends before logic is mapped to cells, which takes most of the time: block RAMs and
+        logic are not counted then, but multiplier blocks have all been chosen.
     on_stage : callable, optional
         Called with the name of each pass.
 
@@ -61,7 +69,7 @@ def synthesize(
             _read(design),
             # Names are hidden because ABC9 takes `x[3]` for a bit of `x` (Yosys issue 4349).
             f"hierarchy -check -top {top}; proc; flatten; rename -hide w:*",
-            f"{rules.command} -top {top}",
+            f"{rules.command} -top {top}{'' if mapped else ' -run begin:map_ram'}",
             "tee -q -o cells.json stat -json",
         )
     )

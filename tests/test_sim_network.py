@@ -1,0 +1,111 @@
+"""Whole networks on whole accelerators in a simulator, every layer against the executor.
+
+Random networks run on three small accelerators; ``python -m bench.random_networks`` runs many
+more on many more.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bench.random_networks import CONFIGS, draw_cases
+from hdl.formats import Format, nearest_terms
+from pyhw.compiler import compile_graph
+from pyhw.compiler.cycles import estimate
+from pyhw.errors import UserError
+from pyhw.generate import cached_verilog
+from pyhw.graph.infer import formats
+from pyhw.graph.ops import Conv, Graph, Input
+from pyhw.graph.post import Post, Step
+from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
+from pyhw.simulation.network import Case, simulate
+from pyhw.simulation.session import run_onnx, run_torch
+
+SHARES = {"tiny": 14, "one": 13, "odd": 13}
+"""Random networks per configuration: 40 in all."""
+
+
+def layer_cycles(counters):
+    """Return what each layer took, from the counters after every layer of a debug run."""
+    busy = [0] + [c["CYCLES"] - c["FETCH"] for c in counters]
+    return [after - before for before, after in itertools.pairwise(busy)]
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_random_networks_equal_the_executor_in_every_layer(name, verilator):
+    config = CONFIGS[name]
+    cases = draw_cases(config, itertools.count(100), SHARES[name])
+    results = simulate(cases, config, verilog=cached_verilog(config), simulator=verilator,
+                       debug=True, gap=0.1, stall=0.1)
+    for case, result in zip(cases, results, strict=True):
+        assert result.difference is None, f"{case.graph.name}: {result.difference}"
+        assert result.compared >= case.golden[case.graph.output].size
+        for value in (run_torch(case.graph, case.images), run_onnx(case.graph, case.images)):
+            assert np.array_equal(value, result.outputs), case.graph.name
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_every_layer_of_the_random_networks_shows_what_it_does(name):
+    for case in draw_cases(CONFIGS[name], itertools.count(100), SHARES[name]):
+        types = formats(case.graph)
+        for layer, (distinct, saturated) in distinct_and_saturated(case.graph,
+                                                                   case.images).items():
+            assert distinct >= wanted_distinct(types[layer]), f"{case.graph.name} {layer}"
+            assert saturated < 0.2, f"{case.graph.name} {layer}"
+
+
+def small_case(config, count=3):
+    """Return an L1 layer with a border and 30 channels, on random images."""
+    rng = np.random.default_rng(5)
+    terms = np.array(nearest_terms(25)).T
+    step = Step(m_sign=np.repeat(terms[0][:, None], 30, 1),
+                m_exponent=np.repeat(terms[1][:, None], 30, 1), bias=np.full(30, 500_000),
+                shift=np.full(30, 11), fmt=Format(8))
+    graph = Graph("small", (
+        Input(name="image", shape=(5, 6, 7), fmt=Format(8)),
+        Conv(name="l1", input="image", term="l1", weight=rng.integers(0, 256, (30, 3, 3, 7)),
+             padding=(1, 1, 1, 1), post=Post(first=step))), "l1")
+    return Case(graph=graph, program=compile_graph(graph, config, 2),
+                images=rng.integers(0, 256, (count, 5, 6, 7)))
+
+
+def test_icarus_agrees_with_the_executor(icarus):
+    config = CONFIGS["odd"]
+    cases = draw_cases(config, itertools.count(300), 3, batch=2)
+    for result in simulate(cases, config, verilog=cached_verilog(config), simulator=icarus,
+                           debug=True, gap=0.2, stall=0.2):
+        assert result.difference is None
+
+
+def test_estimated_cycles_are_the_measured_ones(verilator):
+    config = CONFIGS["odd"]
+    case = small_case(config)
+    result = simulate([case], config, verilog=cached_verilog(config), simulator=verilator,
+                      debug=True)[0]
+    measured = layer_cycles(result.counters)
+    used = min(len(case.images), case.program.batch)
+    estimated = [layer.cycles for layer in estimate(case.program, config, used)]
+    assert measured == pytest.approx(estimated, rel=0.03)
+    assert result.counters[0]["VECTORS"] == estimate(case.program, config, used)[0].vectors
+
+
+def test_a_wrong_weight_is_found_and_named(verilator):
+    config = CONFIGS["odd"]
+    case = small_case(config)
+    weight = case.graph.ops[1].weight.copy()
+    weight[4, 1, 1, 3] ^= 0x40
+    ops = (case.graph.ops[0], Conv(name="l1", input="image", term="l1", weight=weight,
+                                   padding=(1, 1, 1, 1), post=case.graph.ops[1].post))
+    other = Graph("small", ops, "l1")
+    result = simulate([Case(graph=other, program=case.program, images=case.images)], config,
+                      verilog=cached_verilog(config), simulator=verilator)[0]
+    assert result.difference is not None
+    assert result.difference.layer == "l1"
+    assert result.difference.position[2] == 4
+
+
+def test_a_program_for_another_configuration_is_refused():
+    case = small_case(CONFIGS["odd"])
+    with pytest.raises(UserError, match=r"compiled for configuration .* compile it again"):
+        simulate([case], CONFIGS["one"], verilog="")
