@@ -117,7 +117,7 @@ def test_quantize_refuses_files_that_are_no_checkpoints(files, graph, tmp_path, 
     cut.write_bytes(content[:5000])
     assert "truncated" in _refused(capsys, "quantize", cut)
     foreign.write_text("hello")
-    assert "no checkpoint" in _refused(capsys, "quantize", foreign)
+    assert "no pyhw checkpoint" in _refused(capsys, "quantize", foreign)
     saved = torch.load(files / "net.pt", weights_only=True)
     torch.save(saved | {"version": 99}, newer)
     assert "update pyhw" in _refused(capsys, "quantize", newer)
