@@ -708,7 +708,7 @@ def test_mnist_checkpoint_reaches_its_accuracy(ops):
 
 def test_trained_checkpoints_are_small_and_hold_no_optimiser():
     paths = sorted(MODELS.glob("*.pt"))
-    assert paths
+    assert len(paths) >= 3
     for path in paths:
         assert path.stat().st_size < 300_000
         assert load_checkpoint(path)[1].optimizer is None
