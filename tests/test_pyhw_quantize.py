@@ -1,6 +1,8 @@
 """The quantiser: exact identities, the walk, refusals, and integer graphs near their models."""
 
 import os
+import re
+from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve the other tests
 
@@ -468,6 +470,14 @@ def test_a_normalisation_that_does_not_fold_stands_alone():
     assert isinstance(made.graph.ops[1], Pointwise)
 
 
+@pytest.mark.parametrize("normalise", [
+    ([0.5], [0.2]), ([0.5, 0.5], [0.2, 0.0]), ([0.5, float("nan")], [0.2, 0.2]),
+])  # fmt: skip
+def test_a_normalisation_that_is_none_is_refused(normalise):
+    with pytest.raises(UserError, match=r"normalise must be 2 mean\(s\)"):
+        quantize_model(_small(nn.Conv2d(2, 1, 3)), _images(2, (5, 5, 2)), normalise=normalise)
+
+
 def test_rounding_errors_do_not_move_the_means():
     torch.manual_seed(0)
     model = _small(nn.Conv2d(2, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), AdderConv2d(5, 4, 3))
@@ -512,3 +522,16 @@ def test_settings_out_of_range_are_refused(field, value):
 def test_calibration_images_of_another_kind_are_refused(images, text):
     with pytest.raises(UserError, match=text):
         quantize_model(_small(nn.Conv2d(1, 2, 3)), images)
+
+
+def test_the_examples_and_the_digit_table_of_the_page_are_true():
+    text = (Path(__file__).parents[1] / "docs" / "quantization.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "quantization.md", "exec"), {})
+    for digits in range(1, 6):
+        grid = digit_grid(8, digits)
+        written = set(grid[grid >= 0].tolist())
+        reach = next(v for v in range(129) if v not in written) - 1
+        assert f"| {digits} | {len(written)} | {reach} |" in text

@@ -116,7 +116,14 @@ def quantize_model(
     height, width, channels = images.shape[1:]
     stages = walk(model, (height, width, channels))
     if normalise is not None:
-        stages = [normalisation(*normalise), *stages]
+        mean, deviation = (np.asarray(part, np.float64) for part in normalise)
+        fits = mean.shape == deviation.shape == (channels,)
+        if not fits or not (np.isfinite(mean).all() and (deviation > 0).all()):
+            raise UserError(
+                f"normalise must be {channels} mean(s) and {channels} deviation(s) above 0, "
+                f"one for each channel, not {normalise!r}"
+            )
+        stages = [normalisation(mean, deviation), *stages]
     stages = fold_normalisation(stages)
     state = Value("input", PIXEL, 1 / PIXEL.max, images.astype(np.int64), images / PIXEL.max)
     ops: list[Op] = [Input(name="input", shape=(height, width, channels), fmt=PIXEL)]

@@ -77,10 +77,9 @@ def normalisation(mean: np.ndarray, deviation: np.ndarray) -> Stage:
 
     Parameters
     ----------
-    mean, deviation : array (C,)
+    mean, deviation : float64 array (C,)
         In units of the model's unnormalised input, 0..1 for pixels.
     """
-    mean, deviation = np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
     return Stage(
         path="normalisation",
         kind="point",
