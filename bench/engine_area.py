@@ -49,13 +49,12 @@ CASES = {
     "l1-8x32": case("l1", 1, 8, 32, 8),
     "l1-8x16": case("l1", 1, 8, 16, 8, load_bits=128),
     "l1-2x8x16": case("l1", 2, 8, 16, 8),
-    "l1-16x16": case("l1", 1, 16, 16, 8),
     "l1-2x16x32": case("l1", 2, 16, 32, 8, post_width=4),
     "shift-8x16": case("shift", 1, 8, 16, 4, load_bits=128),
     "shift-2x8x16": case("shift", 2, 8, 16, 4),
-    "shift-8x32": case("shift", 1, 8, 32, 4),
+    "shift-8x32": case("shift", 1, 8, 32, 4, load_bits=128),
     "shift5-8x16": case("shift", 1, 8, 16, 5, load_bits=128),
-    "shift5-8x32": case("shift", 1, 8, 32, 5),
+    "shift5-8x32": case("shift", 1, 8, 32, 5, load_bits=128),
     "pool-8": case("pool", 1, 8, 1, 8),
     "l1-4x8-ice40": case("l1", 1, 4, 8, 8, family="ice40", depth=16, post_width=1, load_bits=32),
     "shift-4x8-ice40": case(
@@ -74,7 +73,7 @@ def main():
             parser.error(f"case must be one of {', '.join(CASES)}, not {name}")
     print(
         f"{'case':18}{'lanes':>6}{'LUT4':>8}{'CCU2C':>7}{'DPR16':>7}{'FF':>7}{'RAM':>5}"
-        f"{'LUT4 eq.':>10}{'a lane':>8}{'Verilog s':>11}"
+        f"{'LUT4 eq.':>10}{'a lane':>8}"
     )
     for name in names:
         engine, family, config = CASES[name]
