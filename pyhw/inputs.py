@@ -91,7 +91,8 @@ def load_images(graph: "Graph", data: str, count: int,
         images, labels = dataset.test_images[:count], dataset.test_labels[:count]
         images = images.reshape(len(images), *images.shape[1:3], -1)
     elif data.endswith(".npy"):
-        images, named = read_array(Path(data))[:count], f"{data}: "
+        images, named = read_array(Path(data)), f"{data}: "
+        images = images[:count] if images.ndim else images
     else:
         raise UserError(f"data must be digits, mnist, random or a .npy file, not {data!r}")
     from .graph.execute import check_images

@@ -51,11 +51,11 @@ def compile(
     distinct({"the graph": graph, "--config": config}, {"--out": path, "--listing": listing})
     chosen = choose_config(preset, config, set_ or ())
     program = compile_graph(read_graph(graph), chosen, batch)
-    with writing(path):
-        program.save(path)
     if listing is not None:
         with writing(listing):
             write_atomically(listing, disassemble(program))
+    with writing(path):
+        program.save(path)
     print_estimate(program, chosen, estimate(program, chosen))
     typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} images at once")
 

@@ -81,7 +81,11 @@ def simulate(
         if preset or config or set_:
             raise UserError("the configuration lies beside --verilog; leave out --preset, "
                             "--config and --set")
-        chosen = read_config(verilog.with_suffix(".json"))
+        beside = verilog.with_suffix(".json")
+        if not beside.exists():
+            raise UserError(f"{verilog} needs its configuration {beside}, which pyhw generate "
+                            "writes beside it")
+        chosen = read_config(beside)
         text = read_file(verilog, lambda path: path.read_text(encoding="utf-8"))
     else:
         chosen = choose_config(preset, config, set_ or ())
