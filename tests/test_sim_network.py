@@ -71,11 +71,13 @@ def small_case(config, count=3):
 
 
 def test_icarus_agrees_with_the_executor(icarus):
-    config = CONFIGS["odd"]
-    cases = draw_cases(config, itertools.count(300), 3, batch=2)
-    for result in simulate(cases, config, verilog=cached_verilog(config), simulator=icarus,
-                           debug=True, gap=0.2, stall=0.2):
-        assert result.difference is None
+    # Icarus takes time for every lane, so a small accelerator and a small network.
+    config = CONFIGS["tiny"]
+    case = small_case(config, count=2)
+    result = simulate([case], config, verilog=cached_verilog(config), simulator=icarus,
+                      gap=0.1, stall=0.1)[0]
+    assert result.difference is None
+    assert len(np.unique(result.outputs)) >= 30
 
 
 def test_estimated_cycles_are_the_measured_ones(verilator):
