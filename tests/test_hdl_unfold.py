@@ -11,15 +11,21 @@ from hdl.unfold import Unfold, compute
 
 CASES = {
     "plain copy": {"width": 5, "rows": 4, "channels": 3},
-    "kernel 5, pad 2": {"width": 6, "rows": 7, "channels": 1, "fold": 5, "pad": 2, "pad_values": [9]},
-    "stride 2": {"width": 5, "rows": 9, "channels": 2, "fold": 3, "stride": 2, "pad": 1, "pad_values": [7, 8]},
-    "three channels": {"width": 4, "rows": 5, "channels": 3, "fold": 3, "pad": 1, "pad_values": [1, 2, 3]},
+    "kernel 5, pad 2": {"width": 6, "rows": 7, "channels": 1, "fold": 5,
+        "pad": 2, "pad_values": [9]},
+    "stride 2": {"width": 5, "rows": 9, "channels": 2, "fold": 3,
+        "stride": 2, "pad": 1, "pad_values": [7, 8]},
+    "three channels": {"width": 4, "rows": 5, "channels": 3, "fold": 3,
+        "pad": 1, "pad_values": [1, 2, 3]},
     "rows left over": {"width": 3, "rows": 8, "channels": 2, "fold": 3, "stride": 3},
-    "rows missing below": {"width": 3, "rows": 4, "channels": 1, "fold": 3, "pad": 1, "out_rows": 6},
-    "patches": {"width": 4, "rows": 8, "channels": 4, "fold": 4, "stride": 4, "pad_values": [5, 6, 7, 8]},
+    "rows missing below": {"width": 3, "rows": 4, "channels": 1, "fold": 3,
+        "pad": 1, "out_rows": 6},
+    "patches": {"width": 4, "rows": 8, "channels": 4, "fold": 4,
+        "stride": 4, "pad_values": [5, 6, 7, 8]},
     "stride above fold": {"width": 2, "rows": 9, "channels": 1, "fold": 2, "stride": 4, "pad": 1},
     "wide rows": {"width": 3, "rows": 5, "channels": 2, "fold": 3, "pad": 1, "row_step": 29},
-    "six channels": {"width": 2, "rows": 4, "channels": 6, "fold": 3, "pad": 1, "pad_values": [1, 2, 3, 4]},
+    "six channels": {"width": 2, "rows": 4, "channels": 6, "fold": 3,
+        "pad": 1, "pad_values": [1, 2, 3, 4]},
     "one row": {"width": 7, "rows": 1, "channels": 1, "fold": 5, "pad": 2},
 }
 

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hdl.config import PRESETS
 from pyhw.errors import UserError
-from pyhw.generate import generate_rtlil
+from pyhw.generate import cached_verilog, generate_rtlil
 from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 
@@ -44,5 +44,5 @@ def test_a_product_is_given_a_dsp_block_before_logic_is_mapped(family, yosys):
 def test_synthesised_preset_has_no_dsp_block(name, family, yosys):
     # Block RAM for the accumulators where the family has no distributed RAM.
     config = dataclasses.replace(PRESETS[name], distributed=family != "ice40")
-    report = synthesize(generate_rtlil(config), "top", family, mapped=False)
+    report = synthesize(cached_verilog(config), "top", family, mapped=False)
     report.require_no_dsp()

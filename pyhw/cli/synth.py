@@ -56,7 +56,7 @@ def synth(
     """
     from pyhw.cache import write_atomically
     from pyhw.configure import choose_config
-    from pyhw.generate import generate_rtlil
+    from pyhw.generate import cached_verilog
     from pyhw.synthesis.families import find_family
     from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 
@@ -69,7 +69,8 @@ def synth(
     lanes = _lanes(chosen, component)
     with _Spinner() as show:
         show("elaborating")
-        design = (generate_rtlil(chosen) if component == "system"
+        # From Verilog, because Yosys merges the two halves of a memory port there only.
+        design = (cached_verilog(chosen) if component == "system"
                   else to_rtlil(_build(chosen, component)))
         show("searching for multipliers")
         multiplier_free_check(design)

@@ -150,7 +150,8 @@ def _read(design: str) -> str:
 
 
 def _is_rtlil(design: str) -> bool:
-    return re.search(r"^module \\", design, re.M) is not None
+    # A module of Verilog may have an escaped name as well, but goes on behind it.
+    return re.search(r"^module \\\S+\s*$", design, re.M) is not None
 
 
 def _run(
