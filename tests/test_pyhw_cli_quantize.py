@@ -4,13 +4,16 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve the other tests
 
+import hashlib
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import pyhw
 from hdl.config import PRESETS
 from pyhw.cli import main as cli
 from pyhw.compiler import compile_graph
@@ -19,8 +22,9 @@ from pyhw.graph.file import load
 from pyhw.nn import LeNet5
 from pyhw.quantize import run as quantize_run
 from pyhw.quantize.run import calibration_images, quantize_checkpoint
+from pyhw.quantize.settings import Settings
 from pyhw.training.checkpoint import save_checkpoint
-from pyhw.training.data import Dataset
+from pyhw.training.data import Dataset, load_dataset
 from pyhw.training.layers import layer_sizes
 from pyhw.training.recipe import Recipe
 
@@ -274,3 +278,33 @@ def test_layer_sizes_count_every_layer_once():
 def test_calibration_count_is_checked_for_large_sets():
     with pytest.raises(UserError, match="from 1 to 4096"):
         calibration_images(np.zeros((60000, 1)), 5000)
+
+
+MODELS = Path(pyhw.__file__).parent / "models"
+
+
+@pytest.mark.parametrize("name", ["lenet5_adder_digits", "lenet5_adder_mnist", "lenet5_conv_mnist"])
+def test_a_graph_in_the_repository_belongs_to_its_checkpoint_and_compiles(name):
+    graph = load(MODELS / f"{name}.pyhw")
+    content = (MODELS / f"{name}.pt").read_bytes()
+    assert graph.meta["origin"]["checkpoint"] == hashlib.sha256(content).hexdigest()
+    accuracy = graph.meta["accuracy"]
+    assert accuracy["integer"] >= accuracy["float"] - 0.1
+    assert accuracy["images"] == (599 if name.endswith("digits") else 10_000)
+    assert compile_graph(graph, PRESETS["default"], 8).batch == 8
+
+
+def test_the_digits_graph_in_the_repository_is_made_again_to_the_bit(monkeypatch):
+    monkeypatch.setattr(quantize_run, "load_dataset", load_dataset)
+    made = quantize_checkpoint(MODELS / "lenet5_adder_digits.pt", Settings(digits=3))
+    assert made.graph == load(MODELS / "lenet5_adder_digits.pyhw")
+
+
+def test_the_page_of_results_says_what_the_graphs_say():
+    text = (MODELS.parents[1] / "docs" / "results.md").read_text()
+    for path in sorted(MODELS.glob("*.pyhw")):
+        graph = load(path)
+        digits = graph.meta["quantizer"]["digits"]
+        integer = graph.meta["accuracy"]["integer"]
+        row = f"| `{path.name}` | `{path.stem}.pt --digits {digits}` | {integer:.2f} % |"
+        assert row in text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyhw.cli.options import DataDir
-from pyhw.errors import MissingTool, UserError
+from pyhw.errors import MissingTool, UserError, writing
 
 if TYPE_CHECKING:
     from pyhw.quantize.run import Outcome
@@ -80,10 +80,8 @@ def quantize(
             calibration=calibration,
             progress=update,
         )
-    try:
+    with writing(path):
         save(outcome.graph, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
     _print(outcome, path)
 
 
