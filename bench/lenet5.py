@@ -6,6 +6,7 @@ every layer and without, and prints the table of ``docs/performance.md``.
 
 import argparse
 import dataclasses
+import resource
 import sys
 import time
 from pathlib import Path
@@ -29,7 +30,7 @@ def main() -> int:
     parser.add_argument("--preset", default="default", choices=list(PRESETS))
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--generate", action="store_true",
-                        help="also time the generation of Verilog, 256 and 1,024 lanes")
+                        help="also time the generation of Verilog for 1,024 L1 lanes")
     arguments = parser.parse_args()
     config = PRESETS[arguments.preset]
     graph = read_graph(arguments.graph)
@@ -58,7 +59,8 @@ def main() -> int:
     total = whole.counters[0]["CYCLES"]
     guess = sum(layer.cycles + layer.gap for layer in report.estimated) + 1
     print(f"| whole run | | {total:,} | {guess:,} | |\n")
-    print(f"convolutions: {useful / available:.1%} of {lanes} lanes; "
+    print(f"convolutions: {useful / available:.1%} of "
+          f"{' and '.join(f'{count} {name}' for name, count in lanes.items())} lanes; "
           f"(weight, activation) pairs per lane-cycle "
           f"{_pairs(program, arguments.batch) / available:.1%}")
     print(f"{total / arguments.batch:,.0f} cycles an image, "
@@ -69,13 +71,22 @@ def main() -> int:
     print(f"Verilator: {whole.bench.report['idle_cycles_per_s']:,.0f} cycles a second while "
           "the accelerator runs and the port is idle")
     if arguments.generate:
-        for groups in (2, 8):
-            chosen = dataclasses.replace(PRESETS["default"], groups=groups)
-            started = time.monotonic()
-            text = generate_verilog(chosen)
-            print(f"{groups * 128} L1 lanes: {time.monotonic() - started:.1f} s, "
-                  f"{len(text.splitlines()):,} lines of Verilog")
+        chosen = dataclasses.replace(PRESETS["large"], groups=2)
+        before = _cpu_seconds()
+        started = time.monotonic()
+        text = generate_verilog(chosen)
+        spent = _cpu_seconds() - before
+        print(f"{chosen.groups * chosen.l1.rows * chosen.l1.lanes:,} L1 lanes and "
+              f"{chosen.groups * chosen.shift.rows * chosen.shift.lanes:,} shift lanes: "
+              f"{time.monotonic() - started:.1f} s ({spent:.1f} s of CPU time), "
+              f"{len(text.splitlines()):,} lines of Verilog")
     return 0
+
+
+def _cpu_seconds():
+    """Return the CPU time of this process and of those it waited for."""
+    return sum(resource.getrusage(who).ru_utime
+               for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _pairs(program, batch):
