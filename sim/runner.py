@@ -21,7 +21,9 @@ result was written, whether the bench passed or not.
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
@@ -128,11 +130,26 @@ def _tests(results: Path) -> list[dict[str, Any]]:
     return tests
 
 
+def _end_with_parent() -> None:
+    """End this process group when the program that started it is gone, however it went."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.killpg(os.getpgrp(), signal.SIGTERM)
+
+    # Only as the leader of a group of its own, as `pyhw.simulation.launch` starts it.
+    if os.getpgrp() == os.getpid():
+        threading.Thread(target=watch, daemon=True).start()
+
+
 def main(arguments: list[str]) -> int:
     """Run the job file named on the command line."""
     if len(arguments) != 1:
         print("usage: python -m sim.runner JOB.json", file=sys.stderr)
         return 2
+    _end_with_parent()
     job = protocol.read_json(Path(arguments[0]))
     protocol.write_json(Path(job["work_dir"]) / "result.json", run(job))
     return 0
