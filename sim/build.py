@@ -45,7 +45,9 @@ VERILATOR_OPTIONS = (
     "500",  # the compiler is slow on long functions, and make gets files for its jobs
 )
 COMPILER_OPTIONS = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O2"}
-ICARUS_OPTIONS = ("-g2012",)
+# Verilog 2005, not SystemVerilog: there `reg x = 0` is an event at the start, which Yosys counts on
+# to wake every `always @*`; without it, signals stay unknown for ever.
+ICARUS_OPTIONS = ("-g2005",)
 
 
 class BuildError(Exception):
