@@ -17,6 +17,10 @@ _NO_CONTENTS = re.compile(
     r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
     r"    connect \\DATA \{ +\}\n(?:    connect .*\n)*  end\n", re.M)
 _NOT_TOP = re.compile(r"^attribute \\top 1\n", re.M)
+# Yosys makes an event at time 0, for processes whose inputs never change, by the initial value of
+# a register; Icarus sets it before the processes wait. A nonblocking assignment comes after.
+_TIME_ZERO = re.compile(
+    r"^  reg (\\\$auto\$verilog_backend\.cc:\d+:dump_module\$\d+ ) ?= 0;$", re.M)
 _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
            "attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy "
            "-remove amaranth.decoding; write_verilog -norename design.v")
@@ -75,7 +79,8 @@ def generate_verilog(config: Config, name: str = "top") -> str:
                               env=tool.environment(), capture_output=True, check=False)
         if done.returncode:
             raise UserError(f"Yosys could not write the Verilog: {done.stderr.strip()[-200:]}")
-        return (work / "design.v").read_text(encoding="utf-8")
+        text = (work / "design.v").read_text(encoding="utf-8")
+    return _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
 def cached_verilog(config: Config) -> str:
@@ -85,7 +90,7 @@ def cached_verilog(config: Config) -> str:
     import hdl
 
     sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
-    key = content_key(config.to_json(), amaranth.__version__, _SCRIPT,
+    key = content_key(config.to_json(), amaranth.__version__, _SCRIPT, _TIME_ZERO.pattern,
                       [path.read_text(encoding="utf-8") for path in sources])
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
