@@ -47,6 +47,10 @@ def prepare(
     out = Path(out)
     if not resume:
         recipe = make_recipe(**options)
+        if not out.parent.is_dir() or not os.access(out.parent, os.W_OK):
+            raise UserError(f"{out} cannot be written: {out.parent} is not a writable folder")
+        if out.is_dir():
+            raise UserError(f"{out} is a folder: choose a file for --out")
         if out.exists():
             raise UserError(
                 f"{out} exists: go on with it by --resume, remove it, or choose another --out"
