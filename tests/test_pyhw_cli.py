@@ -1,7 +1,10 @@
 """The command line: help without heavy imports, and one line for each kind of failure."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -95,6 +98,18 @@ def test_interruption_is_one_line_and_status_130(command, capsys):
     command(stop)
     assert cli.main(["doctor"]) == 130
     assert capsys.readouterr().err == "interrupted: the checkpoint of epoch 3 is kept\n"
+
+
+def test_termination_from_outside_is_an_interruption(command, capsys):
+    def stop() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    before = signal.getsignal(signal.SIGTERM)
+    command(stop)
+    assert cli.main(["doctor"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_defect_shows_its_traceback_and_asks_for_a_report(command, capsys):

@@ -10,8 +10,11 @@ import importlib
 import importlib.util
 import inspect
 import os
+import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -145,6 +148,24 @@ def _say(line: str) -> None:
     print(" ".join(line.split()), file=sys.stderr)
 
 
+@contextmanager
+def _ending_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM interrupt as Ctrl-C does, so that simulators are ended and results kept."""
+
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread, which alone may
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the command line.
 
@@ -156,10 +177,12 @@ def main(args: list[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C.
+        Exit status: 0, 1 after an error, 2 after a wrong command line, 130 after Ctrl-C
+        or SIGTERM.
     """
     try:
-        app(args=args, prog_name="pyhw")
+        with _ending_like_ctrl_c():
+            app(args=args, prog_name="pyhw")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
