@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import pyhw
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.formats import Format, nearest_terms
 from pyhw.cli import main as cli
@@ -24,7 +26,7 @@ from pyhw.compiler import compile_graph
 from pyhw.errors import UserError
 from pyhw.graph.execute import run as execute
 from pyhw.graph.execute import run_layers
-from pyhw.graph.file import from_bytes, save, to_bytes
+from pyhw.graph.file import from_bytes, load, save, to_bytes
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.simulation import session
@@ -105,7 +107,8 @@ def golden(monkeypatch):
         bench = BenchResult(passed=True, simulator="icarus", version="", build_s=0.0,
                             build_cached=True, run_s=1.0, log=None,
                             report={"cycles": 1000, "seconds": 1.0})
-        return [NetworkResult(outputs=outputs, compared=outputs.size, counters=[{"CYCLES": 9}],
+        counters = [{"CYCLES": 9, "FETCH": 0}] * len(case.program.layers)
+        return [NetworkResult(outputs=outputs, compared=outputs.size, counters=counters,
                               difference=first_difference("l1", expected, outputs), bench=bench)]
 
     monkeypatch.setattr(session, "simulate", simulate)
@@ -331,6 +334,44 @@ def test_a_changed_preset_has_another_name(folder, golden, capsys):
     assert cli.main(["generate", "--preset", "tiny", "--set", "groups=2"]) == 0
     assert (folder / "custom.json").is_file()
     assert json.loads((folder / "tiny.json").read_text())["groups"] == 1
+
+
+# ---- the demonstration ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quantised(monkeypatch):
+    """Let the demonstration take a graph that was quantised before."""
+    pytest.importorskip("torch")
+    from pyhw.quantize.run import Outcome
+
+    graph = load(Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pyhw")
+    outcome = Outcome(graph=graph, layers=(), data="digits", tested=599, float_accuracy=99.0,
+                      integer_accuracy=99.0)
+    monkeypatch.setattr("pyhw.quantize.run.quantize_checkpoint", lambda *_, **__: outcome)
+
+
+def test_the_demo_says_that_every_bit_agrees(golden, quantised, folder, capsys):
+    assert cli.main(["demo", "--images", "3", "--keep", "kept"]) == 0
+    printed = capsys.readouterr().out
+    assert "quantised torch module: equal in 8 layers, every value" in printed
+    assert "3 of 3 digits read correctly" in printed
+    assert "agree on every bit of every layer" in printed.splitlines()[-1]
+    assert len(list((folder / "kept").iterdir())) == 4
+
+
+def test_the_demo_takes_more_images_than_memory_holds(golden, quantised, folder, capsys):
+    assert cli.main(["demo", "--images", "64"]) == 0
+    assert "64 images, " in capsys.readouterr().out
+
+
+def test_the_demo_fails_on_a_difference(golden, quantised, refused):
+    golden["wrong"] = (0, 0, 0, 7)
+    assert "hardware and PyTorch differ: layer 'l1', image 0" in refused("demo", "--images", "1")
+
+
+def test_the_demo_keeps_nothing_over_a_file(golden, quantised, refused):
+    assert "cannot write tiny.v: " in refused("demo", "--keep", "tiny.v")
 
 
 # ---- programs ------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pyhw.graph.ops import Graph
 
 SHADES = " .:-=+*#%@"
+BATCH = 8
+"""Most images held at once; more are sent batch by batch."""
 
 
 def demo(
@@ -73,7 +75,7 @@ def demo(
     typer.echo(f"   {outcome.float_accuracy:.2f} % of {outcome.tested} held-out digits in "
                f"floating point\n2. Quantised to 8-bit integers: "
                f"{outcome.integer_accuracy:.2f} %")
-    program = compile_graph(graph, chosen, images)
+    program = compile_graph(graph, chosen, min(images, BATCH))
     typer.echo(f"3. Compiled for {chosen.name}: {len(program.layers)} layers, "
                f"{sum(len(raw) for _, _, raw in program.sections):,} bytes")
     print_estimate(program, chosen, estimate(program, chosen))
