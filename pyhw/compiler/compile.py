@@ -11,7 +11,7 @@ from .errors import CompileError
 from .lower import lower, split_steps
 from .program import Layer, Program, StoredMap
 
-__all__ = ["compile_graph"]
+__all__ = ["CompileError", "compile_graph"]
 
 
 def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
@@ -62,5 +62,3 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
         output=stored(graph.output), placements=placements)
 
-
-__all__ += ["CompileError"]
