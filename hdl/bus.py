@@ -1,10 +1,14 @@
 """Records that pass between the command port and the rest of the device."""
 
-from amaranth.lib import data
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In, Out
 
 from .isa import Space, Status
 
-__all__ = ["FrameHeader", "ImageStart", "MemoryRead", "MemoryWrite", "ReplyHeader", "RunRequest"]
+__all__ = [
+    "FrameHeader", "ImageStart", "MemoryRead", "MemoryWrite", "ReplyHeader", "RunRequest",
+    "control_members",
+]
 
 
 class FrameHeader(data.Struct):
@@ -62,3 +66,18 @@ class ImageStart(data.Struct):
     strobe: 1
     group: 8
     base: 24
+
+
+def control_members():
+    """Return the ports by which commands reach the rest of the device (see `CommandPort`)."""
+    return {
+        "o_write": Out(stream.Signature(MemoryWrite)),
+        "o_image_start": Out(ImageStart),
+        "o_image": Out(stream.Signature(8)),
+        "i_image_busy": In(1),
+        "o_run": Out(RunRequest),
+        "o_reset": Out(1),
+        "i_running": In(1),
+        "i_layers_done": In(16),
+        "o_program_valid": Out(1),
+    }

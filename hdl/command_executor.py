@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from .bus import ImageStart, MemoryWrite, RunRequest
+from .bus import control_members
 from .command_intake import Request, argument
 from .isa import ARGUMENTS, Command, Space, State, Status
 from .responder import Answer, identity
@@ -42,15 +42,7 @@ class CommandExecutor(wiring.Component):
             "o_answer": Out(stream.Signature(Answer)),
             "i_step": In(1),
             "i_pending": In(1),
-            "o_write": Out(stream.Signature(MemoryWrite)),
-            "o_image_start": Out(ImageStart),
-            "o_image": Out(stream.Signature(8)),
-            "i_image_busy": In(1),
-            "o_run": Out(RunRequest),
-            "o_reset": Out(1),
-            "i_running": In(1),
-            "i_layers_done": In(16),
-            "o_program_valid": Out(1),
+            **control_members(),
         })
 
     def elaborate(self, platform):

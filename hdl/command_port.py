@@ -4,7 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from .bus import ImageStart, MemoryRead, MemoryWrite, RunRequest
+from .bus import MemoryRead, control_members
 from .command_executor import CommandExecutor
 from .command_intake import CommandIntake
 from .frame_rx import FrameRx
@@ -63,17 +63,9 @@ class CommandPort(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
-            "o_write": Out(stream.Signature(MemoryWrite)),
             "o_read": Out(stream.Signature(MemoryRead)),
             "i_read": In(stream.Signature(8)),
-            "o_image_start": Out(ImageStart),
-            "o_image": Out(stream.Signature(8)),
-            "i_image_busy": In(1),
-            "o_run": Out(RunRequest),
-            "o_reset": Out(1),
-            "i_running": In(1),
-            "i_layers_done": In(16),
-            "o_program_valid": Out(1),
+            **control_members(),
         })
 
     def elaborate(self, platform):
