@@ -79,7 +79,7 @@ class SumRow(_Row):
 
 
 class ShiftRow(_Row):
-    """Add up ``(x << e) xor s`` of 9-bit two's complement x.
+    """Add up ``(x xor s) << e`` of 9-bit two's complement x.
 
     A code is the stored one with a bit on top that says zero, so that no lane has to find out.
 
@@ -94,19 +94,18 @@ class ShiftRow(_Row):
         super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every)
 
     def _term(self, m, x, code, name):
-        """One LUT4 a bit and stage: the first takes the sign in, the last the zero."""
+        """One LUT4 a bit and stage: the first takes the sign in, the last the zero.
+
+        What the last stage fills up with is a synchronous reset, which takes no logic.
+        """
         exponent_bits = self._code.width - 1
         sign, zero = code[exponent_bits], code[exponent_bits + 1]
-        value, width = x.as_signed(), 9
+        value, width = (x ^ sign.replicate(9)).as_signed(), 9
         for stage in range(exponent_bits):
-            amount = 1 << stage
+            select, amount, unmoved = code[stage], 1 << stage, value
             width = min(width + amount, 9 + self._code.max_exponent)
-            fill = sign if stage else 0
-            moved = Cat(fill.replicate(amount) if stage else 0, value).as_signed()
-            value = Mux(code[stage], moved, value)[:width]
-            if stage == 0:
-                value = value ^ sign.replicate(width)
-            value = value.as_signed()
+            value = Mux(select, value << amount, value)[:width].as_signed()
         term = Signal(signed(width), name=f"term{name}", reset_less=True)
-        m.d.sync += term.eq(Mux(zero, 0, value))
+        m.d.sync += term.eq(Cat(Mux(select | zero, 0, unmoved[:amount]),
+                                Mux(zero, 0, value[amount:])))
         return term

@@ -14,9 +14,9 @@ __all__ = ["ShiftEngine"]
 
 
 class ShiftEngine(BaseEngine):
-    """Add up ``(x << e) xor s`` over the lanes: ``±(x << e)``, short of 1 where the sign is set.
+    """Add up ``(x xor s) << e`` over the lanes: ``±(x << e)``, short of ``1 << e`` where s is set.
 
-    The ones left out (one for each negative code) are part of the bias. The code of zero adds 0.
+    What is left out is a constant of the weights and part of the bias. The code of zero adds 0.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class ShiftEngine(BaseEngine):
         """
         def term(x, code):
             sign, exponent = self._code.decode(code)
-            return 0 if sign == 0 else (x << exponent) ^ (-1 if sign < 0 else 0)
+            return 0 if sign == 0 else (x ^ (-1 if sign < 0 else 0)) << exponent
 
         return [sum(term(x, code) for vector, rows in zip(vectors, codes)
                     for x, code in zip(vector, rows[row])) for row in range(self.rows)]

@@ -270,9 +270,9 @@ def test_shift_values_stand_for_the_contract():
     engine, code = ShiftEngine(config), ShiftCode(4)
     codes = [[rng.randrange(15) for _ in range(6)] for _ in range(4)]
     x = [rng.randrange(-128, 256) for _ in range(6)]
-    negative = [sum(code.decode(c)[0] < 0 for c in row) for row in codes]
+    short = [sum((s < 0) << e for s, e in map(code.decode, row)) for row in codes]
     got = Bench(engine, config, [[(codes, [[x]])]], code_width=4).run()[0][0][0]
-    assert [value + count for value, count in zip(got, negative)] == [
+    assert [value + rest for value, rest in zip(got, short)] == [
         sum(shift_term(v, *code.decode(c)) for v, c in zip(x, row)) for row in codes]
 
 
@@ -316,7 +316,7 @@ def test_shift_lane_exhaustively(width):
     seen = sweep([ShiftRow(1, code) for _ in stored],
                  [c | (c == code.zero) << width for c in stored], inputs)
     decoded = [code.decode(c) for c in stored]
-    assert seen == [[shift_term(x, *d) - (d[0] < 0) for d in decoded] for x in inputs]
+    assert seen == [[shift_term(x, s, e) - ((s < 0) << e) for s, e in decoded] for x in inputs]
 
 
 @pytest.mark.parametrize("engine", [L1Engine, ShiftEngine, PoolEngine])

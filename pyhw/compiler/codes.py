@@ -85,7 +85,9 @@ def _constant(conv: Conv, engine: EngineConfig, fmt: Format, vectors: int,
     """Return engine value minus accumulator, int64 (O,)."""
     if conv.term == "shift":
         assert conv.sign is not None
-        return -(conv.sign < 0).sum(axis=(0, 2, 3, 4)).astype(np.int64)
+        assert conv.exponent is not None
+        short = np.where(conv.sign < 0, 1 << conv.exponent.astype(np.int64), 0)
+        return -short.sum(axis=(0, 2, 3, 4))
     # value = 2 M - X = acc + sum of w', where both operands of a signed layer are moved by
     # 128, which also makes the lanes past the run 128 on both sides.
     offset = 128 if fmt.signed else 0
@@ -106,7 +108,7 @@ def _prove_width(conv: Conv, engine: EngineConfig, fmt: Format, constant: np.nda
         need = most.bit_length()
     else:
         low, high = partial_bounds(conv, fmt, 0)
-        low = low + constant  # one's complement sums lie lower by the negative codes so far
+        low = low + constant  # one's complement sums lie lower by the negative weights so far
         need = max(int(-1 - low.min()).bit_length(), int(high.max()).bit_length()) + 1
     if need > engine.acc_width:
         raise CompileError(
