@@ -1,28 +1,14 @@
 """What is in a file: checkpoint, integer graph or program, recognised by its content."""
 
-import struct
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingTool, UserError
-from .inputs import read_file, read_graph, read_program
+from .errors import MissingTool
+from .inputs import read_graph, read_program, recognise
 
-__all__ = ["Description", "describe", "recognise"]
-
-_FOREIGN = {
-    b"\x93NUMPY": "a NumPy array",
-    b"\x7fELF": "an executable",
-    b"\x89PNG": "a picture",
-    b"\x1f\x8b": "gzip data",
-    b"PK\x03\x04": "another kind of zip archive",
-    b"\x80": "a pickle; save a checkpoint with `pyhw train`",
-    b"{": "JSON",
-    b"": "something else",
-}
-"""First bytes of files that people have about, most specific first."""
-
+__all__ = ["Description", "describe"]
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
@@ -40,36 +26,6 @@ class Description:
     kind: str
     text: str
     record: dict[str, Any]
-
-
-def recognise(path: Path) -> str:
-    """Return what a file is: ``checkpoint``, ``graph`` or ``program``.
-
-    Raises
-    ------
-    UserError
-        If it cannot be read or is none of these.
-    """
-
-    def head_of(path: Path) -> bytes:
-        with open(path, "rb") as file:
-            return file.read(256)
-
-    head = read_file(path, head_of)
-    if not head:
-        raise UserError(f"{path} is empty")
-    if head.startswith(b"pyhwprog"):
-        return "program"
-    if head.startswith(b"PK\x03\x04") and len(head) > 30:
-        # The first member's name stands before anything that a truncation may have cut off.
-        (length,) = struct.unpack_from("<H", head, 26)
-        name = head[30 : 30 + length]
-        if name == b"graph.json":
-            return "graph"
-        if name.endswith(b"/data.pkl"):
-            return "checkpoint"
-    guess = next(what for mark, what in _FOREIGN.items() if head.startswith(mark))
-    raise UserError(f"{path} is no pyhw checkpoint, graph or program: it looks like {guess}")
 
 
 def describe(path: Path) -> Description:

@@ -1,5 +1,6 @@
 """Files and images named on a command line; what is wrong with them becomes one clear line."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -12,9 +13,26 @@ if TYPE_CHECKING:
     from .compiler.program import Program
     from .graph.ops import Graph
 
-__all__ = ["load_images", "read_array", "read_file", "read_graph", "read_program"]
+__all__ = ["expect", "load_images", "read_array", "read_file", "read_graph", "read_program", "recognise"]
 
 T = TypeVar("T")
+
+_FOREIGN = {
+    b"\x93NUMPY": "a NumPy array",
+    b"\x7fELF": "an executable",
+    b"\x89PNG": "a picture",
+    b"\x1f\x8b": "gzip data",
+    b"PK\x03\x04": "another kind of zip archive",
+    b"\x80": "a pickle; save a checkpoint with `pyhw train`",
+    b"{": "JSON",
+    b"": "something else",
+}
+"""First bytes of files that people have about, most specific first."""
+_MAKES = {
+    "checkpoint": "pyhw train writes one",
+    "graph": "pyhw quantize makes one of a checkpoint",
+    "program": "pyhw compile makes one of a graph",
+}
 
 
 def read_file(path: Path, load: Callable[[Path], T]) -> T:
@@ -28,10 +46,47 @@ def read_file(path: Path, load: Callable[[Path], T]) -> T:
         raise UserError(f"{path}: {reason}") from None
 
 
+def recognise(path: Path) -> str:
+    """Return what a file is: ``checkpoint``, ``graph`` or ``program``.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read or is none of these.
+    """
+
+    def head_of(path: Path) -> bytes:
+        with open(path, "rb") as file:
+            return file.read(256)
+
+    head = read_file(path, head_of)
+    if not head:
+        raise UserError(f"{path} is empty")
+    if head.startswith(b"pyhwprog"):
+        return "program"
+    if head.startswith(b"PK\x03\x04") and len(head) > 30:
+        # The first member's name stands before anything that a truncation may have cut off.
+        (length,) = struct.unpack_from("<H", head, 26)
+        name = head[30 : 30 + length]
+        if name == b"graph.json":
+            return "graph"
+        if name.endswith(b"/data.pkl"):
+            return "checkpoint"
+    guess = next(what for mark, what in _FOREIGN.items() if head.startswith(mark))
+    raise UserError(f"{path} is no pyhw checkpoint, graph or program: it looks like {guess}")
+
+
+def expect(path: Path, kind: str) -> None:
+    """Refuse a file that is one of ours, but of another kind."""
+    if (found := recognise(path)) != kind:
+        raise UserError(f"{path} is a {found}, where a {kind} is wanted: {_MAKES[kind]}")
+
+
 def read_graph(path: Path) -> "Graph":
     """Read an integer graph (``pyhw quantize`` writes it)."""
     from .graph.file import load
 
+    expect(path, "graph")
     return read_file(path, load)
 
 
@@ -39,6 +94,7 @@ def read_program(path: Path) -> "Program":
     """Read a program (``pyhw compile`` writes it)."""
     from .compiler.program import Program
 
+    expect(path, "program")
     return read_file(path, Program.load)
 
 
@@ -56,6 +112,8 @@ def _map_array(path: Path) -> np.ndarray:
     except (ValueError, TypeError, OverflowError, EOFError, SyntaxError) as error:
         # NumPy's own words are about mappings and pickles; the first line tells enough.
         reason = str(error).partition("\n")[0]
+        if "object" in reason:
+            reason = "its numbers are Python objects, which are not read"
         raise ValueError("its header must be one of NumPy, with the numbers that it tells of "
                          f"after it ({reason})") from None
 

@@ -60,16 +60,15 @@ def quantize(
     except ImportError:
         raise MissingTool("PyTorch", "pip install 'pyhw[train]'") from None
     from pyhw.cli.progress import bar
-    from pyhw.describe import recognise
     from pyhw.graph.file import save
+    from pyhw.inputs import expect
     from pyhw.quantize.run import quantize_checkpoint
     from pyhw.quantize.settings import Settings
 
     settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits)
-    if checkpoint.exists() and (kind := recognise(checkpoint)) != "checkpoint":
-        raise UserError(f"{checkpoint} is a {kind}, not a checkpoint; `pyhw train` makes one")
+    expect(checkpoint, "checkpoint")
     path = out or checkpoint.with_suffix(".pyhw")
-    if path.exists() and checkpoint.exists() and path.samefile(checkpoint):
+    if path.exists() and path.samefile(checkpoint):
         raise UserError(f"{path} is the checkpoint itself: choose another --out")
     with bar("reading") as update:
         outcome = quantize_checkpoint(

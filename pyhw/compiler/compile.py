@@ -2,6 +2,7 @@
 
 from hdl.config import Config
 from hdl.isa import INPUT, Space
+from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
 
@@ -38,7 +39,7 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
     """
     if not isinstance(batch, int) or batch < 1:
         raise ValueError(f"batch must be a positive integer, not {batch!r}")
-    slots = -(-batch // config.groups)
+    slots, key = -(-batch // config.groups), fingerprint(graph)
     graph = verify(split_steps(verify(graph), config))
     jobs, maps, folded = lower(graph, config, slots)
     placements = allocate(jobs, maps, graph.input.name, graph.output, config)
@@ -57,7 +58,7 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
                     getattr(job.op, "digits", 1), last[job.target.name] == index)
               for index, job in enumerate(jobs)]
     return Program(
-        name=graph.name, config_hash=config.hash, batch=slots * config.groups,
+        name=graph.name, graph=key, config_hash=config.hash, batch=slots * config.groups,
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
         output=stored(graph.output), placements=placements)

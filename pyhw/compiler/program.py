@@ -74,6 +74,8 @@ class Program:
     Parameters
     ----------
     name : str
+    graph : str
+        Fingerprint of the graph it was compiled from.
     config_hash : bytes
         Hash of the configuration it was compiled for.
     batch, groups : int
@@ -90,6 +92,7 @@ class Program:
     """
 
     name: str
+    graph: str
     config_hash: bytes
     batch: int
     groups: int
@@ -107,8 +110,8 @@ class Program:
     def to_bytes(self) -> bytes:
         """Return the file: header, JSON description, sections, CRC-32 of all before it."""
         meta = {
-            "name": self.name, "config_hash": self.config_hash.hex(), "batch": self.batch,
-            "groups": self.groups, "input": asdict(self.input), "output": asdict(self.output),
+            "name": self.name, "graph": self.graph, "config_hash": self.config_hash.hex(),
+            "batch": self.batch, "groups": self.groups, "input": asdict(self.input), "output": asdict(self.output),
             "input_shape": self.input_shape, "layers": [asdict(la) for la in self.layers],
             "placements": [asdict(p) for p in self.placements],
             "sections": [[s.name, word, len(raw)] for s, word, raw in self.sections],
@@ -177,7 +180,7 @@ class Program:
         layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
         height, width, channels = (_natural(v) for v in meta["input_shape"])
         return cls(
-            name=str(meta["name"]), config_hash=bytes.fromhex(meta["config_hash"]),
+            name=str(meta["name"]), graph=str(meta["graph"]), config_hash=bytes.fromhex(meta["config_hash"]),
             batch=_natural(meta["batch"]), groups=_natural(meta["groups"]), sections=sections,
             input=stored(meta["input"]), input_shape=(height, width, channels), layers=layers,
             output=stored(meta["output"]),

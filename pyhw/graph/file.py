@@ -4,6 +4,7 @@ Nothing in a file is executed or trusted. Members are stored, not compressed, so
 unpack to more than its own size; names, lengths and shapes are checked before arrays are made.
 """
 
+import hashlib
 import io
 import itertools
 import json
@@ -11,6 +12,7 @@ import os
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from .ops import Graph
 from .schema import graph_from_json, graph_to_json
 from .verify import verify
 
-__all__ = ["FILE_VERSION", "SUFFIX", "from_bytes", "load", "save", "to_bytes"]
+__all__ = ["FILE_VERSION", "SUFFIX", "fingerprint", "from_bytes", "load", "save", "to_bytes"]
 
 FILE_VERSION = 1
 """Version of the layout; a reader refuses any other."""
@@ -110,6 +112,11 @@ def to_bytes(graph: Graph) -> bytes:
         raise ValueError(f"Graph {graph.name!r} must fit a file of {MAX_FILE} bytes with "
                          f"{MAX_MEMBERS} members, not {len(data)} and {len(members)}")  # fmt: skip
     return data
+
+
+def fingerprint(graph: Graph) -> str:
+    """Return a hash (SHA-256 as text) of everything in a graph but its meta."""
+    return hashlib.sha256(to_bytes(replace(graph, meta={}))).hexdigest()
 
 
 def from_bytes(data: bytes) -> Graph:

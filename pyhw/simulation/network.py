@@ -12,7 +12,7 @@ from pyhw.compiler.cycles import estimate
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.graph.execute import run, run_layers
-from pyhw.graph.infer import formats, shapes
+from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
 
 from .launch import BenchResult, ProgressCallback, run_bench
@@ -75,7 +75,7 @@ def first_difference(layer: str, expected: np.ndarray, got: np.ndarray) -> Diffe
 
 
 def check_program(program: Program, graph: Graph, config: Config) -> None:
-    """Refuse a program for another accelerator or, as far as shapes tell, of another graph.
+    """Refuse a program for another accelerator or of another graph.
 
     Raises
     ------
@@ -87,13 +87,9 @@ def check_program(program: Program, graph: Graph, config: Config) -> None:
             f"the program was compiled for configuration {program.config_hash.hex()}, "
             f"not {config.hash.hex()} ({config.name}); compile it again, or name the "
             "configuration that it is for")
-    output = graph.output, shapes(graph)[graph.output], str(formats(graph)[graph.output])
-    stored = program.output
-    if (program.input_shape != graph.input.shape
-            or (stored.name, tuple(stored.shape), stored.fmt) != output):
-        raise UserError(
-            f"the program ({program.name!r}) was compiled from another graph than "
-            f"{graph.name!r}: its images or outputs have another shape; compile it again")
+    if program.graph != fingerprint(graph):
+        raise UserError(f"the program ({program.name!r}) was compiled from another graph than "
+                        f"this one ({graph.name!r}); compile it again")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyhw.errors import UserError, writing
-from pyhw.graph.file import to_bytes
+from pyhw.graph.file import fingerprint
 from pyhw.graph.infer import shapes
 from pyhw.graph.ops import Graph
 
@@ -59,7 +59,7 @@ class Results:
             If the file is there and not to be resumed, is damaged, is of another graph or of
             other images, or cannot be written.
         """
-        results = cls(path, hashlib.sha256(to_bytes(graph)).hexdigest(), _hashes(images),
+        results = cls(path, fingerprint(graph), _hashes(images),
                       shapes(graph)[graph.output])
         if path is None:
             return results

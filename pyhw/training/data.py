@@ -106,6 +106,12 @@ def load_digits() -> Dataset:
 
 
 def _find(folder: Path, name: str) -> Path:
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise UserError(
+            f"{folder} {what}: name the folder of the MNIST files with --data-dir or the "
+            "environment variable PYHW_DATA"
+        )
     for place in (folder, folder / "mnist"):
         for ending in (".gz", ""):
             path = place / (name + ending)
