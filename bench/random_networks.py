@@ -26,7 +26,7 @@ from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
 from pyhw.simulation.network import Case, NetworkResult, simulate
 
-__all__ = ["CONFIGS", "draw_cases", "engine", "run_cases"]
+__all__ = ["CONFIGS", "cycle_error", "draw_cases", "engine", "run_cases"]
 
 
 def engine(rows: int, lanes: int, code_width: int = 8, acc_width: int = 20) -> EngineConfig:
@@ -117,7 +117,7 @@ def _describe(case: Case) -> dict[str, object]:
             "saturated": {name: round(share, 3) for name, (_, share) in shown.items()}}
 
 
-def _deviation(case: Case, result: NetworkResult, config: Config) -> float:
+def cycle_error(case: Case, result: NetworkResult, config: Config) -> float:
     """Return the largest relative error of the cycle estimate over the layers."""
     before, worst = 0, 0.0
     used = min(len(case.images), case.program.batch)
@@ -152,9 +152,9 @@ def main() -> int:
                 log.write(json.dumps(
                     {"config": name, **_describe(case),
                      "compared": result.compared, "difference": str(result.difference or ""),
-                     "cycle_error": round(_deviation(case, result, config), 4)}) + "\n")
+                     "cycle_error": round(cycle_error(case, result, config), 4)}) + "\n")
                 log.flush()
-            worst = max(_deviation(c, r, config) for c, r in zip(cases, results, strict=True))
+            worst = max(cycle_error(c, r, config) for c, r in zip(cases, results, strict=True))
             print(f"{name:12} {len(cases):4} networks, "
                   f"{sum(r.compared for r in results):8} values, "
                   f"{sum(r.difference is not None for r in results)} different, cycle estimate "

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from .compiler.program import Program
     from .graph.ops import Graph
 
-__all__ = ["expect", "load_images", "read_array", "read_file", "read_graph", "read_program", "recognise"]
+__all__ = ["expect", "load_images", "read_array", "read_file", "read_graph", "read_program",
+           "recognise"]
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ A test that needs a tool says so with the fixtures `verilator`, `icarus` and `yo
 """
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from pyhw.simulation.launch import find_simulator
 from pyhw.tools import Tool, find_yosys
 
 IN_CI = os.environ.get("PYHW_CI") == "1"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs deaf to Ctrl-C, and their children inherit it. Tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def require(find: Callable[[], Tool]) -> Tool:

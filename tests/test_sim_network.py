@@ -9,7 +9,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bench.random_networks import CONFIGS, draw_cases
+from bench.random_networks import CONFIGS, cycle_error, draw_cases
 from hdl.formats import Format, nearest_terms
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate
@@ -41,6 +41,7 @@ def test_random_networks_equal_the_executor_in_every_layer(name, verilator):
     for case, result in zip(cases, results, strict=True):
         assert result.difference is None, f"{case.graph.name}: {result.difference}"
         assert result.compared >= case.golden[case.graph.output].size
+        assert cycle_error(case, result, config) == 0, f"{case.graph.name}: cycle estimate"
         for value in (run_torch(case.graph, case.images), run_onnx(case.graph, case.images)):
             assert np.array_equal(value, result.outputs), case.graph.name
 
@@ -88,7 +89,7 @@ def test_estimated_cycles_are_the_measured_ones(verilator):
     measured = layer_cycles(result.counters)
     used = min(len(case.images), case.program.batch)
     estimated = [layer.cycles for layer in estimate(case.program, config, used)]
-    assert measured == pytest.approx(estimated, rel=0.03)
+    assert measured == estimated
     assert result.counters[0]["VECTORS"] == estimate(case.program, config, used)[0].vectors
 
 

@@ -62,51 +62,126 @@ def _vectors_of_blocks(fields: dict[str, int], config: Config) -> Iterator[int]:
         yield here if fields["single"] else -(-here // config.post_width)
 
 
+class _Ports:
+    """What the vectors of one layer and its results lose to each other at the scratchpads.
+
+    A residual is read through the port that writes results, so a result waits while one that was
+    asked for `flight` cycles before is written. In block RAM with a single read port the read
+    also holds the vectors back, in the cycle after it.
+    """
+
+    def __init__(self, residual: bool, flight: int, shared: bool) -> None:
+        self._residual, self._flight, self._shared = residual, flight, shared
+        self._issued: set[int] = set()
+        self._held: set[int] = set()
+
+    def results(self, time: int, count: int) -> tuple[int, int]:
+        """Return the first of `count` results from `time` on, and the cycle after the last."""
+        if not self._residual:
+            return time, time + count
+        first = None
+        for _ in range(count):
+            while time - self._flight in self._issued:
+                time += 1
+            self._issued.add(time)
+            first = time if first is None else first
+            if self._shared:
+                self._held.add(time + 1)
+            time += 1
+        assert first is not None
+        return first, time
+
+    def hold(self, first: int, end: int) -> None:
+        """Hold all vectors back from a cycle to before another."""
+        self._held.update(range(first, end))
+
+    def free(self, time: int) -> int:
+        """Return the first cycle from `time` on in which the vectors move."""
+        while time in self._held:
+            time += 1
+        return time
+
+    def after(self, time: int, moves: int) -> int:
+        """Return the cycle of the last of so many moves after the one at `time`."""
+        if not self._held:
+            return time + moves
+        time = self.free(time)
+        for _ in range(moves):
+            time = self.free(time + 1)
+        return time
+
+
+class _Vectors:
+    """The point where weights switch: when the vectors of step after step pass it.
+
+    Attributes
+    ----------
+    time : int
+        When the first vector of the next step is ready to pass, from the start strobe.
+    last : int
+        When the last vector passed.
+    stall_weights, stall_bank : int
+        Cycles waited for weight words and for a free accumulator bank.
+    """
+
+    def __init__(self, ports: _Ports, timing: Timing, words: int) -> None:
+        self._ports, self._timing, self._words = ports, timing, words
+        self._loaded = timing.start_to_words + words - 1 if words else 0
+        self.time, self.last = timing.start_to_take, 0
+        self.stall_weights = self.stall_bank = 0
+
+    def step(self, burst: int) -> None:
+        """Pass one step, with the first vector as soon as its weights are loaded."""
+        self.wait()
+        self._loaded = self.time + self._words if self._words else 0
+        self.last = self._ports.after(self.time, burst - 1)
+        self.time = self._ports.after(self.last, 1)
+
+    def wait(self) -> None:
+        """Wait for the next step's weights, which holds back the vector before it too."""
+        if self._loaded > self.time:
+            self.stall_weights += self._loaded - self.time
+            self._ports.hold(self.time, self._loaded)
+            self.time = self._ports.free(self._loaded)
+
+    def bank(self, freed: int) -> int:
+        """Return when a burst passes at the earliest whose bank was freed then."""
+        return self._ports.after(freed + 1, self._timing.free_to_take - 1)
+
+
 def layer_cycles(fields: dict[str, int], slots: int, config: Config) -> tuple[int, int, int, int]:
     """Return cycles, vectors, weight stalls and bank stalls of one LAYER instruction."""
     timing = Timing(config)
-    words = fields["pad_words"] + fields["code_words"]
     steps = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
-    bursts = _bursts(fields, fields["n_xy"] * slots)
+    order = [(results, burst) for results in _vectors_of_blocks(fields, config)
+             for burst in _bursts(fields, fields["n_xy"] * slots)]
     accumulate = timing.take_to_last(Engine(fields["engine"]).name.lower())
-    # Times count from the start strobe. `moment` is when the first vector of the next step is
-    # ready to go on past the point where weights switch.
-    moment = timing.start_to_take
-    loaded = timing.start_to_words + words - 1 if words else 0
-    vectors = stall_weights = stall_bank = 0
-    freed: list[int] = []
-    drain_free = 0
+    ports = _Ports(bool(fields["res"]), timing.issue_to_write, not config.distributed)
+    passing = _Vectors(ports, timing, fields["pad_words"] + fields["code_words"])
+    freed = drained = 0
     requested = timing.start_to_request
-    end = 0
-    for results in _vectors_of_blocks(fields, config):
-        for burst in bursts:
-            if len(freed) >= 2 and (bank := freed[-2] + timing.free_to_take) > moment:
-                stall_bank += bank - moment
-                moment = bank
-            for _ in range(steps):
-                if loaded > moment:
-                    stall_weights += loaded - moment
-                    moment = loaded
-                loaded = moment + words if words else 0
-                moment += burst
-            vectors += steps * burst
-            full = moment - 1 + accumulate
-            time = max(full + 1, drain_free)
-            for _ in range(results):
-                time = max(time, requested + timing.request_to_ready)
-                requested = time + timing.take_to_request
-                count = burst * config.groups
-                if fields["res"]:
-                    # Results written and residuals read take turns on the port.
-                    flight = timing.issue_to_write
-                    rounds, rest = divmod(count - 1, flight)
-                    time += rounds * 2 * flight + rest + 1
-                else:
-                    time += count
-            freed.append(time - 1)
-            drain_free = time
-            end = time - 1 + timing.issue_to_write
-    return end + timing.write_to_end, vectors, stall_weights, stall_bank
+    for index, (results, burst) in enumerate(order):
+        for _ in range(steps):
+            passing.step(burst)
+        more = index + 1 < len(order)
+        # The next burst reuses the bank of the one before this, `freed` when that was drained.
+        waits = more and index > 0 and passing.bank(freed) > passing.time
+        if more and not waits:
+            passing.wait()
+        full = ports.free(passing.last + 1) - 1 + accumulate
+        bank_before, time = freed, max(full + 1, drained)
+        for _ in range(results):
+            time = max(time, requested + timing.request_to_ready)
+            first, time = ports.results(time, burst * config.groups)
+            requested = first + timing.take_to_request
+        freed, drained = time - 1, time
+        if waits:
+            taken = passing.bank(bank_before)
+            passing.stall_bank += taken - passing.time
+            passing.time = taken
+    vectors = steps * sum(burst for _, burst in order)
+    return (drained - 1 + timing.issue_to_write + timing.write_to_end, vectors,
+            passing.stall_weights, passing.stall_bank)
 
 
 def estimate(program: Program, config: Config, batch: int | None = None) -> list[LayerCycles]:

@@ -111,7 +111,8 @@ class Program:
         """Return the file: header, JSON description, sections, CRC-32 of all before it."""
         meta = {
             "name": self.name, "graph": self.graph, "config_hash": self.config_hash.hex(),
-            "batch": self.batch, "groups": self.groups, "input": asdict(self.input), "output": asdict(self.output),
+            "batch": self.batch, "groups": self.groups,
+            "input": asdict(self.input), "output": asdict(self.output),
             "input_shape": self.input_shape, "layers": [asdict(la) for la in self.layers],
             "placements": [asdict(p) for p in self.placements],
             "sections": [[s.name, word, len(raw)] for s, word, raw in self.sections],
@@ -180,9 +181,9 @@ class Program:
         layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
         height, width, channels = (_natural(v) for v in meta["input_shape"])
         return cls(
-            name=str(meta["name"]), graph=str(meta["graph"]), config_hash=bytes.fromhex(meta["config_hash"]),
-            batch=_natural(meta["batch"]), groups=_natural(meta["groups"]), sections=sections,
-            input=stored(meta["input"]), input_shape=(height, width, channels), layers=layers,
+            name=str(meta["name"]), graph=str(meta["graph"]),
+            config_hash=bytes.fromhex(meta["config_hash"]), batch=_natural(meta["batch"]),
+            groups=_natural(meta["groups"]), sections=sections, input=stored(meta["input"]), input_shape=(height, width, channels), layers=layers,
             output=stored(meta["output"]),
             placements=[Placement(**p) for p in meta["placements"]])
 
