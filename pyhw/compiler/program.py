@@ -183,8 +183,8 @@ class Program:
         return cls(
             name=str(meta["name"]), graph=str(meta["graph"]),
             config_hash=bytes.fromhex(meta["config_hash"]), batch=_natural(meta["batch"]),
-            groups=_natural(meta["groups"]), sections=sections, input=stored(meta["input"]), input_shape=(height, width, channels), layers=layers,
-            output=stored(meta["output"]),
+            groups=_natural(meta["groups"]), sections=sections, input=stored(meta["input"]),
+            input_shape=(height, width, channels), layers=layers, output=stored(meta["output"]),
             placements=[Placement(**p) for p in meta["placements"]])
 
     @classmethod
