@@ -1,0 +1,43 @@
+"""What a network's layers are told beside their sizes: the knobs of the published methods."""
+
+from dataclasses import dataclass
+
+__all__ = ["LayerOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOptions:
+    """Options of a network's inner layers; each kind of layer reads its own.
+
+    Attributes
+    ----------
+    gradient : {'full', 'sign'}
+        Adder layers: the published full-precision weight gradient, or the sign of it.
+    eta : float or None
+        Adder layers: root mean square of the weight gradient; None leaves it unscaled.
+    bits : int
+        Shift layers: bits of a weight (sign and exponent), 2..8.
+    terms : int
+        Shift layers: powers of two per weight, 1 or 2.
+    frozen : bool
+        ShiftAddNet: shift layers keep their first weights.
+    prune : float
+        ShiftAddNet: share of the frozen shift weights that are 0, from 0 to below 1.
+    sharing : {'dense', 'one-layer', 'mp', 'rp'}
+        PEMN: every layer has weights of its own, or all take them from one layer, from the
+        largest layer (max-layer padding), or from one short random vector, repeated.
+    fraction : float
+        PEMN with 'rp': length of the vector as a share of the largest layer, above 0, at most 1.
+    sparsity : float
+        PEMN: share of the weights that the masks leave out, from 0 to below 1.
+    """
+
+    gradient: str = "full"
+    eta: float | None = 0.2
+    bits: int = 5
+    terms: int = 1
+    frozen: bool = False
+    prune: float = 0.0
+    sharing: str = "dense"
+    fraction: float = 1.0
+    sparsity: float = 0.5
