@@ -3,7 +3,8 @@
 from amaranth.lib import data, stream
 from amaranth.lib.wiring import In, Out
 
-from .isa import Space, Status
+from .frames import Status
+from .isa import Space
 
 __all__ = [
     "FrameHeader", "ImageStart", "MemoryRead", "MemoryWrite", "ReplyHeader", "RunRequest",

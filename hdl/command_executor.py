@@ -7,7 +7,8 @@ from amaranth.lib.wiring import In, Out
 
 from .bus import control_members
 from .command_intake import Request, argument
-from .isa import ARGUMENTS, Command, Space, State, Status
+from .frames import ARGUMENTS, Command, State, Status
+from .isa import Space
 from .responder import Answer, identity
 from .space_cursor import SpaceCursor
 

@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bus import FrameHeader
-from .isa import ARGUMENTS, FRAME_ERROR, WITH_DATA, Command, Status
+from .frames import ARGUMENTS, FRAME_ERROR, WITH_DATA, Command, Status
 
 __all__ = ["CommandIntake", "Request", "argument"]
 

@@ -9,7 +9,8 @@ from .command_executor import CommandExecutor
 from .command_intake import CommandIntake
 from .frame_rx import FrameRx
 from .frame_tx import FrameTx
-from .isa import ARGUMENTS, Command, Space, space_bytes
+from .frames import ARGUMENTS, Command
+from .isa import Space, space_bytes
 from .responder import Responder
 
 __all__ = ["CommandPort"]

@@ -161,15 +161,9 @@ class Datapath(wiring.Component):
             m.d.comb += engine.i_drain.eq(drain.o_drain)
             with m.If(layer.engine == kind):
                 m.d.comb += values.eq(engine.o_values)
-        valid = Signal()
-        m.d.comb += valid.eq(drain.o_issue)
-        for stage in range(meet):
-            after = Signal(name=f"issued{stage + 1}")
-            m.d.sync += after.eq(valid)
-            valid = after
         m.d.comb += [
             post.i_layer.eq(layer), post.i_table_write.eq(self.i_table_write),
-            post.i_valid.eq(valid),
+            post.i_valid.eq(delay(m, drain.o_issue, meet, "issued", reset=True)),
             Value.cast(post.i_tag).eq(delay(m, Value.cast(drain.o_tag), meet, "tag")),
             Value.cast(post.i_values).eq(
                 delay(m, Value.cast(values), meet - DRAIN_LATENCY, "values")),
@@ -184,8 +178,7 @@ class Datapath(wiring.Component):
                     Cat(low, (low[7] & layer.res_signed).replicate(9)).as_signed()))
 
         # Port B: results first, then residuals, then the host.
-        host, read = self.i_host, Signal()
-        host_here, host_reads = Signal(), Signal()
+        host, read, host_here = self.i_host, Signal(), Signal()
         m.d.comb += [
             read.eq(drain.o_issue & layer.res),
             host.ready.eq(~post.o_valid & ~read),
@@ -209,10 +202,7 @@ class Datapath(wiring.Component):
                 scratchpad.i_b_address.eq(drain.o_residual_address),
                 scratchpad.i_b_write.eq(0), scratchpad.i_b_read.eq(1),
             ]
-        m.d.comb += host_reads.eq(host_here & ~host.payload.write)
-        for stage in range(scratchpad.b_latency):
-            after = Signal(name=f"host_read{stage + 1}")
-            m.d.sync += after.eq(host_reads)
-            host_reads = after
+        host_reads = delay(m, host_here & ~host.payload.write, scratchpad.b_latency, "host_read",
+                           reset=True)
         m.d.comb += [self.o_host.eq(scratchpad.o_b_data[0]), self.o_host_valid.eq(host_reads)]
         return drain

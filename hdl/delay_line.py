@@ -8,10 +8,10 @@ from amaranth.lib.wiring import In, Out
 __all__ = ["DelayLine", "delay"]
 
 
-def delay(m, value, cycles, name):
-    """Return `value` after `cycles` registers that are not reset."""
+def delay(m, value, cycles, name, *, reset=False):
+    """Return `value` after `cycles` registers, which clear on reset only if asked to (strobes)."""
     for stage in range(cycles):
-        after = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=True)
+        after = Signal(value.shape(), name=f"{name}_{stage + 1}", reset_less=not reset)
         m.d.sync += after.eq(value)
         value = after
     return value

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .bus import FrameHeader
-from .isa import CRC_BYTES, FRAME_VERSION, SYNC, Status
+from .frames import CRC_BYTES, FRAME_VERSION, SYNC, Status
 
 __all__ = ["FrameRx"]
 

@@ -6,7 +6,7 @@ from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from .bus import ReplyHeader
-from .isa import CRC_BYTES, FRAME_VERSION, HEADER_BYTES, SYNC
+from .frames import CRC_BYTES, FRAME_VERSION, HEADER_BYTES, SYNC
 
 __all__ = ["FrameTx"]
 

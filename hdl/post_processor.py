@@ -4,7 +4,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .delay_line import DelayLine
+from .delay_line import DelayLine, delay
 from .formats import Format
 from .function_table import FunctionTable, table_write_layout
 from .isa import LAYER, param_layout
@@ -134,11 +134,7 @@ class PostProcessor(wiring.Component):
         m.d.comb += self.o_data.eq(out)
 
         m.submodules.tag = tag = DelayLine(self._tag_width, self.latency, config.distributed)
-        valid = self.i_valid
-        for stage in range(self.latency):
-            after = Signal(name=f"valid{stage + 1}")
-            m.d.sync += after.eq(valid)
-            valid = after
+        valid = delay(m, self.i_valid, self.latency, "valid", reset=True)
         m.d.comb += [tag.i_value.eq(self.i_tag), Value.cast(self.o_tag).eq(tag.o_value),
                      self.o_valid.eq(valid)]
         return m

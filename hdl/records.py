@@ -4,6 +4,7 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .delay_line import delay
 from .isa import param_layout
 
 __all__ = ["Records"]
@@ -65,16 +66,12 @@ class Records(wiring.Component):
                     m.d.sync += shadow[k].eq(self.i_data)
             with m.If(arriving_index == self._lanes - 1):
                 m.d.sync += ready.eq(1)
-        takes = [self.i_take]
-        for stage in range(self._latency - 1):
-            take = Signal(name=f"take{stage + 1}")
-            m.d.sync += take.eq(takes[-1])
-            takes.append(take)
+        taken = delay(m, self.i_take, self._latency - 1, "take", reset=True)
         with m.If(self.i_take):
             m.d.sync += ready.eq(0)
-        with m.If(takes[-1]):
+        with m.If(taken):
             m.d.sync += [a.eq(s) for a, s in zip(active, shadow, strict=True)]
-        m.d.comb += [self.o_ready.eq(ready), self.o_taken.eq(takes[-1]),
+        m.d.comb += [self.o_ready.eq(ready), self.o_taken.eq(taken),
                      self.o_address.eq(address), self.o_enable.eq(loading)]
         for k in range(self._lanes):
             m.d.comb += self.o_records[k * self._width:(k + 1) * self._width].eq(active[k])

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from .bus import MemoryRead, ReplyHeader
 from .config import ISA_VERSION
-from .isa import REPLIES, REPLY_BIT, Command, Space, State, Status
+from .frames import REPLIES, REPLY_BIT, Command, State, Status
+from .isa import Space
 
 __all__ = ["Answer", "Responder", "identity"]
 

@@ -185,10 +185,6 @@ class Scratchpad(wiring.Component):
         vector = rotate_down(m, delay(m, half, 1, "b_half"), b_low[3], late, self.read_bytes,
                              name="b_by")
         m.d.comb += self.o_b_data.eq(delay(m, vector, 1, "b_vector"))
-        valid = self.i_b_read
-        for k in range(self.b_latency):
-            after = Signal(name=f"b_valid{k + 1}")
-            m.d.sync += after.eq(valid)
-            valid = after
-        m.d.comb += self.o_b_valid.eq(valid)
+        m.d.comb += self.o_b_valid.eq(delay(m, self.i_b_read, self.b_latency, "b_valid",
+                                            reset=True))
         return m

@@ -4,7 +4,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import Space, Status, space_bytes, space_depth
+from .frames import Status
+from .isa import Space, space_bytes, space_depth
 
 __all__ = ["SpaceCursor"]
 

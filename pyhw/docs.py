@@ -7,26 +7,28 @@ import sys
 from pathlib import Path
 
 from hdl.config import ISA_VERSION, PRESETS
-from hdl.isa import (
+from hdl.frames import (
     ARGUMENTS,
     CRC_BYTES,
     FRAME_ERROR,
     FRAME_VERSION,
     HEADER_BYTES,
-    INPUT,
-    LAYER,
-    LOOP,
     REPLIES,
     REPLY_BIT,
     SYNC,
     WITH_DATA,
     Command,
+    State,
+    Status,
+)
+from hdl.isa import (
+    INPUT,
+    LAYER,
+    LOOP,
     Counter,
     Engine,
     Opcode,
     Space,
-    State,
-    Status,
     param_layout,
     space_bytes,
     space_depth,

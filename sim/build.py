@@ -45,9 +45,6 @@ VERILATOR_OPTIONS = (
     "500",  # the compiler is slow on long functions, and make gets files for its jobs
 )
 COMPILER_OPTIONS = {"OPT_FAST": "-O2", "OPT_SLOW": "-O0", "OPT_GLOBAL": "-O2"}
-# Verilog 2005, not SystemVerilog: there `reg x = 0` is an event at the start, which Yosys counts on
-# to wake every `always @*`; without it, signals stay unknown for ever.
-ICARUS_OPTIONS = ("-g2005",)
 
 
 class BuildError(Exception):
@@ -94,7 +91,6 @@ def build(job: Mapping[str, Any]) -> Build:
         simulator["version"],
         VERILATOR_OPTIONS,
         COMPILER_OPTIONS,
-        ICARUS_OPTIONS,
         cocotb.__version__,
         str(cocotb_tools.config.libs_dir),  # the program has this path compiled in
     )
@@ -177,7 +173,6 @@ def _icarus(job: Mapping[str, Any], source: Path, work: Path, made: Path, log: P
     simulator = job["simulator"]
     command = [
         *simulator["command"],
-        *ICARUS_OPTIONS,
         "-s",
         job["top"],
         "-o",

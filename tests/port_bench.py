@@ -10,7 +10,8 @@ from helpers import feed, take
 from hdl.bus import ImageStart, MemoryRead, MemoryWrite, RunRequest
 from hdl.command_port import CommandPort
 from hdl.config import Config, EngineConfig
-from hdl.isa import Space, Status, space_bytes
+from hdl.frames import Status
+from hdl.isa import Space, space_bytes
 from pyhw.host import Decoder, Protocol, drive_async, encode
 from pyhw.host.frames import pack
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from hdl.config import PRESETS
-from hdl.isa import INPUT, LAYER, LOOP, Command, Counter, Opcode, Space, param_layout
+from hdl.frames import Command
+from hdl.isa import INPUT, LAYER, LOOP, Counter, Opcode, Space, param_layout
 from pyhw.compiler import compile_graph
 from pyhw.compiler.program import Layer, StoredMap
 from pyhw.docs import isa_markdown, member_docs

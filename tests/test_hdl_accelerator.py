@@ -11,7 +11,8 @@ from helpers import feed, simulate, take
 
 from hdl.accelerator import Accelerator
 from hdl.config import Config, EngineConfig
-from hdl.isa import LAYER, LOOP, Counter, Engine, Opcode, Space, State, param_layout
+from hdl.frames import State
+from hdl.isa import LAYER, LOOP, Counter, Engine, Opcode, Space, param_layout
 from pyhw.host import Protocol, drive_async
 
 CONFIG = Config(

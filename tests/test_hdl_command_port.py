@@ -8,7 +8,8 @@ from port_bench import CONFIG, simulate
 
 from hdl.command_port import CommandPort
 from hdl.config import ISA_VERSION, Config, EngineConfig
-from hdl.isa import FRAME_ERROR, Command, Space, State, Status, space_bytes, space_depth
+from hdl.frames import FRAME_ERROR, Command, State, Status
+from hdl.isa import Space, space_bytes, space_depth
 from pyhw.host import DeviceError, encode
 from pyhw.host.frames import pack
 

@@ -7,7 +7,7 @@ from helpers import feed, take
 
 from hdl.config import Config, EngineConfig
 from hdl.frame_rx import FrameRx
-from hdl.isa import Status
+from hdl.frames import Status
 from pyhw.host import encode
 
 CONFIG = Config(l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), max_payload=64,

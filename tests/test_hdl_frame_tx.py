@@ -5,7 +5,7 @@ from amaranth.sim import Simulator
 from helpers import feed, take
 
 from hdl.frame_tx import FrameTx
-from hdl.isa import Status
+from hdl.frames import Status
 from pyhw.host import Decoder, Frame, encode
 
 

@@ -7,7 +7,8 @@ from helpers import feed, take
 
 from hdl.command_port import CommandPort
 from hdl.config import ISA_VERSION, PRESETS
-from hdl.isa import ARGUMENTS, FRAME_ERROR, REPLIES, Command, Counter, Space, State, Status
+from hdl.frames import ARGUMENTS, FRAME_ERROR, REPLIES, Command, State, Status
+from hdl.isa import Counter, Space
 from hdl.responder import identity
 from pyhw.errors import UserError
 from pyhw.host import Decoder, Device, DeviceError, Frame, Protocol, encode

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Protocol as Interface
 
 from hdl.config import Config
-from hdl.isa import Counter, Space, State
+from hdl.frames import State
+from hdl.isa import Counter, Space
 
 from .protocol import DeviceError, Identity, Loadable, Protocol, drive
 

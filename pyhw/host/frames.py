@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 
-from hdl.isa import (
+from hdl.frames import (
     ARGUMENTS,
     CRC_BYTES,
     FRAME_VERSION,

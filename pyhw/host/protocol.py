@@ -12,17 +12,8 @@ from typing import Any, TypeVar
 from typing import Protocol as Interface
 
 from hdl.config import Config
-from hdl.isa import (
-    ARGUMENTS,
-    FRAME_ERROR,
-    REPLY_BIT,
-    Command,
-    Counter,
-    Space,
-    State,
-    Status,
-    space_bytes,
-)
+from hdl.frames import ARGUMENTS, FRAME_ERROR, REPLY_BIT, Command, State, Status
+from hdl.isa import Counter, Space, space_bytes
 from pyhw.errors import UserError
 
 from .frames import Decoder, encode, pack, unpack
