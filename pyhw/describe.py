@@ -111,7 +111,9 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
     pairs = {"operations": ", ".join(f"{n} {kind}" for kind, n in kinds.items())}
     accuracy = graph.meta.get("accuracy")
     if isinstance(accuracy, dict):
-        pairs["accuracy"] = ", ".join(f"{name} {value}" for name, value in accuracy.items())
+        told = {name: accuracy.get(name, "?") for name in ("float", "integer", "images", "data")}
+        pairs["accuracy"] = ("{float} % in floats, {integer} % in integers, of {images} test "
+                             "images of {data}").format(**told)
     for name in ("bits", "command"):
         if name in graph.meta:
             pairs[name] = str(graph.meta[name])

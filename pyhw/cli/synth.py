@@ -52,7 +52,7 @@ def synth(
     Examples:
       pyhw synth --preset tiny --family ice40
 
-      pyhw synth --component l1-engine --set l1.rows=16 --set l1.lanes=32 --json l1.json
+      pyhw synth --component l1-engine --set l1.lanes=32 --json l1.json
     """
     from pyhw.cache import write_atomically
     from pyhw.configure import choose_config
