@@ -6,14 +6,11 @@ import pytest
 from amaranth.hdl import Shape
 
 from hdl.config import PRESETS, Config, EngineConfig
+from hdl.frames import ARGUMENTS, REPLIES, WITH_DATA, Command
 from hdl.isa import (
-    ARGUMENTS,
     INPUT,
     LAYER,
     LOOP,
-    REPLIES,
-    WITH_DATA,
-    Command,
     Counter,
     Engine,
     Layout,

@@ -36,7 +36,7 @@ def summary_table(trainer: Trainer, out: Path) -> Table:
         ("data", f"{recipe.data}, {len(trainer.dataset.train_images)} training images"),
         ("test accuracy", f"{history[-1].accuracy:.2f} % of {tested} images"),
         ("epochs", f"{len(history)}, batch {recipe.batch}, learning rate {recipe.lr:g}"),
-        ("time", f"{minutes:.1f} minutes"),
+        ("time", f"{minutes:.1f} minutes" if minutes >= 1 else f"{60 * minutes:.0f} seconds"),
         ("seed", str(recipe.seed)),
         ("checkpoint", str(out)),
     ):
