@@ -40,6 +40,8 @@ def read_file(path: Path, load: Callable[[Path], T]) -> T:
     """Call a loader; `OSError` and `ValueError` become a `UserError` that names the file."""
     try:
         return load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except ValueError as error:
@@ -80,7 +82,7 @@ def recognise(path: Path) -> str:
 def expect(path: Path, kind: str) -> None:
     """Refuse a file that is one of ours, but of another kind."""
     if (found := recognise(path)) != kind:
-        raise UserError(f"{path} is a {found}, where a {kind} is wanted: {_MAKES[kind]}")
+        raise UserError(f"{path} is a {found}, not a {kind}; {_MAKES[kind]}")
 
 
 def read_graph(path: Path) -> "Graph":

@@ -197,7 +197,7 @@ def test_missing_files_are_named(refused, golden, folder, name, command):
     (folder / name).unlink()
     error = refused(*command)
     assert name in error
-    assert "No such file or directory" in error or "--verilog" in command
+    assert "does not exist" in error or "--verilog" in command
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)

@@ -237,7 +237,7 @@ def test_info_says_what_a_foreign_file_is_not(tmp_path, capsys, content, text):
 
 
 def test_info_of_what_cannot_be_read(tmp_path, capsys):
-    assert "cannot read" in _refused(capsys, "info", tmp_path / "none")
+    assert "does not exist" in _refused(capsys, "info", tmp_path / "none")
     assert "cannot read" in _refused(capsys, "info", tmp_path)
 
 
