@@ -8,6 +8,7 @@ from typing import Any
 
 from hdl.config import PRESETS, Config
 from pyhw.errors import UserError
+from pyhw.inputs import read_file
 
 MAX_FILE = 1 << 20
 """Most characters that a configuration file may have."""
@@ -54,17 +55,18 @@ def choose_config(
 
 def read_config(path: Path) -> Config:
     """Read a configuration file, or raise `UserError` with what is wrong with it."""
-    try:
-        with path.open(encoding="utf-8") as file:
+    return read_file(path, _load)
+
+
+def _load(path: Path) -> Config:
+    with path.open(encoding="utf-8") as file:
+        try:
             text = file.read(MAX_FILE + 1)
-        if len(text) > MAX_FILE:
-            raise ValueError(f"Configuration must be at most {MAX_FILE} characters long")
-        return Config.from_json(text)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise UserError(f"cannot read the configuration {path}: {reason}") from None
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
+        except UnicodeDecodeError:
+            raise ValueError("Configuration must be text") from None
+    if len(text) > MAX_FILE:
+        raise ValueError(f"Configuration must be at most {MAX_FILE} characters long")
+    return Config.from_json(text)
 
 
 def _change(config: Config, change: str) -> Config:
