@@ -112,8 +112,7 @@ def median_ms(work: Callable[[], object], seconds: float, least: int = 3) -> flo
 def check(name: str, batch: int, images: int) -> None:
     """Stop if the forms do not agree."""
     slow, fast = plain(name, batch, images), fused(name, batch)
-    for index, found in enumerate(fast["backward"]()):
-        expected = slow["backward"]()[index]
+    for found, expected in zip(fast["backward"](), slow["backward"](), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
     torch.testing.assert_close(fast["forward"](), slow["forward"](), rtol=1e-4, atol=1e-2)
 

@@ -37,7 +37,7 @@ constexpr Int ROWS = 4;  // half the registers
 constexpr Int NARROW = 4;
 constexpr Int WORTH_A_THREAD = 1 << 19;  // terms; fewer are done before a second thread wakes up
 constexpr Int POSITIONS = 32;            // at least so many in one piece of work
-constexpr Int CHUNK = 1 << 17;           // scratch floats of the weight gradient: fits an L2 cache
+constexpr Int CHUNK = 1 << 16;           // scratch floats of the weight gradient: fits an L2 cache
 
 typedef float vec __attribute__((vector_size(64)));
 typedef int ivec __attribute__((vector_size(64)));
