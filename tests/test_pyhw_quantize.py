@@ -105,6 +105,21 @@ def test_wider_weights_than_activations_shift_the_inputs():
     assert (made.graph.ops[2].ex, made.graph.ops[2].ew) == (0, 2)
 
 
+def test_adder_layers_keep_groups_dilation_and_rectangles():
+    torch.manual_seed(0)
+    model = sequence(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
+        AdderConv2d(4, 4, (3, 2), (1, 2), (1, 0), (2, 1), groups=4), nn.BatchNorm2d(4), nn.ReLU(),
+        AdderConv2d(4, 6, (1, 3), groups=2), nn.BatchNorm2d(6),
+    )  # fmt: skip
+    error, made = quantised_error(model, (11, 12, 2))
+    assert error < 0.1
+    depthwise, grouped = made.graph.ops[2:]
+    assert (depthwise.groups, depthwise.dilation, depthwise.stride) == (4, (2, 1), (1, 2))
+    assert (depthwise.padding, depthwise.weight.shape) == ((1, 0, 1, 0), (4, 3, 2, 1))
+    assert (grouped.groups, grouped.weight.shape) == (2, (6, 1, 3, 2))
+
+
 def test_pools_keep_format_and_scale():
     torch.manual_seed(0)
     model = sequence(
