@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pyhw.nn.coded_layers import CodedConv2d, CodedLinear, Pair, _Coded
-from pyhw.nn.powers import powers_of, round_to_powers, value
-from pyhw.nn.shift import exponent_range
+from pyhw.nn.powers import exponent_range, powers_of, round_to_powers, value
 
 __all__ = ["MaskedConv2d", "MaskedLinear", "random_powers"]
 

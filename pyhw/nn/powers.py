@@ -3,11 +3,38 @@
 import torch
 from torch import Tensor
 
-__all__ = ["power", "powers_of", "round_to_powers", "value"]
+__all__ = ["MODES", "exponent_range", "power", "powers_of", "round_to_powers", "value"]
 
+MODES = ("ps", "q")
 LOWEST, HIGHEST = -149, 127
 """Exponents of the powers of two that float32 holds, the subnormal ones included."""
 _TABLE = torch.tensor([2.0**e for e in range(LOWEST, HIGHEST + 1)], dtype=torch.float64)
+
+
+def exponent_range(mode: str, bits: int) -> tuple[int, int]:
+    """Return the smallest and largest exponent of weights of some bits, sign included.
+
+    Parameters
+    ----------
+    mode : {'ps', 'q'}
+        With a ternary sign (one code stands for 0), or a binary one.
+    bits : int
+        2..8.
+
+    Returns
+    -------
+    low, high : int
+        5 bits: (-14, 0) in mode 'ps', (-15, 0) in mode 'q'.
+
+    Source
+    ------
+    DeepShift (CVPR workshops 2021) and its authors' code.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise ValueError(f"bits must be a whole number from 2 to 8, not {bits!r}")
+    return (2 if mode == "ps" else 1) - (1 << (bits - 1)), 0
 
 
 def power(exponent: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:

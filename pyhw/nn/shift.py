@@ -11,41 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from pyhw.nn.coded_layers import CodedConv2d, CodedLinear, Pair, _Coded
-from pyhw.nn.powers import power, round_to_powers, value
+from pyhw.nn.powers import exponent_range, power, round_to_powers, value
 
-__all__ = ["MODES", "ShiftConv2d", "ShiftLinear", "exponent_range"]
+__all__ = ["ShiftConv2d", "ShiftLinear"]
 
-MODES = ("ps", "q")
 FIRST_EXPONENTS = (-10.0, -1.0)
 """Where the exponents of a convolution start in mode 'ps' (the authors' code)."""
 MAX_SPAN = 22
 """Exponents of two terms may differ by this, or float32 could not hold their sum."""
-
-
-def exponent_range(mode: str, bits: int) -> tuple[int, int]:
-    """Return the smallest and largest exponent of weights of some bits, sign included.
-
-    Parameters
-    ----------
-    mode : {'ps', 'q'}
-        With a ternary sign (one code stands for 0), or a binary one.
-    bits : int
-        2..8.
-
-    Returns
-    -------
-    low, high : int
-        5 bits: (-14, 0) in mode 'ps', (-15, 0) in mode 'q'.
-
-    Source
-    ------
-    DeepShift (CVPR workshops 2021) and its authors' code.
-    """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
-    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
-        raise ValueError(f"bits must be a whole number from 2 to 8, not {bits!r}")
-    return (2 if mode == "ps" else 1) - (1 << (bits - 1)), 0
 
 
 class _ShiftAndSign(torch.autograd.Function):

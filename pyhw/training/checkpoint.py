@@ -171,7 +171,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
 
     Returns
     -------
-    model : torch.nn.Sequential
+    model : torch.nn.Module
         In evaluation mode, weights loaded.
     meta : Meta
 
