@@ -81,10 +81,12 @@ def main():
         report = synthesize(rtlil.convert(component, name="top"), "top", family)
         lanes = config.groups * component.rows * (component.lanes if engine != "pool" else 1)
         luts = report.cells.get("LUT4", 0) + report.cells.get("SB_LUT4", 0)
-        print(f"{name:18}{lanes:6}{luts:8}{report.cells.get('CCU2C', 0):7}"
-              f"{report.cells.get('TRELLIS_DPR16X4', 0):7}{report.flip_flops:7}"
-              f"{report.block_rams:5}{report.lut4:10}{report.lut4_per_lane(lanes):8.1f}",
-              flush=True)
+        print(
+            f"{name:18}{lanes:6}{luts:8}{report.cells.get('CCU2C', 0):7}"
+            f"{report.cells.get('TRELLIS_DPR16X4', 0):7}{report.flip_flops:7}"
+            f"{report.block_rams:5}{report.lut4:10}{report.lut4_per_lane(lanes):8.1f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

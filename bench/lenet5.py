@@ -29,8 +29,11 @@ def main() -> int:
     parser.add_argument("--graph", type=Path, default=models / "lenet5_adder_digits.pyhw")
     parser.add_argument("--preset", default="default", choices=list(PRESETS))
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--generate", action="store_true",
-                        help="also time the generation of Verilog for 1,024 L1 lanes")
+    parser.add_argument(
+        "--generate",
+        action="store_true",
+        help="also time the generation of Verilog for 1,024 L1 lanes",
+    )
     arguments = parser.parse_args()
     config = PRESETS[arguments.preset]
     graph = read_graph(arguments.graph)
@@ -38,13 +41,13 @@ def main() -> int:
     images, _ = load_images(graph, "digits", arguments.batch)
     case = Case(graph=graph, program=program, images=images)
     verilog = cached_verilog(config)
-    layers, whole = (simulate([case], config, verilog=verilog, debug=debug)[0]
-                     for debug in (True, False))
+    layers, whole = (
+        simulate([case], config, verilog=verilog, debug=debug)[0] for debug in (True, False)
+    )
     if (difference := layers.difference or whole.difference) is not None:
         print(difference)
         return 1
-    report = Report(estimated=estimate(program, config, arguments.batch),
-                    counters=layers.counters)
+    report = Report(estimated=estimate(program, config, arguments.batch), counters=layers.counters)
     lanes = {name: config.groups * e.rows * e.lanes for name, e in config.engines.items()}
     print(f"| layer | engine | cycles measured | estimated | utilisation |\n|{'---|' * 5}")
     useful = available = 0.0
@@ -59,40 +62,57 @@ def main() -> int:
     total = whole.counters[0]["CYCLES"]
     guess = sum(layer.cycles + layer.gap for layer in report.estimated) + 1
     print(f"| whole run | | {total:,} | {guess:,} | |\n")
-    print(f"convolutions: {useful / available:.1%} of "
-          f"{' and '.join(f'{count} {name}' for name, count in lanes.items())} lanes; "
-          f"(weight, activation) pairs per lane-cycle "
-          f"{_pairs(program, arguments.batch) / available:.1%}")
-    print(f"{total / arguments.batch:,.0f} cycles an image, "
-          f"{arguments.batch * 100e6 / total:,.0f} images a second at 100 MHz without I/O")
+    print(
+        f"convolutions: {useful / available:.1%} of "
+        f"{' and '.join(f'{count} {name}' for name, count in lanes.items())} lanes; "
+        f"(weight, activation) pairs per lane-cycle "
+        f"{_pairs(program, arguments.batch) / available:.1%}"
+    )
+    print(
+        f"{total / arguments.batch:,.0f} cycles an image, "
+        f"{arguments.batch * 100e6 / total:,.0f} images a second at 100 MHz without I/O"
+    )
     bench = whole.bench.report
-    print(f"Verilator: {bench['cycles_per_s']:,.0f} cycles a second with the port busy "
-          f"({bench['cycles']:,} cycles)")
-    print(f"Verilator: {whole.bench.report['idle_cycles_per_s']:,.0f} cycles a second while "
-          "the accelerator runs and the port is idle")
+    print(
+        f"Verilator: {bench['cycles_per_s']:,.0f} cycles a second with the port busy "
+        f"({bench['cycles']:,} cycles)"
+    )
+    print(
+        f"Verilator: {whole.bench.report['idle_cycles_per_s']:,.0f} cycles a second while "
+        "the accelerator runs and the port is idle"
+    )
     if arguments.generate:
         chosen = dataclasses.replace(PRESETS["large"], groups=2)
         before = _cpu_seconds()
         started = time.monotonic()
         text = generate_verilog(chosen)
         spent = _cpu_seconds() - before
-        print(f"{chosen.groups * chosen.l1.rows * chosen.l1.lanes:,} L1 lanes and "
-              f"{chosen.groups * chosen.shift.rows * chosen.shift.lanes:,} shift lanes: "
-              f"{time.monotonic() - started:.1f} s ({spent:.1f} s of CPU time), "
-              f"{len(text.splitlines()):,} lines of Verilog")
+        print(
+            f"{chosen.groups * chosen.l1.rows * chosen.l1.lanes:,} L1 lanes and "
+            f"{chosen.groups * chosen.shift.rows * chosen.shift.lanes:,} shift lanes: "
+            f"{time.monotonic() - started:.1f} s ({spent:.1f} s of CPU time), "
+            f"{len(text.splitlines()):,} lines of Verilog"
+        )
     return 0
 
 
 def _cpu_seconds():
     """Return the CPU time of this process and of those it waited for."""
-    return sum(resource.getrusage(who).ru_utime
-               for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(
+        resource.getrusage(who).ru_utime for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
 
 
 def _pairs(program, batch):
     """Return (weight, activation) pairs of the convolutions, digits not counted."""
-    return sum(layer.useful_terms // layer.digits for layer in program.layers
-               if layer.name in CONVOLUTIONS) * batch
+    return (
+        sum(
+            layer.useful_terms // layer.digits
+            for layer in program.layers
+            if layer.name in CONVOLUTIONS
+        )
+        * batch
+    )
 
 
 if __name__ == "__main__":

@@ -34,29 +34,92 @@ def engine(rows: int, lanes: int, code_width: int = 8, acc_width: int = 20) -> E
     return EngineConfig(rows=rows, lanes=lanes, code_width=code_width, acc_width=acc_width)
 
 
-_MEMORY = {"scratch_bytes": 16384, "weight_words": 4096, "param_records": 256,
-           "program_words": 512, "index_entries": 512}
+_MEMORY = {
+    "scratch_bytes": 16384,
+    "weight_words": 4096,
+    "param_records": 256,
+    "program_words": 512,
+    "index_entries": 512,
+}
 
 CONFIGS = {
-    config.name: config for config in (
+    config.name: config
+    for config in (
         PRESETS["tiny"],
-        Config(name="one", l1=engine(1, 1, 8, 24), shift=engine(1, 1, 4, 24), pool_lanes=1,
-               burst_depth=3, load_bits=8, tables=1, max_payload=256,
-               **_MEMORY | {"weight_words": 65536}),
-        Config(name="odd", groups=3, l1=engine(5, 7, 8, 22), shift=engine(4, 9, 5, 30),
-               pool_lanes=3, pool_acc_width=16, burst_depth=9, load_bits=64, post_width=2,
-               tables=4, **_MEMORY),
-        Config(name="wide", groups=2, l1=engine(24, 20), shift=engine(20, 24, 4, 24),
-               pool_lanes=11, burst_depth=32, load_bits=512, post_width=5, **_MEMORY),
-        Config(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, burst_depth=16,
-               load_bits=32, post_width=3, residual=False, second_step=False, tables=0,
-               **_MEMORY),
-        Config(name="shift_only", shift=engine(7, 5, 3, 20), pool_lanes=2, burst_depth=12,
-               load_bits=16, post_width=1, terms=2, second_step=False, distributed=False,
-               tables=2, **_MEMORY),
-        Config(name="deep", l1=engine(3, 16), shift=engine(8, 3, 5, 32), pool_lanes=16,
-               burst_depth=100, load_bits=128, post_width=7, residual=True, tables=2,
-               distributed=False, **_MEMORY),
+        Config(
+            name="one",
+            l1=engine(1, 1, 8, 24),
+            shift=engine(1, 1, 4, 24),
+            pool_lanes=1,
+            burst_depth=3,
+            load_bits=8,
+            tables=1,
+            max_payload=256,
+            **_MEMORY | {"weight_words": 65536},
+        ),
+        Config(
+            name="odd",
+            groups=3,
+            l1=engine(5, 7, 8, 22),
+            shift=engine(4, 9, 5, 30),
+            pool_lanes=3,
+            pool_acc_width=16,
+            burst_depth=9,
+            load_bits=64,
+            post_width=2,
+            tables=4,
+            **_MEMORY,
+        ),
+        Config(
+            name="wide",
+            groups=2,
+            l1=engine(24, 20),
+            shift=engine(20, 24, 4, 24),
+            pool_lanes=11,
+            burst_depth=32,
+            load_bits=512,
+            post_width=5,
+            **_MEMORY,
+        ),
+        Config(
+            name="l1_only",
+            groups=2,
+            l1=engine(6, 10, 6),
+            pool_lanes=5,
+            burst_depth=16,
+            load_bits=32,
+            post_width=3,
+            residual=False,
+            second_step=False,
+            tables=0,
+            **_MEMORY,
+        ),
+        Config(
+            name="shift_only",
+            shift=engine(7, 5, 3, 20),
+            pool_lanes=2,
+            burst_depth=12,
+            load_bits=16,
+            post_width=1,
+            terms=2,
+            second_step=False,
+            distributed=False,
+            tables=2,
+            **_MEMORY,
+        ),
+        Config(
+            name="deep",
+            l1=engine(3, 16),
+            shift=engine(8, 3, 5, 32),
+            pool_lanes=16,
+            burst_depth=100,
+            load_bits=128,
+            post_width=7,
+            residual=True,
+            tables=2,
+            distributed=False,
+            **_MEMORY,
+        ),
         PRESETS["default"],
     )
 }
@@ -72,8 +135,10 @@ def telling_images(graph: Graph, images: np.ndarray) -> np.ndarray:
     types = formats(graph)
     for count in range(4, len(images), 4):
         shown = distinct_and_saturated(graph, images[:count])
-        if all(distinct >= wanted_distinct(types[name]) and share < 0.2
-               for name, (distinct, share) in shown.items()):
+        if all(
+            distinct >= wanted_distinct(types[name]) and share < 0.2
+            for name, (distinct, share) in shown.items()
+        ):
             return images[:count]
     return images
 
@@ -84,9 +149,14 @@ def draw_cases(config: Config, seeds: Iterator[int], count: int, batch: int = 4)
         engines=tuple(config.engines),
         l1_code_width=config.l1.code_width if config.l1 else 8,
         code_widths=(config.shift.code_width,) if config.shift else (4,),
-        acc_width=min(e.acc_width for e in config.engines.values()), terms=config.terms,
-        residual=config.residual, second=config.second_step, tables=config.tables > 0,
-        wide=config.residual, permute=config.index_entries > 0)
+        acc_width=min(e.acc_width for e in config.engines.values()),
+        terms=config.terms,
+        residual=config.residual,
+        second=config.second_step,
+        tables=config.tables > 0,
+        wide=config.residual,
+        permute=config.index_entries > 0,
+    )
     cases: list[Case] = []
     while len(cases) < count:
         graph, drawn = random_graph(next(seeds), limits)
@@ -95,34 +165,52 @@ def draw_cases(config: Config, seeds: Iterator[int], count: int, batch: int = 4)
         except CompileError:
             continue  # too large for this configuration's memories
         images = telling_images(graph, drawn)
-        cases.append(Case(graph=graph, program=program, images=images,
-                          golden=run_layers(graph, images)))
+        cases.append(
+            Case(graph=graph, program=program, images=images, golden=run_layers(graph, images))
+        )
     return cases
 
 
-def run_cases(cases: list[Case], config: Config, simulator: str, verilog: str | None = None,
-              stalls: float = 0.1) -> list[NetworkResult]:
+def run_cases(
+    cases: list[Case],
+    config: Config,
+    simulator: str,
+    verilog: str | None = None,
+    stalls: float = 0.1,
+) -> list[NetworkResult]:
     """Simulate cases with a debug run under random gaps and stalls."""
-    return simulate(cases, config, verilog=verilog or cached_verilog(config),
-                    simulator=simulator, debug=True, gap=stalls, stall=stalls)
+    return simulate(
+        cases,
+        config,
+        verilog=verilog or cached_verilog(config),
+        simulator=simulator,
+        debug=True,
+        gap=stalls,
+        stall=stalls,
+    )
 
 
 def _describe(case: Case) -> dict[str, object]:
     graph = case.graph
-    kinds = [type(op).__name__.lower() + f":{getattr(op, 'term', getattr(op, 'kind', ''))}"
-             for op in graph.ops[1:]]
+    kinds = [
+        type(op).__name__.lower() + f":{getattr(op, 'term', getattr(op, 'kind', ''))}"
+        for op in graph.ops[1:]
+    ]
     shown = distinct_and_saturated(graph, case.images)
-    return {"network": graph.name, "operations": kinds, "images": len(case.images),
-            "distinct": {name: distinct for name, (distinct, _) in shown.items()},
-            "saturated": {name: round(share, 3) for name, (_, share) in shown.items()}}
+    return {
+        "network": graph.name,
+        "operations": kinds,
+        "images": len(case.images),
+        "distinct": {name: distinct for name, (distinct, _) in shown.items()},
+        "saturated": {name: round(share, 3) for name, (_, share) in shown.items()},
+    }
 
 
 def cycle_error(case: Case, result: NetworkResult, config: Config) -> float:
     """Return the largest relative error of the cycle estimate over the layers."""
     before, worst = 0, 0.0
     used = min(len(case.images), case.program.batch)
-    for layer, counters in zip(estimate(case.program, config, used), result.counters,
-                               strict=True):
+    for layer, counters in zip(estimate(case.program, config, used), result.counters, strict=True):
         cycles = counters["CYCLES"] - counters["FETCH"] - before
         before = counters["CYCLES"] - counters["FETCH"]
         worst = max(worst, abs(layer.cycles - cycles) / cycles)
@@ -145,20 +233,31 @@ def main() -> int:
         for index, name in enumerate(names):
             config = CONFIGS[name]
             started = time.monotonic()
-            cases = draw_cases(config, iter(range(arguments.seed + 1000 * index, 10 ** 9)), share)
+            cases = draw_cases(config, iter(range(arguments.seed + 1000 * index, 10**9)), share)
             results = run_cases(cases, config, arguments.simulator)
             for case, result in zip(cases, results, strict=True):
                 bad += result.difference is not None
-                log.write(json.dumps(
-                    {"config": name, **_describe(case),
-                     "compared": result.compared, "difference": str(result.difference or ""),
-                     "cycle_error": round(cycle_error(case, result, config), 4)}) + "\n")
+                log.write(
+                    json.dumps(
+                        {
+                            "config": name,
+                            **_describe(case),
+                            "compared": result.compared,
+                            "difference": str(result.difference or ""),
+                            "cycle_error": round(cycle_error(case, result, config), 4),
+                        }
+                    )
+                    + "\n"
+                )
                 log.flush()
             worst = max(cycle_error(c, r, config) for c, r in zip(cases, results, strict=True))
-            print(f"{name:12} {len(cases):4} networks, "
-                  f"{sum(r.compared for r in results):8} values, "
-                  f"{sum(r.difference is not None for r in results)} different, cycle estimate "
-                  f"within {worst:.1%}, {time.monotonic() - started:.0f} s", flush=True)
+            print(
+                f"{name:12} {len(cases):4} networks, "
+                f"{sum(r.compared for r in results):8} values, "
+                f"{sum(r.difference is not None for r in results)} different, cycle estimate "
+                f"within {worst:.1%}, {time.monotonic() - started:.0f} s",
+                flush=True,
+            )
     print(f"{bad} networks differ")
     return int(bad > 0)
 

@@ -204,3 +204,15 @@ def test_models_that_cannot_be_converted_are_refused():
     with pytest.raises(ValueError, match="bits must be"):
         convert(model, "shift-q", layers=LayerOptions(bits=1))
     assert kinds(model) == [nn.Conv2d] * 3 + [nn.Linear] * 2
+
+
+def test_depthwise_adder_layers_and_rectangles_are_converted():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, (3, 5), padding=(2, 4), dilation=2, groups=4),
+        nn.Conv2d(4, 2, 1),
+    )  # fmt: skip
+    for ops, kind in (("adder", AdderConv2d), ("shiftadd", ShiftAddConv2d)):
+        made = copy.deepcopy(model)
+        convert(made, ops)
+        assert type(made[1]) is kind
+        assert made(torch.rand(1, 3, 9, 9)).shape == (1, 2, 9, 9)

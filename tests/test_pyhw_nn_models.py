@@ -9,6 +9,7 @@ from pyhw.nn import (
     AdderLinear,
     CodedWeight,
     LayerOptions,
+    LeNet5,
     MaskedConv2d,
     MaskedLinear,
     ShiftConv2d,
@@ -21,13 +22,7 @@ from pyhw.training.layers import layer_sizes
 
 LEAVES = (AdderConv2d, AdderLinear, CodedWeight)
 SMALL = ("lenet5", "resnet8", "convmixer-256-6")
-#: Depthwise adder layers need groups.
-BUILT = [
-    (name, ops)
-    for name in MODELS
-    for ops in OPS
-    if not (name.startswith("convmixer") and ops in ("adder", "shiftadd"))
-]
+BUILT = [(name, ops) for name in MODELS for ops in OPS]
 
 
 class Tracer(fx.Tracer):
@@ -249,3 +244,37 @@ def test_the_same_seed_builds_the_same_network():
         torch.manual_seed(5)
         states.append(build_model("lenet5", "pemn").state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(("ops", "adders"), [("adder", ["conv2", "conv3", "fc1"]), ("conv", [])])
+def test_lenet5_has_adders_in_its_inner_layers_only(ops, adders):
+    model = LeNet5(ops)
+    kinds = (AdderConv2d, AdderLinear)
+    assert [name for name, layer in model.named_children() if isinstance(layer, kinds)] == adders
+    weighted = (*kinds, nn.Conv2d, nn.Linear)
+    layers = {n: m for n, m in model.named_children() if isinstance(m, weighted)}
+    assert list(layers) == ["conv1", "conv2", "conv3", "fc1", "fc2"]
+    assert all(layer.bias is None for layer in layers.values())
+    assert sum(layer.weight.numel() for layer in layers.values()) == 61470
+
+
+@pytest.mark.parametrize("ops", ["adder", "conv"])
+def test_lenet5_maps_have_the_classic_sizes(ops):
+    x, shapes = torch.rand(2, 1, 28, 28), {}
+    for name, layer in LeNet5(ops).named_children():
+        x = layer(x)
+        shapes[name] = tuple(x.shape[1:])
+    assert shapes["conv1"] == (6, 28, 28)
+    assert shapes["pool1"] == (6, 14, 14)
+    assert shapes["conv2"] == (16, 10, 10)
+    assert shapes["pool2"] == (16, 5, 5)
+    assert shapes["conv3"] == (120, 1, 1)
+    assert shapes["fc1"] == (84,)
+    assert shapes["bn5"] == (10,)
+
+
+def test_unknown_layers_and_models_are_named():
+    with pytest.raises(ValueError, match=r"ops must be one of adder, conv, .*, not 'mul'"):
+        LeNet5("mul")
+    with pytest.raises(ValueError, match=r"Model must be one of lenet5, .*, not 'lenet6'"):
+        build_model("lenet6")

@@ -1,5 +1,6 @@
 """Multiplier-free layers and the networks built of them, in PyTorch."""
 
+from pyhw.nn.adaptive import adaptive_step
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.nn.coded import CodedWeight
 from pyhw.nn.compact import CompactMasks, compact, restore
@@ -18,5 +19,5 @@ __all__ = [
     "ShiftAddLinear", "MaskedConv2d", "MaskedLinear", "CodedWeight", "LayerOptions",
     "share_prototypes", "CompactMasks", "compact", "restore",
     "LeNet5", "MODELS", "OPS", "build_model", "Conversion", "convert",
-    "parameter_groups", "adder_conv2d",
+    "parameter_groups", "adaptive_step", "adder_conv2d",
 ]  # fmt: skip

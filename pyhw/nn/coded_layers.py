@@ -5,27 +5,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyhw.nn.coded import CodedWeight
+from pyhw.nn.geometry import pair
 
-__all__ = ["CodedConv2d", "CodedLayer", "CodedLinear", "Pair", "pair", "positive"]
+__all__ = ["CodedConv2d", "CodedLayer", "CodedLinear", "Pair", "positive"]
 
 Pair = int | tuple[int, int]
 """A size given once, or for rows and columns."""
-
-
-def pair(name: str, value: Pair, smallest: int) -> tuple[int, int]:
-    """Return a size as (rows, columns).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not one int or two of at least `smallest`; the text begins with `name`.
-    """
-    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-    if any(isinstance(v, bool) or not isinstance(v, int) for v in values):
-        raise TypeError(f"{name} must be an int or a pair of ints, not {value!r}")
-    if len(values) != 2 or min(values) < smallest:
-        raise ValueError(f"{name} must be an int of at least {smallest}, or two, not {value!r}")
-    return values
 
 
 def positive(name: str, value: int) -> int:

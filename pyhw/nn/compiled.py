@@ -17,12 +17,17 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pyhw.cache import cache_dir, content_key
+from pyhw.nn.geometry import Geometry
 
 SOURCE = Path(__file__).with_name("adder_kernel.cpp")
-LANES = 16
+FUNCTIONS = (
+    ("pyhw_adder_forward", 4, 1),
+    ("pyhw_adder_grad_input", 5, 1),
+    ("pyhw_adder_grad_weight", 5, 2),
+)
+"""Exported name, how many pointers it takes, and how many numbers after them."""
 # Comparisons become one min or max instruction when NaN and -0 need no care of their own.
 FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-ffinite-math-only", "-fno-signed-zeros", "-fPIC",
@@ -89,9 +94,10 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
             ctypes.CDLL(openmp, mode=ctypes.RTLD_GLOBAL)
         library = ctypes.CDLL(str(_build(openmp)))
         pointer, number = ctypes.c_void_p, ctypes.c_int64
-        library.pyhw_adder_forward.argtypes = [pointer] * 4 + [number]
-        library.pyhw_adder_backward.argtypes = [pointer] * 5 + [number]
-        library.pyhw_adder_forward.restype = library.pyhw_adder_backward.restype = None
+        for name, pointers, numbers in FUNCTIONS:
+            function = getattr(library, name)
+            function.argtypes = [pointer] * pointers + [number] * numbers
+            function.restype = None
     except subprocess.CalledProcessError as error:
         first = (error.stderr.strip().splitlines() or ["no message"])[0]
         return None, f"plain PyTorch (the C++ compiler failed: {first})"
@@ -137,88 +143,94 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-def _padded(x: Tensor, padding: int) -> Tensor:
-    """Return ``x`` as (N, H, W, C) with its zero border; a copy only where it has to be one."""
-    if not padding:
-        return x.permute(0, 2, 3, 1).contiguous()
-    images, channels, height, width = x.shape
-    padded = x.new_zeros((images, height + 2 * padding, width + 2 * padding, channels))
-    padded[:, padding : padding + height, padding : padding + width] = x.permute(0, 2, 3, 1)
-    return padded
-
-
-def _whole_vectors(taps: Tensor) -> Tensor:
-    missing = -taps.shape[-1] % LANES
-    return F.pad(taps, (0, missing)) if missing else taps
-
-
-def _dims(padded: Tensor, weight: Tensor, out_h: int, out_w: int, stride: int) -> ctypes.Array:
-    images, height, width, channels = padded.shape
-    outputs, kernel = weight.shape[0], weight.shape[2]
-    dims = (images, height, width, channels, out_h, out_w, outputs, kernel, stride)
+def _dims(
+    x: Tensor, weight: Tensor, geometry: Geometry, out: tuple[int, ...], strides: tuple[int, ...]
+) -> ctypes.Array:
+    """Return the fields of the kernel's `Layer`, in its order."""
+    dims = (
+        *x.shape, len(weight), geometry.groups, *weight.shape[2:], *geometry.stride,
+        *geometry.padding, *geometry.dilation, *out, *x.stride(), *strides,
+    )  # fmt: skip
     return (ctypes.c_int64 * len(dims))(*dims)
 
 
-def forward(
-    x: Tensor, weight: Tensor, stride: int, padding: int, out_shape: tuple[int, int, int, int]
-) -> Tensor:
+def _channel_last(images: int, channels: int, height: int, width: int) -> Tensor:
+    return torch.empty((images, height, width, channels)).permute(0, 3, 1, 2)
+
+
+def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Compute the adder convolution with the compiled kernel.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W), float32
-        Input.
-    weight : Tensor, shape (O, C, k, k), float32
+        Input, in any memory layout.
+    weight : Tensor, shape (O, C / groups, KH, KW), float32
         Adder weights.
-    stride, padding : int
-        Same in both directions.
-    out_shape : tuple of int
-        (N, O, H', W').
+    geometry : Geometry
+        Stride, padding, dilation and groups.
 
     Returns
     -------
     Tensor, shape (N, O, H', W'), float32
         Channel-last in memory.
     """
-    images, outputs, out_h, out_w = out_shape
-    padded = _padded(x, padding)
-    taps = weight.permute(2, 3, 1, 0).reshape(-1, outputs)  # (R, O)
-    taps = _whole_vectors(taps)
-    packed = taps.view(len(taps), -1, LANES).transpose(0, 1).contiguous()  # (O / 16, R, 16)
-    y = x.new_empty((images, out_h, out_w, outputs))
+    y = _channel_last(*geometry.out_shape(x, weight))
+    dims = _dims(x, weight, geometry, y.shape[2:], y.stride())
+    weight = weight.contiguous()
     _library().pyhw_adder_forward(
-        _dims(padded, weight, out_h, out_w, stride),
-        padded.data_ptr(), packed.data_ptr(), y.data_ptr(), torch.get_num_threads(),
-    )  # fmt: skip
-    return y.permute(0, 3, 1, 2)
+        dims, x.data_ptr(), weight.data_ptr(), y.data_ptr(), torch.get_num_threads()
+    )
+    return y
 
 
-def grad_input(x: Tensor, weight: Tensor, gradient: Tensor, stride: int, padding: int) -> Tensor:
+def grad_input(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) -> Tensor:
     """Compute the clipped input gradient with the compiled kernel.
 
     Parameters
     ----------
-    x, weight, stride, padding
+    x, weight, geometry
         As in :func:`forward`.
     gradient : Tensor, shape (N, O, H', W'), float32
-        Gradient of the loss with respect to the output.
+        Gradient of the loss with respect to the output, in any memory layout.
 
     Returns
     -------
     Tensor, shape (N, C, H, W), float32
         Channel-last in memory.
     """
-    outputs, channels, kernel, _ = weight.shape
-    padded = _padded(x, padding)
-    taps = weight.permute(2, 0, 3, 1).reshape(kernel, outputs, kernel * channels)
-    taps = _whole_vectors(taps)
-    packed = taps.view(kernel, outputs, -1, LANES).transpose(1, 2).contiguous()  # (k, ., O, 16)
-    upstream = gradient.permute(0, 2, 3, 1).contiguous()
-    grad = torch.zeros_like(padded)
-    _library().pyhw_adder_backward(
-        _dims(padded, weight, gradient.shape[2], gradient.shape[3], stride),
-        padded.data_ptr(), packed.data_ptr(), upstream.data_ptr(), grad.data_ptr(),
+    images, channels, height, width = x.shape
+    grad_x = _channel_last(images, channels, height, width)
+    dims = _dims(x, weight, geometry, gradient.shape[2:], gradient.stride())
+    weight = weight.contiguous()
+    _library().pyhw_adder_grad_input(
+        dims, x.data_ptr(), weight.data_ptr(), gradient.data_ptr(), grad_x.data_ptr(),
         torch.get_num_threads(),
     )  # fmt: skip
-    height, width = x.shape[2:]
-    return grad[:, padding : padding + height, padding : padding + width].permute(0, 3, 1, 2)
+    return grad_x
+
+
+def grad_weight(
+    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, sign: bool = False
+) -> Tensor:
+    """Compute the weight gradient with the compiled kernel.
+
+    Parameters
+    ----------
+    x, weight, gradient, geometry
+        As in :func:`grad_input`.
+    sign : bool
+        Take the sign of ``x - w`` instead of the difference.
+
+    Returns
+    -------
+    Tensor, shape (O, C / groups, KH, KW), float32
+    """
+    grad = torch.empty(weight.shape)
+    dims = _dims(x, weight, geometry, gradient.shape[2:], gradient.stride())
+    weight = weight.contiguous()
+    _library().pyhw_adder_grad_weight(
+        dims, x.data_ptr(), weight.data_ptr(), gradient.data_ptr(), grad.data_ptr(), int(sign),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return grad

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from pyhw.errors import UserError
-from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.adder import Adder
 from pyhw.nn.coded import CodedWeight
 from pyhw.nn.kinds import Layers
 from pyhw.nn.options import LayerOptions
@@ -149,7 +149,7 @@ def _survey(model: nn.Module, exempt: Sequence[str]) -> tuple[dict[str, str], li
             below = [n for n, m in module.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
             found |= {f"{path}.{n}" if n else path: matches[0] for n in below}
             continue
-        if isinstance(module, (CodedWeight, AdderConv2d, AdderLinear)):
+        if isinstance(module, (CodedWeight, Adder)):
             continue
         reason = _obstacle(module, path)
         if reason:

@@ -13,7 +13,7 @@ from pyhw.nn.masked import MaskedConv2d, MaskedLinear
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.prototypes import share_prototypes
 from pyhw.nn.shift import ShiftConv2d, ShiftLinear
-from pyhw.nn.shiftadd import ShiftAddConv2d, ShiftAddLinear, adder_options, start
+from pyhw.nn.shiftadd import ShiftAddConv2d, ShiftAddLinear, start
 
 __all__ = ["KINDS", "OPS", "Kind", "Layers"]
 
@@ -43,7 +43,7 @@ def _plain(layer: Make) -> Make:
 
 def _adder(layer: Make) -> Make:
     def make(options: LayerOptions, *sizes: Any, **named: Any) -> nn.Module:
-        return layer(*sizes, **named, **adder_options(options.gradient, options.eta))
+        return layer(*sizes, **named, eta=options.eta, gradient=options.gradient)
 
     return make
 

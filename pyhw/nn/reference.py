@@ -5,51 +5,42 @@ Every faster form in this package is tested against these two functions. They cr
 small shapes only.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pyhw.nn.geometry import Geometry
 
-def _columns(x: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-    return F.unfold(x, kernel, padding=padding, stride=stride)  # (N, R, L), zeros where padded
-
-
-def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Return the output rows (or columns) of a convolution, leftovers cut.
-
-    Parameters
-    ----------
-    size, kernel, stride, padding : int
-        Input rows, kernel rows, step, and zeros added at both ends.
-
-    Returns
-    -------
-    int
-        At least 1.
-
-    Raises
-    ------
-    ValueError
-        If the padded input is smaller than the kernel.
-    """
-    if size + 2 * padding < kernel:
-        raise ValueError(
-            f"Input must be at least {kernel - 2 * padding} pixels high and wide for kernel_size "
-            f"{kernel} with padding {padding}, not {size}"
-        )
-    return (size + 2 * padding - kernel) // stride + 1
+__all__ = ["adder_forward", "adder_gradients"]
 
 
-def adder_forward(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
+def _columns(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return the windows by group, (N, groups, 1, R, L), zeros where padded."""
+    columns = F.unfold(
+        x,
+        (weight.shape[2], weight.shape[3]),
+        dilation=geometry.dilation,
+        padding=geometry.padding,
+        stride=geometry.stride,
+    )  # (N, groups * R, L)
+    return columns.unflatten(1, (geometry.groups, 1, -1))
+
+
+def _rows(weight: Tensor, geometry: Geometry) -> Tensor:
+    return weight.reshape(geometry.groups, -1, weight[0].numel(), 1)  # (groups, O / groups, R, 1)
+
+
+def adder_forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Compute ``y[n, o, l] = -sum_r |x[n, r, l] - w[o, r]|`` by broadcasting.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W)
         Input; padding adds zeros, which are values: a padded tap contributes ``-|w|``.
-    weight : Tensor, shape (O, C, k, k)
+    weight : Tensor, shape (O, C / groups, KH, KW)
         Adder weights.
-    stride, padding : int
-        Same in both directions.
+    geometry : Geometry
+        Stride, padding, dilation and groups.
 
     Returns
     -------
@@ -59,22 +50,21 @@ def adder_forward(x: Tensor, weight: Tensor, stride: int = 1, padding: int = 0) 
     Raises
     ------
     ValueError
-        If the padded input is smaller than the kernel.
+        If the shapes do not fit each other.
 
     Source
     ------
     Chen et al., "AdderNet: Do We Really Need Multiplications in Deep Learning?", CVPR 2020,
     equation 2.
     """
-    height = output_size(x.shape[2], weight.shape[2], stride, padding)
-    width = output_size(x.shape[3], weight.shape[3], stride, padding)
-    columns = _columns(x, weight.shape[2], stride, padding)
-    distance = (columns.unsqueeze(1) - weight.flatten(1)[None, :, :, None]).abs()  # (N, O, R, L)
-    return -distance.sum(2).reshape(len(x), len(weight), height, width)
+    shape = geometry.out_shape(x, weight)
+    columns = _columns(x, weight, geometry)
+    distance = (columns - _rows(weight, geometry)).abs()  # (N, groups, O / groups, R, L)
+    return -distance.sum(3).reshape(shape)
 
 
 def adder_gradients(
-    x: Tensor, weight: Tensor, gradient: Tensor, stride: int = 1, padding: int = 0
+    x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry, sign: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Compute the published gradients of the adder layer by broadcasting.
 
@@ -83,26 +73,36 @@ def adder_gradients(
 
     Parameters
     ----------
-    x, weight, stride, padding
+    x, weight, geometry
         As in :func:`adder_forward`.
     gradient : Tensor, shape (N, O, H', W')
         Gradient of the loss with respect to the output.
+    sign : bool
+        Take the sign of ``x - w`` for the weights: the derivative, and the paper's ablation.
 
     Returns
     -------
     grad_x : Tensor, shape (N, C, H, W)
-    grad_weight : Tensor, shape (O, C, k, k)
+    grad_weight : Tensor, shape (O, C / groups, KH, KW)
         Before the layer-wise adaptive step.
 
     Source
     ------
-    AdderNet (CVPR 2020), equations 5 and 6.
+    AdderNet (CVPR 2020), equations 3 (sign), 5 and 6.
     """
-    kernel = weight.shape[2]
-    columns = _columns(x, kernel, stride, padding)
-    upstream = gradient.flatten(2).unsqueeze(2)  # (N, O, 1, L)
-    difference = columns.unsqueeze(1) - weight.flatten(1)[None, :, :, None]  # (N, O, R, L)
-    grad_weight = (difference * upstream).sum((0, 3)).reshape(weight.shape)
-    grad_columns = (difference.neg().clamp(-1, 1) * upstream).sum(1)  # (N, R, L)
-    grad_x = F.fold(grad_columns, x.shape[2:], kernel, padding=padding, stride=stride)
+    groups = geometry.groups
+    columns = _columns(x, weight, geometry)
+    upstream = gradient.reshape(len(x), groups, len(weight) // groups, 1, -1)
+    difference = columns - _rows(weight, geometry)  # (N, groups, O / groups, R, L)
+    slope = torch.sign(difference) if sign else difference
+    grad_weight = (slope * upstream).sum((0, 4)).reshape(weight.shape)
+    grad_columns = (difference.neg().clamp(-1, 1) * upstream).sum(2)  # (N, groups, R, L)
+    grad_x = F.fold(
+        grad_columns.flatten(1, 2),
+        (x.shape[2], x.shape[3]),
+        (weight.shape[2], weight.shape[3]),
+        dilation=geometry.dilation,
+        padding=geometry.padding,
+        stride=geometry.stride,
+    )
     return grad_x, grad_weight

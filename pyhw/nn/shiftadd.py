@@ -1,7 +1,5 @@
 """The ShiftAddNet cascade: a shift layer, then an adder layer, nothing between them."""
 
-from typing import Any
-
 from torch import nn
 
 from pyhw.nn.adder import ETA, AdderConv2d, AdderLinear
@@ -9,11 +7,6 @@ from pyhw.nn.coded_layers import Pair
 from pyhw.nn.shift import ShiftConv2d, ShiftLinear
 
 __all__ = ["ShiftAddConv2d", "ShiftAddLinear"]
-
-
-def adder_options(gradient: str, eta: float | None) -> dict[str, Any]:
-    """Return the named arguments of an adder layer, the gradient's kind only where it is told."""
-    return {"eta": eta} | ({} if gradient == "full" else {"gradient": gradient})
 
 
 class ShiftAddConv2d(nn.Sequential):
@@ -89,15 +82,15 @@ class ShiftAddConv2d(nn.Sequential):
             for p, d, k in zip(shift.padding, shift.dilation, shift.kernel_size)
         )
         rows, columns = shift.kernel_size if kept else (1, 1)
-        grouped = {} if groups == 1 else {"groups": groups}
         adder = AdderConv2d(
             out_channels,
             out_channels,
             (rows, columns),
             padding=(rows // 2, columns // 2),
+            groups=groups,
             bias=bias,
-            **grouped,
-            **adder_options(gradient, eta),
+            eta=eta,
+            gradient=gradient,
         )
         super().__init__(shift, adder)
 
@@ -138,7 +131,7 @@ class ShiftAddLinear(nn.Sequential):
     ) -> None:
         shift = ShiftLinear(in_features, out_features, mode=mode, bits=bits, terms=terms)
         start(shift, frozen, prune)
-        adder = AdderLinear(out_features, out_features, bias, **adder_options(gradient, eta))
+        adder = AdderLinear(out_features, out_features, bias, eta, gradient)
         super().__init__(shift, adder)
 
 

@@ -85,6 +85,7 @@ def draft(stage: Stage, number: int, read: Value, scale: float, bits: int, digit
         taps = stage.kernel[0] * stage.kernel[1] if stage.kind == "sum" else 1
         slope = np.full(stage.channels, read.scale / taps)
         return Draft(lambda step: Pool(**common, post=Post(step)), slope)
+    common |= {"dilation": stage.dilation, "groups": stage.groups}
     if stage.kind == "adder":
         adder = adder_weights(stage.weight, read.scale, read.fmt, bits)
         common |= {"term": "l1", "weight": adder.weight, "ex": adder.ex, "ew": adder.ew}
@@ -93,7 +94,6 @@ def draft(stage: Stage, number: int, read: Value, scale: float, bits: int, digit
     weight, slope = _ordinary(stage, read, scale, digit_grid(bits, digits))
     sign, exponent = digits_of(weight)
     common |= {"term": "shift", "sign": sign, "exponent": exponent, "code_width": CODE_WIDTH}
-    common |= {"dilation": stage.dilation, "groups": stage.groups}
     if stage.pad is not None and any(stage.padding):
         common["pad_value"] = read.fmt.clamp(np.rint(stage.pad / read.scale)).astype(np.int64)
     return Draft(lambda step: Conv(**common, post=Post(step)), slope, len(sign))

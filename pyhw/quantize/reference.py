@@ -63,9 +63,7 @@ def _block(stage: Stage, block: np.ndarray) -> np.ndarray:
 
 def _convolve(stage: Stage, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if stage.kind == "adder":
-        if weight.shape[2] != weight.shape[3]:  # a linear layer over a map that is not square
-            x, weight = x.flatten(1)[:, :, None, None], weight.flatten(1)[:, :, None, None]
-        return adder_conv2d(x, weight, stage.stride[0])
+        return adder_conv2d(x, weight, stage.stride, 0, stage.dilation, stage.groups)
     return F.conv2d(x, weight, stride=stage.stride, dilation=stage.dilation, groups=stage.groups)
 
 
