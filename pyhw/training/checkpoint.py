@@ -161,7 +161,7 @@ def _check_state(path: str | os.PathLike, state: Any, model: nn.Module) -> None:
             raise UserError(f"{path} has a tensor {name!r}, which the network does not know")
 
 
-def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
+def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
     """Read a checkpoint and build its network.
 
     Parameters
@@ -171,7 +171,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
 
     Returns
     -------
-    model : torch.nn.Sequential
+    model : torch.nn.Module
         In evaluation mode, weights loaded.
     meta : Meta
 
