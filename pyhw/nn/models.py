@@ -5,6 +5,7 @@ from collections import OrderedDict
 from torch import nn
 
 from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.options import LayerOptions
 
 OPS = ("adder", "conv")
 
@@ -68,7 +69,12 @@ MODELS = {"lenet5": LeNet5}
 """Every network that `build_model` and the command line know."""
 
 
-def build_model(name: str, ops: str = "adder", classes: int = 10) -> nn.Sequential:
+def build_model(
+    name: str,
+    ops: str = "adder",
+    classes: int = 10,
+    layers: LayerOptions = LayerOptions(),  # noqa: B008 (frozen)
+) -> nn.Sequential:
     """Build a network with fresh weights from PyTorch's global random state.
 
     Parameters
@@ -79,6 +85,8 @@ def build_model(name: str, ops: str = "adder", classes: int = 10) -> nn.Sequenti
         Kind of the inner layers.
     classes : int
         Outputs.
+    layers : LayerOptions
+        Options of the inner layers.
 
     Returns
     -------
@@ -92,4 +100,8 @@ def build_model(name: str, ops: str = "adder", classes: int = 10) -> nn.Sequenti
     """
     if name not in MODELS:
         raise ValueError(f"Model must be one of {', '.join(MODELS)}, not {name!r}")
-    return MODELS[name](ops=ops, classes=classes)
+    model = MODELS[name](ops=ops, classes=classes)
+    for module in model.modules():
+        if isinstance(module, (AdderConv2d, AdderLinear)):
+            module.eta = layers.eta
+    return model

@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from pyhw.errors import UserError
-from pyhw.nn.models import MODELS, build_model
+from pyhw.nn.models import MODELS
 from pyhw.training.loop import EpochRecord
+from pyhw.training.networks import build
 from pyhw.training.recipe import Recipe, make_recipe
 
 FORMAT = "pyhw-checkpoint"
@@ -39,11 +40,14 @@ class Meta:
         One per epoch done.
     optimizer : dict or None
         State of the optimiser while the training is unfinished.
+    distillation : dict or None
+        State of the teacher, likewise, if there is one.
     """
 
     recipe: Recipe
     history: tuple[EpochRecord, ...]
     optimizer: dict[str, Any] | None
+    distillation: dict[str, Any] | None = None
 
     @property
     def epoch(self) -> int:
@@ -67,6 +71,7 @@ def save_checkpoint(
     recipe: Recipe,
     history: Iterable[EpochRecord],
     optimizer: torch.optim.Optimizer | None = None,
+    distillation: nn.Module | None = None,
 ) -> None:
     """Write a checkpoint: under another name first, then renamed, so never half of one.
 
@@ -82,6 +87,8 @@ def save_checkpoint(
         One per epoch done.
     optimizer : torch.optim.Optimizer, optional
         Needed to resume; leave it out of a finished training, to halve the file.
+    distillation : torch.nn.Module, optional
+        Likewise.
 
     Raises
     ------
@@ -94,9 +101,11 @@ def save_checkpoint(
         "version": VERSION,
         "recipe": recipe.to_dict(),
         "history": [asdict(record) for record in history],
-        "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        "model": _on_cpu(model),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
+    if distillation is not None:
+        content["distillation"] = _on_cpu(distillation)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
@@ -112,6 +121,10 @@ def save_checkpoint(
         if isinstance(error, OSError):
             raise UserError(f"{path} cannot be written: {error.strerror}") from None
         raise
+
+
+def _on_cpu(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
 
 
 def _read(path: str | os.PathLike) -> Any:
@@ -161,7 +174,7 @@ def _check_state(path: str | os.PathLike, state: Any, model: nn.Module) -> None:
             raise UserError(f"{path} has a tensor {name!r}, which the network does not know")
 
 
-def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
+def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
     """Read a checkpoint and build its network.
 
     Parameters
@@ -171,7 +184,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
 
     Returns
     -------
-    model : torch.nn.Sequential
+    model : torch.nn.Module
         In evaluation mode, weights loaded.
     meta : Meta
 
@@ -193,10 +206,10 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
         recipe = make_recipe(saved=dict(content["recipe"]))
         history = tuple(EpochRecord(**record) for record in content["history"])
         state, optimizer = content["model"], content["optimizer"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is damaged: entry missing or misshapen ({error})") from None
     try:
-        model = build_model(recipe.model, recipe.ops)
+        model = build(recipe)
     except ValueError:
         raise UserError(
             f"{path} names the network {recipe.model!r} with {recipe.ops!r} layers, which this "
@@ -204,4 +217,9 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Sequential, Meta]:
         ) from None
     _check_state(path, state, model)
     model.load_state_dict(state)
-    return model.eval(), Meta(recipe=recipe, history=history, optimizer=optimizer)
+    return model.eval(), Meta(
+        recipe=recipe,
+        history=history,
+        optimizer=optimizer,
+        distillation=content.get("distillation"),
+    )
