@@ -256,5 +256,7 @@ def train(
     need_pytorch()
     from pyhw.training.report import train_with_progress
 
-    options = {name: str(v) if isinstance(v, str) else v for name, v in given.items()}
+    options: dict[str, Any] = {
+        name: str(value) if isinstance(value, str) else value for name, value in given.items()
+    }
     train_with_progress(**options)

@@ -33,11 +33,6 @@ def paired_layers(student: nn.Module, teacher: nn.Module) -> list[str]:
     ]
 
 
-def _normalise(x: Tensor) -> Tensor:
-    """Bring every channel to mean 0 and variance 1 over batch and places."""
-    return F.batch_norm(x, None, None, training=True)
-
-
 class _Aligner(nn.Module):
     """One pair of layers: kernels, 1x1 convolutions of both features, and their distance."""
 
@@ -47,15 +42,17 @@ class _Aligner(nn.Module):
         self.teacher = nn.Conv1d(channels, channels, 1, bias=False)
         for layer in (self.student, self.teacher):
             nn.init.dirac_(layer.weight)
+        # Mean 0 and variance 1 of every channel over batch and places, in evaluation too.
+        self.normalise = nn.BatchNorm1d(channels, affine=False, track_running_stats=False)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         # (N, C) or (N, C, H, W) -> (N, C, L)
-        one, other = (_normalise(x.flatten(2) if x.dim() > 2 else x[:, :, None])
+        one, other = (self.normalise(x.flatten(2) if x.dim() > 2 else x[:, :, None])
                       for x in (student, teacher))  # fmt: skip
         near = torch.exp(one.clamp(-LIMIT, LIMIT) / 2)  # y is minus a distance already
         alike = torch.exp(-other.clamp(-LIMIT, LIMIT) / 2)
         # Normalised once more: distance 0 is not to be had by aligning everything to nothing.
-        return F.mse_loss(_normalise(self.student(near)), _normalise(self.teacher(alike)))
+        return F.mse_loss(self.normalise(self.student(near)), self.normalise(self.teacher(alike)))
 
 
 class Distillation(nn.Module):
