@@ -207,7 +207,7 @@ def test_bfloat16_keeps_adder_layers_exact(few):
     seen = {}
     for name in ("conv2", "bn2", "fc2"):
         trainer.model.get_submodule(name).register_forward_hook(
-            lambda module, inputs, output, name=name: seen.update({name: output.dtype})
+            lambda module, inputs, output, name=name: seen.setdefault(name, output.dtype) and None
         )
     assert torch.isfinite(torch.tensor(trainer.run_epoch().loss))
     assert seen == {"conv2": torch.float32, "bn2": torch.float32, "fc2": torch.bfloat16}

@@ -146,7 +146,7 @@ def load_cifar10(folder: str | os.PathLike | None = None) -> dict[str, np.ndarra
     path = _find(folder).resolve()
     cached = cache_dir("data") / f"cifar10-{content_key(1, str(path), _state(path))}.npz"
     try:
-        with np.load(cached, allow_pickle=False) as file:
+        with open(cached, "rb") as kept, np.load(kept, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         pass  # not there yet, or cut off: it is made again
