@@ -66,6 +66,7 @@ def _pairs(pairs: dict[str, str]) -> str:
 
 def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
     try:
+        from .nn.models import MODELS
         from .training.layers import layer_sizes
     except ImportError:
         raise MissingTool(
@@ -74,13 +75,13 @@ def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
     from .training.checkpoint import load_checkpoint
 
     model, meta = load_checkpoint(path)
-    layers = layer_sizes(model)
     recipe = meta.recipe
+    layers = layer_sizes(model, MODELS[recipe.model].input_shape)
     rows: list[tuple[str, ...]] = [
-        ("layer", "kind", "output", "parameters", "products", "differences")
+        ("layer", "kind", "output", "parameters", "products", "differences", "shifts")
     ]
     for layer in layers:
-        counts = (layer.parameters, layer.products, layer.differences)
+        counts = (layer.parameters, layer.products, layer.differences, layer.shifts)
         shape = "x".join(map(str, layer.shape))
         rows.append((layer.name, layer.kind, shape, *(f"{n:,}" if n else "" for n in counts)))
     kinds = Counter(layer.kind for layer in layers)

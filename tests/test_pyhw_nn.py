@@ -396,7 +396,7 @@ def test_lenet5_maps_have_the_classic_sizes(ops):
 
 
 def test_unknown_layers_and_models_are_named():
-    with pytest.raises(ValueError, match="ops must be one of adder, conv, not 'mul'"):
+    with pytest.raises(ValueError, match=r"ops must be one of adder, conv, .*, not 'mul'"):
         LeNet5("mul")
-    with pytest.raises(ValueError, match="Model must be one of lenet5, not 'lenet6'"):
+    with pytest.raises(ValueError, match=r"Model must be one of lenet5, .*, not 'lenet6'"):
         build_model("lenet6")

@@ -13,7 +13,7 @@ from torch import nn
 from pyhw.cli import names
 from pyhw.cli.main import main
 from pyhw.errors import MissingTool, UserError
-from pyhw.nn.models import MODELS, OPS
+from pyhw.nn.models import MODELS, OPS, build_model
 from pyhw.nn.options import LayerOptions
 from pyhw.training import methods, pkkd, recipe, run
 from pyhw.training.checkpoint import load_checkpoint
@@ -163,12 +163,12 @@ def test_the_teacher_learns_from_the_labels_alone(few):
 
 
 def test_layers_are_paired_by_name():
-    trainer_model = MODELS["lenet5"](ops="adder")
-    assert pkkd.paired_layers(trainer_model, MODELS["lenet5"](ops="conv")) == [
+    trainer_model = build_model("lenet5", "adder")
+    assert pkkd.paired_layers(trainer_model, build_model("lenet5", "conv")) == [
         "conv2", "conv3", "fc1",
     ]  # fmt: skip
     with pytest.raises(UserError, match="lenet5 has no conv layers to learn from one"):
-        pkkd.Distillation(Recipe(ops="conv"), MODELS["lenet5"](ops="conv"))
+        pkkd.Distillation(Recipe(ops="conv"), build_model("lenet5", "conv"))
 
 
 def test_aligned_features_that_agree_are_at_no_distance():

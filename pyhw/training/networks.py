@@ -12,7 +12,7 @@ __all__ = ["build", "check_fit", "input_shape"]
 
 def input_shape(name: str) -> tuple[int, int, int]:
     """Return channels, height and width of a network's input."""
-    return getattr(MODELS[name], "input_shape", (1, 28, 28))
+    return MODELS[name].input_shape
 
 
 def build(recipe: Recipe) -> nn.Module:
@@ -40,4 +40,9 @@ def check_fit(recipe: Recipe, dataset: Dataset) -> None:
             f"{recipe.model} takes images of {wanted[0]} channel(s), {wanted[1]}x{wanted[2]} "
             f"pixels, but {dataset.name} has {there[0]} of {there[1]}x{there[2]}: choose another "
             "network or other --data"
+        )
+    classes = MODELS[recipe.model].classes
+    if classes != len(dataset.classes):
+        raise UserError(
+            f"{recipe.model} has {classes} classes, but {dataset.name} {len(dataset.classes)}"
         )
