@@ -127,15 +127,24 @@ def _on_cpu(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
 
 
-def _read(path: str | os.PathLike) -> Any:
-    """Return the file's content as torch gives it, or refuse it in one line."""
+def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
+    """Return the content of a file of `torch.save`, or refuse it in one line.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; nothing in it is run.
+    legacy : bool
+        Read the form before PyTorch 1.6 too, which is no zip archive.
+    """
     try:
         if Path(path).stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than the {LARGEST >> 20} MiB a checkpoint may have")
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > LARGEST:
-            raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged")
+        if not legacy or zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > LARGEST:
+                raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
@@ -194,7 +203,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
         If the file is missing, truncated, foreign, damaged, from a newer pyhw, or does not fit
         the network it names. Values are not judged: NaN weights load.
     """
-    content = _read(path)
+    content = read_content(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no pyhw checkpoint; `pyhw train` makes one")
     version = content.get("version")
