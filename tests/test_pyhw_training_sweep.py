@@ -157,6 +157,8 @@ def test_divergence_and_refusals_are_results(few, tmp_path, monkeypatch):
     assert rows["AdderNet"].float_accuracy is None
     assert (rows["CNN"].int8_accuracy, rows["CNN"].note) == (None, "not supported")
     assert "CNN: the quantiser does not support it: no such layers" in said
+    assert not sweep.missing_rows("digits", tmp_path)
+    assert list(sweep.missing_rows("digits", tmp_path, retry=True)) == ["CNN"]
 
 
 @pytest.mark.usefixtures("small")

@@ -26,6 +26,9 @@ def sweep(
         int | None, typer.Option(help="Epochs of every row.", show_default="of the table")
     ] = None,
     as_list: Annotated[bool, typer.Option("--list", help="List the missing rows.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Quantise rows again that were not supported.")
+    ] = False,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.CPU,
     data_dir: DataDir = None,
 ) -> None:
@@ -48,7 +51,7 @@ def sweep(
 
     folder = out or Path(f"sweep-{name}")
     if as_list:
-        for row, recipe in missing_rows(str(name), folder, only, epochs).items():
+        for row, recipe in missing_rows(str(name), folder, only, epochs, retry).items():
             typer.echo(f"{row}: {recipe.command()}")
         return
 
@@ -63,7 +66,7 @@ def sweep(
         )
 
     try:
-        run_sweep(str(name), folder, docs, train, typer.echo, data_dir, only, epochs)
+        run_sweep(str(name), folder, docs, train, typer.echo, data_dir, only, epochs, retry)
     except KeyboardInterrupt:
         again = f"pyhw sweep {name} --out {folder}"
         raise KeyboardInterrupt(f"finished rows are kept; go on with: {again}") from None

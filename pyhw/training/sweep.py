@@ -77,7 +77,7 @@ def measure(name: str, checkpoint: Path, data_dir: Path | None, say: Say) -> Row
 
 
 def missing_rows(
-    table: str, folder: Path, only: str = "", epochs: int | None = None
+    table: str, folder: Path, only: str = "", epochs: int | None = None, retry: bool = False
 ) -> dict[str, Recipe]:
     """Return the recipes of a table's rows that are not recorded yet.
 
@@ -91,14 +91,17 @@ def missing_rows(
         Take rows whose names hold this text.
     epochs : int, optional
         In place of the table's.
+    retry : bool
+        Take those too that the quantiser refused; they are not trained again.
     """
     done = read_rows(folder / FILE)
     found = {}
     for name, options in SWEEPS[table].items():
         recipe = make_recipe(**(options if epochs is None else options | {"epochs": epochs}))
-        if only.lower() in name.lower() and (
-            name not in done or done[name].command != recipe.command()
-        ):
+        row = done.get(name)
+        missing = row is None or row.command != recipe.command()
+        refused = retry and row is not None and row.note == "not supported"
+        if only.lower() in name.lower() and (missing or refused):
             found[name] = recipe
     return found
 
@@ -112,12 +115,13 @@ def run_sweep(
     data_dir: Path | None = None,
     only: str = "",
     epochs: int | None = None,
+    retry: bool = False,
 ) -> None:
     """Run the missing rows, each recorded as soon as it is done.
 
     Parameters
     ----------
-    table, folder, only, epochs
+    table, folder, only, epochs, retry
         As in `missing_rows`.
     docs : pathlib.Path or None
         File whose table is written anew after each row.
@@ -134,7 +138,7 @@ def run_sweep(
         As training raises them, but for a training that diverges: that is a result.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = missing_rows(table, folder, only, epochs)
+    rows = missing_rows(table, folder, only, epochs, retry)
     for number, (name, recipe) in enumerate(rows.items(), 1):
         say(f"row {number} of {len(rows)}: {name}")
         out = folder / f"{table}-{slug(name)}.pt"
@@ -150,5 +154,5 @@ def run_sweep(
         if docs is not None:
             listed = {name: recorded[name] for name in SWEEPS[table] if name in recorded}
             update_docs(docs, table, listed)
-    say(f"{table}: {len(SWEEPS[table])} rows, {len(missing_rows(table, folder, only, epochs))} "
-        f"missing; records in {folder / FILE}")  # fmt: skip
+    left = len(missing_rows(table, folder, epochs=epochs))
+    say(f"{table}: {len(SWEEPS[table])} rows, {left} missing; records in {folder / FILE}")
