@@ -3,7 +3,9 @@
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.nn.coded import CodedWeight
 from pyhw.nn.compact import CompactMasks, compact, restore
+from pyhw.nn.convert import Conversion, convert
 from pyhw.nn.functional import adder_conv2d
+from pyhw.nn.groups import parameter_groups
 from pyhw.nn.masked import MaskedConv2d, MaskedLinear
 from pyhw.nn.models import MODELS, OPS, LeNet5, build_model
 from pyhw.nn.options import LayerOptions
@@ -15,5 +17,6 @@ __all__ = [
     "AdderConv2d", "AdderLinear", "ShiftConv2d", "ShiftLinear", "ShiftAddConv2d",
     "ShiftAddLinear", "MaskedConv2d", "MaskedLinear", "CodedWeight", "LayerOptions",
     "share_prototypes", "CompactMasks", "compact", "restore",
-    "LeNet5", "MODELS", "OPS", "build_model", "adder_conv2d",
+    "LeNet5", "MODELS", "OPS", "build_model", "Conversion", "convert",
+    "parameter_groups", "adder_conv2d",
 ]  # fmt: skip

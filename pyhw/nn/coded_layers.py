@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from pyhw.nn.coded import CodedWeight
 
-__all__ = ["CodedConv2d", "CodedLinear", "Pair", "pair", "positive"]
+__all__ = ["CodedConv2d", "CodedLayer", "CodedLinear", "Pair", "pair", "positive"]
 
 Pair = int | tuple[int, int]
 """A size given once, or for rows and columns."""
@@ -43,7 +43,7 @@ def positive(name: str, value: int) -> int:
     return value
 
 
-class _Coded(CodedWeight, nn.Module):
+class CodedLayer(CodedWeight, nn.Module):
     """What both layers share: a bias, and a moment to put parameters back into their range."""
 
     bias: nn.Parameter | None
@@ -56,7 +56,7 @@ class _Coded(CodedWeight, nn.Module):
         """Bring the parameters into their range; `forward` does it first, in training mode."""
 
 
-class CodedConv2d(_Coded):
+class CodedConv2d(CodedLayer):
     """Convolve with coded weights, as `torch.nn.Conv2d` does with its own.
 
     Parameters
@@ -130,7 +130,7 @@ class CodedConv2d(_Coded):
         return text + f", bias={self.bias is not None}"
 
 
-class CodedLinear(_Coded):
+class CodedLinear(CodedLayer):
     """Map linearly with coded weights, as `torch.nn.Linear` does with its own.
 
     Parameters

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyhw.nn.coded_layers import CodedConv2d, CodedLinear, Pair, _Coded
+from pyhw.nn.coded_layers import CodedConv2d, CodedLayer, CodedLinear, Pair
 from pyhw.nn.powers import exponent_range, powers_of, round_to_powers, value
 
 __all__ = ["MaskedConv2d", "MaskedLinear", "random_powers"]
@@ -55,7 +55,7 @@ class _Keep(torch.autograd.Function):
         return gradients[0], None
 
 
-class _Masked(_Coded):
+class _Masked(CodedLayer):
     """The weights of both masked layers.
 
     Attributes

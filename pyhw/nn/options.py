@@ -16,13 +16,13 @@ class LayerOptions:
     eta : float or None
         Adder layers: root mean square of the weight gradient; None leaves it unscaled.
     bits : int
-        Shift layers: bits of a weight (sign and exponent), 2..8.
+        Shift and masked layers: bits of a weight (sign and exponent), 2..8.
     terms : int
         Shift layers: powers of two per weight, 1 or 2.
     frozen : bool
-        ShiftAddNet: shift layers keep their first weights.
+        Shift layers, alone or in ShiftAddNet: they keep their first weights.
     prune : float
-        ShiftAddNet: share of the frozen shift weights that are 0, from 0 to below 1.
+        Share of the frozen shift weights that are 0, from 0 to below 1.
     sharing : {'dense', 'one-layer', 'mp', 'rp'}
         PEMN: every layer has weights of its own, or all take them from one layer, from the
         largest layer (max-layer padding), or from one short random vector, repeated.

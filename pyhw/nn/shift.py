@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyhw.nn.coded_layers import CodedConv2d, CodedLinear, Pair, _Coded
+from pyhw.nn.coded_layers import CodedConv2d, CodedLayer, CodedLinear, Pair
 from pyhw.nn.powers import exponent_range, power, round_to_powers, value
 
 __all__ = ["ShiftConv2d", "ShiftLinear"]
@@ -48,7 +48,7 @@ class _Rounded(torch.autograd.Function):
         return gradients[0], None, None, None
 
 
-class _Shift(_Coded):
+class _Shift(CodedLayer):
     """The weights of both shift layers."""
 
     shift: nn.Parameter
