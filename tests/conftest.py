@@ -81,3 +81,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give the test a cache of its own."""
     monkeypatch.setenv("PYHW_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def few():
+    """Give a hundred digits to train on."""
+    from few_digits import few_digits
+
+    return few_digits()
+
+
+@pytest.fixture
+def few_everywhere(few, monkeypatch: pytest.MonkeyPatch):
+    """Let every training find the hundred digits, whatever data it asks for."""
+    from pyhw.training import run
+
+    monkeypatch.setattr(run, "load_dataset", lambda name, folder: few)

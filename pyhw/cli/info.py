@@ -9,6 +9,10 @@ import typer
 def info(
     file: Annotated[Path, typer.Argument(help="Checkpoint, graph or program.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    ops: Annotated[
+        bool,
+        typer.Option("--ops", help="Operations, traffic and estimated energy, layer by layer."),
+    ] = False,
 ) -> None:
     """Show what is in a checkpoint, graph or program file.
 
@@ -20,7 +24,12 @@ def info(
       pyhw info lenet5.pt
 
       pyhw info lenet5.pyhw --json
+
+      pyhw info lenet5.pyhw --ops
     """
+    if ops:
+        _operations(file, as_json)
+        return
     from pyhw.describe import describe
 
     found = describe(file)
@@ -30,3 +39,30 @@ def info(
         typer.echo(json.dumps(found.record, indent=2))
     else:
         typer.echo(found.text, nl=False)
+
+
+def _operations(file: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from pyhw.energy import ASSUMPTIONS, checkpoint_costs, costs_text, graph_costs
+    from pyhw.errors import UserError
+    from pyhw.inputs import recognise
+
+    kind = recognise(file)
+    if kind == "program":
+        raise UserError(f"{file} is a program: count the operations of its graph")
+    if kind == "checkpoint":
+        from pyhw.cli.train import need_pytorch
+
+        need_pytorch()
+    costs = (checkpoint_costs if kind == "checkpoint" else graph_costs)(file)
+    if as_json:
+        import json
+
+        layers = [
+            asdict(cost) | {"compute_pj": cost.compute_pj, "movement_pj": cost.movement_pj}
+            for cost in costs
+        ]
+        typer.echo(json.dumps({"layers": layers, "assumptions": ASSUMPTIONS}, indent=2))
+    else:
+        typer.echo(costs_text(costs), nl=False)

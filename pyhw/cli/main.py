@@ -9,6 +9,7 @@ import errno
 import importlib
 import importlib.util
 import inspect
+import keyword
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ from pyhw.errors import UserError
 COMMANDS = {
     "demo": "Show the whole path on handwritten digits, checked bit for bit.",
     "train": "Train a multiplier-free network and save its checkpoint.",
+    "sweep": "Train, quantise and record every row of a table of results.",
+    "results": "Quantise finished checkpoints and add them to a table of results.",
+    "import": "Turn a checkpoint of a reference implementation into one of pyhw.",
     "quantize": "Turn a checkpoint into an integer graph.",
     "info": "Show what is in a checkpoint, graph or program file.",
     "compile": "Turn an integer graph into a program for a configuration.",
@@ -42,13 +46,18 @@ EXIT_ERROR = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
+def _module(name: str) -> str:
+    """Return the name of a command's file and function: Python keeps some words for itself."""
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
 def _available(name: str) -> bool:
-    return importlib.util.find_spec(f"pyhw.cli.{name}") is not None
+    return importlib.util.find_spec(f"pyhw.cli.{_module(name)}") is not None
 
 
 def _load(name: str) -> Any:
     """Import the file of command ``name`` and make typer's command of its function."""
-    function = getattr(importlib.import_module(f"pyhw.cli.{name}"), name)
+    function = getattr(importlib.import_module(f"pyhw.cli.{_module(name)}"), _module(name))
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name, no_args_is_help=False, help=_paragraphs(function))(function)
     return typer.main.get_command(single)

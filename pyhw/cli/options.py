@@ -23,7 +23,7 @@ Set = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="Folder of the MNIST files.", show_default="environment PYHW_DATA"),
+    typer.Option(help="Folder of the data files.", show_default="environment PYHW_DATA"),
 ]
 
 

@@ -1,33 +1,38 @@
 """The command ``pyhw train``."""
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from pyhw.cli.names import (
+    Data,
+    Device,
+    Gradient,
+    Model,
+    Ops,
+    Optimizer,
+    Precision,
+    Schedule,
+    Sharing,
+)
+from pyhw.cli.options import DataDir
 from pyhw.errors import MissingTool
 
-
-class Model(StrEnum):
-    """Networks to train."""
-
-    LENET5 = "lenet5"
+_METHOD = "Options of methods"
+_RECIPE = "Options of the recipe"
 
 
-class Ops(StrEnum):
-    """Kinds of inner layers."""
-
-    ADDER = "adder"
-    CONV = "conv"
-
-
-class Data(StrEnum):
-    """Data sets."""
-
-    DIGITS = "digits"
-    MNIST = "mnist"
+def need_pytorch() -> None:
+    """Refuse to go on without PyTorch; call it before the first import of it."""
+    # Waiting threads that spin make a shared computer several times slower; PyTorch reads this
+    # when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingTool("PyTorch", "pip install 'pyhw[train]'") from None
 
 
 def train(
@@ -35,26 +40,29 @@ def train(
     ops: Annotated[
         Ops | None,
         typer.Option(
-            help="Inner layers: L1 distance or ordinary convolution.", show_default="adder"
+            help="Inner layers: convolution, L1 distance, shifts (DeepShift PS or Q), shift then "
+            "L1 (ShiftAddNet), masks on random weights (PEMN).",
+            show_default="adder",
         ),
     ] = None,
     data: Annotated[
         Data | None,
         typer.Option(
-            help="scikit-learn's 1,797 digits, or MNIST from its four IDX files.",
+            help="scikit-learn's 1,797 digits, MNIST from its four IDX files, or CIFAR-10 from its "
+            "JPEG copy.",
             show_default="digits",
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the data.", show_default="mnist 30, digits 60"),
+        typer.Option(help="Passes over the data.", show_default="as published"),
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help="Images per step.", show_default="mnist 256, digits 64")
+        int | None, typer.Option(help="Images per step.", show_default="256, digits 64")
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option(help="Learning rate at the start of the cosine.", show_default="0.1"),
+        typer.Option(help="Highest learning rate.", show_default="of the method"),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Decides everything random.", show_default="0")
@@ -66,15 +74,174 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint --out.")
     ] = False,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the MNIST files.", show_default="environment PYHW_DATA"),
+    data_dir: DataDir = None,
+    device: Annotated[
+        Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")
+    ] = Device.CPU,
+    log_dir: Annotated[Path | None, typer.Option(help="Folder of TensorBoard logs.")] = None,
+    teacher: Annotated[
+        bool | None,
+        typer.Option(
+            "--teacher/--no-teacher",
+            help="Adder layers: learn from a CNN trained beside (PKKD).",
+            show_default="no",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    gradient: Annotated[
+        Gradient | None,
+        typer.Option(
+            help="Adder layers: full-precision weight gradient, or its sign.",
+            show_default="full",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    eta: Annotated[
+        float | None,
+        typer.Option(
+            help="Adder layers: size of the adaptive step; 0 for none.",
+            show_default="0.2",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Shift layers: bits of a weight, 2 to 8.",
+            show_default="5",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    terms: Annotated[
+        int | None,
+        typer.Option(
+            help="Shift layers: powers of two per weight, 1 or 2.",
+            show_default="1",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    frozen: Annotated[
+        bool | None,
+        typer.Option(
+            "--frozen/--no-frozen",
+            help="ShiftAddNet: shift layers keep their first weights.",
+            show_default="no",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    prune: Annotated[
+        float | None,
+        typer.Option(
+            help="ShiftAddNet: share of frozen shift weights that are 0.",
+            show_default="0",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    sharing: Annotated[
+        Sharing | None,
+        typer.Option(
+            help="PEMN: own random weights, or all from one layer, the largest, or a vector.",
+            show_default="dense",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="PEMN, rp: the vector's length over the largest layer's.",
+            show_default="1",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(
+            help="PEMN: share of the weights that are masked out.",
+            show_default="0.5",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    optimizer: Annotated[
+        Optimizer | None,
+        typer.Option(
+            help="What takes the steps.", show_default="of the method", rich_help_panel=_RECIPE
+        ),
+    ] = None,
+    schedule: Annotated[
+        Schedule | None,
+        typer.Option(
+            help="Course of the learning rate.",
+            show_default="of the method",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    momentum: Annotated[
+        float | None,
+        typer.Option(help="Momentum of SGD.", show_default="0.9", rich_help_panel=_RECIPE),
+    ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="Weight decay.", show_default="of the method", rich_help_panel=_RECIPE),
+    ] = None,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="Of products in training.", show_default="float32", rich_help_panel=_RECIPE
+        ),
+    ] = None,
+    shift: Annotated[
+        int | None,
+        typer.Option(
+            help="Move training images by up to this many pixels.",
+            show_default="2, cifar10 4",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    turn: Annotated[
+        float | None,
+        typer.Option(
+            help="Turn every other one by up to this many degrees.",
+            show_default="10, cifar10 0",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    zoom: Annotated[
+        float | None,
+        typer.Option(
+            help="Scale them by up to this fraction.",
+            show_default="0.1, cifar10 0",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option(
+            "--flip/--no-flip",
+            help="Mirror every other image.",
+            show_default="cifar10 only",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            help="With a teacher: weight of the labels.", show_default="1", rich_help_panel=_RECIPE
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="With a teacher: weight of its features.",
+            show_default="1",
+            rich_help_panel=_RECIPE,
+        ),
     ] = None,
 ) -> None:
     """Train a multiplier-free network and save its checkpoint.
 
     The checkpoint is saved after each epoch. Ctrl-C keeps the last one; `--resume` goes on from
-    it and ends with the same weights as a training that was never interrupted.
+    it and ends with the same weights as a training that was never interrupted. Several processes
+    share each batch when `torchrun --nproc-per-node N -m pyhw train ...` starts them.
 
     Examples:
     pyhw train lenet5
@@ -82,25 +249,14 @@ def train(
     pyhw train lenet5 --data mnist --data-dir ~/mnist --out mnist.pt
 
     pyhw train lenet5 --resume --out mnist.pt
+
+    pyhw train lenet5 --ops adder --teacher --data mnist
     """
-    # Waiting threads that spin make a shared computer several times slower; PyTorch reads this
-    # when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingTool("PyTorch", "pip install 'pyhw[train]'") from None
+    given: dict[str, Any] = dict(locals())
+    need_pytorch()
     from pyhw.training.report import train_with_progress
 
-    train_with_progress(
-        out,
-        resume=resume,
-        data_dir=data_dir,
-        model=str(model),
-        ops=ops and str(ops),
-        data=data and str(data),
-        epochs=epochs,
-        batch=batch,
-        lr=lr,
-        seed=seed,
-    )
+    options: dict[str, Any] = {
+        name: str(value) if isinstance(value, str) else value for name, value in given.items()
+    }
+    train_with_progress(**options)

@@ -123,11 +123,12 @@ def quantize_checkpoint(
         progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
     )
     graph, tested = quantised.graph, len(dataset.test_labels)
+    tests = dataset.test_images
     show(0, 1, "testing the model")
     reference = evaluate(model, dataset.test_images, dataset.test_labels)
     guesses = predict(
         graph,
-        dataset.test_images[..., None].astype(np.int64),
+        (tests[..., None] if tests.ndim == 3 else tests).astype(np.int64),
         progress=lambda done, total: show(done, total, "testing the graph"),
     )
     accuracy = 100 * float(np.mean(guesses == dataset.test_labels))
@@ -138,7 +139,7 @@ def quantize_checkpoint(
             "float": round(reference, 4),
             "integer": round(accuracy, 4),
         },
-        "classes": [str(digit) for digit in range(10)],
+        "classes": list(dataset.classes),
         "command": shlex.join(command),
         "origin": {
             "checkpoint": hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest(),

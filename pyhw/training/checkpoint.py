@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from pyhw.errors import UserError
-from pyhw.nn.models import MODELS, build_model
+from pyhw.nn.models import MODELS
 from pyhw.training.loop import EpochRecord
+from pyhw.training.networks import build
 from pyhw.training.recipe import Recipe, make_recipe
 
 FORMAT = "pyhw-checkpoint"
@@ -39,11 +40,14 @@ class Meta:
         One per epoch done.
     optimizer : dict or None
         State of the optimiser while the training is unfinished.
+    distillation : dict or None
+        State of the teacher, likewise, if there is one.
     """
 
     recipe: Recipe
     history: tuple[EpochRecord, ...]
     optimizer: dict[str, Any] | None
+    distillation: dict[str, Any] | None = None
 
     @property
     def epoch(self) -> int:
@@ -67,6 +71,7 @@ def save_checkpoint(
     recipe: Recipe,
     history: Iterable[EpochRecord],
     optimizer: torch.optim.Optimizer | None = None,
+    distillation: nn.Module | None = None,
 ) -> None:
     """Write a checkpoint: under another name first, then renamed, so never half of one.
 
@@ -82,6 +87,8 @@ def save_checkpoint(
         One per epoch done.
     optimizer : torch.optim.Optimizer, optional
         Needed to resume; leave it out of a finished training, to halve the file.
+    distillation : torch.nn.Module, optional
+        Likewise.
 
     Raises
     ------
@@ -94,9 +101,11 @@ def save_checkpoint(
         "version": VERSION,
         "recipe": recipe.to_dict(),
         "history": [asdict(record) for record in history],
-        "model": {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        "model": _on_cpu(model),
         "optimizer": optimizer.state_dict() if optimizer else None,
     }
+    if distillation is not None:
+        content["distillation"] = _on_cpu(distillation)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
@@ -114,15 +123,28 @@ def save_checkpoint(
         raise
 
 
-def _read(path: str | os.PathLike) -> Any:
-    """Return the file's content as torch gives it, or refuse it in one line."""
+def _on_cpu(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu() for name, tensor in module.state_dict().items()}
+
+
+def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
+    """Return the content of a file of `torch.save`, or refuse it in one line.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; nothing in it is run.
+    legacy : bool
+        Read the form before PyTorch 1.6 too, which is no zip archive.
+    """
     try:
         if Path(path).stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than the {LARGEST >> 20} MiB a checkpoint may have")
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > LARGEST:
-            raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged")
+        if not legacy or zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > LARGEST:
+                raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
@@ -181,7 +203,7 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
         If the file is missing, truncated, foreign, damaged, from a newer pyhw, or does not fit
         the network it names. Values are not judged: NaN weights load.
     """
-    content = _read(path)
+    content = read_content(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no pyhw checkpoint; `pyhw train` makes one")
     version = content.get("version")
@@ -193,10 +215,10 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
         recipe = make_recipe(saved=dict(content["recipe"]))
         history = tuple(EpochRecord(**record) for record in content["history"])
         state, optimizer = content["model"], content["optimizer"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is damaged: entry missing or misshapen ({error})") from None
     try:
-        model = build_model(recipe.model, recipe.ops)
+        model = build(recipe)
     except ValueError:
         raise UserError(
             f"{path} names the network {recipe.model!r} with {recipe.ops!r} layers, which this "
@@ -204,4 +226,9 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
         ) from None
     _check_state(path, state, model)
     model.load_state_dict(state)
-    return model.eval(), Meta(recipe=recipe, history=history, optimizer=optimizer)
+    return model.eval(), Meta(
+        recipe=recipe,
+        history=history,
+        optimizer=optimizer,
+        distillation=content.get("distillation"),
+    )

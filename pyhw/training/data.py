@@ -1,4 +1,4 @@
-"""Handwritten digits, 28x28 unsigned bytes: scikit-learn's small set, and MNIST from its files.
+"""Data sets of unsigned bytes: scikit-learn's digits, MNIST and CIFAR-10 from their files.
 
 Pixels stay integers here. Networks see ``pixel / 255``, with no mean or deviation taken off, so
 that the bytes themselves are the accelerator's input.
@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from pyhw.errors import MissingTool, UserError
+from pyhw.training import cifar
 from pyhw.training.idx import read_idx
 
-DATASETS = ("digits", "mnist")
+DATASETS = ("digits", "mnist", "cifar10")
 PIXELS = 28
 FILES = {
     "train_images": "train-images-idx3-ubyte",
@@ -31,10 +32,17 @@ class Dataset:
     ----------
     name : str
         One of `DATASETS`.
-    train_images, test_images : numpy.ndarray, shape (N, 28, 28), uint8
-        White strokes (255) on black (0).
+    train_images, test_images : numpy.ndarray, shape (N, H, W) or (N, H, W, C), uint8
+        Pixels; digits are white strokes (255) on black (0).
     train_labels, test_labels : numpy.ndarray, shape (N,), int64
-        0..9.
+        Places in `classes`.
+    classes : tuple of str
+        Their names.
+
+    Raises
+    ------
+    UserError
+        If there are too few images, or labels that no class has.
     """
 
     name: str
@@ -42,6 +50,26 @@ class Dataset:
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    classes: tuple[str, ...] = tuple("0123456789")
+
+    def __post_init__(self) -> None:
+        for part, least in (("train", 2), ("test", 1)):
+            labels = getattr(self, f"{part}_labels")
+            if len(labels) < least:
+                raise UserError(
+                    f"{self.name} must have at least {least} {part}ing image(s), not {len(labels)}"
+                )
+            if not 0 <= labels.min() <= labels.max() < len(self.classes):
+                raise UserError(
+                    f"{self.name} has {part}ing labels {labels.min()} to {labels.max()}, "
+                    f"but {len(self.classes)} classes"
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        height, width, *channels = self.train_images.shape[1:]
+        return (channels[0] if channels else 1, height, width)
 
 
 def enlarge(images: np.ndarray) -> np.ndarray:
@@ -162,7 +190,7 @@ def load_mnist(folder: str | os.PathLike | None = None) -> Dataset:
         if count == 0 or parts[part].max() > 9:
             raise UserError(f"{path} must hold labels of 0 to 9: it is not MNIST")
         parts[part] = parts[part].astype(np.int64)
-    return Dataset(name="mnist", **parts)
+    return Dataset(name="mnist", **parts)  # type: ignore[arg-type]
 
 
 def load_dataset(name: str, folder: str | os.PathLike | None = None) -> Dataset:
@@ -170,7 +198,7 @@ def load_dataset(name: str, folder: str | os.PathLike | None = None) -> Dataset:
 
     Parameters
     ----------
-    name : {"digits", "mnist"}
+    name : {"digits", "mnist", "cifar10"}
         Which one.
     folder : path-like, optional
         Where the files are, for data that comes in files.
@@ -188,4 +216,7 @@ def load_dataset(name: str, folder: str | os.PathLike | None = None) -> Dataset:
         return load_digits()
     if name == "mnist":
         return load_mnist(folder)
+    if name == "cifar10":
+        arrays = cifar.load_cifar10(folder)
+        return Dataset(name=name, classes=cifar.CLASSES, **arrays)
     raise UserError(f"data must be one of {', '.join(DATASETS)}, not {name!r}")

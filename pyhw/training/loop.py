@@ -4,7 +4,7 @@ Whatever is random in an epoch comes from a generator seeded by the recipe's see
 number, so a resumed training needs no saved random state to go on as if it had never stopped.
 """
 
-import math
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -14,11 +14,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pyhw.nn.models import build_model
+from pyhw.errors import UserError
+from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.training.augment import distort, mirror, to_input
 from pyhw.training.data import Dataset
+from pyhw.training.guard import Diverged, first_not_finite, out_of_memory
+from pyhw.training.networks import build, check_fit
+from pyhw.training.optim import make_optimizer
+from pyhw.training.parallel import (
+    ALONE,
+    AdaptiveSteps,
+    Processes,
+    average_gradients,
+    share_statistics,
+)
+from pyhw.training.pkkd import Distillation
 from pyhw.training.recipe import Recipe
 
+__all__ = ["EpochRecord", "Trainer", "distort", "evaluate", "to_input"]
+
 TEST_BATCH = 500
+CHECK_EVERY = 50
+"""Steps between looks at the loss on a GPU, where each look makes the processor wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,68 +60,28 @@ class EpochRecord:
     seconds: float
 
 
-def to_input(images: Tensor) -> Tensor:
-    """Scale bytes to the network's input.
-
-    Parameters
-    ----------
-    images : Tensor, shape (N, 28, 28), uint8
-        Pixels.
-
-    Returns
-    -------
-    Tensor, shape (N, 1, 28, 28), float32
-        0..1.
-    """
-    return images.unsqueeze(1).float() / 255
-
-
-def distort(x: Tensor, shift: int, turn: float, zoom: float, generator: torch.Generator) -> Tensor:
-    """Move each image, and turn and scale every other one or so, with zeros coming in.
-
-    Only half are resampled, so that the network also sees pixels as sharp as a test image's.
-
-    Parameters
-    ----------
-    x : Tensor, shape (N, C, H, H)
-        Square images.
-    shift : int
-        Largest move either way, whole pixels.
-    turn : float
-        Largest angle either way, degrees.
-    zoom : float
-        Largest change of size, as a fraction.
-    generator : torch.Generator
-        Draws everything.
-
-    Returns
-    -------
-    Tensor, shape (N, C, H, H)
-        Bilinear where pixels do not meet pixels.
-    """
-    count, size = len(x), x.shape[2]
-    move = torch.randint(-shift, shift + 1, (count, 2), generator=generator) * (2 / size)
-    chosen = torch.randint(2, (count,), generator=generator)
-    wide, angle = (2 * torch.rand(2, count, generator=generator) - 1) * chosen
-    scale, angle = 1 + zoom * wide, angle * math.radians(turn)
-    cosine, sine = scale * angle.cos(), scale * angle.sin()
-    rows = (torch.stack((cosine, -sine, move[:, 0])), torch.stack((sine, cosine, move[:, 1])))
-    grid = F.affine_grid(torch.stack(rows).permute(2, 0, 1), list(x.shape), align_corners=False)
-    return F.grid_sample(x, grid, align_corners=False)
-
-
 @torch.no_grad()
-def evaluate(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
+def evaluate(
+    model: nn.Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
+) -> float:
     """Count how many images the network classifies rightly.
 
     Parameters
     ----------
     model : torch.nn.Module
         Left in evaluation mode.
-    images : numpy.ndarray, shape (N, 28, 28), uint8
+    images : numpy.ndarray, shape (N, H, W) or (N, H, W, C), uint8
         Pixels.
     labels : numpy.ndarray, shape (N,), int64
         Right answers.
+    device : torch.device
+        Where the model is.
+    processes : Processes
+        Which share the work.
 
     Returns
     -------
@@ -112,12 +89,14 @@ def evaluate(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> float:
         Percent, 0..100.
     """
     model.eval()
+    count = len(images)
+    images, labels = (part[processes.rank :: processes.size] for part in (images, labels))
     right = 0.0
     for start in range(0, len(images), TEST_BATCH):
         batch = slice(start, start + TEST_BATCH)
-        guess = model(to_input(torch.tensor(images[batch]))).argmax(1)
-        right += (guess == torch.tensor(labels[batch])).sum().item()
-    return 100 * right / len(images)
+        guess = model(to_input(torch.tensor(images[batch]).to(device))).argmax(1)
+        right += (guess == torch.tensor(labels[batch]).to(device)).sum().item()
+    return 100 * processes.total(torch.tensor(right, device=device)).item() / count
 
 
 class Trainer:
@@ -127,31 +106,64 @@ class Trainer:
     ----------
     recipe : Recipe
     dataset : Dataset
+    device : torch.device or str
+        Where to compute.
+    processes : Processes
+        This process among those that train together.
 
     Attributes
     ----------
     model : torch.nn.Module
-    optimizer : torch.optim.SGD
+    distillation : Distillation or None
+        The teacher, when the recipe has one.
+    optimizer : torch.optim.Optimizer
     history : list of EpochRecord
         One per epoch done.
+
+    Raises
+    ------
+    UserError
+        If network and data do not fit, or the batch cannot be shared.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Dataset,
+        device: torch.device | str = "cpu",
+        processes: Processes = ALONE,
+    ) -> None:
+        check_fit(recipe, dataset)
+        self._batch = min(recipe.batch, len(dataset.train_labels))
+        if self._batch % processes.size or self._batch < 2 * processes.size:
+            raise UserError(
+                f"batch must be a multiple of the {processes.size} processes, two images each at "
+                f"least, not {self._batch}"
+            )
         torch.manual_seed(recipe.seed)
         self.recipe, self.dataset = recipe, dataset
-        self.model = build_model(recipe.model, recipe.ops)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-        )
+        self.device, self.processes = torch.device(device), processes
+        self.model = build(recipe)
+        self.distillation = Distillation(recipe, self.model) if recipe.teacher else None
+        if recipe.precision == "bfloat16":
+            _keep_distances_exact(self.model)
+        whole = [self.model, self.distillation] if self.distillation else [self.model]
+        for module in whole:
+            module.to(self.device)
+            if processes.size > 1:
+                share_statistics(module)
+        self._steps = AdaptiveSteps(self.model) if processes.size > 1 else None
+        self.optimizer = make_optimizer(recipe, whole)
         self.history: list[EpochRecord] = []
-        self._images = torch.tensor(dataset.train_images)
-        self._labels = torch.tensor(dataset.train_labels)
+        self._images = torch.tensor(dataset.train_images).to(self.device)
+        self._labels = torch.tensor(dataset.train_labels).to(self.device)
 
     def restore(
-        self, model_state: dict, optimizer_state: dict, history: Iterable[EpochRecord]
+        self,
+        model_state: dict,
+        optimizer_state: dict,
+        history: Iterable[EpochRecord],
+        distillation_state: dict | None = None,
     ) -> None:
         """Go on from a checkpoint's content.
 
@@ -161,22 +173,49 @@ class Trainer:
             As their ``state_dict()`` gave them.
         history : list of EpochRecord
             Of the epochs done.
+        distillation_state : dict, optional
+            Of teacher and aligners, when the recipe has one.
         """
         self.model.load_state_dict(model_state)
         self.optimizer.load_state_dict(optimizer_state)
+        if self.distillation is not None:
+            self.distillation.load_state_dict(distillation_state or {})
         self.history = list(history)
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the epoch's images and labels; the last batch is full, leftovers wait."""
+        """Yield this process's images and labels; the last batch is full, leftovers wait."""
         recipe, count = self.recipe, len(self._labels)
         generator = torch.Generator().manual_seed(recipe.seed * 10007 + epoch)
-        order = torch.randperm(count, generator=generator)
-        batch = min(recipe.batch, count)
-        for start in range(0, count - batch + 1, batch):
-            index = order[start : start + batch]
+        order = torch.randperm(count, generator=generator).to(self.device)
+        share = slice(self.processes.rank, None, self.processes.size)
+        for start in range(0, count - self._batch + 1, self._batch):
+            index = order[start : start + self._batch]
             images = to_input(self._images[index])
             images = distort(images, recipe.shift, recipe.turn, recipe.zoom, generator)
-            yield images, self._labels[index]
+            if recipe.flip:
+                images = mirror(images, generator)
+            yield images[share], self._labels[index][share]
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Take one step and return the loss; the weights stay when it is not finite (on a CPU)."""
+        half = self.recipe.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
+            answers = self.model(images)
+            if self.distillation is not None:
+                loss, shown = self.distillation.loss(images, answers.float(), labels)
+            else:
+                loss = shown = F.cross_entropy(answers.float(), labels)
+        shown = self.processes.total(shown.detach()) / self.processes.size
+        if self.device.type == "cpu" and not shown.isfinite():
+            return shown
+        self.optimizer.zero_grad()
+        loss.backward()
+        if self._steps is not None:
+            trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+            average_gradients(trained, self.processes)
+            self._steps.apply()
+        self.optimizer.step()
+        return shown
 
     def run_epoch(self, on_step: Callable[[float], None] | None = None) -> EpochRecord:
         """Train for one epoch and test.
@@ -190,22 +229,40 @@ class Trainer:
         -------
         EpochRecord
             Also appended to `history`.
+
+        Raises
+        ------
+        Diverged
+            If the loss is not a finite number; the text says where.
+        UserError
+            If memory runs out.
         """
         began, epoch = time.perf_counter(), len(self.history)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.lr_at(epoch)
         steps = max(1, len(self._labels) // self.recipe.batch)
-        total = torch.zeros(())
+        total = torch.zeros((), device=self.device)
         self.model.train()
-        for step, (images, labels) in enumerate(self._batches(epoch)):
-            loss = F.cross_entropy(self.model(images), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach()
-            if on_step:
-                on_step((step + 1) / steps)
-        accuracy = evaluate(self.model, self.dataset.test_images, self.dataset.test_labels)
+        if self.distillation is not None:
+            self.distillation.train()
+        with out_of_memory(self.recipe.batch, self.processes.size):
+            for step, (images, labels) in enumerate(self._batches(epoch)):
+                smooth = self.recipe.schedule == "ramp"
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.recipe.lr_at(epoch + smooth * (step + 0.5) / steps)
+                total += self._step(images, labels)
+                last = step + 1 == steps
+                looks = self.device.type == "cpu" or last or step % CHECK_EVERY == 0
+                if looks and not total.isfinite():
+                    where = first_not_finite(self.model, images)
+                    raise Diverged(
+                        f"the loss is not a finite number in epoch {epoch + 1}, step {step + 1} "
+                        f"of {steps}; first in {where}"
+                    )
+                if on_step:
+                    on_step((step + 1) / steps)
+            accuracy = evaluate(
+                self.model, self.dataset.test_images, self.dataset.test_labels, self.device,
+                self.processes,
+            )  # fmt: skip
         record = EpochRecord(
             epoch=epoch + 1,
             loss=total.item() / steps,
@@ -214,3 +271,17 @@ class Trainer:
         )
         self.history.append(record)
         return record
+
+
+def _keep_distances_exact(model: nn.Module) -> None:
+    """Let adder layers compute in float32: a sum of hundreds of distances has no 8 bits to spare.
+
+    Shift layers need nothing: powers of two are exact in bfloat16.
+    """
+
+    def widen(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(x.float() for x in inputs)
+
+    for module in model.modules():
+        if isinstance(module, (AdderConv2d, AdderLinear)):
+            module.register_forward_pre_hook(widen)

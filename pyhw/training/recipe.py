@@ -1,16 +1,29 @@
 """The training recipe: one frozen record of everything that decides the trained weights."""
 
 import math
-from dataclasses import asdict, dataclass, fields
+import shlex
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pyhw.errors import UserError
+from pyhw.nn.models import MODELS, OPS
+from pyhw.nn.options import LayerOptions
+from pyhw.training.data import DATASETS
+from pyhw.training.methods import OPTIMIZERS, SCHEDULES, USED_BY, defaults
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "mnist": {"epochs": 30, "batch": 256},
-    "digits": {"epochs": 60, "batch": 64},
+__all__ = ["GRADIENTS", "PRECISIONS", "SHARINGS", "Recipe", "from_saved", "make_recipe"]
+
+PRECISIONS = ("float32", "bfloat16")
+GRADIENTS = ("full", "sign")
+SHARINGS = ("dense", "one-layer", "mp", "rp")
+_LAYERS = tuple(entry.name for entry in fields(LayerOptions))
+_CHOICES = {
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "precision": PRECISIONS,
+    "gradient": GRADIENTS,
+    "sharing": SHARINGS,
 }
-"""What differs between the data sets: the small one needs more passes and smaller steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,25 +35,39 @@ class Recipe:
     model : str
         Name of the network, a key of `pyhw.nn.models.MODELS`.
     ops : str
-        Kind of its inner layers, ``adder`` or ``conv``.
+        Kind of its inner layers, one of `pyhw.nn.models.OPS`.
     data : str
-        Name of the data set, ``digits`` or ``mnist``.
+        Name of the data set, one of `pyhw.training.data.DATASETS`.
     epochs : int
         Passes over the training images, 1..10000.
     batch : int
-        Images per step, 2..65536 (batch norm needs two).
+        Images per step over all processes, 2..65536 (batch norm needs two).
     lr : float
-        Learning rate of the first epoch; it falls to nearly 0 along half a cosine.
+        Highest learning rate; see `lr_at`.
     seed : int
         Decides initial weights, order and distortions, 0..2**31 - 1.
     momentum, weight_decay : float
-        Of SGD, on every parameter.
+        Momentum of SGD; decay of every parameter but the latent shifts and signs.
     shift : int
         Training images are moved by up to this many whole pixels either way, 0..8.
     turn : float
         Half of them are also turned by up to this many degrees either way, below 45,
     zoom : float
         and enlarged or shrunk by up to this fraction, below 0.5.
+    flip : bool
+        Every other image or so is mirrored, left to right.
+    optimizer : {"sgd", "adamw", "radam"}
+        What takes the steps.
+    schedule : {"cosine", "steps", "ramp"}
+        Course of the learning rate.
+    precision : {"float32", "bfloat16"}
+        Of products in training; weights, adder layers and tests are float32 either way.
+    teacher : bool
+        Train a convolutional teacher side by side and learn from it (PKKD).
+    alpha, beta : float
+        With a teacher: weight of the labels, and of its features, 0..100.
+    layers : LayerOptions
+        Options of the inner layers.
 
     Raises
     ------
@@ -64,43 +91,130 @@ class Recipe:
     shift: int = 2
     turn: float = 10.0
     zoom: float = 0.1
+    flip: bool = False
+    optimizer: str = "sgd"
+    schedule: str = "cosine"
+    precision: str = "float32"
+    teacher: bool = False
+    alpha: float = 1.0
+    beta: float = 1.0
+    layers: LayerOptions = field(default_factory=LayerOptions)
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("epochs", 1, 10000),
-            ("batch", 2, 65536),
-            ("seed", 0, 2**31 - 1),
-            ("shift", 0, 8),
+        layers = self.layers
+        for name, value, low, high in (
+            ("epochs", self.epochs, 1, 10000),
+            ("batch", self.batch, 2, 65536),
+            ("seed", self.seed, 0, 2**31 - 1),
+            ("shift", self.shift, 0, 8),
+            ("bits", layers.bits, 2, 8),
+            ("terms", layers.terms, 1, 2),
         ):
-            value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
                 raise UserError(f"{name} must be a whole number from {low} to {high}, not {value}")
-        if not 0 < self.lr <= 10:
-            raise UserError(f"lr must be above 0 and at most 10, not {self.lr}")
-        for name, end in (("momentum", 1), ("weight_decay", 1), ("turn", 45), ("zoom", 0.5)):
-            if not 0 <= getattr(self, name) < end:
-                raise UserError(
-                    f"{name} must be at least 0 and below {end}, not {getattr(self, name)}"
-                )
+        for name, number, most in (
+            ("lr", self.lr, 10),
+            ("eta", 1 if layers.eta is None else layers.eta, 10),
+            ("fraction", layers.fraction, 1),
+        ):
+            if not 0 < number <= most:
+                raise UserError(f"{name} must be above 0 and at most {most}, not {number}")
+        for name, number, end in (
+            ("momentum", self.momentum, 1),
+            ("weight_decay", self.weight_decay, 1),
+            ("turn", self.turn, 45),
+            ("zoom", self.zoom, 0.5),
+            ("alpha", self.alpha, 100),
+            ("beta", self.beta, 100),
+            ("prune", layers.prune, 1),
+            ("sparsity", layers.sparsity, 1),
+        ):
+            if not 0 <= number < end:
+                raise UserError(f"{name} must be at least 0 and below {end}, not {number}")
+        for name, allowed in _CHOICES.items():
+            text = getattr(layers if name in _LAYERS else self, name)
+            if text not in allowed:
+                raise UserError(f"{name} must be one of {', '.join(allowed)}, not {text!r}")
 
-    def lr_at(self, epoch: int) -> float:
-        """Return the learning rate of an epoch, counted from 0: half a cosine."""
-        return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+    def lr_at(self, epoch: float) -> float:
+        """Return the learning rate after some epochs, whole or not, counted from 0.
+
+        ``cosine`` is half a cosine from `lr` to 0; ``steps`` divides by ten at half and at three
+        quarters of the epochs; ``ramp`` is the polygon through 0, `lr` at 2/5, `lr` / 20 at 4/5
+        and 0.
+        """
+        done = epoch / self.epochs
+        if self.schedule == "steps":
+            return self.lr * 0.1 ** ((done >= 0.5) + (done >= 0.75))
+        if self.schedule == "ramp":
+            if done < 0.4:
+                return self.lr * done / 0.4
+            if done < 0.8:
+                return self.lr * (1 - 0.95 * (done - 0.4) / 0.4)
+            return self.lr * 0.05 * (1 - done) / 0.2
+        return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain numbers and texts."""
+        """Return the fields as plain numbers, texts and, for `layers`, a table of them."""
         return asdict(self)
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields, those of `layers` among them, that differ from the defaults."""
+        base = make_recipe(model=self.model, ops=self.ops, data=self.data)
+        found = {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)
+            if entry.name != "layers" and getattr(self, entry.name) != getattr(base, entry.name)
+        }
+        return found | {
+            name: getattr(self.layers, name)
+            for name in _LAYERS
+            if getattr(self.layers, name) != getattr(base.layers, name)
+        }
+
+    def command(self) -> str:
+        """Return the command that trains by this recipe."""
+        words = ["pyhw", "train", self.model, "--ops", self.ops, "--data", self.data]
+        for name, value in self.changes().items():
+            option = f"--{name.replace('_', '-')}"
+            if isinstance(value, bool):
+                words.append(option if value else option.replace("--", "--no-", 1))
+            else:
+                words += [option, str(0 if value is None else value)]
+        return shlex.join(words)
+
+
+_FIRST = ("model", "ops", "data", "epochs", "batch", "lr", "seed", "momentum", "weight_decay",
+          "shift", "turn", "zoom")  # fmt: skip
+"""Fields of the first checkpoints; those added since take their defaults where they are missing."""
+
+
+def from_saved(saved: dict[str, Any]) -> Recipe:
+    """Return the recipe that a checkpoint holds, of this pyhw or an older one.
+
+    Raises
+    ------
+    UserError
+        If fields are foreign or missing, or a value is out of range.
+    """
+    layers = dict(saved.get("layers", {}))
+    known = {entry.name for entry in fields(Recipe)}
+    wrong = (set(saved) - known) | (set(_FIRST) - set(saved)) | (set(layers) - set(_LAYERS))
+    if wrong:
+        raise UserError(f"The checkpoint's recipe has foreign or missing fields: {min(wrong)}")
+    return Recipe(**{**saved, "layers": LayerOptions(**layers)})
 
 
 def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
-    """Fill in what the user left open: from a saved recipe, or from the data set's defaults.
+    """Fill in what the user left open: from a saved recipe, or from the tables of defaults.
 
     Parameters
     ----------
     saved : dict, optional
         Fields of the recipe that a training to be resumed began with.
     **options
-        Fields of `Recipe`; None where the user left one open.
+        Fields of `Recipe` and of `LayerOptions`; None where the user left one open. An `eta` of
+        0 stands for no adaptive step.
 
     Returns
     -------
@@ -109,19 +223,30 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
     Raises
     ------
     UserError
-        If a value is out of range, or differs from the saved one.
+        If a value is out of range, is not for this kind of layers, or differs from the saved one.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    if saved is None:
-        data = given.get("data", Recipe.data)
-        return Recipe(**{**DEFAULTS.get(data, {}), **given})
-    unknown = set(saved) ^ {field.name for field in fields(Recipe)}
-    if unknown:
-        raise UserError(f"The checkpoint's recipe has foreign or missing fields: {min(unknown)}")
-    for name, value in given.items():
-        if value != saved[name]:
+    layers = {name: given.pop(name) for name in _LAYERS if name in given}
+    if layers.get("eta") == 0:
+        layers["eta"] = None
+    if saved is not None:
+        recipe = from_saved(saved)
+        for name, value in (given | layers).items():
+            before = getattr(recipe.layers if name in layers else recipe, name)
+            if value != before:
+                raise UserError(
+                    f"{name} is {before} in the training to be resumed, not {value}: "
+                    "leave the option out, or start anew with another --out"
+                )
+        return recipe
+    for name, known in (("model", MODELS), ("ops", OPS), ("data", DATASETS)):
+        if name in given and given[name] not in known:
+            raise UserError(f"{name} must be one of {', '.join(known)}, not {given[name]!r}")
+    ops = given.get("ops", Recipe.ops)
+    for name, kinds in USED_BY.items():
+        if ops not in kinds and (name in layers or given.get(name)):
             raise UserError(
-                f"{name} is {saved[name]} in the training to be resumed, not {value}: "
-                "leave the option out, or start anew with another --out"
+                f"{name} is an option of {', '.join(kinds)} layers: leave it out with {ops} layers"
             )
-    return Recipe(**saved)
+    recipe = Recipe(**{**defaults(given.get("data", Recipe.data), ops), **given})
+    return replace(recipe, layers=replace(recipe.layers, **layers))

@@ -1,6 +1,7 @@
 """What a training shows at the terminal: a bar, a line per epoch, a table at the end."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pyhw.errors import MissingTool, writing
 from pyhw.nn import compiled
 from pyhw.training.loop import EpochRecord, Trainer
-from pyhw.training.run import prepare, run
+from pyhw.training.parallel import join, leave
+from pyhw.training.recipe import Recipe
+from pyhw.training.run import choose_device, prepare, run
 
 
 def summary_table(trainer: Trainer, out: Path) -> Table:
@@ -32,7 +36,7 @@ def summary_table(trainer: Trainer, out: Path) -> Table:
     minutes = sum(record.seconds for record in history) / 60
     table = Table(show_header=False, box=None)
     for name, value in (
-        ("network", f"{recipe.model}, {recipe.ops} layers"),
+        ("network", f"{recipe.model}, {recipe.ops} layers{', with a teacher' * recipe.teacher}"),
         ("data", f"{recipe.data}, {len(trainer.dataset.train_images)} training images"),
         ("test accuracy", f"{history[-1].accuracy:.2f} % of {tested} images"),
         ("epochs", f"{len(history)}, batch {recipe.batch}, learning rate {recipe.lr:g}"),
@@ -49,6 +53,8 @@ def train_with_progress(
     resume: bool = False,
     data_dir: str | os.PathLike | None = None,
     console: Console | None = None,
+    device: str = "cpu",
+    log_dir: str | os.PathLike | None = None,
     **options: Any,
 ) -> Trainer:
     """Train, show how it goes, and leave the finished checkpoint.
@@ -59,6 +65,10 @@ def train_with_progress(
         As in `pyhw.training.run.prepare`.
     console : rich.console.Console, optional
         Where to write; standard output by default.
+    device : {"auto", "cpu", "cuda"}
+        Where to compute.
+    log_dir : path-like, optional
+        Folder of TensorBoard logs.
 
     Returns
     -------
@@ -70,13 +80,68 @@ def train_with_progress(
     UserError, KeyboardInterrupt
         As in `prepare` and `run`.
     """
+    place = choose_device(device)
+    processes = join(place)
     console = console or Console(highlight=False)
-    trainer, path = prepare(out, resume=resume, data_dir=data_dir, **options)
+    console.quiet |= not processes.first
+    try:
+        trainer, path = prepare(
+            out, resume, data_dir, device=place, processes=processes, **options
+        )  # fmt: skip
+        log = logger(log_dir if processes.first else None, trainer)
+        _announce(console, trainer)
+        _show(console, trainer, path, log)
+    finally:
+        leave()
+    console.print(summary_table(trainer, path))
+    return trainer
+
+
+def logger(log_dir: str | os.PathLike | None, trainer: Trainer) -> Callable[[EpochRecord], None]:
+    """Return what writes an epoch to TensorBoard, or nothing without a folder.
+
+    Raises
+    ------
+    UserError
+        If TensorBoard is not installed or the folder cannot be written.
+    """
+    if log_dir is None:
+        return lambda record: None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise MissingTool("TensorBoard", "pip install 'pyhw[train]'", "it reads the logs") from None
+    with writing(log_dir):
+        writer = SummaryWriter(os.fspath(log_dir), purge_step=len(trainer.history) + 1)
+
+    def write(record: EpochRecord) -> None:
+        with writing(log_dir):
+            writer.add_scalar("loss", record.loss, record.epoch)
+            writer.add_scalar("accuracy", record.accuracy, record.epoch)
+            writer.add_scalar("lr", trainer.recipe.lr_at(record.epoch - 1), record.epoch)
+            writer.add_scalar("seconds", record.seconds, record.epoch)
+            writer.flush()
+            if record.epoch == trainer.recipe.epochs:
+                writer.close()
+
+    return write
+
+
+def _announce(console: Console, trainer: Trainer) -> None:
     recipe, done = trainer.recipe, len(trainer.history)
-    if recipe.ops == "adder":
+    if recipe.ops in ("adder", "shiftadd") and trainer.device.type == "cpu":
         console.print(f"adder kernel: {compiled.status()}", markup=False)
+    if trainer.processes.size > 1:
+        console.print(f"{trainer.processes.size} processes share each batch of {recipe.batch}")
     if done:
         console.print(f"resuming after epoch {done} of {recipe.epochs}")
+
+
+def _show(
+    console: Console, trainer: Trainer, path: Path, log: Callable[[EpochRecord], None]
+) -> None:
+    """Train to the end with a bar and a line per epoch."""
+    recipe: Recipe = trainer.recipe
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -84,12 +149,13 @@ def train_with_progress(
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("training", total=recipe.epochs, completed=done)
+        task = progress.add_task("training", total=recipe.epochs, completed=len(trainer.history))
 
         def on_step(fraction: float) -> None:
             progress.update(task, completed=len(trainer.history) + fraction)
 
         def on_epoch(record: EpochRecord) -> None:
+            log(record)
             progress.console.print(
                 f"epoch {record.epoch:>{len(str(recipe.epochs))}}/{recipe.epochs}  "
                 f"loss {record.loss:.4f}  test {record.accuracy:6.2f} %  "
@@ -97,5 +163,3 @@ def train_with_progress(
             )
 
         run(trainer, path, on_step, on_epoch)
-    console.print(summary_table(trainer, path))
-    return trainer

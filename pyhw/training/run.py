@@ -5,17 +5,54 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pyhw.errors import UserError
 from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
 from pyhw.training.data import load_dataset
+from pyhw.training.guard import Diverged
 from pyhw.training.loop import EpochRecord, Trainer
+from pyhw.training.parallel import ALONE, Processes
 from pyhw.training.recipe import make_recipe
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+def choose_device(name: str = "cpu") -> torch.device:
+    """Return the device to train on.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda"}
+        The GPU if there is one, the CPU, or a GPU; each process of several has its own.
+
+    Raises
+    ------
+    UserError
+        If the name is not known or there is no such device.
+    """
+    if name not in DEVICES:
+        raise UserError(f"device must be one of {', '.join(DEVICES)}, not {name!r}")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UserError("PyTorch finds no GPU here: leave --device out to train on the CPU")
+    if name == "cpu" or not there:
+        return torch.device("cpu")
+    place = int(os.environ.get("LOCAL_RANK", "0"))
+    if place >= torch.cuda.device_count():
+        raise UserError(
+            f"process {place} has no GPU, there are {torch.cuda.device_count()}: start fewer"
+        )
+    torch.cuda.set_device(place)
+    return torch.device("cuda", place)
 
 
 def prepare(
     out: str | os.PathLike | None,
     resume: bool = False,
     data_dir: str | os.PathLike | None = None,
+    device: torch.device | str = "cpu",
+    processes: Processes = ALONE,
     **options: Any,
 ) -> tuple[Trainer, Path]:
     """Set up a training, new or resumed.
@@ -28,8 +65,10 @@ def prepare(
         Go on from the checkpoint `out`.
     data_dir : path-like, optional
         Folder of the data files.
+    device, processes
+        As in `pyhw.training.loop.Trainer`.
     **options
-        Fields of `Recipe` that the user gave; None for those left open.
+        Fields of `Recipe` and `LayerOptions` that the user gave; None for those left open.
 
     Returns
     -------
@@ -55,16 +94,16 @@ def prepare(
             raise UserError(
                 f"{out} exists: go on with it by --resume, remove it, or choose another --out"
             )
-        return Trainer(recipe, load_dataset(recipe.data, data_dir)), out
+        return Trainer(recipe, load_dataset(recipe.data, data_dir), device, processes), out
     model, meta = load_checkpoint(out)
     recipe = make_recipe(saved=meta.recipe.to_dict(), **options)
     if meta.finished:
         raise UserError(f"{out} is finished ({meta.epoch} epochs): there is nothing to resume")
     if meta.optimizer is None:
         raise UserError(f"{out} has no optimiser state: it cannot be resumed")
-    trainer = Trainer(recipe, load_dataset(recipe.data, data_dir))
+    trainer = Trainer(recipe, load_dataset(recipe.data, data_dir), device, processes)
     try:
-        trainer.restore(model.state_dict(), meta.optimizer, meta.history)
+        trainer.restore(model.state_dict(), meta.optimizer, meta.history, meta.distillation)
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(f"{out} is damaged: its optimiser state does not fit the network") from None
     return trainer, out
@@ -83,7 +122,7 @@ def run(
     trainer : Trainer
         New or restored.
     out : pathlib.Path
-        Checkpoint. While the training runs it holds the optimiser's state too.
+        Checkpoint; process 0 writes it. While the training runs it holds the optimiser's state too.
     on_step : callable, optional
         See `Trainer.run_epoch`.
     on_epoch : callable, optional
@@ -99,15 +138,18 @@ def run(
     KeyboardInterrupt
         If the user stopped it; the text says what is kept and how to go on.
     UserError
-        If the checkpoint cannot be written.
+        If the checkpoint cannot be written, or the training diverges; the last good one is kept.
     """
     recipe = trainer.recipe
+    go_on = f"pyhw train {recipe.model} --resume --out {out}"
     try:
         while len(trainer.history) < recipe.epochs:
             record = trainer.run_epoch(on_step)
             finished = record.epoch == recipe.epochs
             optimizer = None if finished else trainer.optimizer
-            save_checkpoint(out, trainer.model, recipe, trainer.history, optimizer)
+            teacher = None if finished else trainer.distillation
+            if trainer.processes.first:
+                save_checkpoint(out, trainer.model, recipe, trainer.history, optimizer, teacher)
             if on_epoch:
                 on_epoch(record)
     except KeyboardInterrupt:
@@ -115,7 +157,10 @@ def run(
         if not done:
             raise KeyboardInterrupt("nothing is kept before the first epoch ends") from None
         raise KeyboardInterrupt(
-            f"{out} keeps {done} of {recipe.epochs} epochs; go on with: "
-            f"pyhw train {recipe.model} --resume --out {out}"
+            f"{out} keeps {done} of {recipe.epochs} epochs; go on with: {go_on}"
         ) from None
+    except Diverged as error:
+        done = len(trainer.history)
+        kept = f"{out} keeps the {done} epoch(s) before" if done else "nothing is kept"
+        raise Diverged(f"{error}; {kept}: try a lower --lr or another --seed") from None
     return trainer.history[-1]

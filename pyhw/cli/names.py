@@ -1,0 +1,105 @@
+"""Names that the command line offers, written out so that help needs no PyTorch.
+
+A test holds each to the list it repeats.
+"""
+
+from enum import StrEnum
+
+__all__ = ["Data", "Device", "Gradient", "Model", "Ops", "Optimizer", "Precision", "Schedule",
+           "Sharing", "Source", "Sweep"]
+
+
+class Model(StrEnum):
+    """Networks: `pyhw.nn.models.MODELS`."""
+
+    LENET5 = "lenet5"
+    VGG_SMALL = "vgg-small"
+    RESNET8 = "resnet8"
+    RESNET20 = "resnet20"
+    RESNET32 = "resnet32"
+    RESNET18 = "resnet18"
+    RESNET50 = "resnet50"
+    CONVMIXER_256_6 = "convmixer-256-6"
+    CONVMIXER_256_8 = "convmixer-256-8"
+
+
+class Ops(StrEnum):
+    """Kinds of inner layers: `pyhw.nn.models.OPS`."""
+
+    CONV = "conv"
+    ADDER = "adder"
+    SHIFT_PS = "shift-ps"
+    SHIFT_Q = "shift-q"
+    SHIFTADD = "shiftadd"
+    PEMN = "pemn"
+
+
+class Data(StrEnum):
+    """Data sets: `pyhw.training.data.DATASETS`."""
+
+    DIGITS = "digits"
+    MNIST = "mnist"
+    CIFAR10 = "cifar10"
+
+
+class Device(StrEnum):
+    """Where to train: `pyhw.training.run.DEVICES`."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Optimizer(StrEnum):
+    """Optimisers: `pyhw.training.methods.OPTIMIZERS`."""
+
+    SGD = "sgd"
+    ADAMW = "adamw"
+    RADAM = "radam"
+
+
+class Schedule(StrEnum):
+    """Courses of the learning rate: `pyhw.training.methods.SCHEDULES`."""
+
+    COSINE = "cosine"
+    STEPS = "steps"
+    RAMP = "ramp"
+
+
+class Precision(StrEnum):
+    """Precision of products in training: `pyhw.training.recipe.PRECISIONS`."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Gradient(StrEnum):
+    """Weight gradients of adder layers: `pyhw.training.recipe.GRADIENTS`."""
+
+    FULL = "full"
+    SIGN = "sign"
+
+
+class Sharing(StrEnum):
+    """Where PEMN takes weights from: `pyhw.training.recipe.SHARINGS`."""
+
+    DENSE = "dense"
+    ONE_LAYER = "one-layer"
+    MP = "mp"
+    RP = "rp"
+
+
+class Sweep(StrEnum):
+    """Tables of results: `pyhw.training.sweeps.SWEEPS`."""
+
+    MNIST = "mnist"
+    DIGITS = "digits"
+
+
+class Source(StrEnum):
+    """Reference implementations: `pyhw.training.keys.SOURCES`."""
+
+    ADDERNET = "addernet"
+    SHIFTADDNET = "shiftaddnet"
+    DEEPSHIFT = "deepshift"
+    PEMN = "pemn"

@@ -1,0 +1,184 @@
+"""Read checkpoints of reference implementations, by their tables of names."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyhw.errors import UserError
+from pyhw.nn.models import MODELS
+from pyhw.training.checkpoint import read_content, save_checkpoint
+from pyhw.training.keys import SOURCES, WRAPPERS
+from pyhw.training.networks import build
+from pyhw.training.recipe import Recipe, make_recipe
+
+__all__ = ["Imported", "import_checkpoint"]
+
+_SHOWN = 4
+"""Names in a refusal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What came of an import.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        Of the network; nothing is known of its training.
+    matched : tuple of (str, str)
+        Their name and ours, of each tensor taken over.
+    ignored : tuple of str
+        Their tensors that have no use here.
+    """
+
+    recipe: Recipe
+    matched: tuple[tuple[str, str], ...]
+    ignored: tuple[str, ...]
+
+
+def import_checkpoint(
+    path: str | os.PathLike, source: str, model: str, out: str | os.PathLike, **options: Any
+) -> Imported:
+    """Write a checkpoint of pyhw with the tensors of another implementation's.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of ``torch.save`` with tensors and plain containers only.
+    source : str
+        A key of `SOURCES`.
+    model : str
+        A key of `pyhw.nn.models.MODELS`: the network that it should be.
+    out : path-like
+        File to write.
+    **options
+        Fields of `LayerOptions` and `Recipe`, such as the bits of shift layers.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or holds another network: what differs is named.
+    """
+    if source not in SOURCES:
+        raise UserError(f"source must be one of {', '.join(SOURCES)}, not {source!r}")
+    table = SOURCES[source]
+    if table.refused:
+        raise UserError(f"a network of {source} cannot be imported: {table.refused}")
+    theirs = _tensors(path)
+    options.setdefault("ops", table.ops)
+    for pattern, ops, frozen in table.markers:
+        if any(re.search(pattern, name) for name in theirs):
+            options["ops"] = ops
+            options |= {"frozen": True} if frozen else {}
+    data = "cifar10" if MODELS[model].input_shape[0] == 3 else "mnist"
+    recipe = make_recipe(model=model, data=data, **options)
+    network = build(recipe)
+    ours = network.state_dict()
+    names, ignored = {}, []
+    for name in theirs:
+        if any(re.search(pattern, name) for pattern in table.ignored):
+            ignored.append(name)
+            continue
+        new = name
+        for pattern, replacement in table.renames:
+            new = re.sub(pattern, replacement, new)
+        names[new] = name
+    found = {new: theirs[name] for new, name in names.items()}
+    if recipe.layers.frozen:
+        _split_powers(path, found, names, ours)
+    state = _fit(path, f"{model} with {recipe.ops} layers", found, names, ours)
+    network.load_state_dict(state)
+    save_checkpoint(out, network, recipe, [])
+    matched = tuple((names[name], name) for name in ours if name in names)
+    return Imported(recipe=recipe, matched=matched, ignored=tuple(ignored))
+
+
+def _tensors(path: str | os.PathLike) -> dict[str, Tensor]:
+    """Return the tensors of a file by name, out of whatever they are wrapped in."""
+    content = read_content(path, legacy=True)
+    for wrapper in WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+            break
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no table of tensors: save a state_dict")
+    found = {
+        str(name).removeprefix("module."): value
+        for name, value in content.items()
+        if isinstance(value, Tensor)
+    }
+    if not found:
+        raise UserError(f"{path} holds no tensors under {', '.join(WRAPPERS)} or at the top")
+    return found
+
+
+def _split_powers(
+    path: str | os.PathLike,
+    found: dict[str, Tensor],
+    names: dict[str, str],
+    ours: dict[str, Tensor],
+) -> None:
+    """Turn the weights of fixed shift layers, powers of two, into shifts and signs."""
+    for name in [name for name in found if name.endswith(".weight")]:
+        base = name.removesuffix("weight")
+        if name in ours or f"{base}sign" not in ours:
+            continue
+        weight = found.pop(name).float()
+        exponent = torch.where(weight == 0, 0.0, weight.abs().log2())
+        if not torch.equal(exponent, exponent.round()):
+            raise UserError(f"{path}: tensor {names[name]!r} must hold 0 and powers of two only")
+        found |= {f"{base}shift": exponent, f"{base}sign": weight.sign()}
+        names |= {f"{base}shift": names[name], f"{base}sign": names[name]}
+        del names[name]
+
+
+def _fit(
+    path: str | os.PathLike,
+    what: str,
+    found: dict[str, Tensor],
+    names: dict[str, str],
+    ours: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Return our tensors with their values, or refuse naming what differs."""
+    state, missing, shapes = {}, [], []
+    for name, tensor in ours.items():
+        value = found.get(name)
+        if value is None:
+            if not name.endswith("num_batches_tracked"):  # older PyTorch had none
+                missing.append(name)
+            value = tensor
+        elif value.shape != tensor.shape and _bare(value) == _bare(tensor):
+            value = value.reshape(tensor.shape)  # a linear layer and a 1x1 convolution
+        if value.shape != tensor.shape:
+            shapes.append(f"{names[name]} {tuple(value.shape)}, not {tuple(tensor.shape)}")
+        state[name] = value.to(tensor.dtype)
+    foreign = [theirs for name, theirs in names.items() if name not in ours]
+    parts = [
+        f"{text}: {_some(some)}"
+        for text, some in (
+            ("it lacks", missing),
+            ("it has besides", foreign),
+            ("of other shapes", shapes),
+        )
+        if some
+    ]
+    if parts:
+        raise UserError(f"{Path(path)} is not {what}; {'; '.join(parts)}")
+    return state
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _bare(tensor: Tensor) -> list[int]:
+    shape = list(tensor.shape)
+    while len(shape) > 2 and shape[-1] == 1:
+        shape.pop()
+    return shape

@@ -1,0 +1,44 @@
+"""Named tables of results, row by row: what a sweep trains."""
+
+from typing import Any
+
+__all__ = ["SWEEPS", "slug"]
+
+
+def _every_method(data: str) -> dict[str, dict[str, Any]]:
+    """Return LeNet-5 by every method, 20 epochs each, and the ablation of AdderNet, 10 each."""
+    rows: dict[str, dict[str, Any]] = {"CNN": {"ops": "conv"}}
+    for name, teacher in (("AdderNet", None), ("AdderNet + PKKD", True)):
+        for seed in range(3):
+            rows[f"{name}, seed {seed}"] = {"ops": "adder", "seed": seed, "teacher": teacher}
+    for mode in ("ps", "q"):
+        for bits in (5, 4, 3):
+            rows[f"DeepShift-{mode.upper()}, {bits} bits"] = {"ops": f"shift-{mode}", "bits": bits}
+    rows["ShiftAddNet"] = {"ops": "shiftadd"}
+    rows["ShiftAddNet, frozen"] = {"ops": "shiftadd", "frozen": True}
+    rows["PEMN, mask"] = {"ops": "pemn", "sharing": "dense"}
+    rows["PEMN, one-layer"] = {"ops": "pemn", "sharing": "one-layer"}
+    rows["PEMN, MP"] = {"ops": "pemn", "sharing": "mp"}
+    for fraction in (1e-1, 1e-2, 1e-3):
+        rows[f"PEMN, RP {fraction:g}"] = {"ops": "pemn", "sharing": "rp", "fraction": fraction}
+    for options in rows.values():
+        options["epochs"] = 20
+    for gradient in ("full", "sign"):
+        for step, eta in (("adaptive", 0.2), ("fixed", 0)):
+            rows[f"AdderNet, {gradient} gradient, {step} step"] = {
+                "ops": "adder", "gradient": gradient, "eta": eta, "epochs": 10,
+            }  # fmt: skip
+    return {name: {"model": "lenet5", "data": data} | options for name, options in rows.items()}
+
+
+SWEEPS = {"mnist": _every_method("mnist"), "digits": _every_method("digits")}
+"""By name of the table: the options of `pyhw.training.recipe.make_recipe` by name of the row.
+
+Source of the ablation: AdderNet (CVPR 2020), section 4.4.
+"""
+
+
+def slug(name: str) -> str:
+    """Return a row's name as one that a file can have."""
+    words = "".join(letter if letter.isalnum() or letter in ".-" else " " for letter in name)
+    return "-".join(words.lower().split())
