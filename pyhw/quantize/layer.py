@@ -125,23 +125,25 @@ def quantise_stage(
     if chooser.keeps(stage) and not (last and stage.kind == "sum"):
         return _pooled(stage, name, read, real)
     table = stage.activation not in (None, "relu")
-    whole = not table and stage.second is None  # one step makes the stored value
-    wide = last and (whole or stage.second is not None)
+    one_step = not table and stage.second is None  # makes the stored value
+    wide = last and (one_step or stage.second is not None)
     if wide:
         # The step of outputs is a power of two, which weights need not know.
-        width = settings.output_width if whole else min(settings.output_width, WIDEST_SECOND)
+        width = settings.output_width if one_step else min(settings.output_width, WIDEST_SECOND)
         stored = Choice(Format(width, is_signed(stage.path, chooser.stages)), 1.0)
     else:
         stored = chooser.stored(stage)
         free = stage.path not in chooser.ties
         stored = _snapped(stored, stage.second or stage.first, values) if free else stored
-    inner = stored if whole else chooser.inner(stage)
-    if not whole:
-        inner = _snapped(inner, stage.first, values)
+    if one_step:
+        inner = stored
+        table = stage.activation is not None and stored.fmt.signed  # no clamp at 0 does it
+    else:
+        inner = _snapped(chooser.inner(stage), stage.first, values)
     made = draft(stage, name, read, inner.scale, bits, settings.digits)
     identity = Post(identity_step(stage.channels, inner.fmt))
     acc = accumulators(made.build(identity), read.x, read.fmt)
-    if wide and whole:
+    if wide and one_step:
         unit = np.abs(stage.first.gain(stage.channels) * made.slope).max()
         stored = inner = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit)))
     first = _fit(stage, stage.first, acc, made.slope, real.y_mean, values, reals, inner)

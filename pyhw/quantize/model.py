@@ -104,14 +104,12 @@ def quantize_model(
             progress(number, len(stages), stage.path)
         edge = number in (edges[0], edges[-1])
         bits = EDGE_WEIGHT_BITS if edge and stage.kind == "conv" else settings.inner_weight_bits
-        name = operation_name(stage.path, number)
+        label = operation_name(stage.path, number)
         if stage.kind == "concat":
-            made = concatenate(stage, name, values, reals[stage.path])
+            made = concatenate(stage, label, values, reals[stage.path])
         else:
             last = number == len(stages) - 1
-            made = quantise_stage(
-                stage, name, values, reals, chooser, settings, bits, last
-            )
+            made = quantise_stage(stage, label, values, reals, chooser, settings, bits, last)
         ops.append(made.op)
         reports.append(made.report)
         values[stage.path], steps[stage.path] = made.value, made.value.scale

@@ -67,7 +67,6 @@ class Traced:
 
     calls: tuple[Call, ...]
     images: str
-    image_readers: int
     output: str
     graph: fx.Graph
     root: nn.Module
@@ -159,7 +158,6 @@ class _Reader:
                 return Traced(
                     calls=tuple(self.calls),
                     images=images[0].name,
-                    image_readers=len(images[0].users),
                     output=result.name,
                     graph=self.graph,
                     root=self.root,

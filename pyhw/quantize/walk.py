@@ -20,9 +20,9 @@ from .advice import advise
 from .layers import UNKNOWN, Shape, batch_norm, convolution, linear, output_sides, pool
 from .signs import is_signed
 from .stage import IMAGES, Affine, Norm, Residual, Stage
-from .trace import Call, Unsupported, trace
+from .trace import Call, Traced, Unsupported, trace
 
-__all__ = ["walk"]
+__all__ = ["Reading", "read", "walk"]
 
 IGNORED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -48,13 +48,33 @@ def walk(model: nn.Module, shape: Shape) -> list[Stage]:
         If a layer is not supported (one report of all of them, by path in the model), holds NaN
         or infinite values, or does not fit the shape of its input.
     """
-    return walk_nodes(model, shape)[0]
+    return read(model, shape).stages
 
 
-def walk_nodes(model: nn.Module, shape: Shape) -> tuple[list[Stage], dict[str, str]]:
-    """Return the stages, and the traced call that yields each stage's value, by stage path."""
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A model that was read.
+
+    Attributes
+    ----------
+    stages : list of Stage
+        As `walk` returns them.
+    traced : Traced
+        Where they come from.
+    first, last : dict of str to str
+        By stage, the call of its layer, and the call whose result is the stage's value.
+    """
+
+    stages: list[Stage]
+    traced: Traced
+    first: dict[str, str]
+    last: dict[str, str]
+
+
+def read(model: nn.Module, shape: Shape) -> Reading:
+    """Read a model as `walk` does, and keep where its stages come from."""
     traced = trace(model)
-    walker = _Walker(traced.images, shape, traced.image_readers)
+    walker = _Walker(traced.images, shape)
     for call in traced.calls:
         walker.visit(call)
     if walker.problems:
@@ -64,8 +84,7 @@ def walk_nodes(model: nn.Module, shape: Shape) -> tuple[list[Stage], dict[str, s
         )
     if not any(stage.weight is not None for stage in walker.stages.values()):
         raise UserError("the model has no convolution or linear layer: there is nothing to run")
-    stages = walker.finish(traced.output)
-    return stages, walker.calls
+    return Reading(walker.finish(traced.output), traced, walker.first, walker.last)
 
 
 @dataclass(frozen=True)
@@ -85,10 +104,11 @@ class _Ref:
 class _Walker:
     """The stages so far by path, and the values; problems are collected, not raised."""
 
-    def __init__(self, images: str, shape: Shape, readers: int) -> None:
+    def __init__(self, images: str, shape: Shape) -> None:
         self.values = {images: _Ref(IMAGES, shape)}
         self.stages: dict[str, Stage] = {}
-        self.calls: dict[str, str] = {IMAGES: images}
+        self.first: dict[str, str] = {}
+        self.last: dict[str, str] = {}
         self.problems: list[str] = []
         # Stages whose value is read as it is, so that nothing more can become part of them.
         self.closed = {IMAGES}
@@ -108,8 +128,9 @@ class _Walker:
         else:
             result = self._joined(call, inputs)
         self.values[call.name] = result
-        if result.path != IMAGES:
-            self.calls[result.path] = call.name
+        self.first.setdefault(result.path, call.name)
+        if result.path not in self.closed:
+            self.last[result.path] = call.name
         if call.readers > 1:
             self.closed.add(result.path)
 
@@ -270,8 +291,9 @@ class _Walker:
             )
         sources = []
         for ref in inputs:
-            if ref.path == IMAGES:  # its step cannot be chosen
-                sources.append(self._new(self._free(f"{path}_images"), "point", ref).path)
+            # The images' step cannot be chosen; a ReLU after a second step needs an unsigned format.
+            if ref.path == IMAGES or self.stages[ref.path].relu2:
+                sources.append(self._new(self._free(f"{path}_part"), "point", ref).path)
             else:
                 sources.append(ref.path)
         self.closed.update(sources)
