@@ -20,8 +20,8 @@ from pyhw.graph.file import to_bytes
 from pyhw.graph.ops import Conv, Pointwise, Pool
 from pyhw.nn import AdderConv2d, LeNet5
 from pyhw.quantize.model import quantize_model
-from pyhw.quantize.settings import Settings
 from pyhw.quantize.normalisation import fold_normalisation, normalised
+from pyhw.quantize.settings import Settings
 from pyhw.quantize.walk import walk
 from pyhw.quantize.weights import (
     digit_grid,

@@ -12,15 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from hdl.config import PRESETS
-from hdl.formats import Format
 from pyhw.compiler import compile_graph
 from pyhw.graph.execute import run_layers
-from pyhw.graph.ops import Concat, Conv, Pointwise, Pool
 from pyhw.graph.torch_export import IntegerModule
 from pyhw.nn import AdderConv2d
 from pyhw.nn.coded import CodedWeight
-from pyhw.quantize.settings import Settings
-from pyhw.quantize.weights import codes_of
 
 
 class ShiftConv2d(CodedWeight, nn.Conv2d):

@@ -156,9 +156,7 @@ def quantise_stage(
             assert real.a is not None
             fmt = Format(INNER_BITS, ends_signed(stage.activation))
             between = Choice(fmt, activation_scale(real.a, fmt))
-        entries = make_table(
-            stage.activation, inner.fmt, inner.scale, between.fmt, between.scale
-        )
+        entries = make_table(stage.activation, inner.fmt, inner.scale, between.fmt, between.scale)
         x = entries[x & 0xFF]
     if stage.second is not None:
         assert real.a is not None

@@ -108,8 +108,12 @@ def _weight(layer: Any) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | Non
     sign, exponent = (part.detach().cpu().numpy().astype(np.int8) for part in layer.codes())
     if not np.array_equal((sign * 2.0 ** exponent.astype(np.int64)).sum(axis=0), weight):
         raise Unsupported("its codes are not its weights: codes() and effective_weight() differ")
-    span = max(int(np.ptp(e[s != 0])) for s, e in zip(
-        np.moveaxis(sign, 1, 0), np.moveaxis(exponent, 1, 0)) if s.any()) if sign.any() else 0  # fmt: skip
+    spans = [
+        int(np.ptp(exponent[:, o][sign[:, o] != 0]))
+        for o in range(sign.shape[1])
+        if sign[:, o].any()
+    ]
+    span = max(spans, default=0)
     if span > WIDEST.max_exponent:
         raise Unsupported(
             f"exponents of one output channel span {span}, more than the {WIDEST.max_exponent} of "

@@ -14,7 +14,7 @@ from pyhw.graph.verify import verify
 from .choice import Chooser
 from .layer import LayerReport, concatenate, quantise_stage
 from .normalisation import fold_normalisation, normalised
-from .operation import Value, operation_name
+from .operation import Value, operation_name, round_weights
 from .reference import Reals
 from .settings import EDGE_WEIGHT_BITS, Settings
 from .stage import IMAGES, Stage
@@ -65,7 +65,8 @@ def quantize_model(
     normalise : (array (C,), array (C,)), optional
         Mean and deviation that the data loader took off pixels / 255, if it did.
     scales : mapping of str to float, optional
-        Steps of stored values that training has found (`pyhw.quantize.qat`), by stage.
+        Steps of stored values, by stage, of a network that was trained with them and with rounded
+        weights (`pyhw.quantize.qat`).
     progress : callable, optional
         Called before each layer with its number, their count and its name.
 
@@ -104,6 +105,9 @@ def quantize_model(
             progress(number, len(stages), stage.path)
         edge = number in (edges[0], edges[-1])
         bits = EDGE_WEIGHT_BITS if edge and stage.kind == "conv" else settings.inner_weight_bits
+        if scales and stage.kind != "concat":
+            stage = round_weights(stage, values[stage.source], bits, settings.digits)
+            reals.change(stage)
         label = operation_name(stage.path, number)
         if stage.kind == "concat":
             made = concatenate(stage, label, values, reals[stage.path])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from .weights import (
     round_to,
 )
 
-__all__ = ["Draft", "Value", "draft", "operation_name"]
+__all__ = ["Draft", "Value", "draft", "operation_name", "round_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +109,24 @@ def draft(stage: Stage, name: str, read: Value, scale: float, bits: int, digits:
     if stage.pad is not None and any(stage.padding):
         common["pad_value"] = read.fmt.clamp(np.rint(stage.pad / read.scale)).astype(np.int64)
     return Draft(lambda post: Conv(**common, post=post), slope, len(sign))
+
+
+def round_weights(stage: Stage, read: Value, bits: int, digits: int) -> Stage:
+    """Return a stage whose real weights are rounded as `draft` will round them.
+
+    A network trained with rounded weights has batch norms that fit those: they are what its
+    integers are compared with. What clipping takes goes into the bias.
+    """
+    if stage.weight is None or stage.codes is not None:
+        return stage
+    if stage.kind == "adder":
+        adder = adder_weights(stage.weight, read.scale, read.fmt, bits)
+        weight = (adder.weight << adder.ew) * adder.step
+        bias = adder.constant * adder.step
+        return replace(stage, weight=weight, bias=bias + (0 if stage.bias is None else stage.bias))
+    grid = digit_grid(bits, digits)
+    steps = fit_scales(stage.weight, grid)[:, None, None, None]
+    return replace(stage, weight=round_to(stage.weight / steps, grid) * steps)
 
 
 def _ordinary(

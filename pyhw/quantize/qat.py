@@ -19,8 +19,6 @@ from .choice import Chooser
 from .model import PIXEL, Quantised, quantize_model
 from .reference import Reals
 from .settings import EDGE_WEIGHT_BITS, Settings
-from .signs import is_signed
-from .stage import IMAGES, Stage
 from .walk import Reading, read
 from .weights import digit_grid, fit_scales
 
@@ -28,8 +26,6 @@ __all__ = ["QatModel", "finish", "prepare_qat"]
 
 REFRESH = 32
 """Training steps after which the steps of ordinary weights are fitted again."""
-SMALLEST = 1e-9
-"""Least step of a value."""
 
 
 def prepare_qat(
@@ -102,62 +98,49 @@ class QatModel(nn.Module):
         super().__init__()
         self.model, self.settings = model, settings
         self._root, self._graph = [reading.traced.root], reading.traced.graph
-        stages = {stage.path: stage for stage in reading.stages}
         # Formats need no values, only who reads what.
         chooser = Chooser(reading.stages, Reals(reading.stages, np.zeros((1, 1, 1, 1))),
                           settings.bits, dict(steps))  # fmt: skip
         self._owner: dict[str, int] = {}
         self.values = nn.ModuleList()
-        self._at: dict[str, nn.Module] = {}
+        self._value_at: dict[str, _FakeValue] = {}
         for stage in reading.stages[:-1]:
-            if stage.path not in self._owner:
-                if stage.bare_pool and chooser.keeps(stage) and stage.source != IMAGES:
+            if chooser.keeps(stage):
+                if stage.source in self._owner:
                     self._owner[stage.path] = self._owner[stage.source]
-                elif not (stage.bare_pool and chooser.keeps(stage)):
-                    fmt = chooser.stored(stage).fmt
-                    tied = chooser.ties.get(stage.path, [stage.path])
-                    self._owner |= dict.fromkeys(tied, len(self.values))
-                    self.values.append(_FakeValue(steps[stage.path], fmt))
-            place = reading.last.get(stage.path)
-            if place is not None and stage.path in self._owner and stage.kind not in (
-                "max", "concat"
-            ):  # fmt: skip
-                self._at[place] = self.values[self._owner[stage.path]]
+            elif stage.path not in self._owner:
+                tied = chooser.ties.get(stage.path, [stage.path])
+                self._owner |= dict.fromkeys(tied, len(self.values))
+                self.values.append(_FakeValue(steps[stage.path], chooser.stored(stage).fmt))
+            # Maxima and joined values are rounded already.
+            if stage.kind not in ("max", "concat") and stage.path in self._owner:
+                self._value_at[reading.last[stage.path]] = self._value(stage.path)
+        weighted = [stage for stage in reading.stages if stage.weight is not None]
         self.weights = nn.ModuleList()
         self._weight_at: dict[str, nn.Module] = {}
-        edges = [stage for stage in reading.stages if stage.weight is not None]
-        for stage in edges:
-            edge = stage in (edges[0], edges[-1]) and stage.kind == "conv"
+        for stage in weighted:
+            edge = stage in (weighted[0], weighted[-1]) and stage.kind == "conv"
             bits = EDGE_WEIGHT_BITS if edge else settings.inner_weight_bits
-            fake = self._fake_weight(stage, bits, stages)
-            if fake is not None:
-                self.weights.append(fake)
-                self._weight_at[reading.first[stage.path]] = fake
+            if stage.codes is not None:
+                continue  # its weights are what the accelerator's are
+            if stage.kind == "conv":
+                fake: nn.Module = _FakeWeight(bits, settings.digits, stage.channels)
+            else:
+                fake = _FakeAdderWeight(bits, self._value(stage.source))
+            self.weights.append(fake)
+            self._weight_at[reading.first[stage.path]] = fake
 
-    def _fake_weight(
-        self, stage: Stage, bits: int, stages: Mapping[str, Stage]
-    ) -> "_FakeAdderWeight | _FakeWeight | None":
-        if stage.codes is not None:
-            return None
-        if stage.kind == "conv":
-            return _FakeWeight(bits, self.settings.digits, stage.channels)
-        if stage.source in self._owner:
-            value = self.values[self._owner[stage.source]]
-            assert isinstance(value, _FakeValue)
-        else:
-            value = _FakeValue(1 / PIXEL.max, PIXEL)
-            value.requires_grad_(False)
-        assert not is_signed(stage.source, stages) or value.fmt.signed
-        return _FakeAdderWeight(bits, [value])
+    def _value(self, path: str) -> "_FakeValue":
+        """Return what rounds the value of a stage; images are bytes already."""
+        if path not in self._owner:
+            return _FakeValue(1 / PIXEL.max, PIXEL).requires_grad_(False)
+        value = self.values[self._owner[path]]
+        assert isinstance(value, _FakeValue)
+        return value
 
     def steps(self) -> dict[str, float]:
         """Return the step of every stage's value as learned, by path."""
-        found = {}
-        for path, index in self._owner.items():
-            value = self.values[index]
-            assert isinstance(value, _FakeValue)
-            found[path] = float(value.step.detach())
-        return found
+        return {path: float(self._value(path).step.detach()) for path in self._owner}
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the model returns, rounded on the way.
@@ -167,7 +150,7 @@ class QatModel(nn.Module):
         x : Tensor, shape (N, C, H, W)
             As the model takes it.
         """
-        runner = _Runner(self._root[0], self._graph, self._at, self._weight_at)
+        runner = _Runner(self._root[0], self._graph, self._value_at, self._weight_at)
         return runner.run(x)
 
 
@@ -191,8 +174,8 @@ class _Runner(fx.Interpreter):
         else:
             layer = self.module.get_submodule(str(n.target))
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            weight = {"weight": fake(layer.weight)}
-            result = torch.func.functional_call(layer, weight, args, kwargs)
+            (x,) = (*args, *kwargs.values())
+            result = fake(layer, x)
         value = self._values.get(n.name)
         return result if value is None else value(result)
 
@@ -205,50 +188,65 @@ def _passed(rounded: Tensor, exact: Tensor) -> Tensor:
 class _FakeValue(nn.Module):
     """Rounds and clamps to a format; the step is learned.
 
-    Source: Esser et al., "Learned Step Size Quantization", ICLR 2020, for the gradient of the
-    step and its scaling.
+    The parameter is the step's logarithm, so that it stays positive. Source: Esser et al.,
+    "Learned Step Size Quantization", ICLR 2020, for the gradient of the step and its scaling.
     """
 
     def __init__(self, step: float, fmt: Format) -> None:
         super().__init__()
-        self.step = nn.Parameter(torch.tensor(float(step)))
+        self.log_step = nn.Parameter(torch.tensor(float(step)).log())
         self.fmt = fmt
 
+    @property
+    def step(self) -> Tensor:
+        """What one step of the value stands for."""
+        return self.log_step.exp()
+
     def forward(self, x: Tensor) -> Tensor:
-        step = self.gentle_step(x[0].numel())
+        scale = 1 / (x[0].numel() * self.fmt.max) ** 0.5
+        step = _passed(self.log_step, self.log_step * scale).exp()
         inside = (x / step).clamp(self.fmt.min, self.fmt.max)
         return _passed(inside.round(), inside) * step
 
-    def gentle_step(self, count: int) -> Tensor:
-        """Return the step, its gradient scaled down for `count` values that depend on it."""
-        step = self.step.clamp(min=SMALLEST)
-        scale = 1 / (count * self.fmt.max) ** 0.5
-        return _passed(step, step * scale)
+
+def _call(layer: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
+    """Return what a layer computes with another weight."""
+    result = torch.func.functional_call(layer, {"weight": weight}, (x,))
+    assert isinstance(result, Tensor)
+    return result
 
 
 class _FakeAdderWeight(nn.Module):
-    """Rounds adder weights to the grid of the values that they are compared with.
+    """Runs an adder layer with weights on the grid of the values that they are compared with.
 
-    Weights outside the range of the values stay as they are: clipping them is exact.
+    Weights outside the range of the values are clipped to it, and the constant that this takes
+    is added to the result, as `pyhw.quantize.weights.adder_weights` does.
     """
 
-    def __init__(self, bits: int, value: list[_FakeValue]) -> None:
+    def __init__(self, bits: int, value: _FakeValue) -> None:
         super().__init__()
-        self._value = value  # in a list: its parameter belongs to another module
-        fmt = value[0].fmt
-        self.finer, self.coarser = max(bits - fmt.width, 0), max(fmt.width - bits, 0)
+        self._value = [value]  # in a list: its parameter belongs to another module
+        fmt = value.fmt
+        self.ex, self.ew = max(bits - fmt.width, 0), max(fmt.width - bits, 0)
+        self.low, self.high = fmt.min << self.ex, fmt.max << self.ex
 
-    def forward(self, weight: Tensor) -> Tensor:
-        value = self._value[0]
-        step = value.gentle_step(weight.numel())
-        grid = step * 2.0 ** (self.coarser - self.finer)
-        scaled = weight / grid
-        inside = (weight >= value.fmt.min * step) & (weight <= value.fmt.max * step)
-        return torch.where(inside, _passed(scaled.round(), scaled) * grid, weight)
+    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        # The published gradient of adder weights is not that of the loss: it teaches no step.
+        step = self._value[0].step.detach() / (1 << self.ex)
+        clipped = weight.clamp(self.low * step, self.high * step)
+        lost = weight - clipped  # of which the gradient passes, too
+        scaled = clipped / step / (1 << self.ew)
+        rounded = scaled.detach().round().clamp(-(-self.low >> self.ew), self.high >> self.ew)
+        on_grid = _passed(rounded, scaled) * (1 << self.ew) * step
+        result = _call(layer, on_grid + lost - lost.detach(), x)
+        constant = lost.detach().abs().flatten(1).sum(1)  # (O,)
+        return result - constant.reshape(-1, *[1] * (result.ndim - 2))
 
 
 class _FakeWeight(nn.Module):
-    """Rounds ordinary weights per output channel to what their digits can write."""
+    """Runs a layer with weights rounded, per output channel, to what their digits can write."""
 
     grid: Tensor
     edges: Tensor
@@ -262,11 +260,13 @@ class _FakeWeight(nn.Module):
         self.register_buffer("edges", torch.tensor((grid[:-1] + grid[1:]) / 2).float())
         self.register_buffer("steps", torch.ones(channels))
 
-    def forward(self, weight: Tensor) -> Tensor:
+    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
         if self._age % REFRESH == 0 or not self.training:
             flat = weight.detach().cpu().double().numpy().reshape(len(weight), -1)
             self.steps.copy_(torch.tensor(fit_scales(flat, self._grid)))
         self._age += self.training
         steps = self.steps.reshape(-1, *[1] * (weight.ndim - 1))
         rounded = self.grid[torch.bucketize((weight / steps).detach(), self.edges)] * steps
-        return _passed(rounded, weight)
+        return _call(layer, _passed(rounded, weight), x)

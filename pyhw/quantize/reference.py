@@ -75,6 +75,11 @@ class Reals:
             self._known[path] = self._compute(self._stages[path])
         return self._known[path]
 
+    def change(self, stage: Stage) -> None:
+        """Compute a stage, which nothing has asked for yet, with other numbers."""
+        assert stage.path not in self._known
+        self._stages[stage.path] = stage
+
     def free(self, path: str) -> None:
         """Forget values that nothing will ask for any more."""
         del self._known[path]

@@ -183,9 +183,8 @@ class _Reader:
             name = node.target if isinstance(node.target, str) else node.target.__name__
             scope = self.tracer.node_name_to_scope[node.name][0]
             path = f"{scope}.{name}" if scope else name
-            if args and name in ("size", "getattr", "getitem"):
-                if (meaning := _measure(name, args)) is not None:
-                    return meaning
+            if args and (meaning := _measure(name, args)) is not None:
+                return meaning
         inputs = tuple(value.name for value in _flat([args, kwargs]) if isinstance(value, _Value))
         found: dict[str, Any]
         try:

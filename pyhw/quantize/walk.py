@@ -181,9 +181,7 @@ class _Walker:
     def _place(self, stage: Stage, ref: _Ref, takes: int) -> _Ref:
         """Append a stage that computes, and return its value."""
         if ref.shape != UNKNOWN:
-            ref.need(
-                takes == ref.shape[2], f"it takes {takes} channels and gets {ref.shape[2]}"
-            )
+            ref.need(takes == ref.shape[2], f"it takes {takes} channels and gets {ref.shape[2]}")
             shape = (*output_sides(stage, ref.shape), stage.channels)
         else:
             shape = UNKNOWN
@@ -291,7 +289,7 @@ class _Walker:
             )
         sources = []
         for ref in inputs:
-            # The images' step cannot be chosen; a ReLU after a second step needs an unsigned format.
+            # The images' step cannot be chosen, and a ReLU after a second step needs a clamp at 0.
             if ref.path == IMAGES or self.stages[ref.path].relu2:
                 sources.append(self._new(self._free(f"{path}_part"), "point", ref).path)
             else:
