@@ -17,10 +17,12 @@ from pyhw.nn.coded import CodedWeight
 
 from .activations import activation_name
 from .advice import advise
-from .layers import UNKNOWN, Shape, batch_norm, convolution, linear, output_sides, pool
+from .convert import UNKNOWN, Shape, batch_norm, convolution, linear, output_sides, pool
+from .extend import with_activation, with_norm, with_residual
+from .functions import Unsupported
 from .signs import is_signed
-from .stage import IMAGES, Affine, Norm, Residual, Stage
-from .trace import Call, Traced, Unsupported, trace
+from .stage import IMAGES, Residual, Stage
+from .trace import Call, Traced, trace
 
 __all__ = ["Reading", "read", "walk"]
 
@@ -245,13 +247,13 @@ class _Walker:
         )
         if ref.shape == UNKNOWN:
             return ref
-        return self._extended(path, ref, lambda stage: _with_norm(stage, norm))
+        return self._extended(path, ref, lambda stage: with_norm(stage, norm))
 
     def _activation(self, path: str, layer: nn.Module, ref: _Ref) -> _Ref:
         name = activation_name(layer)
         if name == "relu" and not is_signed(ref.path, self.stages):
             return ref
-        return self._extended(path, ref, lambda stage: _with_activation(stage, name))
+        return self._extended(path, ref, lambda stage: with_activation(stage, name))
 
     # Functions of several values.
 
@@ -268,12 +270,12 @@ class _Walker:
         for target, other in ((late, early), (early, late)):
             if a.path == b.path or target.path in self.closed:
                 continue
-            stage = _with_residual(self.stages[target.path], Residual(other.path))
+            stage = with_residual(self.stages[target.path], Residual(other.path))
             if stage is not None:
                 del self.stages[target.path]  # nothing reads it yet: it can come last
                 self.stages[target.path] = stage
                 return target
-        stage = _with_residual(self._new(self._free(path), "point", late), Residual(early.path))
+        stage = with_residual(self._new(self._free(path), "point", late), Residual(early.path))
         assert stage is not None
         self.stages[stage.path] = stage
         return replace(late, path=stage.path)
@@ -300,34 +302,6 @@ class _Walker:
         self.stages[stage.path] = replace(stage, sources=tuple(sources))
         self.closed.add(stage.path)
         return _Ref(stage.path, shape, inputs[0].flat)
-
-
-# What becomes part of a stage: the stage with it, or None where it has no room.
-
-
-def _with_norm(stage: Stage, norm: Norm) -> Stage | None:
-    if stage.relu2:
-        return None
-    if stage.activation is None and stage.second is None:
-        return replace(stage, first=stage.first.then(norm))
-    return replace(stage, second=(stage.second or Affine()).then(norm))
-
-
-def _with_activation(stage: Stage, name: str | None) -> Stage | None:
-    if stage.second is not None:
-        return replace(stage, relu2=True) if name == "relu" else None
-    return replace(stage, activation=name) if stage.activation is None else None
-
-
-def _with_residual(stage: Stage, residual: Residual) -> Stage | None:
-    if stage.relu2:
-        return None
-    if stage.activation is None and stage.second is None and stage.first.residual is None:
-        return replace(stage, first=replace(stage.first, residual=residual))
-    second = stage.second or Affine()
-    if second.residual is not None:
-        return None
-    return replace(stage, second=replace(second, residual=residual))
 
 
 Take = Callable[[_Walker, str, Any, _Ref], _Ref]

@@ -10,8 +10,8 @@ from hdl.formats import ShiftCode
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.nn.coded import CodedWeight
 
+from .functions import Unsupported
 from .stage import Norm, Stage
-from .trace import Unsupported
 
 __all__ = ["UNKNOWN", "Shape", "batch_norm", "convolution", "linear", "output_sides", "pool"]
 
