@@ -20,8 +20,8 @@ from pyhw.graph.file import to_bytes
 from pyhw.graph.ops import Conv, Pointwise, Pool
 from pyhw.nn import AdderConv2d, LeNet5
 from pyhw.quantize.model import quantize_model
+from pyhw.quantize.normalisation import fold_normalisation, normalised
 from pyhw.quantize.settings import Settings
-from pyhw.quantize.stage import fold_normalisation, normalisation
 from pyhw.quantize.walk import walk
 from pyhw.quantize.weights import (
     digit_grid,
@@ -154,16 +154,13 @@ def test_a_normalisation_folds_into_the_first_convolution_with_its_padding():
 
 def test_a_normalisation_that_does_not_fold_stands_alone():
     model = sequence(nn.Conv2d(2, 4, 3, padding=1)).eval()
-    point = normalisation(np.array([-0.5, 0.1]), np.ones(2))  # its zero is no pixel
-    stages = [point, *walk(model, (5, 5, 2))]
+    mean = np.array([-0.5, 0.1])  # its zero is no pixel
+    stages = normalised(walk(model, (5, 5, 2)), mean, np.ones(2))
     assert fold_normalisation(stages) == stages
     assert fold_normalisation(stages[:1]) == stages[:1]
-    adder = [
-        normalisation(np.zeros(2), np.ones(2)),
-        *walk(sequence(AdderConv2d(2, 3, 1)), (5, 5, 2)),
-    ]
+    adder = normalised(walk(sequence(AdderConv2d(2, 3, 1)), (5, 5, 2)), np.zeros(2), np.ones(2))
     assert fold_normalisation(adder) == adder
-    made = quantize_model(model, smooth_images(8, (5, 5, 2)), normalise=(point.mean, np.ones(2)))
+    made = quantize_model(model, smooth_images(8, (5, 5, 2)), normalise=(mean, np.ones(2)))
     assert isinstance(made.graph.ops[1], Pointwise)
 
 
@@ -227,8 +224,9 @@ def test_the_examples_and_the_digit_table_of_the_page_are_true():
     text = (Path(__file__).parents[1] / "docs" / "quantization.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks
+    page = {}  # later examples go on from earlier ones
     for block in blocks:
-        exec(compile(block, "quantization.md", "exec"), {})
+        exec(compile(block, "quantization.md", "exec"), page)
     for digits in range(1, 6):
         grid = digit_grid(8, digits)
         written = set(grid[grid >= 0].tolist())

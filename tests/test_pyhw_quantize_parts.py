@@ -5,7 +5,7 @@ import pytest
 
 from hdl.formats import Format, apply_terms, round_shift, signed_digits, terms_value
 from pyhw.errors import UserError
-from pyhw.quantize.affine import affine_step, identity_step, multiplier, snap
+from pyhw.quantize.affine import Line, affine_step, identity_step, multiplier, snap
 from pyhw.quantize.scales import activation_scale, output_scale
 from pyhw.quantize.weights import (
     adder_weights,
@@ -85,12 +85,16 @@ def test_weight_scales_are_near_the_best_and_one_for_an_empty_channel():
 # The affine step
 
 
+def lines(*columns):
+    return [Line(*numbers) for numbers in zip(*(column.tolist() for column in columns))]
+
+
 def test_the_line_goes_through_the_anchor_whatever_the_multiplier_lost():
     generator = np.random.default_rng(4)
     for _ in range(200):
         slope = float(generator.normal() * 10 ** generator.uniform(-4, 0))
         mean, out = float(generator.uniform(-50000, 0)), float(generator.uniform(-100, 200))
-        terms, bias, shift = multiplier(slope, mean, out, 100.0)
+        terms, _, bias, shift = multiplier(Line(slope, mean, 100.0, out))
         value = terms_value(terms)
         assert abs((value * mean + bias) / 2**shift - out) <= 2.0**-shift
         # Three terms are within 5 %; where that is a thousandth of an output step, fewer do.
@@ -103,7 +107,7 @@ def test_batch_norm_in_integers_is_within_a_step_of_batch_norm_in_floats():
     channels, fmt = 32, Format(8)
     mean, deviation = generator.uniform(-40000, -500, channels), generator.uniform(5, 800, channels)
     gamma, beta = generator.normal(size=channels) * 60, generator.uniform(0, 255, channels)
-    step = affine_step(gamma / deviation, mean, beta, deviation, fmt, "bn")
+    step = affine_step(lines(gamma / deviation, mean, deviation, beta), fmt, "bn")
     acc = (mean + deviation * generator.normal(size=(1000, channels))).round().astype(np.int64)
     real = gamma * (acc - mean) / deviation + beta
     u = round_shift(apply_terms(acc, step.m) + step.bias, step.shift.astype(np.int64))
@@ -113,22 +117,22 @@ def test_batch_norm_in_integers_is_within_a_step_of_batch_norm_in_floats():
 
 
 def test_a_gamma_of_zero_leaves_beta():
-    step = affine_step(*np.array([[0.0], [-1000.0], [17.3], [5.0]]), Format(8), "bn")
+    step = affine_step([Line(0.0, -1000.0, 5.0, 17.3)], Format(8), "bn")
     assert (apply_terms(-1234, step.m) + step.bias[0]) >> int(step.shift[0]) == 17
 
 
 def test_snapped_slopes_are_exact_multipliers():
     for slope in (0.0213, -3.7, 1e-4):
         near = snap(slope)
-        terms, _, shift = multiplier(near, 0.0, 0.0, 1e4)
+        terms, _, _, shift = multiplier(Line(near, 0.0, 1e4, 0.0))
         assert terms_value(terms) / 2**shift == near
         assert abs(near - slope) < 0.05 * abs(slope)
 
 
 def test_a_channel_that_cannot_be_written_is_named():
-    wild = np.array([[1.0, 1e9], [0.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
+    wild = [Line(1.0, 0.0, 1.0, 0.0), Line(1e9, 0.0, 1.0, 0.0)]
     with pytest.raises(UserError, match=r"layer 'features\.bn', channel 1: its batch norm"):
-        affine_step(*wild, Format(8), "features.bn")
+        affine_step(wild, Format(8), "features.bn")
 
 
 def test_identity_steps_keep_values_and_divide_sums():

@@ -58,18 +58,18 @@ def test_a_linear_layer_after_a_map_reads_it_in_pytorchs_order(linear):
 def test_one_report_names_every_layer_that_cannot_be_quantised():
     class Own(nn.Module):
         def forward(self, x):
-            return x
+            return torch.sin(x)
 
     model = nn.Sequential()
-    model.add_module("stem", sequence(nn.Conv2d(1, 4, 3), nn.GELU()))
+    model.add_module("stem", sequence(nn.Conv2d(1, 4, 3), nn.ELU()))
     model.add_module("odd", Own())
-    model.add_module("pool", nn.AdaptiveAvgPool2d(1))
+    model.add_module("pool", nn.AdaptiveMaxPool2d(1))
     model.add_module("head", sequence(nn.Flatten(), nn.Linear(4, 2), nn.Softmax(1)))
     with pytest.raises(UserError) as refused:
         walk(model, (8, 8, 1))
     text = str(refused.value)
-    assert text.startswith("4 layers cannot be quantised: stem.1 (GELU): use ReLU; odd (Own): use ")
-    assert "pool (AdaptiveAvgPool2d): use AvgPool2d with the map's size" in text
+    assert text.startswith("4 layers cannot be quantised: stem.1 (ELU): use ReLU; odd.sin ")
+    assert "pool (AdaptiveMaxPool2d): use MaxPool2d with the map's size" in text
     assert "head.2 (Softmax): leave it out" in text
     assert "\n" not in text
 

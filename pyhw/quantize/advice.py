@@ -3,20 +3,20 @@
 __all__ = ["SUPPORTED", "advise"]
 
 SUPPORTED = (
-    "Conv2d, Linear, AdderConv2d, AdderLinear, BatchNorm1d/2d, ReLU, MaxPool2d, AvgPool2d, "
-    "Flatten, Dropout and Identity in nn.Sequential"
+    "Conv2d, Linear, AdderConv2d, AdderLinear, coded layers, BatchNorm1d/2d, ReLU, ReLU6, GELU, "
+    "SiLU, Hardswish, Sigmoid, Tanh, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten, "
+    "Dropout, Identity, + and torch.cat"
 )
-"""Layers that the quantiser knows."""
+"""What the quantiser knows."""
 
 _INSTEAD = {
     "use ReLU": (
-        "CELU ELU GELU Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid Mish PReLU ReLU6 RReLU "
-        "SELU SiLU Sigmoid Softplus Softsign Tanh Threshold"
+        "CELU ELU Hardtanh LeakyReLU LogSigmoid Mish PReLU RReLU SELU Softplus Softsign Threshold"
     ),
     "use BatchNorm2d": (
         "GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm LocalResponseNorm RMSNorm SyncBatchNorm"
     ),
-    "use AvgPool2d with the map's size as its kernel": "AdaptiveAvgPool1d AdaptiveAvgPool2d",
+    "use AvgPool2d with the map's size as its kernel": "AdaptiveAvgPool1d AdaptiveAvgPool3d",
     "use MaxPool2d with the map's size as its kernel": "AdaptiveMaxPool1d AdaptiveMaxPool2d",
     "use AvgPool2d or MaxPool2d": "FractionalMaxPool2d LPPool2d AvgPool1d MaxPool1d",
     "leave it out: the largest output is the same": "LogSoftmax Softmax Softmax2d Softmin",

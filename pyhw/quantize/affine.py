@@ -1,6 +1,7 @@
 """The affine step of a stage: batch norm, scales and constants as m, B and S per channel."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from hdl.formats import (
 from pyhw.errors import UserError
 from pyhw.graph.post import Step
 
-__all__ = ["affine_step", "identity_step", "multiplier", "snap"]
+__all__ = ["Line", "affine_step", "identity_step", "multiplier", "snap"]
 
 Terms = tuple[tuple[int, int], ...]
 
@@ -26,43 +27,64 @@ GAIN = 1e-3
 """A larger shift is taken only if it lowers the error by more than this, in output steps."""
 
 
-def multiplier(
-    slope: float, anchor_acc: float, anchor_out: float, deviation: float
-) -> tuple[Terms, int, int] | None:
-    """Choose m, B and S of one channel: ``(m * acc + B) >> S`` near the real line.
+@dataclass(frozen=True)
+class Line:
+    """One channel's real line from integers to output steps, ``slope * v + r * residual + ...``.
 
-    B is computed from the m that was chosen, so that the line goes through the anchor, and an
-    error of m acts only on the deviation from it.
+    Attributes
+    ----------
+    slope : float
+        Output steps per step of the value v (an accumulator).
+    mean, deviation : float
+        Of v: a point near the mean, and the typical distance from it, which weighs the error of m.
+    out : float
+        Real output, in steps, that stands for the means.
+    r_slope, r_mean, r_deviation : float
+        As the first three, of the residual; 0 without one.
+    """
+
+    slope: float
+    mean: float
+    deviation: float
+    out: float
+    r_slope: float = 0.0
+    r_mean: float = 0.0
+    r_deviation: float = 0.0
+
+
+def multiplier(line: Line) -> tuple[Terms, Terms, int, int] | None:
+    """Choose m, r, B and S of one channel: ``(m * v + r * residual + B) >> S`` near the line.
+
+    B is computed from the m and r that were chosen, so that the line goes through the means, and
+    an error of m acts only on the deviation from them.
 
     Parameters
     ----------
-    slope : float
-        Output steps per accumulator step.
-    anchor_acc, anchor_out : float
-        A point of the line: an accumulator, near the mean, and the real output it stands for.
-    deviation : float
-        Typical distance of accumulators from the anchor; weighs the error of m.
+    line : Line
+        What to come near to.
 
     Returns
     -------
-    terms, bias, shift
-        Or None where m or B is too large without any shift.
+    m, r, bias, shift
+        Or None where m, r or B is too large without any shift.
     """
     best, least = None, np.inf
     limit = (1 << (BIAS_WIDTH - 1)) - 1
     for shift in range(MAX_SHIFT + 1):
         unit = 1 << shift
-        if abs(slope) * unit > LARGEST:
+        if max(abs(line.slope), abs(line.r_slope)) * unit > LARGEST:
             break
-        terms = nearest_terms(slope * unit)
-        m = terms_value(terms)
-        exact = anchor_out * unit - m * anchor_acc
+        terms, r_terms = nearest_terms(line.slope * unit), nearest_terms(line.r_slope * unit)
+        m, r = terms_value(terms), terms_value(r_terms)
+        exact = line.out * unit - m * line.mean - r * line.r_mean
         bias = round(exact)
         if abs(bias) > limit:
             continue
-        error = (abs(m - slope * unit) * deviation + abs(bias - exact)) / unit
+        lost = abs(m - line.slope * unit) * line.deviation
+        lost += abs(r - line.r_slope * unit) * line.r_deviation
+        error = (lost + abs(bias - exact)) / unit
         if error < least - GAIN:
-            best, least = (terms, bias, shift), error
+            best, least = (terms, r_terms, bias, shift), error
     return best
 
 
@@ -73,15 +95,19 @@ def snap(slope: float) -> float:
     return terms_value(nearest_terms(slope * unit)) / unit
 
 
-def affine_step(
-    slope: np.ndarray,
-    anchor_acc: np.ndarray,
-    anchor_out: np.ndarray,
-    deviation: np.ndarray,
-    fmt: Format,
-    path: str,
-) -> Step:
-    """Return the step of a stage, each argument as in `multiplier` per channel.
+def affine_step(lines: list[Line], fmt: Format, path: str, residual: bool = False) -> Step:
+    """Return the step of a stage, from the line of every channel.
+
+    Parameters
+    ----------
+    lines : list of Line
+        One a channel.
+    fmt : Format
+        Of the result.
+    path : str
+        Of the layer, for the error's text.
+    residual : bool
+        Whether a residual is added.
 
     Raises
     ------
@@ -89,31 +115,34 @@ def affine_step(
         If a channel's scale or constant cannot be written; the text names the layer.
     """
     chosen = []
-    for c, numbers in enumerate(zip(slope, anchor_acc, anchor_out, deviation)):
-        found = multiplier(*(float(v) for v in numbers))
+    for c, line in enumerate(lines):
+        found = multiplier(line)
         if found is None:
             raise UserError(
-                f"layer {path!r}, channel {c}: its batch norm scales by {numbers[0]:.4g} output "
-                f"steps to an offset of {numbers[2]:.4g}, more than the accelerator's "
+                f"layer {path!r}, channel {c}: its batch norm scales by {line.slope:.4g} output "
+                f"steps to an offset of {line.out:.4g}, more than the accelerator's "
                 f"{TERMS}-term multipliers and {BIAS_WIDTH}-bit constants can write; "
                 "its running variance is close to 0: train it longer or remove the channel"
             )
         chosen.append(found)
-    terms = np.array([t for t, _, _ in chosen])  # (C, T, 2)
+    terms = np.array([m for m, _, _, _ in chosen])  # (C, T, 2)
+    r_terms = np.array([r for _, r, _, _ in chosen])
     return Step(
         m_sign=terms[:, :, 0].T,
         m_exponent=terms[:, :, 1].T,
-        bias=np.array([b for _, b, _ in chosen]),
-        shift=np.array([s for _, _, s in chosen]),
+        bias=np.array([b for _, _, b, _ in chosen]),
+        shift=np.array([s for _, _, _, s in chosen]),
         fmt=fmt,
+        r_sign=r_terms[:, :, 0].T if residual else None,
+        r_exponent=r_terms[:, :, 1].T if residual else None,
     )
 
 
 def identity_step(channels: int, fmt: Format, divisor: int = 1) -> Step:
     """Return the step that keeps a value, or divides it by a pool's number of taps."""
-    found = multiplier(1 / divisor, 0.0, 0.0, float(divisor * fmt.max))
+    found = multiplier(Line(1 / divisor, 0.0, float(divisor * fmt.max), 0.0))
     assert found is not None
-    terms, _, shift = found
+    terms, _, _, shift = found
     sign, exponent = np.repeat(np.array(terms).T[:, :, None], channels, axis=2)  # (2, T, C)
     zero = np.zeros(channels, np.int64)
     return Step(m_sign=sign, m_exponent=exponent, bias=zero, shift=zero + shift, fmt=fmt)

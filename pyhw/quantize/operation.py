@@ -1,27 +1,35 @@
-"""From a stage to the graph's operation, all but its affine step."""
+"""From a stage to the graph's operation, all but its post-processing."""
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hdl.formats import Format
 from pyhw.graph.ops import Conv, Op, Pointwise, Pool
-from pyhw.graph.post import Post, Step
+from pyhw.graph.post import Post
 from pyhw.graph.verify import NAME
 
 from .affine import snap
 from .stage import Stage
-from .weights import CODE_WIDTH, adder_weights, digit_grid, digits_of, fit_scales, round_to
+from .weights import (
+    CODE_WIDTH,
+    adder_weights,
+    codes_of,
+    digit_grid,
+    digits_of,
+    fit_scales,
+    round_to,
+)
 
-__all__ = ["Draft", "Value", "draft"]
+__all__ = ["Draft", "Value", "draft", "operation_name", "round_weights"]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Value:
-    """A value of the graph in calibration: integers beside the real numbers they stand for.
+    """A value of the graph in calibration.
 
     Attributes
     ----------
@@ -30,73 +38,95 @@ class Value:
     scale : float
         What one step stands for.
     x : int64 array (N, H, W, C)
-    real : float64 array (N, H, W, C)
     """
 
     name: str
     fmt: Format
     scale: float
     x: np.ndarray
-    real: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Draft:
-    """An operation that lacks its step.
+    """An operation that lacks its post-processing.
 
     Attributes
     ----------
     build : callable
-        Makes the operation of its step.
+        Makes the operation of its post-processing.
     slope : float64 array (O,)
         What one unit of the accumulator stands for.
     digits : int
         Digits of every weight; 0 without ordinary weights.
     """
 
-    build: Callable[[Step], Op]
+    build: Callable[[Post], Op]
     slope: np.ndarray
     digits: int = 0
 
 
-def draft(stage: Stage, number: int, read: Value, scale: float, bits: int, digits: int) -> Draft:
-    """Quantise a stage's weights and return its operation without the step.
+def draft(stage: Stage, name: str, read: Value, scale: float, bits: int, digits: int) -> Draft:
+    """Quantise a stage's weights and return its operation without the post-processing.
 
     Parameters
     ----------
     stage : Stage
         Layer to quantise.
-    number : int
-        Of the stage, for its name.
+    name : str
+        Of the operation.
     read : Value
         What it reads.
     scale : float
-        Step of its result.
+        Step of the result of its first step.
     bits, digits : int
         Bits of its weights, most digits of an ordinary one.
     """
-    common: dict[str, Any] = {"name": operation_name(stage.path, number), "input": read.name}
+    common: dict[str, Any] = {"name": name, "input": read.name}
     if stage.kind == "point":
         slope = np.full(stage.channels, read.scale)
-        return Draft(lambda step: Pointwise(**common, post=Post(step)), slope)
+        return Draft(lambda post: Pointwise(**common, post=post), slope)
     common |= {"stride": stage.stride, "padding": stage.padding}
     if stage.weight is None:
         common |= {"kind": stage.kind, "kernel": stage.kernel}
         taps = stage.kernel[0] * stage.kernel[1] if stage.kind == "sum" else 1
         slope = np.full(stage.channels, read.scale / taps)
-        return Draft(lambda step: Pool(**common, post=Post(step)), slope)
+        return Draft(lambda post: Pool(**common, post=post), slope)
     common |= {"dilation": stage.dilation, "groups": stage.groups}
     if stage.kind == "adder":
         adder = adder_weights(stage.weight, read.scale, read.fmt, bits)
         common |= {"term": "l1", "weight": adder.weight, "ex": adder.ex, "ew": adder.ew}
         slope = np.full(stage.channels, adder.step)
-        return Draft(lambda step: Conv(**common, post=Post(step)), slope)
-    weight, slope = _ordinary(stage, read, scale, digit_grid(bits, digits))
-    sign, exponent = digits_of(weight)
-    common |= {"term": "shift", "sign": sign, "exponent": exponent, "code_width": CODE_WIDTH}
+        return Draft(lambda post: Conv(**common, post=post), slope)
+    if stage.codes is not None:
+        sign = stage.codes[0]
+        exponent, unit, width = codes_of(*stage.codes)
+        slope = unit * read.scale
+    else:
+        weight, slope = _ordinary(stage, read, scale, digit_grid(bits, digits))
+        sign, exponent = digits_of(weight)
+        width = CODE_WIDTH
+    common |= {"term": "shift", "sign": sign, "exponent": exponent, "code_width": width}
     if stage.pad is not None and any(stage.padding):
         common["pad_value"] = read.fmt.clamp(np.rint(stage.pad / read.scale)).astype(np.int64)
-    return Draft(lambda step: Conv(**common, post=Post(step)), slope, len(sign))
+    return Draft(lambda post: Conv(**common, post=post), slope, len(sign))
+
+
+def round_weights(stage: Stage, read: Value, bits: int, digits: int) -> Stage:
+    """Return a stage whose real weights are rounded as `draft` will round them.
+
+    A network trained with rounded weights has batch norms that fit those: they are what its
+    integers are compared with. What clipping takes goes into the bias.
+    """
+    if stage.weight is None or stage.codes is not None:
+        return stage
+    if stage.kind == "adder":
+        adder = adder_weights(stage.weight, read.scale, read.fmt, bits)
+        weight = (adder.weight << adder.ew) * adder.step
+        bias = adder.constant * adder.step
+        return replace(stage, weight=weight, bias=bias + (0 if stage.bias is None else stage.bias))
+    grid = digit_grid(bits, digits)
+    steps = fit_scales(stage.weight, grid)[:, None, None, None]
+    return replace(stage, weight=round_to(stage.weight / steps, grid) * steps)
 
 
 def _ordinary(
@@ -105,8 +135,7 @@ def _ordinary(
     """Return integer weights and their slope, scaled so that the multiplier m is exact."""
     assert stage.weight is not None
     steps = fit_scales(stage.weight, grid)
-    gain = np.ones(stage.channels) if stage.scale is None else stage.scale
-    wanted = gain * steps * read.scale / scale
+    wanted = stage.first.gain(stage.channels) * steps * read.scale / scale
     steps = steps * np.array([snap(v) / v if v else 1.0 for v in wanted.tolist()])
     weight = round_to(stage.weight / steps[:, None, None, None], grid)
     return weight, steps * read.scale

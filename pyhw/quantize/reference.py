@@ -4,15 +4,18 @@ Double precision makes the result independent, for any practical purpose, of the
 and of the order of sums, so that equal inputs give equal graphs.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from pyhw.nn.functional import adder_conv2d
 
-from .stage import Stage
+from .activations import apply_activation
+from .stage import IMAGES, Affine, Stage
 
-__all__ = ["compute", "forward"]
+__all__ = ["Real", "Reals", "compute", "forward"]
 
 BLOCK = 64
 """Images computed at a time."""
@@ -36,11 +39,74 @@ def compute(stage: Stage, x: np.ndarray) -> np.ndarray:
         return np.concatenate([_block(stage, x[i : i + BLOCK]) for i in range(0, len(x), BLOCK)])
 
 
+@dataclass(frozen=True, eq=False)
+class Real:
+    """What a stage comes to on the calibration images, float64 (N, H', W', O) where not said.
+
+    Attributes
+    ----------
+    y_mean : float64 array (O,)
+        Of what the layer computes, before batch norm.
+    v : array or None
+        After the first step; kept where a table or a second step follows.
+    a : array or None
+        After the activation; kept where a second step follows.
+    z : array
+        The stage's value.
+    """
+
+    y_mean: np.ndarray
+    v: np.ndarray | None
+    a: np.ndarray | None
+    z: np.ndarray
+
+
+class Reals:
+    """The real values of all stages, each computed when it is asked for and kept until freed."""
+
+    def __init__(self, stages: list[Stage], images: np.ndarray) -> None:
+        self._stages = {stage.path: stage for stage in stages}
+        channels = np.zeros(images.shape[-1])
+        self._known = {IMAGES: Real(channels, None, None, images)}
+
+    def __getitem__(self, path: str) -> Real:
+        """Return a stage's values."""
+        if path not in self._known:
+            self._known[path] = self._compute(self._stages[path])
+        return self._known[path]
+
+    def change(self, stage: Stage) -> None:
+        """Compute a stage, which nothing has asked for yet, with other numbers."""
+        assert stage.path not in self._known
+        self._stages[stage.path] = stage
+
+    def free(self, path: str) -> None:
+        """Forget values that nothing will ask for any more."""
+        del self._known[path]
+
+    def _compute(self, stage: Stage) -> Real:
+        reads = [self[path].z for path in stage.sources]
+        y = np.concatenate(reads, axis=3) if stage.kind == "concat" else compute(stage, reads[0])
+        v = stage.first(y, self._added(stage.first))
+        a = apply_activation(stage.activation, v)
+        z = a if stage.second is None else stage.second(a, self._added(stage.second))
+        if stage.relu2:
+            z = np.maximum(z, 0)
+        keep = stage.second is not None
+        return Real(
+            y.reshape(-1, y.shape[3]).mean(axis=0),
+            v if keep or stage.activation not in (None, "relu") else None,
+            a if keep else None,
+            z,
+        )
+
+    def _added(self, step: Affine) -> np.ndarray | None:
+        return None if step.residual is None else self[step.residual.path].z
+
+
 def forward(stages: list[Stage], x: np.ndarray) -> np.ndarray:
-    """Return the output of all stages, arrays as in `compute`."""
-    for stage in stages:
-        x = stage.normalise(compute(stage, x))
-    return x
+    """Return the output of the last stage, arrays as in `compute`."""
+    return Reals(stages, x)[stages[-1].path].z
 
 
 def _block(stage: Stage, block: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Steps of activations: how much of the range is worth its rounding error."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hdl.formats import Format
@@ -16,7 +18,12 @@ FINEST = 1 << 10
 """Most steps of an output per unit of its accumulator."""
 
 
-def activation_scale(values: np.ndarray, fmt: Format, weight: np.ndarray | None = None) -> float:
+def activation_scale(
+    values: np.ndarray,
+    fmt: Format,
+    weight: np.ndarray | None = None,
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> float:
     """Return the step with the least mean squared error of clamping and rounding.
 
     Parameters
@@ -28,6 +35,8 @@ def activation_scale(values: np.ndarray, fmt: Format, weight: np.ndarray | None 
     weight : float array, optional
         Weights of the adder layer that reads them: they share the step. Only their rounding
         counts, since clipping them is exact.
+    function : callable, optional
+        What is computed of the stored value; the error is that of its results.
 
     Returns
     -------
@@ -43,7 +52,7 @@ def activation_scale(values: np.ndarray, fmt: Format, weight: np.ndarray | None 
     errors = []
     for fraction in FRACTIONS:
         scale = fraction * largest / fmt.max
-        error = _squared(flat, scale, fmt)
+        error = _squared(flat, scale, fmt, function)
         if weight is not None:
             inside = weight.reshape(-1).clip(fmt.min * scale, fmt.max * scale)
             error += _squared(inside, scale, fmt)
@@ -51,8 +60,16 @@ def activation_scale(values: np.ndarray, fmt: Format, weight: np.ndarray | None 
     return float(FRACTIONS[int(np.argmin(errors))] * largest / fmt.max)
 
 
-def _squared(values: np.ndarray, scale: float, fmt: Format) -> float:
-    return float(np.mean((fmt.clamp(np.rint(values / scale)) * scale - values) ** 2))
+def _squared(
+    values: np.ndarray,
+    scale: float,
+    fmt: Format,
+    function: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> float:
+    stored = fmt.clamp(np.rint(values / scale)) * scale
+    if function is not None:
+        stored, values = function(stored), function(values)
+    return float(np.mean((stored - values) ** 2))
 
 
 def output_scale(values: np.ndarray, fmt: Format, unit: float) -> float:

@@ -1,33 +1,108 @@
-"""A stage: one layer that computes, with the batch norm and the ReLU that follow it.
+"""A stage: one layer that computes, with all that follows it up to the next stored value.
 
 Stages are what the quantiser works on. They hold plain arrays, channels last, and nothing of
-torch.
+torch; a network is a list of them in which each reads only earlier ones.
 """
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-__all__ = ["Stage", "fold_normalisation", "normalisation"]
+__all__ = ["IMAGES", "Affine", "Norm", "Residual", "Stage"]
 
 Pair = tuple[int, int]
+
+IMAGES = ""
+"""The path that stands for the network's input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """``scale * (y - mean) + shift`` per channel, three float64 arrays (O,).
+
+    Of a batch norm: gamma / sqrt(variance + eps), running mean, beta.
+    """
+
+    scale: np.ndarray
+    mean: np.ndarray
+    shift: np.ndarray
+
+    def __call__(self, y: np.ndarray) -> np.ndarray:
+        """Apply it to y, float64 (..., O)."""
+        return self.scale * (y - self.mean) + self.shift
+
+    def then(self, other: "Norm") -> "Norm":
+        """Return the norm that does this one first."""
+        shift = other.scale * (self.shift - other.mean) + other.shift
+        return Norm(other.scale * self.scale, self.mean, shift)
+
+
+@dataclass(frozen=True, eq=False)
+class Residual:
+    """A stored value that is added, times `gain` per channel (O,) where it is not None."""
+
+    path: str
+    gain: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``norm(y) + gain * residual``, either part optional: one step of the hardware."""
+
+    norm: Norm | None = None
+    residual: Residual | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether it changes nothing."""
+        return self.norm is None and self.residual is None
+
+    def gain(self, channels: int) -> np.ndarray:
+        """Return what y is multiplied by, (O,)."""
+        return np.ones(channels) if self.norm is None else self.norm.scale
+
+    def residual_gain(self, channels: int) -> np.ndarray:
+        """Return what the residual is multiplied by, (O,)."""
+        known = self.residual is not None and self.residual.gain is not None
+        return self.residual.gain if known else np.ones(channels)  # type: ignore
+
+    def __call__(self, y: np.ndarray, added: np.ndarray | None = None) -> np.ndarray:
+        """Apply it to y, float64 (..., O), and to the residual's values of the same shape."""
+        if self.norm is not None:
+            y = self.norm(y)
+        if added is not None:
+            y = y + self.residual_gain(y.shape[-1]) * added
+        return y
+
+    def then(self, norm: Norm) -> "Affine":
+        """Return this step with a batch norm after it."""
+        residual = self.residual
+        if residual is not None:
+            gain = norm.scale if residual.gain is None else norm.scale * residual.gain
+            residual = replace(residual, gain=gain)
+        return Affine(norm if self.norm is None else self.norm.then(norm), residual)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
-    """``z = relu?(scale * (y - mean) + shift)`` of ``y``, what the layer computes.
+    """``z = relu2?(second(activation(first(y))))`` of ``y``, what the layer computes.
 
     Attributes
     ----------
     path : str
-        Of the layer in the model, as ``named_modules`` spells it.
-    kind : {'conv', 'adder', 'max', 'sum', 'point'}
+        Of the layer in the model, as ``named_modules`` spells it; names the stage.
+    kind : {'conv', 'adder', 'max', 'sum', 'point', 'concat'}
         Ordinary or adder convolution (a linear layer covers its map), maximum pool, average pool,
-        or the input itself.
+        the input itself, or the channels of all inputs.
     channels : int
         Outputs.
+    sources : tuple of str
+        Paths of the stages read, or `IMAGES`; one but for 'concat'.
     weight : float64 array (O, KH, KW, C / groups) or None
         Of 'conv' and 'adder'.
+    codes : (int8 array, int8 array) or None
+        Signs and exponents (terms, O, KH, KW, C / groups) of a 'conv' whose weights are sums of
+        signed powers of two.
     bias : float64 array (O,) or None
         The layer's own; part of y.
     kernel, stride, dilation : (int, int)
@@ -38,16 +113,24 @@ class Stage:
         What padded taps read; 0 if None.
     groups : int
         Of 'conv'.
-    scale, mean, shift : float64 array (O,) or None
-        Batch norm: gamma / sqrt(variance + eps), running mean, beta; all None without one.
-    relu : bool
-        Whether a ReLU follows.
+    whole : bool
+        Of a 'sum' whether it was asked for as the average of the whole map.
+    first : Affine
+        Batch norm and a residual before the activation.
+    activation : str or None
+        ``relu``, or a function of `pyhw.quantize.activations`.
+    second : Affine or None
+        Batch norm and a residual after the activation.
+    relu2 : bool
+        Whether a ReLU follows the second step.
     """
 
     path: str
     kind: str
     channels: int
+    sources: tuple[str, ...] = (IMAGES,)
     weight: np.ndarray | None = None
+    codes: tuple[np.ndarray, np.ndarray] | None = None
     bias: np.ndarray | None = None
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)
@@ -55,69 +138,34 @@ class Stage:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     pad: np.ndarray | None = None
     groups: int = 1
-    scale: np.ndarray | None = None
-    mean: np.ndarray | None = None
-    shift: np.ndarray | None = None
-    relu: bool = False
+    whole: bool = False
+    first: Affine = Affine()
+    activation: str | None = None
+    second: Affine | None = None
+    relu2: bool = False
+
+    @property
+    def source(self) -> str:
+        """Path of the stage that it reads."""
+        return self.sources[0]
+
+    @property
+    def residuals(self) -> tuple[str, ...]:
+        """Paths of the stages whose values are added, first step first."""
+        steps = (self.first, self.second or Affine())
+        return tuple(step.residual.path for step in steps if step.residual is not None)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Paths of all stages whose values it reads."""
+        return (*self.sources, *self.residuals)
 
     @property
     def bare_pool(self) -> bool:
-        """Whether it only pools, so that its result keeps the input's scale."""
-        return self.kind in ("max", "sum") and self.scale is None and not self.relu
+        """Whether it only pools, so that its result can keep the input's step.
 
-    def normalise(self, y: np.ndarray) -> np.ndarray:
-        """Apply batch norm and ReLU to y, float64 (..., O)."""
-        if self.scale is not None and self.mean is not None and self.shift is not None:
-            y = self.scale * (y - self.mean) + self.shift
-        return np.maximum(y, 0) if self.relu else y
-
-
-def normalisation(mean: np.ndarray, deviation: np.ndarray) -> Stage:
-    """Return the stage that takes a mean off the input and divides by a deviation, per channel.
-
-    Parameters
-    ----------
-    mean, deviation : float64 array (C,)
-        In units of the model's unnormalised input, 0..1 for pixels.
-    """
-    return Stage(
-        path="normalisation",
-        kind="point",
-        channels=len(mean),
-        scale=1 / deviation,
-        mean=mean,
-        shift=np.zeros(len(mean)),
-    )
-
-
-def fold_normalisation(stages: list[Stage]) -> list[Stage]:
-    """Fold a leading normalisation into the ordinary convolution that follows it.
-
-    The input's value that becomes 0 is what padded taps read from then on.
-
-    Parameters
-    ----------
-    stages : list of Stage
-        Of a whole network.
-
-    Returns
-    -------
-    list of Stage
-        The same stages where it cannot be done exactly: another layer follows, groups, or a zero
-        that is no pixel value.
-    """
-    if len(stages) < 2:
-        return stages
-    point, conv = stages[:2]
-    if point.kind != "point" or point.relu or conv.kind != "conv" or conv.groups != 1:
-        return stages
-    if point.scale is None or point.mean is None or point.shift is None or not point.scale.all():
-        return stages
-    assert conv.weight is not None
-    zero = point.mean - point.shift / point.scale  # what the normalisation turns into 0
-    if any(conv.padding) and not ((zero >= 0) & (zero <= 1)).all():
-        return stages
-    weight = conv.weight * point.scale
-    constant = -(weight * zero).sum(axis=(1, 2, 3))
-    bias = constant if conv.bias is None else conv.bias + constant
-    return [replace(conv, weight=weight, bias=bias, pad=zero), *stages[2:]]
+        Not an average of the whole map: it varies far less than the values do, and gets a step of
+        its own.
+        """
+        bare = self.first.empty and self.activation is None and self.second is None
+        return bare and self.kind in ("max", "sum") and not self.whole

@@ -7,7 +7,7 @@ import numpy as np
 
 from hdl.formats import Format, ShiftCode, signed_digits
 
-__all__ = ["AdderWeights", "adder_weights", "clip_weights", "digit_grid", "digits_of",
+__all__ = ["AdderWeights", "adder_weights", "clip_weights", "codes_of", "digit_grid", "digits_of",
            "fit_scales", "round_to"]  # fmt: skip
 
 CODE_WIDTH = 4
@@ -142,3 +142,29 @@ def digits_of(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for k, (s, e) in enumerate(form):
             sign[k][weight == value], exponent[k][weight == value] = s, e
     return sign, exponent
+
+
+def codes_of(sign: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Move given powers of two to the exponents of shift codes, exactly.
+
+    Parameters
+    ----------
+    sign, exponent : int8 array (K, O, KH, KW, C)
+        The weights; exponents of any sign.
+
+    Returns
+    -------
+    exponent : int8 array (K, O, KH, KW, C)
+        From 0; 0 where the sign is 0.
+    unit : float64 array (O,)
+        What weights of 1 stand for: the least power of two of the output channel.
+    code_width : int
+        Bits of the narrowest code that holds them.
+    """
+    used = sign != 0
+    axes = (0, 2, 3, 4)
+    least = np.where(used, exponent, np.iinfo(np.int8).max).min(axis=axes)
+    least = np.where(used.any(axis=axes), least, 0).astype(np.int64)
+    moved = np.where(used, exponent - least[:, None, None, None], 0)
+    width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= moved.max(initial=0))
+    return moved.astype(np.int8), 2.0**least, width
