@@ -15,6 +15,7 @@ from pyhw.cli.main import main
 from pyhw.errors import MissingTool, UserError
 from pyhw.nn.models import MODELS, OPS, build_model
 from pyhw.nn.options import LayerOptions
+from pyhw.nn.shift import ShiftLinear
 from pyhw.training import methods, pkkd, recipe, run
 from pyhw.training.checkpoint import load_checkpoint
 from pyhw.training.data import DATASETS
@@ -117,9 +118,9 @@ def test_schedules_have_their_published_course():
     [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW), ("radam", torch.optim.RAdam)],
 )
 def test_latent_shifts_and_signs_do_not_decay(name, kind):
-    layer = nn.Linear(2, 2, bias=False)
-    layer.shift, layer.sign = (nn.Parameter(torch.zeros(2)) for _ in range(2))
-    layer.kept = nn.Parameter(torch.zeros(2), requires_grad=False)
+    layer = ShiftLinear(2, 2, mode="ps")
+    layer.kept = nn.Linear(2, 2, bias=False)
+    layer.fixed = nn.Parameter(torch.zeros(2), requires_grad=False)
     optimizer = make_optimizer(Recipe(optimizer=name), [layer])
     assert type(optimizer) is kind
     groups = optimizer.param_groups

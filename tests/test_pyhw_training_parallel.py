@@ -10,10 +10,9 @@ from few_digits import few_digits
 from torch import nn
 
 from pyhw.errors import UserError
-from pyhw.nn import AdderConv2d
 from pyhw.training.checkpoint import load_checkpoint
 from pyhw.training.loop import Trainer
-from pyhw.training.parallel import ALONE, AdaptiveSteps, Processes, average_gradients, join
+from pyhw.training.parallel import ALONE, Processes, average_gradients, join
 from pyhw.training.recipe import Recipe, make_recipe
 
 SCRIPT = """
@@ -76,18 +75,3 @@ def test_processes_that_cannot_join_say_how_to_start(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"cannot join .*torchrun --nproc-per-node N -m pyhw train"):
         join(torch.device("cpu"))
-
-
-def test_adaptive_steps_after_the_backward_pass_are_those_within_it():
-    torch.manual_seed(0)
-    x = torch.rand(4, 2, 5, 5)
-    layer = AdderConv2d(2, 3, 3)
-    layer(x).sum().backward()
-    within = layer.weight.grad.clone()
-    layer.weight.grad = None
-    steps = AdaptiveSteps(nn.Sequential(layer))
-    assert layer.eta is None
-    layer(x).sum().backward()
-    assert not torch.allclose(layer.weight.grad, within)
-    steps.apply()
-    torch.testing.assert_close(layer.weight.grad, within)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyhw.errors import UserError
+from pyhw.nn.adaptive import adaptive_step
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.training.augment import distort, mirror, to_input
 from pyhw.training.data import Dataset
@@ -23,7 +24,6 @@ from pyhw.training.networks import build, check_fit
 from pyhw.training.optim import make_optimizer
 from pyhw.training.parallel import (
     ALONE,
-    AdaptiveSteps,
     Processes,
     average_gradients,
     share_statistics,
@@ -152,8 +152,9 @@ class Trainer:
             module.to(self.device)
             if processes.size > 1:
                 share_statistics(module)
-        self._steps = AdaptiveSteps(self.model) if processes.size > 1 else None
         self.optimizer = make_optimizer(recipe, whole)
+        if processes.size > 1 and any(getattr(m, "eta", None) for m in self.model.modules()):
+            adaptive_step(self.model, self.optimizer)
         self.history: list[EpochRecord] = []
         self._images = torch.tensor(dataset.train_images).to(self.device)
         self._labels = torch.tensor(dataset.train_labels).to(self.device)
@@ -210,10 +211,9 @@ class Trainer:
             return shown
         self.optimizer.zero_grad()
         loss.backward()
-        if self._steps is not None:
+        if self.processes.size > 1:
             trained = [p for group in self.optimizer.param_groups for p in group["params"]]
             average_gradients(trained, self.processes)
-            self._steps.apply()
         self.optimizer.step()
         return shown
 

@@ -5,12 +5,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from pyhw.nn.groups import parameter_groups
 from pyhw.training.recipe import Recipe
 
 __all__ = ["make_optimizer"]
-
-_UNDECAYED = ("shift", "sign")
-"""Latent weights of DeepShift-PS: decay would pull exponents towards 1 and signs towards 0."""
 
 
 def make_optimizer(recipe: Recipe, modules: Iterable[nn.Module]) -> torch.optim.Optimizer:
@@ -22,24 +20,11 @@ def make_optimizer(recipe: Recipe, modules: Iterable[nn.Module]) -> torch.optim.
         Its name, learning rate, momentum and weight decay.
     modules : iterable of torch.nn.Module
         What is trained.
-
-    Source
-    ------
-    DeepShift (CVPRW 2021), its authors' code: no decay of shifts and signs.
     """
-    decayed: list[nn.Parameter] = []
-    undecayed: list[nn.Parameter] = []
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad:
-                kept = name.rpartition(".")[2] in _UNDECAYED
-                (undecayed if kept else decayed).append(parameter)
-    groups: list[dict] = [{"params": decayed}] if decayed else []
-    if undecayed:
-        groups.append({"params": undecayed, "weight_decay": 0.0})
-    lr, decay = recipe.lr, recipe.weight_decay
+    groups = [group for module in modules
+              for group in parameter_groups(module, recipe.weight_decay)]  # fmt: skip
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, weight_decay=decay)
+        return torch.optim.AdamW(groups, lr=recipe.lr)
     if recipe.optimizer == "radam":
-        return torch.optim.RAdam(groups, lr=lr, weight_decay=decay)
-    return torch.optim.SGD(groups, lr=lr, weight_decay=decay, momentum=recipe.momentum)
+        return torch.optim.RAdam(groups, lr=recipe.lr)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)

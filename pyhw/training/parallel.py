@@ -6,7 +6,6 @@ adder layers, whose norm is not that of a share, so it is taken of the averaged 
 the path of the loss is that of one process, up to rounding.
 """
 
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from pyhw.errors import UserError
-from pyhw.nn.functional import NORM_FLOOR
 
-__all__ = ["ALONE", "AdaptiveSteps", "Processes", "average_gradients", "join", "leave",
+__all__ = ["ALONE", "Processes", "average_gradients", "join", "leave",
            "share_statistics"]
 
 
@@ -100,35 +98,6 @@ def average_gradients(parameters: Iterable[nn.Parameter], processes: Processes) 
     for gradient in gradients:
         gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
         start += gradient.numel()
-
-
-class AdaptiveSteps:
-    """The adaptive step of adder layers, taken off their backward pass to act on the average.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Its layers with an `eta` stop scaling their gradients.
-
-    Source
-    ------
-    AdderNet (CVPR 2020), equations 12-13.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._steps: list[tuple[nn.Parameter, float]] = []
-        for module in model.modules():
-            eta, weight = getattr(module, "eta", None), getattr(module, "weight", None)
-            if isinstance(eta, float) and isinstance(weight, nn.Parameter):
-                self._steps.append((weight, eta))
-                setattr(module, "eta", None)  # noqa: B010 (a module's attributes are tensors to mypy)
-
-    def apply(self) -> None:
-        """Bring each of those gradients to the root mean square `eta`."""
-        for weight, eta in self._steps:
-            if weight.grad is not None:
-                norm = weight.grad.norm().clamp_min(NORM_FLOOR)
-                weight.grad *= eta * math.sqrt(weight.numel()) / norm
 
 
 class _AllSum(torch.autograd.Function):
