@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingTool
+from .errors import MissingTool, from_extra
 from .inputs import read_graph, read_program, recognise
 
 __all__ = ["Description", "describe"]
@@ -70,7 +70,7 @@ def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
         from .training.layers import layer_sizes
     except ImportError:
         raise MissingTool(
-            "PyTorch", "pip install 'pyhw[train]'", "a checkpoint is read with it"
+            "PyTorch", from_extra("train"), "a checkpoint is read with it"
         ) from None
     from .training.checkpoint import load_checkpoint
 

@@ -33,6 +33,7 @@ from hdl.isa import (
     space_bytes,
     space_depth,
 )
+from pyhw.files import write_atomically
 
 __all__ = ["isa_markdown", "member_docs"]
 
@@ -146,4 +147,6 @@ Counters (8 bytes each):
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(isa_markdown(), encoding="utf-8")
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit("usage: python -m pyhw.docs docs/isa.md")
+    write_atomically(Path(sys.argv[1]), isa_markdown())

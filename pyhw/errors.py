@@ -34,6 +34,11 @@ class MissingTool(UserError):
         super().__init__(f"{tool} was not found{detail}; to get it: {remedy}")
 
 
+def from_extra(name: str) -> str:
+    """Return the remedy for a package of one of the extras in ``pyproject.toml``."""
+    return f"pip install '.[{name}]' in pyhw's folder"
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str], kept: str = "") -> Iterator[None]:
     """Turn an `OSError` while a file is written into a `UserError` that names the file.

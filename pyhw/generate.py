@@ -8,10 +8,11 @@ from typing import Any
 
 from hdl.config import Config
 
-from .cache import cache_dir, content_key, write_atomically
+from .cache import cache_dir, content_key
 from .errors import UserError
+from .files import write_atomically
 
-__all__ = ["cached_verilog", "generate_rtlil", "generate_verilog"]
+__all__ = ["cached_verilog", "first_line", "generate_rtlil", "generate_verilog"]
 
 _NO_CONTENTS = re.compile(
     r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
@@ -58,6 +59,11 @@ def generate_rtlil(config: Config, name: str = "top") -> str:
     return "\n".join(texts)
 
 
+def first_line(config: Config) -> str:
+    """Return the line by which a configuration's Verilog is known."""
+    return f"// pyhw, configuration {config.hash.hex()}\n"
+
+
 def generate_verilog(config: Config, name: str = "top") -> str:
     """Return the Verilog text of an accelerator.
 
@@ -80,7 +86,7 @@ def generate_verilog(config: Config, name: str = "top") -> str:
         if done.returncode:
             raise UserError(f"Yosys could not write the Verilog: {done.stderr.strip()[-200:]}")
         text = (work / "design.v").read_text(encoding="utf-8")
-    return _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
+    return first_line(config) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
 def cached_verilog(config: Config) -> str:
@@ -90,7 +96,8 @@ def cached_verilog(config: Config) -> str:
     import hdl
 
     sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
-    key = content_key(config.to_json(), amaranth.__version__, _SCRIPT, _TIME_ZERO.pattern,
+    key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT,
+                      _TIME_ZERO.pattern,
                       [path.read_text(encoding="utf-8") for path in sources])
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():

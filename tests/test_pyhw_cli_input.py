@@ -229,7 +229,8 @@ def test_verilog_and_a_configuration_are_one_too_many(refused, golden):
 
 def test_verilog_that_is_no_text_is_refused(refused, golden, folder):
     (folder / "tiny.v").write_bytes(b"\xff\xfe\x00")
-    assert "tiny.v: " in refused("simulate", "net.pyhw", "--verilog", "tiny.v")
+    error = refused("simulate", "net.pyhw", "--verilog", "tiny.v")
+    assert "tiny.v is not the Verilog of the configuration tiny.json" in error
 
 
 # ---- images --------------------------------------------------------------------------------------
@@ -463,7 +464,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_old_file(refused, golden, folder,
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
 
     if name == "listing":
-        command[command.index("--out") + 1] = "/dev/null"
+        command[command.index("--out") + 1] = "net.out"
         monkeypatch.setattr("pyhw.compiler.program.Program.save", lambda self, path: None)
     monkeypatch.setattr(os, "replace", full)
     error = refused(*command)
@@ -518,7 +519,7 @@ def test_an_unknown_simulator_is_refused(refused):
 def test_missing_cocotb_tells_how_to_get_it(refused, without):
     without("cocotb")
     error = refused("simulate", "net.pyhw", "--simulator", "icarus")
-    assert "cocotb was not found; to get it: pip install 'pyhw[sim]'" in error
+    assert "cocotb was not found; to get it: pip install '.[sim]' in pyhw's folder" in error
 
 
 @pytest.mark.parametrize(("option", "package", "extra"), [
@@ -528,12 +529,13 @@ def test_missing_exports_are_found_before_the_simulation(refused, golden, withou
     golden["before"] = lambda: pytest.fail("simulated first")
     without(package)
     error = refused(*SIMULATE, option)
-    assert error == f"error: {package} was not found; to get it: pip install 'pyhw[{extra}]'\n"
+    assert error == (
+        f"error: {package} was not found; to get it: pip install '.[{extra}]' in pyhw's folder\n")
 
 
 def test_the_demo_without_torch_tells_how_to_get_it(refused, golden, without):
     without("torch")
-    assert "torch was not found; to get it: pip install 'pyhw[train]'" in refused("demo")
+    assert "torch was not found; to get it: pip install '.[train]'" in refused("demo")
 
 
 def test_generate_without_its_yosys_tells_how_to_get_it(refused, without, own_cache):

@@ -156,7 +156,8 @@ def test_quantize_refuses_options_out_of_range(files, tmp_path, capsys, option, 
 
 def test_quantize_does_not_write_over_the_checkpoint_or_into_nothing(files, tmp_path, capsys):
     path = files / "net.pt"
-    assert "is the checkpoint itself" in _refused(capsys, "quantize", path, "--out", path)
+    assert "is a checkpoint: move it" in _refused(capsys, "quantize", path, "--out", path)
+    (tmp_path / "no").touch()
     out = tmp_path / "no" / "folder.pyhw"
     line = _refused(capsys, "quantize", path, "--calibration", "8", "--out", out)
     assert "cannot write" in line
@@ -164,7 +165,7 @@ def test_quantize_does_not_write_over_the_checkpoint_or_into_nothing(files, tmp_
 
 def test_quantize_without_torch_says_how_to_get_it(files, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "pip install 'pyhw[train]'" in _refused(capsys, "quantize", files / "net.pt")
+    assert "pip install '.[train]'" in _refused(capsys, "quantize", files / "net.pt")
 
 
 def test_calibration_images_are_spread_over_all():
@@ -264,7 +265,7 @@ def test_info_of_newer_files(files, graph, program, tmp_path, capsys):
 
 def test_info_of_a_checkpoint_without_torch_says_how_to_get_it(files, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyhw.training.layers", None)
-    assert "pip install 'pyhw[train]'" in _refused(capsys, "info", files / "net.pt")
+    assert "pip install '.[train]' in pyhw's folder" in _refused(capsys, "info", files / "net.pt")
 
 
 def test_layer_sizes_count_every_layer_once():

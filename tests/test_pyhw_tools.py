@@ -80,7 +80,7 @@ def test_native_yosys_is_preferred(program):
 def test_absent_yosys_tells_how_to_get_it(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr(tools, "package_version", lambda name: None)
-    with pytest.raises(MissingTool, match=r"pip install 'pyhw\[fpga\]'"):
+    with pytest.raises(MissingTool, match=r"pip install '.\[fpga\]'"):
         tools.find_yosys()
 
 
@@ -111,10 +111,3 @@ def test_key_depends_on_every_part_and_on_nothing_else():
     assert cache.content_key({"x": 1, "y": 2}) == cache.content_key({"y": 2, "x": 1})
 
 
-def test_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "report.json"
-    cache.write_atomically(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        cache.write_atomically(path, "\ud800")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]

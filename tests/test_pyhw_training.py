@@ -304,7 +304,7 @@ def test_command_without_pytorch_names_the_remedy(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["train", "lenet5"]) == 1
     assert capsys.readouterr().err == (
-        "error: PyTorch was not found; to get it: pip install 'pyhw[train]'\n"
+        "error: PyTorch was not found; to get it: pip install '.[train]' in pyhw's folder\n"
     )
 
 

@@ -39,16 +39,19 @@ def compile(
 
       pyhw compile lenet5.pyhw --config accelerator.json --listing lenet5.txt
     """
-    from pyhw.cache import write_atomically
     from pyhw.cli.options import distinct
     from pyhw.compiler import compile_graph
     from pyhw.compiler.cycles import estimate
     from pyhw.compiler.disassemble import disassemble
     from pyhw.configure import choose_config
-    from pyhw.inputs import read_graph
+    from pyhw.files import write_atomically
+    from pyhw.inputs import check_output, read_graph
 
     path = out or graph.with_suffix(".pyhwprog")
     distinct({"the graph": graph, "--config": config}, {"--out": path, "--listing": listing})
+    check_output(path, "program")
+    if listing is not None:
+        check_output(listing)
     chosen = choose_config(preset, config, set_ or ())
     program = compile_graph(read_graph(graph), chosen, batch)
     if listing is not None:

@@ -112,7 +112,7 @@ def demo(
 def _keep(folder: Path, graph: "Graph", program: "Program", config: "Config",
           verilog: str) -> None:
     """Write what the demonstration made, over nothing else."""
-    from pyhw.cache import write_atomically
+    from pyhw.files import write_atomically
     from pyhw.graph.file import save, to_bytes
 
     files = {"lenet5.pyhw": to_bytes(graph), "lenet5.pyhwprog": program.to_bytes(),

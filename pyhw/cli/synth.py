@@ -54,15 +54,18 @@ def synth(
 
       pyhw synth --component l1-engine --set l1.lanes=32 --json l1.json
     """
-    from pyhw.cache import write_atomically
     from pyhw.configure import choose_config
+    from pyhw.files import write_atomically
     from pyhw.generate import cached_verilog
+    from pyhw.inputs import check_output
     from pyhw.synthesis.families import find_family
     from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 
     find_family(family)
     if component not in COMPONENTS:
         raise UserError(f"component must be one of {', '.join(COMPONENTS)}, not {component!r}")
+    if json_path is not None:
+        check_output(json_path)
     chosen = choose_config(preset, config, set_ or ())
     # Block RAM for the accumulators where the family has no distributed RAM.
     chosen = dataclasses.replace(chosen, distributed=family != "ice40")

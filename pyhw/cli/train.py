@@ -18,7 +18,7 @@ from pyhw.cli.names import (
     Sharing,
 )
 from pyhw.cli.options import DataDir
-from pyhw.errors import MissingTool
+from pyhw.errors import MissingTool, from_extra
 
 _METHOD = "Options of methods"
 _RECIPE = "Options of the recipe"
@@ -32,7 +32,7 @@ def need_pytorch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise MissingTool("PyTorch", "pip install 'pyhw[train]'") from None
+        raise MissingTool("PyTorch", from_extra("train")) from None
 
 
 def train(

@@ -5,13 +5,13 @@ import os
 import struct
 import zlib
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from hdl.config import ISA_VERSION
 from hdl.formats import Format
 from hdl.isa import Space
+from pyhw.files import replacing
 
 from .allocate import Placement
 
@@ -124,14 +124,9 @@ class Program:
         return raw + zlib.crc32(raw).to_bytes(4, "little")
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the file under a temporary name, then rename it."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(self.to_bytes())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """Write the file, all of it or nothing."""
+        with replacing(path) as file:
+            file.write(self.to_bytes())
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Program":

@@ -13,10 +13,11 @@ import struct
 import zipfile
 import zlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from pyhw.files import replacing
 
 from .ops import Graph
 from .schema import graph_from_json, graph_to_json
@@ -56,15 +57,9 @@ def save(graph: Graph, path: str | os.PathLike[str]) -> None:
     OSError
         If the file cannot be written.
     """
-    data, path = to_bytes(graph), Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{next(_COUNTER)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    data = to_bytes(graph)
+    with replacing(path) as file:
+        file.write(data)
 
 
 def load(path: str | os.PathLike[str]) -> Graph:

@@ -155,6 +155,8 @@ def batch_norm(layer: Any) -> Norm:
     """Return what a batch norm does in evaluation mode."""
     if layer.running_mean is None or layer.running_var is None:
         raise Unsupported("it needs running statistics; use track_running_stats=True")
+    if (layer.running_var < 0).any():
+        raise Unsupported("its running_var holds negative values; train it again")
     scale = 1 / np.sqrt(_array(layer.running_var) + layer.eps)
     if layer.weight is not None:
         scale = scale * _array(layer.weight)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyhw
 from pyhw.cache import cache_dir
-from pyhw.errors import MissingTool, UserError
+from pyhw.errors import MissingTool, UserError, from_extra
 from pyhw.tools import Tool, find_iverilog, find_verilator, package_version
 
 SIMULATORS = ("verilator", "icarus")
@@ -65,7 +65,7 @@ def find_simulator(name: str) -> Tool:
     if name not in SIMULATORS:
         raise UserError(f"simulator must be one of {', '.join(SIMULATORS)}, not {name!r}")
     if package_version("cocotb") is None:
-        raise MissingTool("cocotb", "pip install 'pyhw[sim]'")
+        raise MissingTool("cocotb", from_extra("sim"))
     return find_verilator() if name == "verilator" else find_iverilog()
 
 

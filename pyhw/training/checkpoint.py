@@ -4,10 +4,11 @@ A checkpoint is a ``torch.save`` file of plain containers, numbers, texts and te
 ``torch.load(weights_only=True)`` reads it. ``docs/training.md`` lists its entries.
 """
 
+import io
 import os
 import pickle
-import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from pyhw.errors import UserError
+from pyhw.errors import UserError, writing
+from pyhw.files import replacing
 from pyhw.nn.models import MODELS
 from pyhw.training.loop import EpochRecord
 from pyhw.training.networks import build
@@ -106,21 +108,11 @@ def save_checkpoint(
     }
     if distillation is not None:
         content["distillation"] = _on_cpu(distillation)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{path} cannot be written: {error.strerror}") from None
-        raise
+    with writing(path):
+        data = io.BytesIO()  # PyTorch's own writer does not tell a full disk from a defect
+        torch.save(content, data)
+        with replacing(path) as file:
+            file.write(data.getbuffer())
 
 
 def _on_cpu(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -143,14 +135,18 @@ def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
         if not legacy or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > LARGEST:
-                raise UserError(f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged")
+                if unpacked > LARGEST:
+                    raise UserError(
+                        f"{path} unpacks to more than {LARGEST >> 20} MiB: it is damaged"
+                    )
+                if damaged := archive.testzip():  # PyTorch itself does not look
+                    raise UserError(f"{path} is damaged: {damaged} does not match its checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, EOFError):
+    except (zipfile.BadZipFile, zlib.error, EOFError):
         raise UserError(f"{path} is no checkpoint, or a truncated one") from None
     except pickle.UnpicklingError:
         raise UserError(

@@ -3,10 +3,10 @@
 The copy is lossy; a figure that comes from it says "CIFAR-10 (JPEG copy)".
 """
 
+import contextlib
 import io
 import os
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from pyhw.cache import cache_dir, content_key
-from pyhw.errors import MissingTool, UserError
+from pyhw.errors import MissingTool, UserError, from_extra
+from pyhw.files import replacing
 
 __all__ = ["ARCHIVE", "CLASSES", "load_cifar10"]
 
@@ -78,7 +79,7 @@ def _decode(path: Path) -> dict[str, np.ndarray]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        raise MissingTool("Pillow", "pip install 'pyhw[train]'", "it decodes JPEG") from None
+        raise MissingTool("Pillow", from_extra("train"), "it decodes JPEG") from None
     found: dict[str, list[tuple[str, int, np.ndarray]]] = {part: [] for part in _PARTS}
     files = _from_folder(path) if path.is_dir() else _from_archive(path)
     for count, (name, content) in enumerate(files):
@@ -151,14 +152,7 @@ def load_cifar10(folder: str | os.PathLike | None = None) -> dict[str, np.ndarra
     except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         pass  # not there yet, or cut off: it is made again
     arrays = _decode(path)
-    handle, temporary = tempfile.mkstemp(dir=cached.parent, prefix=cached.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            np.savez(out, **arrays)  # type: ignore[arg-type]
-        os.replace(temporary, cached)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)  # a full disk costs the cache, not the training
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    # A full disk costs the cache, not the training.
+    with contextlib.suppress(OSError), replacing(cached) as out:
+        np.savez(out, **arrays)  # type: ignore[arg-type]
     return arrays

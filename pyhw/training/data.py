@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pyhw.errors import MissingTool, UserError
+from pyhw.errors import MissingTool, UserError, from_extra
 from pyhw.training import cifar
 from pyhw.training.idx import read_idx
 
@@ -120,7 +120,7 @@ def load_digits() -> Dataset:
     try:
         from sklearn.datasets import load_digits as load
     except ImportError:
-        raise MissingTool("scikit-learn", "pip install 'pyhw[train]'") from None
+        raise MissingTool("scikit-learn", from_extra("train")) from None
     raw = load()
     images, labels = enlarge(raw.images), raw.target.astype(np.int64)
     held_out = np.arange(len(labels)) % 3 == 2

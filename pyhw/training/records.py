@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pyhw.cache import write_atomically
 from pyhw.errors import UserError, writing
+from pyhw.files import write_atomically
 
 __all__ = ["FILE", "Row", "add_row", "read_rows", "table", "update_docs"]
 

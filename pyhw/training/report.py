@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pyhw.errors import MissingTool, writing
+from pyhw.errors import MissingTool, from_extra, writing
 from pyhw.nn import compiled
 from pyhw.training.loop import EpochRecord, Trainer
 from pyhw.training.parallel import join, leave
@@ -110,7 +110,7 @@ def logger(log_dir: str | os.PathLike | None, trainer: Trainer) -> Callable[[Epo
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise MissingTool("TensorBoard", "pip install 'pyhw[train]'", "it reads the logs") from None
+        raise MissingTool("TensorBoard", from_extra("train"), "it reads the logs") from None
     with writing(log_dir):
         writer = SummaryWriter(os.fspath(log_dir), purge_step=len(trainer.history) + 1)
 
