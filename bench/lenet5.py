@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hdl.config import PRESETS
 from pyhw.compiler import compile_graph
-from pyhw.compiler.cycles import estimate
+from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.generate import cached_verilog, generate_verilog
 from pyhw.inputs import load_images, read_graph
 from pyhw.simulation.network import Case, simulate
@@ -60,7 +60,7 @@ def main() -> int:
                 useful, available = useful + terms, available + slots
         print(f"| {layer.name} | {guess.engine} | {cycles:,} | {guess.cycles:,} | {share} |")
     total = whole.counters[0]["CYCLES"]
-    guess = sum(layer.cycles + layer.gap for layer in report.estimated) + 1
+    guess = run_cycles(report.estimated)
     print(f"| whole run | | {total:,} | {guess:,} | |\n")
     print(
         f"convolutions: {useful / available:.1%} of "

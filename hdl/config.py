@@ -224,4 +224,5 @@ PRESETS = {
                param_records=1024, index_entries=1024),
     )
 }
-"""Named configurations: `tiny` (about an iCE40 UP5K), `default` and `large` (ECP5-85F)."""
+"""Named configurations: `tiny` (quick to simulate and to synthesise), `default` and
+`large` (for an ECP5-85F)."""

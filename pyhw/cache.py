@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pyhw.errors import UserError
+
 
 def cache_root() -> Path:
     """Return the folder of all caches, made if it is not there.
@@ -24,7 +26,12 @@ def cache_root() -> Path:
         root = Path(named)
     else:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyhw"
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
+        raise UserError(f"the folder of caches, {root}, cannot be made: {reason}; name another "
+                        "with the environment variable PYHW_CACHE") from None
     return root.absolute()
 
 

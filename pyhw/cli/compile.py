@@ -68,6 +68,7 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
     from rich.table import Table
 
     from pyhw.cli.options import console
+    from pyhw.compiler.cycles import run_cycles
 
     table = Table(title=f"{program.name} on {config.name}, {program.batch} images")
     for name in ("layer", "engine"):
@@ -78,7 +79,7 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
         used = f"{layer.utilisation:.0%}" if layer.engine != "POOL" else ""
         table.add_row(layer.name, layer.engine, f"{layer.cycles:,}", f"{layer.stall_weights:,}",
                       f"{layer.stall_bank:,}", used)
-    total = sum(layer.cycles + layer.gap for layer in layers)
+    total = run_cycles(layers)
     table.add_section()
     table.add_row("all", "", f"{total:,}", "", "", "")
     console().print(table)

@@ -14,7 +14,7 @@ from hdl.timing import Timing
 from .disassemble import instructions
 from .program import Program
 
-__all__ = ["LayerCycles", "estimate", "layer_cycles"]
+__all__ = ["LayerCycles", "estimate", "layer_cycles", "run_cycles"]
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def estimate(program: Program, config: Config, batch: int | None = None) -> list
     Returns
     -------
     list of LayerCycles
-        The sum of their `cycles` and `gap` is the run.
+        In order; `run_cycles` adds them up.
     """
     slots = -(-(batch or program.batch) // config.groups)
     images = batch or program.batch
@@ -220,3 +220,8 @@ def estimate(program: Program, config: Config, batch: int | None = None) -> list
         ready = start
         now = start + cycles
     return out
+
+
+def run_cycles(layers: list[LayerCycles]) -> int:
+    """Return the cycles of a whole run, from its start to its end."""
+    return sum(layer.cycles + layer.gap for layer in layers) + Timing.end_of_run

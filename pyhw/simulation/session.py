@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hdl.config import Config
-from pyhw.compiler.cycles import LayerCycles, estimate
+from pyhw.compiler.cycles import LayerCycles, estimate, run_cycles
 from pyhw.compiler.program import Program
 from pyhw.errors import MissingTool, from_extra
 from pyhw.graph.execute import run
@@ -55,7 +55,7 @@ class Report:
                 out.append(f"  {layer.name:16} {layer.engine:5} {cycles:9,} cycles measured, "
                            f"{layer.cycles:9,} estimated{share}")
         elif self.counters:
-            guess = sum(layer.cycles + layer.gap for layer in self.estimated) + 1
+            guess = run_cycles(self.estimated)
             out.append(f"a batch takes {self.counters[0]['CYCLES']:,} cycles measured, "
                        f"{guess:,} estimated")
         where = f"first difference: {self.difference}" if self.difference else "0 differences"
