@@ -55,7 +55,7 @@ def test_digits_hold_out_every_third_image():
 
 def test_digits_without_scikit_learn_name_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(UserError, match=r"scikit-learn was not found.*pyhw\[train\]"):
+    with pytest.raises(UserError, match=r"scikit-learn was not found.*\.\[train\]"):
         load_digits()
 
 
