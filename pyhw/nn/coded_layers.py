@@ -40,6 +40,10 @@ class CodedLayer(CodedWeight, nn.Module):
     def project(self) -> None:
         """Bring the parameters into their range; `forward` does it first, in training mode."""
 
+    def _options(self) -> str:
+        """Return what follows the sizes as ``print(model)`` shows the layer."""
+        return ""
+
 
 class CodedConv2d(CodedLayer):
     """Convolve with coded weights, as `torch.nn.Conv2d` does with its own.
@@ -112,7 +116,7 @@ class CodedConv2d(CodedLayer):
             text += f", dilation={self.dilation}"
         if self.groups != 1:
             text += f", groups={self.groups}"
-        return text + f", bias={self.bias is not None}"
+        return text + f", bias={self.bias is not None}" + self._options()
 
 
 class CodedLinear(CodedLayer):
@@ -146,4 +150,5 @@ class CodedLinear(CodedLayer):
 
     def extra_repr(self) -> str:
         """Return the layer's sizes as ``print(model)`` shows them."""
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        sizes = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return sizes + self._options()

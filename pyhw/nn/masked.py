@@ -192,10 +192,6 @@ class MaskedConv2d(_Masked, CodedConv2d):
         )
         self._set_up(sparsity, bits)
 
-    def extra_repr(self) -> str:
-        """Return the layer's sizes as ``print(model)`` shows them."""
-        return super().extra_repr() + self._options()
-
 
 class MaskedLinear(_Masked, CodedLinear):
     """Map linearly with fixed random powers of two of which a learned mask keeps a share.
@@ -228,7 +224,3 @@ class MaskedLinear(_Masked, CodedLinear):
     ) -> None:
         super().__init__(in_features, out_features, bias)
         self._set_up(sparsity, bits)
-
-    def extra_repr(self) -> str:
-        """Return the layer's sizes as ``print(model)`` shows them."""
-        return super().extra_repr() + self._options()

@@ -232,10 +232,6 @@ class ShiftConv2d(_Shift, CodedConv2d):
         )
         self._set_up(mode, bits, terms, first, low)
 
-    def extra_repr(self) -> str:
-        """Return the layer's sizes as ``print(model)`` shows them."""
-        return super().extra_repr() + self._options()
-
 
 class ShiftLinear(_Shift, CodedLinear):
     """Map linearly by shifts: every weight is 0 or a signed power of two, or a sum of two.
@@ -271,7 +267,3 @@ class ShiftLinear(_Shift, CodedLinear):
     ) -> None:
         super().__init__(in_features, out_features, bias)
         self._set_up(mode, bits, terms, first, low)
-
-    def extra_repr(self) -> str:
-        """Return the layer's sizes as ``print(model)`` shows them."""
-        return super().extra_repr() + self._options()
