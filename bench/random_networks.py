@@ -210,7 +210,8 @@ def cycle_error(case: Case, result: NetworkResult, config: Config) -> float:
     """Return the largest relative error of the cycle estimate over the layers."""
     before, worst = 0, 0.0
     used = min(len(case.images), case.program.batch)
-    for layer, counters in zip(estimate(case.program, config, used), result.counters, strict=True):
+    for layer, counters in zip(estimate(case.program, config, used, alone=True),
+                               result.counters, strict=True):
         cycles = counters["CYCLES"] - counters["FETCH"] - before
         before = counters["CYCLES"] - counters["FETCH"]
         worst = max(worst, abs(layer.cycles - cycles) / cycles)

@@ -48,7 +48,7 @@ class Accelerator(wiring.Component):
         m.submodules.port = port = CommandPort(config)
         m.submodules.memories = memories = ProgramMemories(config)
         m.submodules.unfold = unfold = Unfold(config)
-        m.submodules.counters = counters = Counters()
+        m.submodules.counters = counters = Counters(config.counted_layers)
         sequencer, datapath = Sequencer(), Datapath(config)
         m.submodules.sequencer = ResetInserter(stop)(sequencer)
         m.submodules.datapath = ResetInserter(stop)(datapath)
@@ -60,12 +60,13 @@ class Accelerator(wiring.Component):
             port.i_running.eq(sequencer.o_running), port.i_layers_done.eq(sequencer.o_layers_done),
             sequencer.i_run.eq(port.o_run.strobe), sequencer.i_resume.eq(port.o_run.resume),
             sequencer.i_layers.eq(port.o_run.layers), sequencer.i_count.eq(port.o_run.count),
-            sequencer.i_busy.eq(datapath.o_busy),
+            sequencer.i_front_busy.eq(datapath.o_front_busy),
+            sequencer.i_back_busy.eq(datapath.o_back_busy),
             sequencer.i_data.eq(memories.o_program_data),
             memories.i_program_address.eq(sequencer.o_address),
             memories.i_program_enable.eq(sequencer.o_enable),
-            datapath.i_layer.eq(sequencer.o_layer), datapath.i_total.eq(sequencer.o_total),
-            datapath.i_start.eq(sequencer.o_start),
+            datapath.i_front.eq(sequencer.o_front), datapath.i_back.eq(sequencer.o_back),
+            datapath.i_stored.eq(sequencer.o_stored),
         ]
         for name in ("weights", "records", "index"):
             if name == "index" and not config.index_entries:
@@ -79,13 +80,15 @@ class Accelerator(wiring.Component):
         events = {
             Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,
             Counter.STALL_WEIGHTS: datapath.o_stall_weights,
-            Counter.STALL_BANK: datapath.o_stall_bank, Counter.STALL_PORT: datapath.o_stall_port,
+            Counter.STALL_LAYER: datapath.o_stall_layer, Counter.STALL_BANK: datapath.o_stall_bank, Counter.STALL_PORT: datapath.o_stall_port,
             Counter.RESULTS: datapath.o_result, Counter.LAYERS: sequencer.o_layer_done,
             Counter.FETCH: sequencer.o_between,
         }
         m.d.comb += [
             counters.i_increment.eq(Cat(events[counter] for counter in Counter)),
             counters.i_clear.eq(port.o_run.strobe & ~port.o_run.resume),
+            counters.i_next.eq(sequencer.o_front.start & ~sequencer.o_first),
+            counters.i_running.eq(sequencer.o_running),
         ]
         return m
 

@@ -8,7 +8,7 @@ from .formats import ShiftCode
 
 __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
 
-ISA_VERSION = 1
+ISA_VERSION = 2
 """Version of descriptors, program image and frames; a device refuses any other."""
 
 
@@ -89,6 +89,8 @@ class Config:
     """Largest payload of a frame, bytes; a power of two, 64..4096."""
     frame_timeout: int = 1 << 20
     """Cycles of silence inside a frame after which it is dropped; not part of the hash."""
+    counted_layers: int = 1
+    """Sets of performance counters, one for each layer of a run, 1..64; not part of the hash."""
     distributed: bool = True
     """Accumulators in distributed RAM (ECP5, Gowin) rather than block RAM (iCE40); not part
     of the hash."""
@@ -102,7 +104,7 @@ class Config:
             ("terms", 1, 4), ("tables", 0, 16), ("scratch_bytes", 64, 1 << 22),
             ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
             ("program_words", 64, 1 << 16), ("index_entries", 0, 1 << 16),
-            ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30),
+            ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30), ("counted_layers", 1, 64),
         ):
             _check("Config", name, getattr(self, name), low, high)
         for name in ("residual", "second_step", "distributed"):
@@ -165,7 +167,7 @@ class Config:
     def hash(self):
         """First 8 bytes of the SHA-256 of the program-visible fields."""
         visible = {key: value for key, value in asdict(self).items()
-                   if key not in ("name", "frame_timeout", "distributed")}
+                   if key not in ("name", "frame_timeout", "counted_layers", "distributed")}
         text = json.dumps([ISA_VERSION, visible], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import Counter
+from .isa import COUNTER_SET, Counter
 
 __all__ = ["COUNTER_WIDTH", "Counters"]
 
@@ -13,58 +13,94 @@ COUNTER_WIDTH = 40
 
 
 class Counters(wiring.Component):
-    """Count strobes, one counter for each `Counter`.
+    """Count strobes, one counter for each `Counter`, layer by layer if there is room.
 
-    Every counter has 4 bits of its own; their contents move into a 40-bit memory word, one
+    Every counter has 5 bits of its own; their contents move into a 40-bit memory word, one
     counter a cycle in turn, so that a single wide adder serves all.
+
+    Parameters
+    ----------
+    layers : int
+        Sets of counters, from 1; the last one also counts for all layers after it.
 
     Members
     -------
-    i_increment : In(8)
+    i_increment : In(len(Counter))
         Bit k counts `Counter` k; may be high in every cycle.
     i_clear : In(1)
-        Strobe: all counters are 0 from the next cycle on (increments in this cycle are lost).
-    i_read : stream of 6 bits
-        Byte address: counter * 8 + byte, little endian. Bytes 5 to 7 are 0.
+        Strobe: from the next cycle on the first set counts, from 0 (increments in this cycle
+        are lost).
+    i_next : In(1)
+        Strobe, at most every `2 * len(Counter)` cycles: from this cycle on the next set counts.
+    i_running : In(1)
+        Reads get the set that counts, whichever they ask for.
+    i_read : stream of bytes' addresses
+        set * COUNTER_SET + counter * 8 + byte, little endian. Bytes 5 to 7 are 0, and so is what
+        lies beyond the counters. Sets that the run has not reached mean nothing.
     o_read : stream of 8 bits
         The byte. Reading byte 0 keeps a copy of the counter for its other bytes, so that a
-        counter read from byte 0 up is consistent while it counts. At most 10 cycles after the
-        address; what was counted 10 cycles before is in it. One byte at a time.
+        counter read from byte 0 up is consistent while it counts. At most 20 cycles after the
+        address; what was counted 20 cycles before is in it. One byte at a time.
     """
 
-    i_increment: In(len(Counter))
-    i_clear: In(1)
-    i_read: In(stream.Signature(6))
-    o_read: Out(stream.Signature(8))
+    def __init__(self, layers=1):
+        self._layers = layers
+        super().__init__({
+            "i_increment": In(len(Counter)), "i_clear": In(1), "i_next": In(1),
+            "i_running": In(1),
+            "i_read": In(stream.Signature(range(layers * COUNTER_SET))),
+            "o_read": Out(stream.Signature(8)),
+        })
 
     def elaborate(self, platform):
         m = Module()
+        size, slots = len(Counter), COUNTER_SET // 8
         m.submodules.values = values = memory.Memory(
-            shape=COUNTER_WIDTH, depth=len(Counter), init=[])
+            shape=COUNTER_WIDTH, depth=self._layers * slots, init=[])
         read, write = values.read_port(), values.write_port()
 
-        turn = Signal(range(len(Counter)))
-        small = Array(Signal(4, name=f"small{k}") for k in range(len(Counter)))
-        fresh = Signal(len(Counter), init=-1)  # the memory word is to be taken as 0
-        value = Signal(COUNTER_WIDTH)
-        m.d.sync += turn.eq(turn + 1)
+        turn, next_turn = Signal(range(size)), Signal(range(size))
+        small = Array(Signal(5, name=f"small{k}") for k in range(size))
+        # What the set before has counted last, on its way to the memory.
+        late = Array(Signal(5, name=f"late{k}") for k in range(size))
+        moving = Signal(range(size + 1))
+        fresh = Signal(size, init=-1)  # the memory word is to be taken as 0
+        counts, bank, asked = (Signal(range(self._layers), name=name)
+                               for name in ("counts", "bank", "asked"))
+        advances = Signal()
+        value, old, new = Signal(COUNTER_WIDTH), Signal(5), Signal(range(self._layers))
         m.d.comb += [
-            read.addr.eq(turn + 1),
+            next_turn.eq(Mux(turn == size - 1, 0, turn + 1)),
+            advances.eq(self.i_next & (counts != self._layers - 1)),
+            new.eq(Mux(self.i_running | (moving > 1), counts - (moving > 1), asked)),
+            read.addr.eq(new * slots + next_turn),
             value.eq(Mux(fresh.bit_select(turn, 1), 0, read.data)),
-            write.addr.eq(turn),
-            write.data.eq(value + small[turn]),
+            old.eq(Mux(moving != 0, late[turn], small[turn])),
+            write.addr.eq(bank * slots + turn), write.data.eq(value + old),
             write.en.eq(~self.i_clear),
         ]
-        for k in range(len(Counter)):
-            increment = self.i_increment[k]
-            m.d.sync += small[k].eq(Mux(turn == k, 0, small[k]) + increment)
-            with m.If(turn == k):
+        m.d.sync += [turn.eq(next_turn), bank.eq(new), moving.eq(moving - (moving != 0))]
+        for k in range(size):
+            increment, now = self.i_increment[k], turn == k
+            m.d.sync += small[k].eq(Mux(now & (moving == 0), 0, small[k]) + increment)
+            with m.If(now):
                 m.d.sync += fresh[k].eq(0)
+            with m.If(advances):
+                m.d.sync += [late[k].eq(Mux(now & (moving == 0), 0, small[k])),
+                             small[k].eq(increment)]
             with m.If(self.i_clear):
                 m.d.sync += [small[k].eq(0), fresh[k].eq(1)]
+        with m.If(advances):
+            m.d.sync += [counts.eq(counts + 1), moving.eq(size)]
+        with m.Elif(moving == 1):
+            m.d.sync += fresh.eq(-1)
+        with m.If(self.i_clear):
+            m.d.sync += [counts.eq(0), moving.eq(0)]
 
         copy = Signal(COUNTER_WIDTH, reset_less=True)
-        address = Signal(6, reset_less=True)
+        address = Signal(len(self.i_read.payload), reset_less=True)
+        counter = Signal(range(slots))
+        m.d.comb += [counter.eq(address[3:]), asked.eq(address[3:] >> (slots - 1).bit_length())]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i_read.ready.eq(1)
@@ -74,8 +110,10 @@ class Counters(wiring.Component):
                     with m.If(self.i_read.payload[:3] == 0):
                         m.next = "COPY"
             with m.State("COPY"):
-                m.d.sync += copy.eq(value)
-                with m.If(address[3:] == turn):
+                m.d.sync += copy.eq(Mux(counter < size, value, 0))
+                with m.If((counter >= size)
+                          | ((counter == turn) & (moving == 0)
+                             & (self.i_running | (bank == asked)))):
                     m.next = "REPLY"
             with m.State("REPLY"):
                 m.d.comb += self.o_read.valid.eq(1)

@@ -9,12 +9,13 @@ from .drain import Drain, tag_layout
 from .engine import DRAIN_LATENCY
 from .feeder import Feeder
 from .function_table import table_write_layout
-from .isa import LAYER, Engine, param_layout
+from .isa import Engine, param_layout
 from .l1_engine import L1Engine
 from .pool_engine import PoolEngine
 from .post_processor import PostProcessor
 from .records import Records
 from .scratchpad import Scratchpad
+from .sequencer import LayerRun
 from .shift_engine import ShiftEngine
 from .weight_fetch import WeightFetch
 from .weight_loader import WeightLoader
@@ -33,14 +34,16 @@ class HostAccess(data.Struct):
 
 
 class Datapath(wiring.Component):
-    """Run one layer at a time.
+    """Run a layer in front and one at the back: vectors and weights, drain and results.
 
     Members
     -------
-    i_layer : In(LAYER), i_total : In(32), i_start : In(1)
-        The layer, its positions in all slots, start strobe; stable until `o_busy` falls.
-    o_busy : Out(1)
-        The layer is at work: from the cycle after `i_start` until its last result is stored.
+    i_front : In(LayerRun), i_back : In(LayerRun), i_stored : In(1)
+        As the `Sequencer` hands them out: stable until `o_front_busy` or `o_back_busy` falls.
+    o_front_busy : Out(1)
+        From the cycle after the start until the last vector has reached the engines.
+    o_back_busy : Out(1)
+        From the cycle after the start until the last result is stored.
     o_{weights,records,index}_address, o_{..}_enable, i_{..}
         Program memories with synchronous read.
     i_table_write : In(table_write_layout)
@@ -48,14 +51,15 @@ class Datapath(wiring.Component):
     i_host : In(stream of HostAccess), o_host : Out(8), o_host_valid : Out(1)
         Host accesses to the scratchpads, taken when the drain leaves port B free; bytes read
         come in order, a fixed time later.
-    o_vector, o_stall_weights, o_stall_bank, o_stall_port, o_result : Out(1)
-        Strobes for the performance counters.
+    o_vector, o_stall_weights, o_stall_layer, o_stall_bank, o_stall_port, o_result : Out(1)
+        Strobes for the performance counters; of the first four at most one at a time.
     """
 
     def __init__(self, config):
         self._config = config
         members = {
-            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "o_busy": Out(1),
+            "i_front": In(LayerRun), "i_back": In(LayerRun), "i_stored": In(1),
+            "o_front_busy": Out(1), "o_back_busy": Out(1),
             "i_table_write": In(table_write_layout()),
             "i_host": In(stream.Signature(HostAccess)), "o_host": Out(8), "o_host_valid": Out(1),
         }
@@ -64,7 +68,8 @@ class Datapath(wiring.Component):
                                      ("index", 16, 24)):
             members |= {f"o_{name}_address": Out(address), f"o_{name}_enable": Out(1),
                         f"i_{name}": In(width)}
-        for name in ("vector", "stall_weights", "stall_bank", "stall_port", "result"):
+        for name in ("vector", "stall_weights", "stall_layer", "stall_bank", "stall_port",
+                     "result"):
             members[f"o_{name}"] = Out(1)
         super().__init__(members)
 
@@ -75,9 +80,11 @@ class Datapath(wiring.Component):
         drain = self._empty(m, scratchpad, engines)
         feeder = m.submodules.feeder
         m.d.comb += [
-            feeder.i_freed.eq(drain.o_freed),
-            self.o_busy.eq(feeder.o_busy | drain.o_busy),
-            self.o_stall_weights.eq(~advance),
+            feeder.i_freed.eq(drain.o_freed), feeder.i_tail.eq(drain.o_tail),
+            self.o_front_busy.eq(feeder.o_busy), self.o_back_busy.eq(drain.o_busy),
+            self.o_vector.eq(feeder.o_vector),
+            self.o_stall_weights.eq(~advance & feeder.o_busy),
+            self.o_stall_layer.eq(feeder.o_wait_layer),
             self.o_stall_bank.eq(feeder.o_wait_bank),
             self.o_stall_port.eq(drain.o_wait_port),
             self.o_result.eq(drain.o_issue),
@@ -86,7 +93,7 @@ class Datapath(wiring.Component):
 
     def _fill(self, m, scratchpad):
         """Add what turns a layer into accumulated sums; return engines and pipeline enable."""
-        config, layer = self._config, self.i_layer
+        config, layer = self._config, self.i_front.layer
         m.submodules.feeder = feeder = Feeder(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = WeightLoader(config)
@@ -96,11 +103,10 @@ class Datapath(wiring.Component):
         m.d.comb += [
             advance.eq(~(feeder.o_swap & ~loader.o_ready) & ~scratchpad.o_a_stall),
             loader.i_take.eq(feeder.o_swap & advance), loader.i_layer.eq(layer),
-            fetch.i_layer.eq(layer), fetch.i_total.eq(self.i_total),
-            fetch.i_start.eq(self.i_start), fetch.i_data.eq(self.i_weights),
+            fetch.i_run.eq(self.i_front), fetch.i_data.eq(self.i_weights),
             self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
-            feeder.i_layer.eq(layer), feeder.i_total.eq(self.i_total),
-            feeder.i_start.eq(self.i_start), feeder.i_advance.eq(advance),
+            feeder.i_run.eq(self.i_front), feeder.i_stored.eq(self.i_stored),
+            feeder.i_advance.eq(advance),
             feeder.i_index_data.eq(self.i_index),
             self.o_index_address.eq(feeder.o_index_address), self.o_index_enable.eq(advance),
             scratchpad.i_a_address.eq(feeder.o_address), scratchpad.i_a_enable.eq(advance),
@@ -112,7 +118,6 @@ class Datapath(wiring.Component):
         ]
         token = Signal.like(feeder.o_token)
         m.d.sync += [token.eq(feeder.o_token), token.valid.eq(feeder.o_token.valid & advance)]
-        m.d.comb += self.o_vector.eq(token.valid)
 
         engines = {Engine.POOL: PoolEngine(config)}
         if config.l1 is not None:
@@ -137,7 +142,7 @@ class Datapath(wiring.Component):
 
     def _empty(self, m, scratchpad, engines):
         """Add what stores accumulated sums; return the drain."""
-        config, layer = self._config, self.i_layer
+        config, layer = self._config, self.i_back.layer
         # Values and residuals meet when the later of them arrives.
         meet = max(DRAIN_LATENCY, scratchpad.b_latency) if config.residual else DRAIN_LATENCY
         m.submodules.drain = drain = Drain(config)
@@ -146,10 +151,9 @@ class Datapath(wiring.Component):
         last = Signal()
         m.d.comb += [
             last.eq(Cat(engine.o_last for engine in engines.values()).any()),
-            drain.i_layer.eq(layer), drain.i_total.eq(self.i_total),
-            drain.i_start.eq(self.i_start), drain.i_full.eq(last),
+            drain.i_run.eq(self.i_back), drain.i_full.eq(last),
             drain.i_ready.eq(records.o_ready), drain.i_taken.eq(records.o_taken),
-            drain.i_port_busy.eq(post.o_valid), drain.i_written.eq(post.o_valid),
+            drain.i_conflict.eq(scratchpad.o_conflict), drain.i_written.eq(post.o_valid),
             records.i_request.eq(drain.o_request), records.i_record.eq(drain.o_record),
             records.i_take.eq(drain.o_take), records.i_data.eq(self.i_records),
             self.o_records_address.eq(records.o_address),
@@ -171,38 +175,44 @@ class Datapath(wiring.Component):
         ]
         if config.residual:
             for lane in range(config.post_width):
-                low = scratchpad.o_b_data[lane]
-                wide = Cat(scratchpad.o_b_data[2 * lane], scratchpad.o_b_data[2 * lane + 1])
+                low = scratchpad.o_r_data[lane]
+                wide = Cat(scratchpad.o_r_data[2 * lane], scratchpad.o_r_data[2 * lane + 1])
                 m.d.comb += post.i_residuals[lane].eq(Mux(
                     layer.res_wide, Cat(wide, wide[15] & layer.res_signed).as_signed(),
                     Cat(low, (low[7] & layer.res_signed).replicate(9)).as_signed()))
 
-        # Port B: results first, then residuals, then the host.
-        host, read, host_here = self.i_host, Signal(), Signal()
+        # Port B: results and residuals first, then the host.
+        host, host_here = self.i_host, Signal()
+        host_write, host_read = Signal(), Signal()
         m.d.comb += [
-            read.eq(drain.o_issue & layer.res),
-            host.ready.eq(~post.o_valid & ~read),
+            host.ready.eq(~post.o_valid & ~drain.o_residual),
             host_here.eq(host.valid & host.ready),
-            scratchpad.i_b_group.eq(host.payload.group),
-            scratchpad.i_b_address.eq(host.payload.address),
-            scratchpad.i_b_write.eq(host_here & host.payload.write),
-            scratchpad.i_b_read.eq(host_here & ~host.payload.write),
-            scratchpad.i_b_count.eq(1), scratchpad.i_b_data[0].eq(host.payload.data),
+            host_write.eq(host_here & host.payload.write),
+            host_read.eq(host_here & ~host.payload.write),
+            scratchpad.i_w_group.eq(host.payload.group),
+            scratchpad.i_w_address.eq(host.payload.address),
+            scratchpad.i_w_enable.eq(host_write), scratchpad.i_w_count.eq(1),
+            scratchpad.i_w_data[0].eq(host.payload.data),
+            scratchpad.i_r_group.eq(host.payload.group),
+            scratchpad.i_r_address.eq(host.payload.address),
+            scratchpad.i_r_enable.eq(host_read), scratchpad.i_r_count.eq(1),
         ]
         with m.If(post.o_valid):
             m.d.comb += [
-                scratchpad.i_b_group.eq(post.o_tag.group),
-                scratchpad.i_b_address.eq(post.o_tag.address),
-                scratchpad.i_b_write.eq(1), scratchpad.i_b_read.eq(0),
-                scratchpad.i_b_count.eq(post.o_tag.count), scratchpad.i_b_data.eq(post.o_data),
+                scratchpad.i_w_group.eq(post.o_tag.group),
+                scratchpad.i_w_address.eq(post.o_tag.address), scratchpad.i_w_enable.eq(1),
+                scratchpad.i_w_count.eq(post.o_tag.count), scratchpad.i_w_data.eq(post.o_data),
             ]
-        with m.Elif(read):
+        with m.If(drain.o_residual):
             m.d.comb += [
-                scratchpad.i_b_group.eq(drain.o_tag.group),
-                scratchpad.i_b_address.eq(drain.o_residual_address),
-                scratchpad.i_b_write.eq(0), scratchpad.i_b_read.eq(1),
+                scratchpad.i_r_group.eq(drain.o_tag.group),
+                scratchpad.i_r_address.eq(drain.o_residual_address),
+                scratchpad.i_r_enable.eq(drain.o_issue),
+                scratchpad.i_r_count.eq(drain.o_residual_count),
             ]
-        host_reads = delay(m, host_here & ~host.payload.write, scratchpad.b_latency, "host_read",
-                           reset=True)
-        m.d.comb += [self.o_host.eq(scratchpad.o_b_data[0]), self.o_host_valid.eq(host_reads)]
+        m.d.comb += [
+            self.o_host.eq(scratchpad.o_r_data[0]),
+            self.o_host_valid.eq(delay(m, host_read, scratchpad.b_latency, "host_read",
+                                       reset=True)),
+        ]
         return drain

@@ -4,8 +4,8 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import LAYER
 from .positions import Positions
+from .sequencer import LayerRun
 from .token import Drain as DrainRequest
 
 __all__ = ["Drain", "tag_layout"]
@@ -23,8 +23,8 @@ class Drain(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER), i_total : In(32), i_start : In(1)
-        The running layer, its positions in all slots; start of the layer.
+    i_run : In(LayerRun)
+        The layer at the back, its positions in all slots, start strobe; stable while `o_busy`.
     i_full : In(1)
         Strobe: an engine has filled a bank.
     o_freed : Out(1)
@@ -35,32 +35,36 @@ class Drain(wiring.Component):
         Read one result vector.
     o_tag : Out(tag_layout)
         Where the vector issued in this cycle goes.
-    o_residual_address : Out(24)
-        Where the residual of the vector issued in this cycle lies, in the tag's group.
-    i_port_busy : In(1)
-        Scratchpad port B is taken: a vector with a residual must wait.
+    o_residual : Out(1), o_residual_address : Out(24), o_residual_count : Out
+        A vector with a residual is to be issued; where that lies, in the tag's group, and how
+        many bytes it takes.
+    i_conflict : In(1)
+        These bytes cannot be read in this cycle: the vector must wait.
     i_written : In(1)
         Strobe: a vector has been stored.
     o_busy : Out(1)
         The layer is not finished.
+    o_tail : Out(1)
+        Nothing but results of the layer's last burst is still to be stored.
     o_wait_port : Out(1)
-        Waiting for port B.
+        Waiting for the residual.
     """
 
     def __init__(self, config):
         self._config = config
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "i_full": In(1),
+            "i_run": In(LayerRun), "i_full": In(1),
             "o_freed": Out(1), "o_request": Out(1), "o_record": Out(16), "o_take": Out(1),
             "i_ready": In(1), "i_taken": In(1), "o_issue": Out(1),
             "o_drain": Out(DrainRequest(config.burst_depth)), "o_tag": Out(tag_layout(config)),
-            "o_residual_address": Out(24), "i_port_busy": In(1), "i_written": In(1),
-            "o_busy": Out(1), "o_wait_port": Out(1),
+            "o_residual": Out(1), "o_residual_address": Out(24),
+            "o_residual_count": Out(range(2 * config.post_width + 1)), "i_conflict": In(1),
+            "i_written": In(1), "o_busy": Out(1), "o_tail": Out(1), "o_wait_port": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layer = self.i_layer
+        layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
         width = self._config.post_width
         m.submodules.positions = positions = Positions([24, 24])
 
@@ -89,10 +93,12 @@ class Drain(wiring.Component):
             block_last.eq(block == layer.n_blocks - 1),
         ]
 
-        issue, burst_end = Signal(), Signal()
+        wanted, issue, burst_end = Signal(), Signal(), Signal()
         m.d.comb += [
-            self.o_wait_port.eq(busy & (full != 0) & layer.res & self.i_port_busy),
-            issue.eq(busy & (full != 0) & (~vector_first | self.i_ready) & ~self.o_wait_port),
+            wanted.eq(busy & (full != 0) & (~vector_first | self.i_ready)),
+            self.o_residual.eq(wanted & layer.res),
+            self.o_wait_port.eq(self.o_residual & self.i_conflict),
+            issue.eq(wanted & ~self.o_wait_port),
             burst_end.eq(issue & position_last & group_last & vector_last),
             self.o_issue.eq(issue), self.o_freed.eq(burst_end),
             self.o_take.eq(issue & vector_first),
@@ -103,6 +109,7 @@ class Drain(wiring.Component):
             self.o_tag.group.eq(group),
             self.o_tag.count.eq(Mux(layer.single, 1 << layer.out_log_bytes, lanes_now)),
             self.o_residual_address.eq(positions.o_value1 + res_block + res_vector),
+            self.o_residual_count.eq(lanes_now << layer.res_wide),
         ]
         m.d.sync += full.eq(full + self.i_full - burst_end)
 
@@ -110,7 +117,7 @@ class Drain(wiring.Component):
         next_record = Signal(16)
         first_request = Signal()
         more = Signal()
-        m.d.sync += first_request.eq(self.i_start)
+        m.d.sync += first_request.eq(start)
         m.d.comb += [
             self.o_request.eq(first_request | (self.i_taken & more)),
             self.o_record.eq(next_record),
@@ -124,7 +131,7 @@ class Drain(wiring.Component):
 
         m.d.comb += [
             positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
-            positions.i_init.eq(self.i_start | (burst_end & burst_last)),
+            positions.i_init.eq(start | (burst_end & burst_last)),
             positions.i_step.eq(issue),
             positions.i_rewind.eq(position_last & ~(group_last & vector_last)),
             positions.i_commit.eq(position_last & group_last & vector_last),
@@ -156,7 +163,7 @@ class Drain(wiring.Component):
                 after = Signal(16)
                 m.d.comb += after.eq(rows_left - layer.block_rows)
                 m.d.sync += [
-                    left.eq(self.i_total), block.eq(block + 1), rows_left.eq(after),
+                    left.eq(total), block.eq(block + 1), rows_left.eq(after),
                     block_left.eq(block_rows(after)), record.eq(record + lanes_now),
                     block_record.eq(record + lanes_now),
                     out_block.eq(out_block + layer.out_block),
@@ -164,16 +171,24 @@ class Drain(wiring.Component):
                 ]
                 with m.If(block_last):
                     m.d.sync += busy.eq(0)
-        with m.If(self.i_start):
+        with m.If(start):
             m.d.sync += [
-                busy.eq(1), left.eq(self.i_total), block.eq(0), position.eq(0), group.eq(0),
+                busy.eq(1), left.eq(total), block.eq(0), position.eq(0), group.eq(0),
                 vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(layer.rows),
                 block_left.eq(block_rows(layer.rows)), record.eq(layer.param_base),
                 block_record.eq(layer.param_base), next_record.eq(layer.param_base),
                 out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),
             ]
 
-        in_flight = Signal(6)
+        # Of the results on their way, `older` belong to bursts before the one being drained.
+        in_flight, older = Signal(6), Signal(6)
         m.d.sync += in_flight.eq(in_flight + issue - self.i_written)
-        m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
+        with m.If(burst_end & ~(burst_last & block_last)):
+            m.d.sync += older.eq(in_flight + 1 - self.i_written)
+        with m.Elif(self.i_written & (older != 0)):
+            m.d.sync += older.eq(older - 1)
+        m.d.comb += [
+            self.o_busy.eq(busy | (in_flight != 0)),
+            self.o_tail.eq((older == 0) & (~busy | (burst_last & block_last))),
+        ]
         return m

@@ -173,7 +173,7 @@ class BaseEngine(wiring.Component):
                 store.i_drain.position.eq(drain.position),
             ]
             if self._maximum:
-                m.d.comb += store.i_maximum.eq(self.i_maximum)
+                m.d.comb += store.i_maximum.eq(self._now_maximum)
             for i in range(count):
                 wanted = here
                 if i < rows:

@@ -1,12 +1,12 @@
 """Feeder: walks a layer's vectors and hands them, with masks and tokens, to the engines."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import LAYER
 from .positions import Positions
+from .sequencer import LayerRun
 from .token import Token
 
 __all__ = ["Feeder"]
@@ -26,10 +26,13 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER), i_total : In(32)
-        The running layer and its positions in all slots; stable while `o_busy`.
-    i_start : In(1)
-        Start the layer.
+    i_run : In(LayerRun)
+        The layer in front, its positions in all slots, start strobe; stable while `o_busy`.
+    i_stored : In(1)
+        The results of the layers before are stored.
+    i_tail : In(1)
+        All but those of the last burst of the layer before are. A layer with `early` issues its
+        first burst then, and any layer waits with the rest until `i_stored`.
     i_advance : In(1)
         Let the pipeline move.
     i_freed : In(1)
@@ -46,9 +49,10 @@ class Feeder(wiring.Component):
     o_swap : Out(1)
         One stage before the vector: it is the first of a step.
     o_busy : Out(1)
-        Vectors are still to be issued.
-    o_wait_bank : Out(1)
-        Waiting for a free bank.
+        Vectors are still to be issued, or on their way to the engines.
+    o_vector, o_wait_layer, o_wait_bank : Out(1)
+        What is done while `i_advance`: a vector is issued; waiting for the layer before; waiting
+        for a free bank.
 
     Latency from issue to `o_address` 2 cycles; one vector a cycle.
     """
@@ -59,16 +63,16 @@ class Feeder(wiring.Component):
         lanes = range(config.read_lanes + 1)
         self.token_layout = Token(config.burst_depth)
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1), "i_advance": In(1),
+            "i_run": In(LayerRun), "i_stored": In(1), "i_tail": In(1), "i_advance": In(1),
             "i_freed": In(1), "o_index_address": Out(16), "i_index_data": In(24),
             "o_address": Out(24), "o_border_left": Out(lanes), "o_border_from": Out(lanes),
             "o_run_left": Out(lanes), "o_token": Out(self.token_layout), "o_swap": Out(1),
-            "o_busy": Out(1), "o_wait_bank": Out(1),
+            "o_busy": Out(1), "o_vector": Out(1), "o_wait_layer": Out(1), "o_wait_bank": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layer = self.i_layer
+        layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
         m.submodules.positions = positions = Positions([24, 21, 16, 16])
 
         # Position in burst, bursts of a block, blocks.
@@ -100,12 +104,15 @@ class Feeder(wiring.Component):
         ]
 
         busy, bank, used, go = Signal(), Signal(), Signal(2), Signal()
-        burst_first = Signal()
+        first_burst, burst_first = Signal(), Signal()
+        asks, may = Signal(), Signal()
         m.d.comb += [
             burst_first.eq(first_step & (position == 0)),
-            self.o_busy.eq(busy),
-            self.o_wait_bank.eq(busy & burst_first & (used == 2)),
-            go.eq(busy & self.i_advance & ~self.o_wait_bank),
+            asks.eq(busy & self.i_advance),
+            may.eq(self.i_stored | (layer.early & first_burst & self.i_tail)),
+            self.o_wait_layer.eq(asks & ~may),
+            self.o_wait_bank.eq(asks & may & burst_first & (used == 2)),
+            go.eq(asks & may & ~self.o_wait_bank), self.o_vector.eq(go),
         ]
         m.d.sync += used.eq(used + (go & burst_first) - self.i_freed)
 
@@ -114,17 +121,18 @@ class Feeder(wiring.Component):
                     ky_addr.eq(0), xb.eq(0), kx_xb.eq(0), iy.eq(0),
                     run_left.eq(layer.run_bytes), first_step.eq(1)]
 
-        with m.If(self.i_start):
-            m.d.sync += [busy.eq(1), position.eq(0), left.eq(self.i_total), block.eq(0),
-                         block_base.eq(layer.in_base), *restart_steps()]
+        with m.If(start):
+            m.d.sync += [busy.eq(1), position.eq(0), left.eq(total), block.eq(0),
+                         block_base.eq(layer.in_base), first_burst.eq(1), *restart_steps()]
         with m.Elif(go):
             m.d.sync += position.eq(position + 1)
             with m.If(position_last):
                 m.d.sync += [position.eq(0), first_step.eq(0)]
                 with m.If(step_last):
-                    m.d.sync += [*restart_steps(), bank.eq(~bank), left.eq(left - layer.burst)]
+                    m.d.sync += [*restart_steps(), bank.eq(~bank), left.eq(left - layer.burst),
+                                 first_burst.eq(0)]
                     with m.If(burst_last):
-                        m.d.sync += [left.eq(self.i_total), block.eq(block + 1),
+                        m.d.sync += [left.eq(total), block.eq(block + 1),
                                      block_base.eq(block_base + layer.block_in)]
                         with m.If(block_last):
                             m.d.sync += busy.eq(0)
@@ -151,10 +159,10 @@ class Feeder(wiring.Component):
         next_block = go & position_last & step_last & burst_last
         m.d.comb += [
             positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
-            positions.i_init.eq(self.i_start | next_block), positions.i_step.eq(go),
+            positions.i_init.eq(start | next_block), positions.i_step.eq(go),
             positions.i_rewind.eq(position_last & ~step_last),
             positions.i_commit.eq(position_last & step_last),
-            positions.i_base0.eq(Mux(self.i_start, layer.in_base, block_base + layer.block_in)),
+            positions.i_base0.eq(Mux(start, layer.in_base, block_base + layer.block_in)),
             positions.i_x0.eq(layer.in_x), positions.i_y0.eq(layer.in_y),
             positions.i_slot0.eq(layer.in_slot),
             positions.i_base1.eq(layer.xb_start), positions.i_x1.eq(layer.xb_x),
@@ -217,6 +225,7 @@ class Feeder(wiring.Component):
                     m.d.sync += after.eq(mask)
                 mask = after
             m.d.comb += output.eq(mask)
-        m.d.comb += [self.o_token.eq(tokens[-1]),
+        m.d.comb += [self.o_busy.eq(busy | Cat(token.valid for token in tokens).any()),
+                     self.o_token.eq(tokens[-1]),
                      self.o_swap.eq(swaps[-2] & tokens[-2].valid)]
         return m

@@ -57,25 +57,36 @@ class Space(enum.Enum, shape=4):
     """Performance counters (read only), byte addresses, little endian, 8 bytes each."""
 
 
+COUNTER_SET = 128
+"""Bytes of address space of one set of counters."""
+
+
 class Counter(enum.Enum, shape=4):
-    """Performance counters, cleared by a RUN that does not go on."""
+    """Performance counters, cleared by a RUN that does not go on.
+
+    In every cycle of a run the feeder does one thing: it issues a vector, it stalls for one of
+    four reasons (in the order of their numbers), or it has none to issue: then drain and
+    post-processor finish (the rest of the cycles) or nothing is at work (`FETCH`).
+    """
 
     CYCLES = 0
     """Cycles from the start of the run to its end (running total over resumed runs)."""
     VECTORS = 1
     """Activation vectors issued to an engine (per group)."""
     STALL_WEIGHTS = 2
-    """Cycles a vector waited for weight codes."""
-    STALL_BANK = 3
+    """Cycles in which all vectors were held, for weight codes or (block RAM) a residual."""
+    STALL_LAYER = 3
+    """Cycles the feeder waited for results of the layer before."""
+    STALL_BANK = 4
     """Cycles the feeder waited for a free accumulator bank (post-processing too slow)."""
-    STALL_PORT = 4
-    """Cycles the drain waited for scratchpad port B."""
-    RESULTS = 5
+    STALL_PORT = 5
+    """Cycles the drain waited for scratchpad port B (beside the others)."""
+    RESULTS = 6
     """Result vectors drained."""
-    LAYERS = 6
+    LAYERS = 7
     """Layers completed."""
-    FETCH = 7
-    """Cycles between layers, with neither feeder nor drain at work."""
+    FETCH = 8
+    """Cycles with neither feeder nor drain at work."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +259,7 @@ LAYER = Layout("LAYER", [
     ("res_vector", -24, "as out_vector"),
     ("res_block", -24, "as out_block"),
     # Loops.
+    ("early", 1, "the first burst reads nothing that the last burst of the layer before writes"),
     ("loop_in", 1, "add the loop's in offset to in_base"),
     ("loop_out", 1, "add the loop's out offset to out_base"),
     ("loop_res", 1, "add the loop's res offset to res_base"),
@@ -349,5 +361,5 @@ def space_depth(config, space):
         Space.SCRATCH: config.scratch_bytes, Space.PROGRAM: config.program_words,
         Space.WEIGHTS: config.weight_words, Space.PARAMS: config.param_records,
         Space.TABLES: config.tables * 256, Space.INDEX: config.index_entries,
-        Space.INPUT: 1, Space.COUNTERS: 8 * len(Counter),
+        Space.INPUT: 1, Space.COUNTERS: COUNTER_SET * config.counted_layers,
     }[space]

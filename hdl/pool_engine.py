@@ -20,7 +20,7 @@ class PoolEngine(BaseEngine):
     i_x, i_token, i_drain, o_values, o_last
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
     i_maximum : 1
-        Take the maximum instead of the sum. Constant while a burst goes in.
+        Take the maximum instead of the sum; with the vectors.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """
@@ -30,6 +30,7 @@ class PoolEngine(BaseEngine):
         super().__init__(config, rows=lanes, lanes=lanes, maximum=True,
                          shape=signed(config.pool_acc_width),
                          ports={"i_maximum": In(1)})
+        self._now_maximum = Signal(name="now_maximum")
 
     @property
     def latency(self):
@@ -39,6 +40,7 @@ class PoolEngine(BaseEngine):
     def _sums(self, m, platform):
         sums = [[Signal(signed(9), name=f"x{group}_{row}", reset_less=True)
                  for row in range(self.rows)] for group in range(self._config.groups)]
+        m.d.sync += self._now_maximum.eq(self.i_maximum)
         for group, columns in enumerate(sums):
             for row, value in enumerate(columns):
                 m.d.sync += value.eq(self.i_x[group][row])

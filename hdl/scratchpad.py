@@ -17,12 +17,12 @@ class Scratchpad(wiring.Component):
 
     Byte address a of a group lies in bank ``a % banks``, row ``a // banks``. A vector that
     starts inside a row takes the next row from the banks below its start; a rotator brings
-    its first byte to lane 0. All groups read the same address on port A, and port B serves
-    one group a cycle, so that addresses and port B's rotators exist once.
+    its first byte to lane 0. All groups read the same address on port A, and port B writes one
+    group and reads one group a cycle, so that addresses and port B's rotators exist once.
 
-    Port A is read only, and port B's read and write share an address: one true dual-port
-    block RAM per bank. With `config.distributed` false (iCE40) a block has one read and one
-    write port, and port B reads through port A's.
+    Port A is read only. Port B's read and write share each bank's address, one true dual-port
+    block RAM per bank: in one cycle they must use different banks. With `config.distributed`
+    false (iCE40) a block has one read and one write port, and port B reads through port A's.
 
     Parameters
     ----------
@@ -36,20 +36,23 @@ class Scratchpad(wiring.Component):
         The vectors, `a_latency` enabled cycles later.
     o_a_stall : Out(1)
         `i_a_enable` has no effect in this cycle, and must be low for what runs beside port A:
-        the cycle after `i_b_read`, where port B reads through port A; else never.
-    i_b_group : In(groups), i_b_address : In(24)
-        Group and byte address of an access.
-    i_b_write : In(1), i_b_count : In(range(write_bytes + 1)), i_b_data : In(8 x write_bytes)
-        Write the first `i_b_count` bytes from the address on. Seen by accesses that start in
-        later cycles.
-    i_b_read : In(1)
-        Read from the address on; not together with `i_b_write`.
-    o_b_valid : Out(1), o_b_data : Out(8 x read_bytes)
-        The bytes, `b_latency` cycles after `i_b_read`.
+        the cycle after `i_r_enable`, where port B reads through port A; else never.
+    i_w_group : In(groups), i_w_address : In(24), i_w_enable : In(1),
+    i_w_count : In(range(write_bytes + 1)), i_w_data : In(8 x write_bytes)
+        Port B: write the first `i_w_count` bytes from the address on. Seen by accesses that
+        start in later cycles.
+    i_r_group : In(groups), i_r_address : In(24), i_r_count : In(range(read_bytes + 1)),
+    i_r_enable : In(1)
+        Port B: read from the address on. Bytes from `i_r_count` on mean nothing.
+    o_conflict : Out(1)
+        The bytes asked for lie in banks that the write of this cycle uses, in whatever group:
+        `i_r_enable` must be low. Does not depend on `i_r_enable`.
+    o_r_valid : Out(1), o_r_data : Out(8 x read_bytes)
+        The bytes, `b_latency` cycles after `i_r_enable`.
 
-    One access a cycle on each port, no back-pressure but `o_a_stall`. Addresses wrap at the
-    next power of two of rows. Undefined: what is read beyond `scratch_bytes` (what is written
-    there is lost), and bytes of port A written while they are read.
+    One vector, one write and one read a cycle, no back-pressure but `o_a_stall` and
+    `o_conflict`. Addresses wrap at the next power of two of rows. Undefined: what is read beyond
+    `scratch_bytes` (what is written there is lost), and bytes read while they are written.
     """
 
     a_latency = 4
@@ -65,10 +68,13 @@ class Scratchpad(wiring.Component):
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
                                              config.groups)),
-            "i_b_group": In(range(max(config.groups, 2))), "i_b_address": In(24),
-            "i_b_write": In(1), "i_b_count": In(range(self.write_bytes + 1)),
-            "i_b_data": In(data.ArrayLayout(8, self.write_bytes)), "i_b_read": In(1),
-            "o_b_valid": Out(1), "o_b_data": Out(data.ArrayLayout(8, self.read_bytes)),
+            "i_w_group": In(range(max(config.groups, 2))), "i_w_address": In(24),
+            "i_w_enable": In(1), "i_w_count": In(range(self.write_bytes + 1)),
+            "i_w_data": In(data.ArrayLayout(8, self.write_bytes)),
+            "i_r_group": In(range(max(config.groups, 2))), "i_r_address": In(24),
+            "i_r_enable": In(1), "i_r_count": In(range(self.read_bytes + 1)),
+            "o_conflict": Out(1), "o_r_valid": Out(1),
+            "o_r_data": Out(data.ArrayLayout(8, self.read_bytes)),
         })
 
     @staticmethod
@@ -91,38 +97,54 @@ class Scratchpad(wiring.Component):
                 m.d.sync += after.eq(value)
             return after
 
-        def bank_rows(address, enable, name):
-            """Register every bank's row; banks below the start of the vector take the next."""
+        def bank_rows(address):
+            """Return every bank's row; banks below the start of the vector take the next."""
             row, after = address[low_bits:low_bits + row_bits], Signal(row_bits)
             m.d.comb += after.eq(row + 1)
-            return [stage(Mux(below, after, row), enable, f"{name}{bank}")
-                    for bank, below in enumerate(thermometer(address[:low_bits], banks))]
+            return [Mux(below, after, row) for below in thermometer(address[:low_bits], banks)]
 
-        a_rows = bank_rows(self.i_a_address, advance, "a_row")
+        a_rows = [stage(row, advance, f"a_row{bank}")
+                  for bank, row in enumerate(bank_rows(self.i_a_address))]
         a_low = [self.i_a_address[:low_bits]]
         for k in range(3):
             a_low.append(stage(a_low[-1], advance, f"a_low{k + 1}"))
 
         # Port B: the written bytes go to every bank, turned so that each finds its own.
-        b_rows = bank_rows(self.i_b_address, 1, "b_row")
-        b_low = [self.i_b_address[:low_bits]]
-        b_group = [self.i_b_group]
+        w_low = self.i_w_address[:low_bits]
+        r_low = [self.i_r_address[:low_bits]]
+        r_group = [self.i_r_group]
         for k in range(3):
-            b_low.append(delay(m, b_low[-1], 1, f"b_low{k}"))
-            b_group.append(delay(m, b_group[-1], 1, f"b_group{k}"))
+            r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
+            r_group.append(delay(m, r_group[-1], 1, f"r_group{k}"))
         size = 1 << (self.write_bytes - 1).bit_length()
         fill = 8 * (size - self.write_bytes)
-        padded = Cat(self.i_b_data, Signal(fill, name="fill")) if fill else Cat(self.i_b_data)
-        written = delay(m, replicate_rotated(m, padded, b_low[0], 1, name="b_write"), 1, "b_data")
-        mask = Cat(*thermometer(self.i_b_count, self.write_bytes),
-                   Const(0, banks - self.write_bytes))
-        mask = delay(m, replicate_rotated(m, mask, b_low[0], 1, width=1, name="b_mask"), 1,
-                     "b_mask")
+        padded = Cat(self.i_w_data, Signal(fill, name="fill")) if fill else Cat(self.i_w_data)
+        written = delay(m, replicate_rotated(m, padded, w_low, 1, name="w_data"), 1, "w_data")
+        lanes_mask = Cat(*thermometer(self.i_w_count, self.write_bytes),
+                         Const(0, banks - self.write_bytes))
+        bank_mask = replicate_rotated(m, lanes_mask, w_low, 1, width=1, name="w_mask")
+        mask = delay(m, bank_mask, 1, "w_mask")
         writes, reads = Signal(groups), Signal(groups)
         for group in range(groups):
-            chosen = (self.i_b_group == group) if groups > 1 else 1
-            m.d.sync += [writes[group].eq(self.i_b_write & chosen),
-                         reads[group].eq(self.i_b_read & chosen)]
+            written_to = (self.i_w_group == group) if groups > 1 else 1
+            read_from = (self.i_r_group == group) if groups > 1 else 1
+            m.d.sync += [writes[group].eq(self.i_w_enable & written_to),
+                         reads[group].eq(self.i_r_enable & read_from)]
+        w_rows, r_rows = bank_rows(self.i_w_address), bank_rows(self.i_r_address)
+        if self._shared:
+            w_rows = [stage(row, 1, f"w_row{bank}") for bank, row in enumerate(w_rows)]
+            r_rows = [stage(row, 1, f"r_row{bank}") for bank, row in enumerate(r_rows)]
+        else:
+            # One address for both halves of the port, chosen before the register.
+            w_rows = r_rows = [
+                stage(Mux(self.i_w_enable & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
+                for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
+            ahead, behind = Signal(low_bits), Signal(low_bits)
+            m.d.comb += [
+                ahead.eq(r_low[0] - w_low), behind.eq(w_low - r_low[0]),
+                self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
+                                                      | (behind < self.i_r_count))),
+            ]
         if self._shared:
             m.d.comb += self.o_a_stall.eq(reads.any())
 
@@ -141,7 +163,7 @@ class Scratchpad(wiring.Component):
                 m.submodules[f"group{group}_bank{bank}"] = memory
                 write, a_port = memory.write_port(), memory.read_port()
                 m.d.comb += [
-                    write.addr.eq(b_rows[bank]), write.en.eq(writes[group] & mask[bank]),
+                    write.addr.eq(w_rows[bank]), write.en.eq(writes[group] & mask[bank]),
                     write.data.eq(written.word_select(bank % size, 8)),
                     a_port.addr.eq(a_rows[bank]), a_port.en.eq(advance),
                 ]
@@ -149,13 +171,13 @@ class Scratchpad(wiring.Component):
                 if self._shared:
                     # A read of port B overwrites the memory's output: keep port A's byte.
                     held = stage(a_port.data, read & ~use_held, f"held{group}_{bank}")
-                    m.d.comb += [a_port.addr.eq(Mux(read, b_rows[bank], a_rows[bank])),
+                    m.d.comb += [a_port.addr.eq(Mux(read, r_rows[bank], a_rows[bank])),
                                  a_port.en.eq(advance | read)]
                     a_byte = Mux(use_held, held, a_port.data)
                 else:
                     # The enable tells synthesis that both halves of the port take turns.
                     b_port = memory.read_port()
-                    m.d.comb += [b_port.addr.eq(b_rows[bank]),
+                    m.d.comb += [b_port.addr.eq(r_rows[bank]),
                                  b_port.en.eq(read & ~write.en)]
                     b_byte = b_port.data
                 a_bytes.append(a_byte)
@@ -177,14 +199,15 @@ class Scratchpad(wiring.Component):
         chosen = Signal(8 * banks)
         m.d.comb += chosen.eq(b_banks[0])
         for group in range(1, groups):
-            with m.If(b_group[2] == group):
+            with m.If(r_group[2] == group):
                 m.d.comb += chosen.eq(b_banks[group])
         early, late = (coarse, fine) if groups == 1 else ([], coarse + fine)
-        half = rotate_down(m, chosen, b_low[2], early,
+        half = rotate_down(m, chosen, r_low[2], early,
                            self.read_bytes + sum(1 << bit for bit in late), name="b_by")
-        vector = rotate_down(m, delay(m, half, 1, "b_half"), b_low[3], late, self.read_bytes,
+        vector = rotate_down(m, delay(m, half, 1, "b_half"), r_low[3], late, self.read_bytes,
                              name="b_by")
-        m.d.comb += self.o_b_data.eq(delay(m, vector, 1, "b_vector"))
-        m.d.comb += self.o_b_valid.eq(delay(m, self.i_b_read, self.b_latency, "b_valid",
-                                            reset=True))
+        m.d.comb += [
+            self.o_r_data.eq(delay(m, vector, 1, "b_vector")),
+            self.o_r_valid.eq(delay(m, self.i_r_enable, self.b_latency, "r_valid", reset=True)),
+        ]
         return m

@@ -1,19 +1,29 @@
-"""Sequencer: fetches instructions, keeps the next layer ready, starts it when the last ends."""
+"""Sequencer: fetches instructions and hands each layer to the front, then to the back."""
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER, LOOP, Opcode
 
-__all__ = ["Sequencer"]
+__all__ = ["LayerRun", "Sequencer"]
+
+
+class LayerRun(data.Struct):
+    """A layer at work: its fields, its positions in all slots, start strobe."""
+
+    layer: LAYER.shape
+    total: 32
+    start: 1
 
 
 class Sequencer(wiring.Component):
     """Run a program's instructions from `Opcode.LAYER` to `Opcode.END`.
 
-    The next instruction is fetched while a layer runs. The image slots of a layer and the
-    turns of a loop may come from the RUN command.
+    A layer goes to the *front* (what makes vectors and loads weights) as soon as that has done
+    with the layer before, and from there to the *back* (what drains and stores results) as soon
+    as the layer before is stored. The next instruction is fetched meanwhile. The image slots
+    of a layer and the turns of a loop may come from the RUN command.
 
     Members
     -------
@@ -25,16 +35,21 @@ class Sequencer(wiring.Component):
     o_layers_done : Out(16)
         Layers completed since a run that did not resume.
     o_layer_done : Out(1), o_between : Out(1)
-        Strobe per completed layer; running, but no layer at work.
+        Strobe per completed layer; running, but no layer at work in front or back.
     o_address : Out(16), o_enable : Out(1), i_data : In(32)
         Program memory, synchronous read.
-    o_layer : Out(LAYER), o_total : Out(32), o_start : Out(1)
-        The running layer, its positions in all slots, start strobe.
-    i_busy : In(1)
-        The layer is at work; valid from the cycle after `o_start`.
+    o_front : Out(LayerRun), o_back : Out(LayerRun)
+        The layer, its positions in all slots, start strobe.
+    i_front_busy, i_back_busy : In(1)
+        At work; valid from the cycle after the start strobe.
+    o_stored : Out(1)
+        The results of all layers before the one in front are stored.
+    o_first : Out(1)
+        No layer has started before since a run that did not resume.
 
-    A layer starts 2 cycles after the one before ends, if it has been fetched by then
-    (`LAYER.words` + slots + 4 cycles after the start of the one before).
+    The front takes a layer 1 cycle after it has done with the one before and that has gone to
+    the back, if it has been fetched by then (`LAYER.words` + slots + 4 cycles after the start
+    of the one before); the back starts 1 cycle after the front, or 1 cycle after it has ended.
     """
 
     def __init__(self):
@@ -42,7 +57,9 @@ class Sequencer(wiring.Component):
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
             "o_between": Out(1), "o_address": Out(16), "o_enable": Out(1), "i_data": In(32),
-            "o_layer": Out(LAYER.shape), "o_total": Out(32), "o_start": Out(1), "i_busy": In(1),
+            "o_front": Out(LayerRun), "i_front_busy": In(1),
+            "o_back": Out(LayerRun), "i_back_busy": In(1), "o_stored": Out(1),
+            "o_first": Out(1),
         })
 
     def elaborate(self, platform):
@@ -72,7 +89,7 @@ class Sequencer(wiring.Component):
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
         step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
         total, slots = Signal(32), Signal(16)
-        free, launch, skip = Signal(), Signal(), Signal()
+        free, launch, skip, idle = Signal(), Signal(), Signal(), Signal()
         layers_done = Signal(16)
         m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]
 
@@ -82,7 +99,7 @@ class Sequencer(wiring.Component):
                     m.d.sync += [limit.eq(self.i_layers), count.eq(self.i_count), fetched.eq(0)]
                     with m.If(~self.i_resume):
                         m.d.sync += [pc.eq(0), layers_done.eq(0), loop_in.eq(0), loop_out.eq(0),
-                                     loop_res.eq(0)]
+                                     loop_res.eq(0), self.o_first.eq(1)]
                     m.next = "READ"
             with m.State("READ"):
                 m.d.sync += [asked.eq(1), last.eq(0)]
@@ -143,30 +160,38 @@ class Sequencer(wiring.Component):
                     with m.If(fetched + 1 == limit):
                         m.next = "FINISH"
             with m.State("FINISH"):
-                with m.If(free):
+                with m.If(idle):
                     m.next = "HALT"
             m.d.comb += self.o_running.eq(~fsm.ongoing("HALT"))
 
+        front, back = self.o_front, self.o_back
         with m.If(launch):
             m.d.sync += [
-                self.o_layer.eq(staged), self.o_total.eq(total),
-                self.o_layer.in_base.eq(staged.in_base + Mux(staged.loop_in, loop_in, 0)),
-                self.o_layer.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
-                self.o_layer.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
+                front.layer.eq(staged), front.total.eq(total),
+                front.layer.in_base.eq(staged.in_base + Mux(staged.loop_in, loop_in, 0)),
+                front.layer.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
+                front.layer.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
             ]
-        with m.FSM():
-            with m.State("FREE"):
-                m.d.comb += free.eq(1)
-                with m.If(launch & ~skip):
-                    m.next = "START"
-            with m.State("START"):
-                m.d.comb += self.o_start.eq(1)
-                m.next = "WORK"
-            with m.State("WORK"):
-                with m.If(~self.i_busy):
-                    m.d.comb += self.o_layer_done.eq(1)
-                    m.next = "FREE"
+        # `waiting`: the layer in front has not gone to the back yet.
+        waiting, front_works, back_works = Signal(), Signal(), Signal()
+        enter, hand_over = Signal(), Signal()
+        m.d.comb += [
+            free.eq(~front.start & (~front_works | ~(self.i_front_busy | waiting))),
+            enter.eq(launch & ~skip),
+            self.o_layer_done.eq(back_works & ~back.start & ~self.i_back_busy),
+            hand_over.eq(waiting & (~back_works | self.o_layer_done)),
+            idle.eq(~front_works & ~back_works),
+            self.o_stored.eq(~waiting), self.o_between.eq(self.o_running & idle),
+        ]
+        m.d.sync += [
+            front.start.eq(enter), front_works.eq(enter | (front_works & ~free)),
+            back.start.eq(hand_over), back_works.eq(hand_over | (back_works & ~self.o_layer_done)),
+            waiting.eq(enter | (waiting & ~hand_over)),
+        ]
+        with m.If(front.start):
+            m.d.sync += self.o_first.eq(0)
+        with m.If(hand_over):
+            m.d.sync += [back.layer.eq(front.layer), back.total.eq(front.total)]
         with m.If(self.o_layer_done | skip):
-            m.d.sync += layers_done.eq(layers_done + 1)
-        m.d.comb += self.o_between.eq(self.o_running & free)
+            m.d.sync += layers_done.eq(layers_done + (self.o_layer_done & skip) + 1)
         return m

@@ -30,27 +30,30 @@ class Timing:
     drain_latency = 3
     """Engine, from drain request to values."""
     start_to_words = 2
-    """Start of a layer to its first weight word."""
+    """Start of the front to the first weight word."""
     start_to_request = 1
-    """Start of a layer to the request for its first records."""
-    write_to_end = 2
-    """Last result written to the end of the layer."""
-    end_to_start = 1
-    """End of a layer to the start of the next one, if that is fetched."""
+    """Start of the back to the request for the first records."""
+    front_to_back = 1
+    """Start of the front to the start of the back, if the layer before is stored by then."""
+    write_to_tail = 1
+    """Last result before the last burst written to the tail of the layer."""
+    write_to_back = 2
+    """Last result written to the start of the back for the next layer."""
+    take_to_free = 2
+    """Last vector passed to the end of the front."""
+    free_to_start = 1
+    """End of the front to its start with the next layer, if that is fetched."""
+    back_to_start = 1
+    """Start of the back to the start of the front with the layer after."""
     fetch_overhead = 4
     """Cycles of a fetch besides its words and the image slots."""
-    end_of_run = 1
-    """End of the last layer to the end of the run."""
+    write_to_halt = 3
+    """Last result of the last layer written to the end of the run."""
 
     @property
-    def start_to_take(self):
-        """Start of a layer to its first take."""
-        return 2 + self.read_latency
-
-    @property
-    def free_to_take(self):
-        """Last result of a bank drained to the first take of the burst that reuses it."""
-        return 2 + self.read_latency
+    def issue_to_take(self):
+        """Issue of a vector to its take; it may be issued 1 cycle after what it waits for."""
+        return 1 + self.read_latency
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""

@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .isa import LAYER
+from .sequencer import LayerRun
 
 __all__ = ["WeightFetch"]
 
@@ -14,10 +14,9 @@ class WeightFetch(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER), i_total : In(32)
-        The running layer and its positions in all slots.
-    i_start : In(1)
-        Start the layer (layers without words produce nothing).
+    i_run : In(LayerRun)
+        The layer in front, its positions in all slots, start strobe (layers without words
+        produce nothing).
     o_address : Out(24), o_enable : Out(1), i_data : In(load_bits)
         Weight memory, synchronous read.
     o_stream : Out(stream of load_bits)
@@ -28,14 +27,14 @@ class WeightFetch(wiring.Component):
 
     def __init__(self, config):
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1),
+            "i_run": In(LayerRun),
             "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.load_bits),
             "o_stream": Out(stream.Signature(config.load_bits)),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layer = self.i_layer
+        layer, total = self.i_run.layer, self.i_run.total
         busy, valid = Signal(), Signal()
         address, block_address = Signal(24), Signal(24)
         left, block = Signal(32), Signal(16)
@@ -68,14 +67,14 @@ class WeightFetch(wiring.Component):
                 with m.If(carry):
                     m.d.sync += left.eq(left - layer.burst)
                     with m.If(burst_last):
-                        m.d.sync += [left.eq(self.i_total), block.eq(block + 1),
+                        m.d.sync += [left.eq(total), block.eq(block + 1),
                                      block_address.eq(address + 1)]
                         with m.If(block == layer.n_blocks - 1):
                             m.d.sync += busy.eq(0)
                     with m.Else():
                         m.d.sync += address.eq(block_address)
-        with m.If(self.i_start):
+        with m.If(self.i_run.start):
             m.d.sync += [busy.eq(words != 0), address.eq(layer.w_base),
-                         block_address.eq(layer.w_base), left.eq(self.i_total), block.eq(0),
+                         block_address.eq(layer.w_base), left.eq(total), block.eq(0),
                          word.eq(0), digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(0)]
         return m

@@ -14,7 +14,8 @@ timeout      cycles without an answer after which a command is sent again
 ============ ==================================================================================
 
 For each case it reports the performance counters of the first batch (in a debug run: after every
-layer of it), and for all of them the cycles simulated and the speed.
+layer of it; otherwise also those of every layer, if the configuration counts layers), and for all
+of them the cycles simulated and the speed.
 """
 
 import time
@@ -60,6 +61,7 @@ class Session:
 
     def __init__(self, program: Program, port: Port, protocol: Protocol) -> None:
         self.program = program
+        self.config = protocol.config
         self._port = port
         self._protocol = protocol
 
@@ -104,21 +106,25 @@ async def idle(session: Session) -> None:
     IDLE["cycles"] += round(get_sim_time("ns") - before) // clocking.PERIOD_NS
 
 
-async def run_case(session: Session, case: dict[str, str], debug: bool,
-                   progress: Callable[[int], None]) -> list[dict[str, int]]:
-    """Load a program, then send, run and read batch by batch; return counters."""
+async def run_case(
+    session: Session, case: dict[str, str], debug: bool, progress: Callable[[int], None],
+) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
+    """Load a program, then send, run and read batch by batch; return counters, also by layer."""
     program = session.program
     images = np.load(case["images"], allow_pickle=False)
     await session.do("load_program", program)
     found: dict[str, list[np.ndarray]] = {}
     counters: list[dict[str, int]] = []
+    sets: list[dict[str, int]] = []
 
     async def keep(stored: StoredMap, count: int) -> None:
         found.setdefault(stored.name, []).append(await session.read_map(stored, count))
 
-    async def count() -> None:
-        if first == 0:
-            counters.append({c.name: v for c, v in (await session.do("counters")).items()})
+    async def count(done: int) -> None:
+        sets.clear()
+        for layer in range(min(done, session.config.counted_layers)):
+            sets.append({c.name: v for c, v in (await session.do("counters", layer)).items()})
+        counters.append({name: sum(found[name] for found in sets) for name in sets[0]})
 
     for first in range(0, len(images), program.batch):
         batch = images[first:first + program.batch]
@@ -128,14 +134,15 @@ async def run_case(session: Session, case: dict[str, str], debug: bool,
         for index in range(len(program.layers) if debug else 1):
             await session.do("run", layers=int(debug), count=slots, resume=index > 0)
             await idle(session)
-            await count()
+            if first == 0:
+                await count(index + 1 if debug else len(program.layers))
             if debug and program.layers[index].complete:
                 await keep(program.layers[index].target, len(batch))
         if not debug:
             await keep(program.output, len(batch))
         progress(len(batch))
     np.savez(case["outputs"], **{name: np.concatenate(v) for name, v in found.items()})
-    return counters
+    return counters, sets if session.config.counted_layers > 1 else []
 
 
 @cocotb.test()
@@ -159,12 +166,14 @@ async def networks(dut: Any) -> None:
         job.progress(done, total, "images")
 
     progress(0)
-    counters = []
+    counters, layers = [], []
     for case in cases:
         session = Session(Program.load(case["program"]), port, protocol)
-        counters.append(await run_case(session, case, parameters["debug"], progress))
+        found, sets = await run_case(session, case, parameters["debug"], progress)
+        counters.append(found)
+        layers.append(sets)
         seconds = time.perf_counter() - started
         cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
-        job.report(counters=counters, cycles=cycles, seconds=seconds,
+        job.report(counters=counters, layers=layers, cycles=cycles, seconds=seconds,
                    cycles_per_s=cycles / seconds,
                    idle_cycles_per_s=IDLE["cycles"] / IDLE["seconds"])

@@ -1,7 +1,8 @@
 """The cycle model: when every layer of a program starts and ends, before any simulation.
 
-It walks a layer's bursts and steps with the same rules as the gateware (``docs/architecture.md``,
-section "Cycles") and is held against the hardware's own counters by tests.
+It walks the bursts and steps of layer after layer with the same rules as the gateware
+(``docs/architecture.md``, section "Cycles") and is held against the hardware's own counters by
+tests.
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from hdl.isa import LAYER, Engine, Opcode, Space
 from hdl.timing import Timing
 
 from .disassemble import instructions
+from .pipeline import Pipeline, ResultPort
 from .program import Program
 
-__all__ = ["LayerCycles", "estimate", "layer_cycles", "run_cycles"]
+__all__ = ["LayerCycles", "Machine", "estimate", "run_cycles"]
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,16 @@ class LayerCycles:
     ----------
     name, engine : str
     cycles : int
-        From its start to the last result stored.
+        From its start in front to the start of the next one, or to its own end if that comes
+        first.
     gap : int
-        Cycles between the end of the layer before (or the start of the run) and its start.
+        Cycles before its start (in the run, or since the layer before) with nothing at work.
     vectors : int
         Activation vectors issued.
     stall_weights : int
-        Cycles spent waiting for weight words.
-    stall_bank : int
-        Cycles spent waiting for the post-processor.
+        Cycles in which all vectors were held.
+    stall_layer, stall_bank : int
+        Cycles the feeder waited for the results of the layer before, and for a free bank.
     utilisation : float
         Useful terms / (cycles x lanes of the engine); 0 for pooling.
     """
@@ -44,8 +47,31 @@ class LayerCycles:
     gap: int
     vectors: int
     stall_weights: int
+    stall_layer: int
     stall_bank: int
     utilisation: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """When one layer is at work, cycles of the run.
+
+    Parameters
+    ----------
+    start : int
+        In front.
+    end : int
+        Its last result is written.
+    vectors, stall_weights, stall_layer, stall_bank : int
+        As in `LayerCycles`.
+    """
+
+    start: int
+    end: int
+    vectors: int
+    stall_weights: int
+    stall_layer: int
+    stall_bank: int
 
 
 def _bursts(fields: dict[str, int], total: int) -> list[int]:
@@ -53,138 +79,130 @@ def _bursts(fields: dict[str, int], total: int) -> list[int]:
     return [fields["burst"]] * full + ([rest] if rest else [])
 
 
-def _vectors_of_blocks(fields: dict[str, int], config: Config) -> Iterator[int]:
-    """Yield the result vectors of every row block."""
+def _blocks(fields: dict[str, int]) -> Iterator[int]:
+    """Yield the output channels of every row block."""
     rows = fields["rows"]
     for _ in range(fields["n_blocks"]):
         here = min(rows, fields["block_rows"])
         rows -= here
-        yield here if fields["single"] else -(-here // config.post_width)
+        yield here
 
 
-class _Ports:
-    """What the vectors of one layer and its results lose to each other at the scratchpads.
+class Machine:
+    """An accelerator in a run: what its layers leave behind for those that follow."""
 
-    A residual is read through the port that writes results, so a result waits while one that was
-    asked for `flight` cycles before is written. In block RAM with a single read port the read
-    also holds the vectors back, in the cycle after it.
-    """
+    def __init__(self, config: Config) -> None:
+        self._config, self._timing = config, Timing(config)
+        self._pipeline = Pipeline()
+        self._started = 0
+        self._may_start = self._may_drain = 0
+        """First cycles in which the front and the back can start with the next layer."""
+        self._tail = 0
+        """First cycle in which all but the last burst of the layer before is stored."""
+        self._freed = [-1, -1]
+        """When the two banks that were filled last were drained: their last issue."""
+        self._drained = 0
 
-    def __init__(self, residual: bool, flight: int, shared: bool) -> None:
-        self._residual, self._flight, self._shared = residual, flight, shared
-        self._issued: set[int] = set()
-        self._held: set[int] = set()
+    def run(self, fields: dict[str, int], slots: int) -> Span:
+        """Run one LAYER instruction."""
+        config, timing, pipeline = self._config, self._timing, self._pipeline
+        fetched = self._started + LAYER.words + slots + timing.fetch_overhead
+        start = max(fetched, self._may_start)
+        back = max(start + timing.front_to_back, self._may_drain)
+        steps = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
+        words = fields["pad_words"] + fields["code_words"]
+        bursts = _bursts(fields, fields["n_xy"] * slots)
+        accumulate = timing.take_to_last(Engine(fields["engine"]).name.lower())
+        port = ResultPort(fields, config, pipeline)
+        order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
+                 for number in range(len(bursts))]
 
-    def results(self, time: int, count: int) -> tuple[int, int]:
-        """Return the first of `count` results from `time` on, and the cycle after the last."""
-        if not self._residual:
-            return time, time + count
-        first = None
-        for _ in range(count):
-            while time - self._flight in self._issued:
-                time += 1
-            self._issued.add(time)
-            first = time if first is None else first
-            if self._shared:
-                self._held.add(time + 1)
-            time += 1
-        assert first is not None
-        return first, time
+        passes = _Passes(pipeline, timing, words, start)
+        requested = back + timing.start_to_request
+        tail = 0
+        for index, (block, number, channels) in enumerate(order):
+            early = fields["early"] and index == 0
+            passes.gate(min(back, self._tail) if early else back, self._freed[-2] + 1)
+            burst = bursts[number]
+            for _ in range(steps):
+                passes.step(burst)
+            if index + 1 < len(order) and passes.goes_on(back, self._freed[-1] + 1):
+                passes.wait()
+            full = pipeline.free(passes.last + 1) - 1 + accumulate
+            time = max(full + 1, self._drained)
+            for first, count in port.vectors(channels):
+                time = max(time, requested + timing.request_to_ready)
+                begun, time = port.results(time, block, number, first, count, burst)
+                requested = begun + timing.take_to_request
+            self._freed = [self._freed[-1], time - 1]
+            self._drained = time
+            if index == len(order) - 2:
+                tail = time - 1 + timing.issue_to_write + timing.write_to_tail
 
-    def hold(self, first: int, end: int) -> None:
-        """Hold all vectors back from a cycle to before another."""
-        self._held.update(range(first, end))
-
-    def free(self, time: int) -> int:
-        """Return the first cycle from `time` on in which the vectors move."""
-        while time in self._held:
-            time += 1
-        return time
-
-    def after(self, time: int, moves: int) -> int:
-        """Return the cycle of the last of so many moves after the one at `time`."""
-        if not self._held:
-            return time + moves
-        time = self.free(time)
-        for _ in range(moves):
-            time = self.free(time + 1)
-        return time
+        end = self._drained - 1 + timing.issue_to_write
+        self._started, self._tail = start, tail
+        self._may_start = max(
+            pipeline.free(passes.last + 1) - 1 + timing.take_to_free + timing.free_to_start,
+            back + timing.back_to_start)
+        self._may_drain = end + timing.write_to_back
+        vectors = steps * fields["n_blocks"] * sum(bursts)
+        held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
+        return Span(start, end, vectors, held, passes.stall_layer, passes.stall_bank)
 
 
-class _Vectors:
+class _Passes:
     """The point where weights switch: when the vectors of step after step pass it.
 
     Attributes
     ----------
     time : int
-        When the first vector of the next step is ready to pass, from the start strobe.
+        When the next vector is ready to pass.
     last : int
         When the last vector passed.
-    stall_weights, stall_bank : int
-        Cycles waited for weight words and for a free accumulator bank.
+    stall_layer, stall_bank : int
+        As in `LayerCycles`.
     """
 
-    def __init__(self, ports: _Ports, timing: Timing, words: int) -> None:
-        self._ports, self._timing, self._words = ports, timing, words
-        self._loaded = timing.start_to_words + words - 1 if words else 0
-        self.time, self.last = timing.start_to_take, 0
-        self.stall_weights = self.stall_bank = 0
+    def __init__(self, pipeline: Pipeline, timing: Timing, words: int, start: int) -> None:
+        self._pipeline, self._timing, self._words = pipeline, timing, words
+        self._loaded = start + timing.start_to_words + words - 1 if words else 0
+        self.time = pipeline.after(start + 1, timing.issue_to_take)
+        self.last = 0
+        self.stall_layer = self.stall_bank = 0
+
+    def _ready(self, *gates: int) -> int:
+        """Return when a vector passes that may be issued from these cycles on."""
+        return self._pipeline.after(max(gates), self._timing.issue_to_take)
+
+    def goes_on(self, layer: int, bank: int) -> bool:
+        """Return whether the next burst follows without a gap."""
+        return self._ready(layer, bank) <= self.time
+
+    def gate(self, layer: int, bank: int) -> None:
+        """Wait until a burst may be issued: for the layer before, then for a bank."""
+        for name, gate in (("stall_layer", layer), ("stall_bank", bank)):
+            ready = self._ready(gate)
+            if ready > self.time:
+                waited = ready - self.time - self._pipeline.held(self.time, ready)
+                setattr(self, name, getattr(self, name) + waited)
+                self.time = ready
 
     def step(self, burst: int) -> None:
         """Pass one step, with the first vector as soon as its weights are loaded."""
         self.wait()
         self._loaded = self.time + self._words if self._words else 0
-        self.last = self._ports.after(self.time, burst - 1)
-        self.time = self._ports.after(self.last, 1)
+        self.last = self._pipeline.after(self.time, burst - 1)
+        self.time = self._pipeline.after(self.last, 1)
 
     def wait(self) -> None:
         """Wait for the next step's weights, which holds back the vector before it too."""
         if self._loaded > self.time:
-            self.stall_weights += self._loaded - self.time
-            self._ports.hold(self.time, self._loaded)
-            self.time = self._ports.free(self._loaded)
-
-    def bank(self, freed: int) -> int:
-        """Return when a burst passes at the earliest whose bank was freed then."""
-        return self._ports.after(freed + 1, self._timing.free_to_take - 1)
+            self._pipeline.hold(self.time, self._loaded)
+            self.time = self._pipeline.free(self._loaded)
 
 
-def layer_cycles(fields: dict[str, int], slots: int, config: Config) -> tuple[int, int, int, int]:
-    """Return cycles, vectors, weight stalls and bank stalls of one LAYER instruction."""
-    timing = Timing(config)
-    steps = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
-    order = [(results, burst) for results in _vectors_of_blocks(fields, config)
-             for burst in _bursts(fields, fields["n_xy"] * slots)]
-    accumulate = timing.take_to_last(Engine(fields["engine"]).name.lower())
-    ports = _Ports(bool(fields["res"]), timing.issue_to_write, not config.distributed)
-    passing = _Vectors(ports, timing, fields["pad_words"] + fields["code_words"])
-    freed = drained = 0
-    requested = timing.start_to_request
-    for index, (results, burst) in enumerate(order):
-        for _ in range(steps):
-            passing.step(burst)
-        more = index + 1 < len(order)
-        # The next burst reuses the bank of the one before this, `freed` when that was drained.
-        waits = more and index > 0 and passing.bank(freed) > passing.time
-        if more and not waits:
-            passing.wait()
-        full = ports.free(passing.last + 1) - 1 + accumulate
-        bank_before, time = freed, max(full + 1, drained)
-        for _ in range(results):
-            time = max(time, requested + timing.request_to_ready)
-            first, time = ports.results(time, burst * config.groups)
-            requested = first + timing.take_to_request
-        freed, drained = time - 1, time
-        if waits:
-            taken = passing.bank(bank_before)
-            passing.stall_bank += taken - passing.time
-            passing.time = taken
-    vectors = steps * sum(burst for _, burst in order)
-    return (drained - 1 + timing.issue_to_write + timing.write_to_end, vectors,
-            passing.stall_weights, passing.stall_bank)
-
-
-def estimate(program: Program, config: Config, batch: int | None = None) -> list[LayerCycles]:
+def estimate(program: Program, config: Config, batch: int | None = None, *,
+             alone: bool = False) -> list[LayerCycles]:
     """Estimate a run of a program.
 
     Parameters
@@ -194,34 +212,37 @@ def estimate(program: Program, config: Config, batch: int | None = None) -> list
         The configuration it was compiled for.
     batch : int, optional
         Images of the run; by default as many as fit.
+    alone : bool
+        Every layer in a run of its own, as in a debug run.
 
     Returns
     -------
     list of LayerCycles
         In order; `run_cycles` adds them up.
     """
-    slots = -(-(batch or program.batch) // config.groups)
     images = batch or program.batch
-    timing, out, ready = Timing(config), [], 0
-    now = 0
+    slots, timing = -(-images // config.groups), Timing(config)
     lanes = {name: config.groups * e.rows * e.lanes for name, e in config.engines.items()}
-    layers = iter(program.layers)
-    for _, opcode, fields in instructions(program.section(Space.PROGRAM)):
-        if opcode is not Opcode.LAYER:
-            continue
-        layer = next(layers)
-        ready += LAYER.words + slots + timing.fetch_overhead
-        start = max(now + timing.end_to_start, ready)
-        cycles, vectors, weights, bank = layer_cycles(fields, slots, config)
-        engine = layer.engine.lower()
+    fields = [f for _, opcode, f in instructions(program.section(Space.PROGRAM))
+              if opcode is Opcode.LAYER]
+    machine, spans = Machine(config), []
+    for layer in fields:
+        machine = Machine(config) if alone else machine
+        spans.append(machine.run(layer, slots))
+    out, before = [], 0
+    for index, (layer, span) in enumerate(zip(program.layers, spans, strict=True)):
+        end = span.end + timing.write_to_halt - 1
+        if not alone and index + 1 < len(spans):
+            end = min(end, spans[index + 1].start)
+        cycles, engine = end - span.start, layer.engine.lower()
         useful = layer.useful_terms * images / (cycles * lanes[engine]) if engine in lanes else 0.0
-        out.append(LayerCycles(layer.name, layer.engine, cycles, start - now, vectors, weights,
-                               bank, useful))
-        ready = start
-        now = start + cycles
+        out.append(LayerCycles(
+            layer.name, layer.engine, cycles, span.start - before, span.vectors,
+            span.stall_weights, span.stall_layer, span.stall_bank, useful))
+        before = 0 if alone else end
     return out
 
 
 def run_cycles(layers: list[LayerCycles]) -> int:
     """Return the cycles of a whole run, from its start to its end."""
-    return sum(layer.cycles + layer.gap for layer in layers) + Timing.end_of_run
+    return sum(layer.cycles + layer.gap for layer in layers) + 1

@@ -12,6 +12,7 @@ from .codes import pack_words
 from .errors import CompileError
 from .job import Job
 from .maps import Map
+from .overlap import may_start_early
 
 __all__ = ["Image", "burst_length", "emit"]
 
@@ -54,7 +55,7 @@ def burst_length(config: Config, positions: int) -> int:
 
 def emit(jobs: list[Job], config: Config) -> Image:
     """Turn placed jobs into memory contents; each job is one LAYER instruction."""
-    image = Image(config)
+    image, before = Image(config), None
     for job in jobs:
         fields = dict(job.fields)
         fields |= {"opcode": Opcode.LAYER.value, "engine": job.engine.value,
@@ -68,6 +69,9 @@ def emit(jobs: list[Job], config: Config) -> Image:
         if job.index is not None:
             fields["index_base"] = len(image.index) // 4
             image.index += job.index.astype("<u4").tobytes()
+        if before is not None:
+            fields["early"] = may_start_early(before, fields)
+        before = fields
         image.program += _encode(LAYER, job.name, fields)
     image.program += Opcode.END.value.to_bytes(4, "little")
     image.check()

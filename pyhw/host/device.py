@@ -84,9 +84,9 @@ class Device:
         """Read SCRATCH (group in address bits 31:24) or COUNTERS."""
         return drive(self._protocol.read(space, address, length), self._transport)
 
-    def counters(self) -> dict[Counter, int]:
-        """Return the performance counters."""
-        return drive(self._protocol.counters(), self._transport)
+    def counters(self, layer: int = 0) -> dict[Counter, int]:
+        """Return the performance counters; those of one layer, if the device counts layers."""
+        return drive(self._protocol.counters(layer), self._transport)
 
     def reset(self) -> None:
         """Stop a run; the program and all memories are kept."""

@@ -13,7 +13,7 @@ from typing import Protocol as Interface
 
 from hdl.config import Config
 from hdl.frames import ARGUMENTS, FRAME_ERROR, REPLY_BIT, Command, State, Status
-from hdl.isa import Counter, Space, space_bytes
+from hdl.isa import COUNTER_SET, Counter, Space, space_bytes
 from pyhw.errors import UserError
 
 from .frames import Decoder, encode, pack, unpack
@@ -197,9 +197,9 @@ class Protocol:
             raw += part
         return raw
 
-    def counters(self) -> Operation[dict[Counter, int]]:
-        """Return the performance counters."""
-        raw = yield from self.read(Space.COUNTERS, 0, 8 * len(Counter))
+    def counters(self, layer: int = 0) -> Operation[dict[Counter, int]]:
+        """Return the performance counters; those of one layer, if the device counts layers."""
+        raw = yield from self.read(Space.COUNTERS, COUNTER_SET * layer, 8 * len(Counter))
         return {c: int.from_bytes(raw[8 * c.value : 8 * c.value + 8], "little") for c in Counter}
 
     def reset(self) -> Operation[None]:

@@ -51,6 +51,8 @@ class NetworkResult:
         Values compared.
     counters : list of dict
         Hardware counters of the first batch: of the run, or after each layer of a debug run.
+    layers : list of dict
+        The same of every layer of that run, if the configuration counts layers.
     bench : BenchResult
         Simulator, build and speed.
     """
@@ -59,6 +61,7 @@ class NetworkResult:
     difference: Difference | None
     compared: int
     counters: list[dict[str, int]] = field(default_factory=list)
+    layers: list[dict[str, int]] = field(default_factory=list)
     bench: BenchResult
 
 
@@ -155,10 +158,11 @@ def simulate(
         if not bench.passed:
             raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")
         results = []
-        for case, paths, counters in zip(cases, described, bench.report["counters"], strict=True):
+        for case, paths, counters, layers in zip(
+                cases, described, bench.report["counters"], bench.report["layers"], strict=True):
             with np.load(paths["outputs"], allow_pickle=False) as found:
                 got = {value: found[value] for value in found.files}
-            results.append(_compare(case, got, debug, bench, counters))
+            results.append(_compare(case, got, debug, bench, counters, layers))
     return results
 
 
@@ -173,7 +177,7 @@ def _write_case(case: Case, folder: Path, index: int) -> dict[str, str]:
 
 
 def _compare(case: Case, got: dict[str, np.ndarray], debug: bool, bench: BenchResult,
-             counters: list[dict[str, int]]) -> NetworkResult:
+             counters: list[dict[str, int]], layers: list[dict[str, int]]) -> NetworkResult:
     graph, golden = case.graph, case.golden
     if golden is None:
         golden = (run_layers(graph, case.images) if debug
@@ -186,4 +190,4 @@ def _compare(case: Case, got: dict[str, np.ndarray], debug: bool, bench: BenchRe
         compared += value.size
         difference = difference or first_difference(name, golden[name], value)
     return NetworkResult(outputs=got[graph.output], difference=difference, compared=compared,
-                         counters=counters, bench=bench)
+                         counters=counters, layers=layers, bench=bench)

@@ -87,7 +87,7 @@ def simulate_chunks(
     check_program(program, graph, config)
     batch = min(program.batch, max(1, len(images) - results.done))
     report = Report(simulator=simulator, debug=debug, resumed=results.done, images=results.done,
-                    estimated=estimate(program, config, batch))
+                    estimated=estimate(program, config, batch, alone=debug))
     try:
         if results.done:
             report.difference = first_difference(

@@ -1,0 +1,105 @@
+"""What vectors and results lose to each other at the scratchpads, for the cycle model."""
+
+from collections.abc import Iterator
+
+from hdl.config import Config
+from hdl.timing import Timing
+
+__all__ = ["Pipeline", "ResultPort"]
+
+
+class Pipeline:
+    """The way of the vectors from the feeder to the engines, which moves unless it is held."""
+
+    def __init__(self) -> None:
+        self._held: set[int] = set()
+
+    def hold(self, first: int, end: int) -> None:
+        """Hold all vectors from a cycle to before another."""
+        self._held.update(range(first, end))
+
+    def free(self, time: int) -> int:
+        """Return the first cycle from `time` on in which the vectors move."""
+        while time in self._held:
+            time += 1
+        return time
+
+    def after(self, time: int, moves: int) -> int:
+        """Return the cycle of the last of so many moves after the one at `time`, or later."""
+        if not self._held:
+            return time + moves
+        time = self.free(time)
+        for _ in range(moves):
+            time = self.free(time + 1)
+        return time
+
+    def held(self, first: int, end: int) -> int:
+        """Return the cycles from one to before another in which the vectors are held."""
+        return sum(first <= time < end for time in self._held)
+
+
+class ResultPort:
+    """Scratchpad port B under one layer: results that are written, residuals that are read.
+
+    A residual and a result of one cycle must lie in different banks, whatever the group, or the
+    residual waits. In block RAM with a single read port there is no such conflict, but a read
+    holds the vectors in the cycle after it.
+    """
+
+    def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline) -> None:
+        self._fields, self._config, self._pipeline = fields, config, pipeline
+        self._flight = Timing(config).issue_to_write
+        self._writes: dict[int, tuple[int, int]] = {}
+        self._groups = config.groups
+
+    def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
+        """Yield the first of the result vectors' channels in a block, and how many it has."""
+        width = 1 if self._fields["single"] else self._config.post_width
+        for first in range(0, channels, width):
+            yield first // width, min(width, channels - first)
+
+    def results(self, time: int, block: int, burst: int, vector: int, count: int,
+                positions: int) -> tuple[int, int]:
+        """Issue the results of one vector, all groups and positions, from `time` on.
+
+        Returns
+        -------
+        first, after : int
+            Cycle of the first issue, and the cycle after the last.
+        """
+        fields = self._fields
+        if not fields["res"]:
+            return time, time + positions * self._groups
+        size = (1 << fields["out_log_bytes"]) if fields["single"] else count
+        residual = count << fields["res_wide"]
+        first = None
+        for _ in range(self._groups):
+            for position in range(positions):
+                place = burst * fields["burst"] + position
+                read = self._address("res", place, vector, block)
+                while self._conflict(time, read, residual):
+                    time += 1
+                self._writes[time + self._flight] = (
+                    self._address("out", place, vector, block), size)
+                if not self._config.distributed:
+                    self._pipeline.hold(time + 1, time + 2)
+                first = time if first is None else first
+                time += 1
+        assert first is not None
+        return first, time
+
+    def _address(self, prefix: str, place: int, vector: int, block: int) -> int:
+        fields = self._fields
+        # Steps of the walk: to the next column, from a row's last to the next row, likewise slots.
+        row = place // fields["n_x"]
+        slot = row // fields["n_y"]
+        return (fields[f"{prefix}_base"] + (place - row) * fields[f"{prefix}_x"]
+                + (row - slot) * fields[f"{prefix}_y"] + slot * fields[f"{prefix}_slot"]
+                + vector * fields[f"{prefix}_vector"] + block * fields[f"{prefix}_block"])
+
+    def _conflict(self, time: int, read: int, size: int) -> bool:
+        if not self._config.distributed or time not in self._writes:
+            return False
+        write, written = self._writes[time]
+        banks = self._config.banks
+        return (read - write) % banks < written or (write - read) % banks < size
