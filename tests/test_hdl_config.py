@@ -112,12 +112,12 @@ def test_the_file_form_reads_back(config):
     ("", "must be JSON"), ("{", "must be JSON"), ("[" * 100_000, "must be JSON"),
     ("[]", "must be a JSON object"), ("null", "must be a JSON object"),
     ("{}", "version 1, not None"), ('{"isa": 2}', "version 1, not 2"),
-    ('{"isa": 1}', "must have an L1 engine"),
-    ('{"isa": 1, "colour": 3}', "Config has no field 'colour'"),
-    ('{"isa": 1, "l1": {"rows": 1}}', "EngineConfig: missing 3 required"),
-    ('{"isa": 1, "l1": {"rows": 1, "columns": 1}}', "EngineConfig has no field 'columns'"),
-    ('{"isa": 1, "l1": 3}', "must be an EngineConfig or None, not 3"),
-    ('{"isa": 1, "groups": "two"}', "Config.groups must be an integer"),
+    ('{"isa": 2}', "must have an L1 engine"),
+    ('{"isa": 2, "colour": 3}', "Config has no field 'colour'"),
+    ('{"isa": 2, "l1": {"rows": 1}}', "EngineConfig: missing 3 required"),
+    ('{"isa": 2, "l1": {"rows": 1, "columns": 1}}', "EngineConfig has no field 'columns'"),
+    ('{"isa": 2, "l1": 3}', "must be an EngineConfig or None, not 3"),
+    ('{"isa": 2, "groups": "two"}', "Config.groups must be an integer"),
 ])  # fmt: skip
 def test_a_bad_file_is_one_clear_line(text, message):
     with pytest.raises(ValueError, match=message) as caught:

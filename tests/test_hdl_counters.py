@@ -4,7 +4,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from hdl.counters import COUNTER_WIDTH, Counters
-from hdl.isa import Counter
+from hdl.isa import COUNTER_SET, Counter
 
 
 async def read(ctx, dut, address):
@@ -18,12 +18,13 @@ async def read(ctx, dut, address):
     return value
 
 
-async def read_counter(ctx, dut, counter):
-    return int.from_bytes([await read(ctx, dut, 8 * counter + k) for k in range(8)], "little")
+async def read_counter(ctx, dut, counter, layer=0):
+    first = COUNTER_SET * layer + 8 * counter
+    return int.from_bytes([await read(ctx, dut, first + k) for k in range(8)], "little")
 
 
-def simulate(bench):
-    dut = Counters()
+def simulate(bench, layers=1):
+    dut = Counters(layers)
     simulator = Simulator(dut)
     simulator.add_clock(1e-6)
 
@@ -64,9 +65,41 @@ def test_clear_starts_all_counters_from_nothing():
             await ctx.tick().repeat(5)
             ctx.set(dut.i_increment, 0)
             await ctx.tick().repeat(10)
-            assert [await read_counter(ctx, dut, k) for k in range(8)] == [5] * 8
+            size = len(Counter)
+            assert [await read_counter(ctx, dut, k) for k in range(size)] == [5] * size
 
     simulate(bench)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5])
+@pytest.mark.parametrize("gap", [18, 19, 40, 100])
+def test_layers_count_apart_and_the_last_set_for_the_rest(layers, gap):
+    generator = random.Random(gap)
+    size = len(Counter)
+
+    async def bench(ctx, dut):
+        for _ in range(2):  # a second run begins from nothing
+            counts = [[0] * size for _ in range(layers)]
+            ctx.set(dut.i_clear, 1)
+            await ctx.tick()
+            ctx.set(dut.i_clear, 0)
+            ctx.set(dut.i_running, 1)
+            for cycle in range(5 * gap):
+                word = generator.getrandbits(size) | 1
+                layer = min(cycle // gap, layers - 1)
+                counts[layer] = [n + (word >> k & 1) for k, n in enumerate(counts[layer])]
+                ctx.set(dut.i_increment, word)
+                ctx.set(dut.i_next, cycle > 0 and cycle % gap == 0)
+                await ctx.tick()
+            ctx.set(dut.i_increment, 0)
+            await ctx.tick().repeat(20)
+            assert [await read_counter(ctx, dut, k, 0) for k in range(size)] == counts[-1]
+            ctx.set(dut.i_running, 0)
+            assert [[await read_counter(ctx, dut, k, layer) for k in range(size)]
+                    for layer in range(layers)] == counts
+            assert await read_counter(ctx, dut, size) == 0  # beyond the counters
+
+    simulate(bench, layers)
 
 
 def test_a_counter_is_read_whole_while_it_counts():

@@ -115,25 +115,28 @@ def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latenc
 
     async def testbench(ctx):
         nonlocal waited
-        ctx.set(dut.i_layer, layer)
-        ctx.set(dut.i_total, total)
-        ctx.set(dut.i_start, 1)
+        ctx.set(dut.i_run, {"layer": layer, "total": total, "start": 1})
         await ctx.tick()
-        ctx.set(dut.i_start, 0)
-        filled, banks, ready_in, taken_in, writes = 0, 0, None, None, []
+        ctx.set(dut.i_run.start, 0)
+        older, last_burst = [], bursts == 1
+        filled, drained, banks, ready_in, taken_in, writes = 0, 0, 0, None, None, []
         while ctx.get(dut.o_busy):
             fill = filled < bursts and banks < 2 and rng.random() < full
             filled += fill
             ctx.set(dut.i_full, fill)
-            ctx.set(dut.i_port_busy, rng.random() < busy)
+            ctx.set(dut.i_conflict, rng.random() < busy)
             ctx.set(dut.i_ready, ready_in == 0)
             ctx.set(dut.i_taken, taken_in == 0)
             written = bool(writes) and writes[0] == 0
             ctx.set(dut.i_written, written)
             (_, _, request, record, issue, take, drain, tag, residual, freed, wait,
-             port_busy) = await ctx.tick().sample(
+             conflict, asks, size, tail) = await ctx.tick().sample(
                 dut.o_request, dut.o_record, dut.o_issue, dut.o_take, dut.o_drain, dut.o_tag,
-                dut.o_residual_address, dut.o_freed, dut.o_wait_port, dut.i_port_busy)
+                dut.o_residual_address, dut.o_freed, dut.o_wait_port, dut.i_conflict,
+                dut.o_residual, dut.o_residual_count, dut.o_tail)
+            # The tail: nothing of an earlier burst is on its way.
+            assert tail == (last_burst and not older)
+            older = [w - 1 for w in older if w]
             writes = [w - 1 for w in writes[written:]]
             taken_in = None if taken_in in (0, None) else taken_in - 1
             ready_in = ready_in and ready_in - 1
@@ -147,14 +150,21 @@ def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latenc
                 assert ready_in == 0
                 ready_in, taken_in = None, 2
             if issue:
-                assert not (layer.get("res") and port_busy)
+                assert not (layer.get("res") and conflict)
+                assert asks == layer.get("res", 0)
                 results.append({
                     "bank": drain.bank, "position": drain.position, "group": drain.group,
                     "vector": drain.vector, "row": drain.row, "single": drain.single,
                     "take": bool(take), "out": tag.address, "res": residual, "count": tag.count,
                     "freed": bool(freed)})
                 assert tag.group == drain.group
+                rows = 1 if layer.get("single") else tag.count
+                assert size == rows << layer.get("res_wide", 0)
                 writes.append(latency)
+                if not last_burst:
+                    older.append(latency)
+                drained += bool(freed)
+                last_burst = drained == bursts - 1 or last_burst
             else:
                 assert not freed
             banks += fill - freed
@@ -204,6 +214,6 @@ def test_waiting_changes_nothing(options):
 
 def test_a_residual_waits_for_the_port():
     config, layer = make_config(2, 2), LAYER | {"res": 1}
-    assert check(config, layer, 9, busy=0.5) > 30
+    assert check(config, layer | {"res_wide": 1}, 9, busy=0.5) > 30
     assert check(config, layer, 9) == 0
     assert check(config, LAYER, 9, busy=0.5) == 0

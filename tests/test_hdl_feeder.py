@@ -186,12 +186,12 @@ def run_feeder(case, freeze, drain_cycles, layers=1):
 
     async def testbench(ctx):
         nonlocal waits
-        ctx.set(dut.i_layer, case.fields)
-        ctx.set(dut.i_total, case.total)
+        ctx.set(dut.i_run, {"layer": case.fields, "total": case.total})
+        ctx.set(dut.i_stored, 1)
         for _ in range(layers):
-            ctx.set(dut.i_start, 1)
+            ctx.set(dut.i_run.start, 1)
             await ctx.tick()
-            ctx.set(dut.i_start, 0)
+            ctx.set(dut.i_run.start, 0)
             addresses, was_swap, wanted = [], False, len(seen) + len(case.vectors)
             drains = []  # countdowns of banks that are being emptied
             while len(seen) < wanted or drains:
@@ -262,6 +262,38 @@ def test_the_next_layer_starts_from_its_own_beginning():
     assert seen == case.vectors * 2
     bursts = sum(last for *_, last, _ in case.vectors)
     assert banks[len(case.vectors)] == bursts % 2  # banks alternate over layers too
+
+
+@pytest.mark.parametrize("early", [0, 1])
+def test_the_first_burst_of_an_early_layer_waits_for_the_tail_only(early):
+    case = CASES["padded"]()
+    dut = Feeder(CONFIG, READ_LATENCY)
+
+    async def testbench(ctx):
+        ctx.set(dut.i_run, {"layer": case.fields | {"early": early}, "total": case.total,
+                            "start": 1})
+        ctx.set(dut.i_advance, 1)
+        await ctx.tick()
+        ctx.set(dut.i_run.start, 0)
+
+        async def issued(cycles=200):
+            count = 0
+            for _ in range(cycles):
+                count += ctx.get(dut.o_vector)
+                assert ctx.get(dut.o_vector) + ctx.get(dut.o_wait_layer) == 1
+                await ctx.tick()
+            return count
+
+        assert await issued() == 0
+        ctx.set(dut.i_tail, 1)
+        steps = sum(position == 0 for *_, position in case.vectors)
+        bursts = sum(last for *_, last, _ in case.vectors)
+        assert await issued() == early * case.fields["burst"] * steps // bursts
+        ctx.set(dut.i_tail, 0)
+        ctx.set(dut.i_stored, 1)
+        assert ctx.get(dut.o_vector)
+
+    simulate(dut, testbench)
 
 
 def test_layer_fields_are_set_by_the_compiler():

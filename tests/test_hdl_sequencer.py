@@ -32,35 +32,44 @@ def loop(**fields):
 
 
 class Bench:
-    """A sequencer with a program and a datapath that is busy for some cycles a layer."""
+    """A sequencer with a program and a datapath, busy in front and at the back for some cycles."""
 
-    def __init__(self, program, busy=(20,)):
+    def __init__(self, program, busy=(20,), drain=(20,)):
         self.words = [int.from_bytes(program[k:k + 4], "little")
                       for k in range(0, len(program), 4)]
-        self.busy = busy
         self.dut = Sequencer()
         self.cycle = 0
-        self.started = []
-        """Per layer: cycle, fields, total."""
-        self.ended = []
+        self.busy, self.left = {"front": busy, "back": drain}, {"front": 0, "back": 0}
+        self.started, self.drained = [], []
+        """Per layer: cycle, fields, total; in front and at the back."""
+        self.free, self.ended = [], []
+        """Per layer: the first cycle in which the front is not busy, and that of the end."""
         self.between = 0
 
     async def tick(self, ctx):
         dut = self.dut
-        _, _, enable, address, start, done, between, fields, total = await ctx.tick().sample(
-            dut.o_enable, dut.o_address, dut.o_start, dut.o_layer_done, dut.o_between,
-            dut.o_layer, dut.o_total)
+        _, _, enable, address, front, back, done, between, stored = await ctx.tick().sample(
+            dut.o_enable, dut.o_address, dut.o_front, dut.o_back, dut.o_layer_done, dut.o_between,
+            dut.o_stored)
         if enable:
             ctx.set(dut.i_data, self.words[address] if address < len(self.words) else 0)
         if done:
             self.ended.append(self.cycle)
-        if start:
-            assert len(self.started) == len(self.ended), "a layer started before the last ended"
-            self.started.append((self.cycle, fields, total))
-            self.left = self.busy[(len(self.started) - 1) % len(self.busy)]
-        elif self.started:
-            self.left = max(0, self.left - 1)
-        ctx.set(dut.i_busy, bool(self.started) and self.left > 0)
+        if len(self.free) < len(self.started) and not self.left["front"]:
+            self.free.append(self.cycle)
+        if front.start:
+            assert len(self.started) == len(self.free), "the front was still busy"
+            assert len(self.started) == len(self.drained), "a layer has been left out"
+            self.started.append((self.cycle, front.layer, front.total))
+        if back.start:
+            assert len(self.drained) == len(self.ended), "the back was still busy"
+            self.drained.append((self.cycle, back.layer, back.total))
+            assert self.drained[-1][1:] == self.started[-1][1:]
+        assert stored == (len(self.started) == len(self.drained))
+        for name, starts, here in (("front", self.started, front), ("back", self.drained, back)):
+            length = self.busy[name][(len(starts) - 1) % len(self.busy[name])]
+            self.left[name] = length if here.start else max(0, self.left[name] - 1)
+            ctx.set(getattr(dut, f"i_{name}_busy"), self.left[name] > 0)
         self.between += between
         self.cycle += 1
 
@@ -100,7 +109,7 @@ def test_layers_run_in_order_with_all_their_fields():
 
     async def test(ctx, unit):
         await unit.run(ctx, count=9)
-        for (_, fields, total), wanted in zip(unit.started, values, strict=True):
+        for (_, fields, total), wanted in zip(unit.drained, values, strict=True):
             assert {name: getattr(fields, name) for name in wanted
                     if name not in ("opcode", "engine")} == {
                 name: value for name, value in wanted.items() if name not in ("opcode", "engine")}
@@ -191,25 +200,38 @@ def test_a_new_run_inside_a_loop_begins_without_offsets():
     bench(program, test)
 
 
-def test_the_next_layer_is_fetched_behind_the_running_one():
+def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_the_back():
     fetch = LAYER.words + 1 + TIMING.fetch_overhead
     program = layer(1) + layer(2) + layer(3) + END
 
     async def test(ctx, unit):
         await unit.run(ctx)
 
+    def cycles(entries):
+        return [entry[0] for entry in entries]
+
+    def differences(first, second):
+        return [b - a for a, b in zip(first, second, strict=True)]
+
+    # The front is the slow one: the back waits for it, and the next layer follows at once.
+    long = bench(program, test, busy=(fetch + 20,), drain=(5,))
+    assert differences(long.free[:-1], cycles(long.started)[1:]) == [TIMING.free_to_start] * 2
+    assert differences(cycles(long.started), cycles(long.drained)) == [TIMING.front_to_back] * 3
+    # The back is the slow one: a layer that is done in front waits there for the back.
+    slow = bench(program, test, busy=(5,), drain=(2 * fetch + 20,))
     # The drain is busy up to the write of the last result; in the next cycle it is not.
-    idle = TIMING.write_to_end + TIMING.end_to_start - 1
-    long = bench(program, test, busy=(fetch + 20,))
-    assert [start - end for (start, _, _), end in zip(long.started[1:], long.ended[:-1],
-                                                      strict=True)] == [idle] * 2
-    short = bench(program, test, busy=(3,))
-    starts = [start for start, _, _ in short.started]
+    idle = TIMING.write_to_back - 1
+    assert differences(slow.ended[:-1], cycles(slow.drained)[1:]) == [idle] * 2
+    assert cycles(slow.started)[2] - cycles(slow.drained)[1] == TIMING.back_to_start
+    # The instruction is the last to come.
+    short = bench(program, test, busy=(3,), drain=(3,))
+    starts = cycles(short.started)
     assert [b - a for a, b in itertools.pairwise(starts)] == [fetch] * 2
     assert starts[0] - short.run_from == fetch
-    assert long.run_to - 1 - long.ended[-1] == TIMING.end_of_run
-    # Between layers no layer is at work: the first fetch, the gaps, the end.
-    assert long.between == fetch + 2 * (idle - 1) + TIMING.end_of_run
+    for unit in (long, slow):
+        assert unit.run_to - unit.ended[-1] == TIMING.write_to_halt - 1
+        # No layer is at work during the first fetch, and at the very end.
+        assert unit.between == fetch + 1
 
 
 def test_an_unknown_opcode_ends_the_run():

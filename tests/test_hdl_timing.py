@@ -92,29 +92,31 @@ def test_start_to_the_first_weight_word():
     dut = WeightFetch(SMALL)
 
     async def testbench(ctx):
-        ctx.set(dut.i_layer, LAYER)
-        ctx.set(dut.i_total, 1)
-        await pulse(ctx, dut.i_start)
+        ctx.set(dut.i_run, {"layer": LAYER, "total": 1})
+        await pulse(ctx, dut.i_run.start)
         assert 1 + await cycles_until(ctx, dut.o_stream.valid) == Timing.start_to_words
 
     simulate(dut, testbench)
 
 
-def test_start_to_take_and_free_bank_to_take():
+def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
     dut, timing = Feeder(SMALL, Scratchpad.a_latency), Timing(SMALL)
+    wanted = 1 + timing.issue_to_take
 
     async def testbench(ctx):
-        ctx.set(dut.i_layer, LAYER | {"n_x": 3})
-        ctx.set(dut.i_total, 3)
+        ctx.set(dut.i_run, {"layer": LAYER | {"n_x": 3}, "total": 3})
         ctx.set(dut.i_advance, 1)
-        await pulse(ctx, dut.i_start)
-        assert 1 + await cycles_until(ctx, dut.o_swap) == timing.start_to_take
+        await pulse(ctx, dut.i_run.start)
+        await ctx.tick().repeat(20)
+        assert ctx.get(dut.o_wait_layer)
+        ctx.set(dut.i_stored, 1)
+        assert 1 + await cycles_until(ctx, dut.o_swap) == wanted
         # Two bursts fill both banks, the third waits.
         await ctx.tick().repeat(20)
         assert ctx.get(dut.o_wait_bank)
         assert not ctx.get(dut.o_swap)
         await pulse(ctx, dut.i_freed)
-        assert 1 + await cycles_until(ctx, dut.o_swap) == timing.free_to_take
+        assert 1 + await cycles_until(ctx, dut.o_swap) == wanted
 
     simulate(dut, testbench)
 
@@ -138,9 +140,8 @@ def test_start_of_the_drain_to_its_request():
     dut = Drain(SMALL)
 
     async def testbench(ctx):
-        ctx.set(dut.i_layer, LAYER)
-        ctx.set(dut.i_total, 1)
-        await pulse(ctx, dut.i_start)
+        ctx.set(dut.i_run, {"layer": LAYER, "total": 1})
+        await pulse(ctx, dut.i_run.start)
         assert 1 + await cycles_until(ctx, dut.o_request) == Timing.start_to_request
         ctx.set(dut.i_ready, 1)
         await pulse(ctx, dut.i_full)

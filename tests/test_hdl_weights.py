@@ -52,11 +52,9 @@ def test_fetch_reads_the_words_of_every_burst_in_order(stall, total, changes):
 
     async def start(ctx):
         for repeat in range(2):
-            ctx.set(dut.i_layer, layer)
-            ctx.set(dut.i_total, total)
-            ctx.set(dut.i_start, 1)
+            ctx.set(dut.i_run, {"layer": layer, "total": total, "start": 1})
             await ctx.tick()
-            ctx.set(dut.i_start, 0)
+            ctx.set(dut.i_run.start, 0)
             while len(words) < (repeat + 1) * len(expected):
                 await ctx.tick()
         await ctx.tick().repeat(5)
@@ -73,11 +71,10 @@ def test_fetch_has_nothing_to_do_for_a_layer_without_words():
     dut = WeightFetch(CONFIG)
 
     async def testbench(ctx):
-        ctx.set(dut.i_layer, LAYER | {"pad_words": 0, "code_words": 0})
-        ctx.set(dut.i_total, 5)
-        ctx.set(dut.i_start, 1)
+        layer = LAYER | {"pad_words": 0, "code_words": 0}
+        ctx.set(dut.i_run, {"layer": layer, "total": 5, "start": 1})
         await ctx.tick()
-        ctx.set(dut.i_start, 0)
+        ctx.set(dut.i_run.start, 0)
         for _ in range(10):
             assert not ctx.get(dut.o_stream.valid | dut.o_enable)
             await ctx.tick()

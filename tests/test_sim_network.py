@@ -6,14 +6,17 @@ more on many more.
 
 import dataclasses
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bench.random_networks import CONFIGS, cycle_error, draw_cases
 from hdl.formats import Format, nearest_terms
+from hdl.isa import Opcode, Space
 from pyhw.compiler import compile_graph
-from pyhw.compiler.cycles import estimate
+from pyhw.compiler.cycles import estimate, run_cycles
+from pyhw.compiler.disassemble import instructions
 from pyhw.errors import UserError
 from pyhw.generate import cached_verilog
 from pyhw.graph.file import fingerprint
@@ -56,6 +59,29 @@ def test_every_layer_of_the_random_networks_shows_what_it_does(name):
                                                                    case.images).items():
             assert distinct >= wanted_distinct(types[layer]), f"{case.graph.name} {layer}"
             assert saturated < 0.2, f"{case.graph.name} {layer}"
+
+
+@pytest.mark.parametrize("name", ["tiny", "odd"])
+def test_layers_overlap_as_the_cycle_model_says(name, verilator):
+    config = replace(CONFIGS[name], counted_layers=16)
+    cases = draw_cases(config, itertools.count(100), SHARES[name])
+    results = simulate(cases, config, verilog=cached_verilog(config), simulator=verilator)
+    early = 0
+    for case, result in zip(cases, results, strict=True):
+        assert result.difference is None, f"{case.graph.name}: {result.difference}"
+        used = min(len(case.images), case.program.batch)
+        guess = estimate(case.program, config, used)
+        total = result.counters[0]
+        assert total["CYCLES"] == run_cycles(guess), case.graph.name
+        for layer, counted in zip(guess, result.layers, strict=False):
+            for name, value in (("VECTORS", layer.vectors), ("STALL_BANK", layer.stall_bank),
+                                ("STALL_LAYER", layer.stall_layer),
+                                ("STALL_WEIGHTS", layer.stall_weights)):
+                assert counted[name] == value, f"{case.graph.name} {layer.name} {name}"
+        early += sum(fields["early"] for _, opcode, fields
+                     in instructions(case.program.section(Space.PROGRAM))
+                     if opcode is Opcode.LAYER)
+    assert early > 0
 
 
 def small_case(config, count=3):
