@@ -16,7 +16,7 @@ RANGES = {
     "load_bits": (8, 1024), "post_width": (1, 32), "terms": (1, 4), "tables": (0, 16),
     "scratch_bytes": (64, 1 << 22), "weight_words": (1, 1 << 22), "param_records": (1, 1 << 16),
     "program_words": (64, 1 << 16), "index_entries": (0, 1 << 16), "max_payload": (64, 4096),
-    "frame_timeout": (16, 1 << 30),
+    "frame_timeout": (16, 1 << 30), "counted_layers": (1, 64),
 }
 
 
@@ -111,7 +111,7 @@ def test_the_file_form_reads_back(config):
 @pytest.mark.parametrize(("text", "message"), [
     ("", "must be JSON"), ("{", "must be JSON"), ("[" * 100_000, "must be JSON"),
     ("[]", "must be a JSON object"), ("null", "must be a JSON object"),
-    ("{}", "version 1, not None"), ('{"isa": 2}', "version 1, not 2"),
+    ("{}", "version 2, not None"), ('{"isa": 1}', "version 2, not 1"),
     ('{"isa": 2}', "must have an L1 engine"),
     ('{"isa": 2, "colour": 3}', "Config has no field 'colour'"),
     ('{"isa": 2, "l1": {"rows": 1}}', "EngineConfig: missing 3 required"),
@@ -128,7 +128,7 @@ def test_a_bad_file_is_one_clear_line(text, message):
 def test_the_hash_tells_programs_apart_and_nothing_else():
     config = Config(l1=ENGINE, shift=SHIFT)
     assert len(config.hash) == 8
-    same = {"name": "other", "frame_timeout": 99, "distributed": False}
+    same = {"name": "other", "frame_timeout": 99, "counted_layers": 7, "distributed": False}
     for name, value in same.items():
         assert replace(config, **{name: value}).hash == config.hash
     other = {
@@ -144,7 +144,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
 
 
 def test_the_hash_is_the_same_everywhere():
-    assert PRESETS["tiny"].hash.hex() == "988a7779ac1ca719"
+    assert PRESETS["tiny"].hash.hex() == "08f2a580da86fbf2"
 
 
 def test_presets_have_their_names():

@@ -228,10 +228,9 @@ def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_th
     starts = cycles(short.started)
     assert [b - a for a, b in itertools.pairwise(starts)] == [fetch] * 2
     assert starts[0] - short.run_from == fetch
-    for unit in (long, slow):
-        assert unit.run_to - unit.ended[-1] == TIMING.write_to_halt - 1
-        # No layer is at work during the first fetch, and at the very end.
-        assert unit.between == fetch + 1
+    assert slow.run_to - slow.ended[-1] == TIMING.write_to_halt - 1
+    # No layer is at work during the first fetch, and at the very end.
+    assert slow.between == long.between == fetch + 1
 
 
 def test_an_unknown_opcode_ends_the_run():
