@@ -61,6 +61,9 @@ class Config:
     """Channels the pooling unit takes per cycle and group, 1..128."""
     pool_acc_width: int = 20
     """Bits of a pooling accumulator (signed), 9..32."""
+    taps: int = 0
+    """Kernel columns that depthwise layers take at once, `pool_lanes` channels at a time; 0
+    leaves their chains out; at most 8 and the rows of every engine."""
     burst_depth: int = 32
     """Positions a burst may have: depth of one accumulator bank, 1..512."""
     load_bits: int = 64
@@ -99,7 +102,7 @@ class Config:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ValueError(f"Config.name must be an identifier, not {self.name!r}")
         for name, low, high in (
-            ("groups", 1, 16), ("pool_lanes", 1, 128), ("pool_acc_width", 9, 32),
+            ("groups", 1, 16), ("pool_lanes", 1, 128), ("pool_acc_width", 9, 32), ("taps", 0, 8),
             ("burst_depth", 1, 512), ("load_bits", 8, 1024), ("post_width", 1, 32),
             ("terms", 1, 4), ("tables", 0, 16), ("scratch_bytes", 64, 1 << 22),
             ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
@@ -123,6 +126,9 @@ class Config:
             if engine.code_width > self.load_bits:
                 raise ValueError(f"Config.load_bits must hold one weight code of the {name} "
                                  f"engine ({engine.code_width} bits), not {self.load_bits}")
+            if self.taps > engine.rows:
+                raise ValueError(f"Config.taps must be at most the rows of the {name} engine "
+                                 f"({engine.rows}), not {self.taps}")
         if self.shift is not None:
             ShiftCode(self.shift.code_width)
         if self.l1 is None and self.shift is None:

@@ -1,6 +1,9 @@
 """Datapath: feeder, scratchpads, engines, drain and post-processor of one accelerator."""
 
-from amaranth import Cat, Module, Mux, Signal, Value
+import functools
+import operator
+
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -126,11 +129,15 @@ class Datapath(wiring.Component):
             engines[Engine.SHIFT] = ShiftEngine(config)
         for kind, engine in engines.items():
             m.submodules[kind.name.lower()] = engine
-            m.d.comb += [engine.i_token.eq(token),
-                         engine.i_token.valid.eq(token.valid & (layer.engine == kind))]
+            here = layer.engine == kind
+            if config.taps:
+                here = here & ~layer.lanewise
+            m.d.comb += [engine.i_token.eq(token), engine.i_token.valid.eq(token.valid & here)]
             for group in range(config.groups):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
         m.d.comb += engines[Engine.POOL].i_maximum.eq(layer.pool_max)
+        if config.taps:
+            self._add_taps(m, engines, token)
         if Engine.L1 in engines:
             l1 = engines[Engine.L1]
             m.d.comb += [l1.i_load.eq(loader.o_l1), l1.i_swap.eq(loader.o_swap),
@@ -139,6 +146,26 @@ class Datapath(wiring.Component):
             shift = engines[Engine.SHIFT]
             m.d.comb += [shift.i_load.eq(loader.o_shift), shift.i_swap.eq(loader.o_swap)]
         return engines, advance
+
+    def _add_taps(self, m, engines, token):
+        """Let the pooling unit accumulate the other engines' chains."""
+        layer, taps, pool = self.i_front.layer, self._config.taps, engines[Engine.POOL]
+        m.d.comb += pool.i_lanewise.eq(layer.lanewise)
+        with m.If(layer.lanewise):
+            m.d.comb += pool.i_token.valid.eq(token.valid & ~token.lead)
+        chained = [engine for kind, engine in engines.items() if kind is not Engine.POOL]
+        for kind, engine in engines.items():
+            if kind is not Engine.POOL:
+                m.d.comb += [
+                    engine.i_tap.valid.eq(token.valid),
+                    engine.i_tap.on.eq(layer.lanewise & (layer.engine == kind)),
+                    engine.i_tap.use.eq(Cat(k + layer.lead >= taps - 1 for k in range(taps))),
+                ]
+        for group, rows in enumerate(pool.i_taps):
+            for lane, total in enumerate(rows):
+                parts = [engine.o_taps[group][lane] for engine in chained
+                         if lane < len(engine.o_taps[group])]
+                m.d.comb += total.eq(functools.reduce(operator.or_, parts, Const(0)))
 
     def _empty(self, m, scratchpad, engines):
         """Add what stores accumulated sums; return the drain."""
@@ -163,7 +190,10 @@ class Datapath(wiring.Component):
         m.d.comb += values.eq(engines[Engine.POOL].o_values)
         for kind, engine in engines.items():
             m.d.comb += engine.i_drain.eq(drain.o_drain)
-            with m.If(layer.engine == kind):
+            here = layer.engine == kind
+            if config.taps:
+                here = here & ~layer.lanewise
+            with m.If(here):
                 m.d.comb += values.eq(engine.o_values)
         m.d.comb += [
             post.i_layer.eq(layer), post.i_table_write.eq(self.i_table_write),

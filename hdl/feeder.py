@@ -75,7 +75,9 @@ class Feeder(wiring.Component):
         layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
         m.submodules.positions = positions = Positions([24, 21, 16, 16])
 
-        # Position in burst, bursts of a block, blocks.
+        # Position in burst, bursts of a block, blocks. Columns that lead a row are no positions.
+        lead, columns = Signal(), Signal(16)
+        m.d.comb += [lead.eq(positions.o_x < layer.lead), columns.eq(layer.n_x + layer.lead)]
         position, burst_len = Signal(10), Signal(10)
         left, block, block_base = Signal(32), Signal(16), Signal(24)
         burst_last = Signal()
@@ -99,15 +101,15 @@ class Feeder(wiring.Component):
             kx_last.eq(kx == layer.n_kx - 1),
             ky_last.eq(ky == layer.n_ky - 1),
             step_last.eq(digit_last & chunk_last & kx_last & ky_last),
-            position_last.eq(position == burst_len - 1),
+            position_last.eq((position == burst_len - 1) & ~lead),
             block_last.eq(block == layer.n_blocks - 1),
         ]
 
         busy, bank, used, go = Signal(), Signal(), Signal(2), Signal()
-        first_burst, burst_first = Signal(), Signal()
+        first_burst, step_first, burst_first = Signal(), Signal(init=1), Signal()
         asks, may = Signal(), Signal()
         m.d.comb += [
-            burst_first.eq(first_step & (position == 0)),
+            burst_first.eq(first_step & step_first),
             asks.eq(busy & self.i_advance),
             may.eq(self.i_stored | (layer.early & first_burst & self.i_tail)),
             self.o_wait_layer.eq(asks & ~may),
@@ -125,7 +127,7 @@ class Feeder(wiring.Component):
             m.d.sync += [busy.eq(1), position.eq(0), left.eq(total), block.eq(0),
                          block_base.eq(layer.in_base), first_burst.eq(1), *restart_steps()]
         with m.Elif(go):
-            m.d.sync += position.eq(position + 1)
+            m.d.sync += [position.eq(position + ~lead), step_first.eq(position_last)]
             with m.If(position_last):
                 m.d.sync += [position.eq(0), first_step.eq(0)]
                 with m.If(step_last):
@@ -158,7 +160,7 @@ class Feeder(wiring.Component):
 
         next_block = go & position_last & step_last & burst_last
         m.d.comb += [
-            positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
+            positions.i_n_x.eq(columns), positions.i_n_y.eq(layer.n_y),
             positions.i_init.eq(start | next_block), positions.i_step.eq(go),
             positions.i_rewind.eq(position_last & ~step_last),
             positions.i_commit.eq(position_last & step_last),
@@ -190,8 +192,8 @@ class Feeder(wiring.Component):
                 else:
                     m.d.sync += [token.valid.eq(go), token.clear.eq(first_step),
                                  token.last.eq(step_last & position_last),
-                                 token.bank.eq(bank), token.position.eq(position),
-                                 swap.eq(go & (position == 0))]
+                                 token.lead.eq(lead), token.bank.eq(bank),
+                                 token.position.eq(position), swap.eq(go & step_first)]
             tokens.append(token)
             swaps.append(swap)
 

@@ -189,6 +189,8 @@ LAYER = Layout("LAYER", [
     ("x_shift", 3, "left shift ex of activations (and pad values)"),
     ("w_shift", 3, "left shift ew of L1 weight codes"),
     ("pool_max", 1, "POOL takes the maximum instead of the sum"),
+    ("lanewise", 1, "L1 and SHIFT work channel by channel: the taps of each lane are added up"),
+    ("lead", 3, "columns before the first of each row that only enter the chain of taps"),
     ("pad_words", 8, "weight-memory words with pad values before each step's codes (0: pad is 0)"),
     ("code_words", 16, "weight-memory words with codes per step"),
     ("w_base", 24, "first weight-memory word"),

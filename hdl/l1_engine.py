@@ -7,6 +7,7 @@ from .adder_tree import tree_latency
 from .engine import BaseEngine, checked_config, code_registers
 from .library import place
 from .rows import L1Row, SumRow
+from .tap_chain import add_chains, chain_ports
 from .token import Load
 
 __all__ = ["L1Engine"]
@@ -38,6 +39,8 @@ class L1Engine(BaseEngine):
         Codes are two's complement. Valid with the codes.
     i_w_shift : unsigned(3)
         Left shift of the codes. Valid with the codes.
+    i_tap, o_taps
+        See `hdl.tap_chain.chain_ports`; a term is ``256 - |x - w|``.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """
@@ -52,7 +55,7 @@ class L1Engine(BaseEngine):
             extra=1, ports={
                 "i_load": In(Load(config.load_bits)), "i_swap": In(1),
                 "i_w_signed": In(1), "i_w_shift": In(3),
-            })
+            } | chain_ports(config, engine.lanes, 8, carry=True))
 
     @property
     def latency(self):
@@ -70,21 +73,25 @@ class L1Engine(BaseEngine):
         codes = code_registers(m, self, count=self.rows * self.lanes, convert=convert,
                                code_width=self._engine.code_width,
                                load_bits=self._config.load_bits)
-        sums, lanes = [], 8 * self.lanes
+        sums, lanes, tapped = [], 8 * self.lanes, []
         for group in range(self._config.groups):
             x = Signal(lanes, name=f"x{group}", reset_less=True)
             m.d.sync += x.eq(Cat(self.i_x[group][lane][:8] for lane in range(self.lanes)))
-            columns = []
+            rows = []
             for index in range(self.rows + 1):
+                tap = index < self._config.taps
                 if index < self.rows:
-                    row = L1Row(self.lanes, self._register_every)
+                    row = L1Row(self.lanes, self._register_every, tap)
                     m.d.comb += row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))
                 else:
                     row = SumRow(self.lanes, self._register_every)
-                m.submodules[f"group{group}_row{index}"] = place(platform, row)
+                m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += row.i_x.eq(x)
-                columns.append(row.o_sum)
-            sums.append(columns)
+                rows.append(row)
+            sums.append([row.o_sum for row in rows])
+            tapped.append(rows[:self._config.taps])
+        if self._config.taps:
+            add_chains(m, platform, self, tapped, 8, carry=True)
         return sums
 
     def _finish(self, value, extras):

@@ -1,9 +1,12 @@
-"""Pooling unit: sums and maxima without weights."""
+"""Pooling unit: sums and maxima without weights, and accumulators for chains of taps."""
 
-from amaranth.hdl import Signal, signed
+from amaranth.hdl import Mux, Signal, signed
+from amaranth.lib import data
 from amaranth.lib.wiring import In
 
+from .delay_line import delay
 from .engine import BaseEngine, checked_config
+from .tap_chain import CHAIN_LATENCY
 
 __all__ = ["PoolEngine"]
 
@@ -21,29 +24,41 @@ class PoolEngine(BaseEngine):
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
     i_maximum : 1
         Take the maximum instead of the sum; with the vectors.
+    i_lanewise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
+        Only with `Config.taps`: the engines' chains are added up instead of the vectors, of
+        which only the tokens matter; the sums `CHAIN_LATENCY` cycles after them, and 0 otherwise.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """
 
     def __init__(self, config):
-        lanes = checked_config(config).pool_lanes
-        super().__init__(config, rows=lanes, lanes=lanes, maximum=True,
-                         shape=signed(config.pool_acc_width),
-                         ports={"i_maximum": In(1)})
+        lanes, shape = checked_config(config).pool_lanes, signed(config.pool_acc_width)
+        ports = {"i_maximum": In(1)}
+        if config.taps:
+            ports |= {"i_lanewise": In(1), "i_taps": In(data.ArrayLayout(
+                data.ArrayLayout(shape, lanes), config.groups))}
+        super().__init__(config, rows=lanes, lanes=lanes, maximum=True, shape=shape,
+                         ports=ports)
         self._now_maximum = Signal(name="now_maximum")
 
     @property
     def latency(self):
         """Cycles from a vector to `o_last`."""
-        return 1
+        return CHAIN_LATENCY + 1 if self._config.taps else 1
 
     def _sums(self, m, platform):
-        sums = [[Signal(signed(9), name=f"x{group}_{row}", reset_less=True)
+        taps = self._config.taps
+        shape = self._shape if taps else signed(9)
+        sums = [[Signal(shape, name=f"sum{group}_{row}", reset_less=True)
                  for row in range(self.rows)] for group in range(self._config.groups)]
-        m.d.sync += self._now_maximum.eq(self.i_maximum)
+        m.d.comb += self._now_maximum.eq(delay(m, self.i_maximum, self.latency, "maximum"))
         for group, columns in enumerate(sums):
             for row, value in enumerate(columns):
-                m.d.sync += value.eq(self.i_x[group][row])
+                x = self.i_x[group][row].as_signed()
+                if taps:
+                    x = delay(m, Mux(self.i_lanewise, 0, x), CHAIN_LATENCY, f"x{group}_{row}")
+                    x = x.as_signed() | self.i_taps[group][row]
+                m.d.sync += value.eq(x)
         return sums
 
     def compute(self, vectors, maximum=False):

@@ -34,6 +34,8 @@ class Positions(wiring.Component):
         With `i_step`: go back to the mark instead.
     i_commit : In(1)
         With `i_step`: mark the next position.
+    o_x : Out(16)
+        Column of the current position.
     o_value{k} : Out(signed)
         Track k at the current position.
 
@@ -43,7 +45,7 @@ class Positions(wiring.Component):
     def __init__(self, widths):
         self._widths = tuple(widths)
         members = {"i_n_x": In(16), "i_n_y": In(16), "i_init": In(1), "i_step": In(1),
-                   "i_rewind": In(1), "i_commit": In(1)}
+                   "i_rewind": In(1), "i_commit": In(1), "o_x": Out(16)}
         for k, width in enumerate(self._widths):
             for name in ("base", "x", "y", "slot"):
                 members[f"i_{name}{k}"] = In(signed(width))
@@ -57,7 +59,7 @@ class Positions(wiring.Component):
         row_end, slot_end = Signal(), Signal()
         next_x, next_y = Signal(16), Signal(16)
         m.d.comb += [
-            row_end.eq(x == self.i_n_x - 1),
+            self.o_x.eq(x), row_end.eq(x == self.i_n_x - 1),
             slot_end.eq(row_end & (y == self.i_n_y - 1)),
             next_x.eq(x + 1), next_y.eq(y),
         ]

@@ -1,6 +1,6 @@
 """One output channel of one group: the terms of all lanes and the tree that adds them up."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -20,16 +20,24 @@ class _Row(wiring.Component):
         Active codes, likewise (none for `SumRow`).
     o_sum : Out
         Sum of the terms.
+    i_use : In(1), o_terms : Out, o_carries : Out(lanes)
+        Only with `tap`: what a `TapChain` takes, one cycle after the vector; all 0 where `i_use`
+        is low with the vector, and so is then `o_sum` of a `ShiftRow`, which has no carries.
 
     Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
     """
 
-    def __init__(self, lanes, x_width, code_width, term_shape, register_every):
-        self._lanes, self._register_every = lanes, register_every
+    def __init__(self, lanes, x_width, code_width, term_shape, register_every, tap=False,
+                 carries=False):
+        self._lanes, self._register_every, self._tap = lanes, register_every, tap
         self._x_width, self._code_width = x_width, code_width
         members = {"i_x": In(lanes * x_width), "o_sum": Out(tree_shape([term_shape] * lanes))}
         if code_width:
             members["i_codes"] = In(lanes * code_width)
+        if tap:
+            members |= {"i_use": In(1), "o_terms": Out(lanes * Shape.cast(term_shape).width)}
+            if carries:
+                members["o_carries"] = Out(lanes)
         super().__init__(members)
 
     @property
@@ -52,10 +60,10 @@ class _Row(wiring.Component):
 
 
 class L1Row(_Row):
-    """Add up ``max(x - w, 0)`` of unsigned bytes."""
+    """Add up ``max(x - w, 0)`` of unsigned bytes; as a tap, term + carry is ``256 - |x - w|``."""
 
-    def __init__(self, lanes, register_every=1):
-        super().__init__(lanes, 8, 8, 8, register_every)
+    def __init__(self, lanes, register_every=1, tap=False):
+        super().__init__(lanes, 8, 8, 8, register_every, tap, carries=True)
 
     def _term(self, m, x, code, name):
         difference = Signal(signed(9), name=f"difference{name}")
@@ -63,6 +71,14 @@ class L1Row(_Row):
         m.d.comb += difference.eq(x - code)
         # A synchronous reset by the sign, so that it takes no logic.
         m.d.sync += excess.eq(Mux(difference < 0, 0, difference[:8]))
+        if self._tap:
+            term, carry = Signal(8, reset_less=True), Signal(reset_less=True)
+            below = difference[8]
+            m.d.sync += [term.eq(difference[:8] ^ ~below.replicate(8)), carry.eq(~below)]
+            with m.If(~self.i_use):
+                m.d.sync += [term.eq(0), carry.eq(0)]
+            m.d.comb += [self.o_terms.word_select(int(name), 8).eq(term),
+                         self.o_carries[int(name)].eq(carry)]
         return excess
 
 
@@ -89,9 +105,10 @@ class ShiftRow(_Row):
     code : ShiftCode
     """
 
-    def __init__(self, lanes, code, register_every=1):
+    def __init__(self, lanes, code, register_every=1, tap=False):
         self._code = code
-        super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every)
+        super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every,
+                         tap)
 
     def _term(self, m, x, code, name):
         """One LUT4 a bit and stage: the first takes the sign in, the last the zero.
@@ -108,4 +125,8 @@ class ShiftRow(_Row):
         term = Signal(signed(width), name=f"term{name}", reset_less=True)
         m.d.sync += term.eq(Cat(Mux(select | zero, 0, unmoved[:amount]),
                                 Mux(zero, 0, value[amount:])))
+        if self._tap:
+            with m.If(~self.i_use):
+                m.d.sync += term.eq(0)
+            m.d.comb += self.o_terms.word_select(int(name), width).eq(term)
         return term

@@ -8,6 +8,7 @@ from .engine import BaseEngine, checked_config, code_registers
 from .formats import ShiftCode
 from .library import place
 from .rows import ShiftRow
+from .tap_chain import add_chains, chain_ports
 from .token import Load
 
 __all__ = ["ShiftEngine"]
@@ -32,6 +33,8 @@ class ShiftEngine(BaseEngine):
     i_swap : 1
         The shadow codes, with what was loaded until the cycle before, become active for vectors
         from the next cycle on.
+    i_tap, o_taps
+        See `hdl.tap_chain.chain_ports`; terms as above.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """
@@ -42,9 +45,11 @@ class ShiftEngine(BaseEngine):
             raise ValueError("ShiftEngine must be made from a Config with a shift engine")
         self._engine, self._register_every = engine, register_every
         self._code = ShiftCode(engine.code_width)
+        self._term = signed(9 + self._code.max_exponent)
         super().__init__(
             config, rows=engine.rows, lanes=engine.lanes, shape=signed(engine.acc_width),
-            ports={"i_load": In(Load(config.load_bits)), "i_swap": In(1)})
+            ports={"i_load": In(Load(config.load_bits)), "i_swap": In(1)}
+            | chain_ports(config, engine.lanes, self._term, carry=False))
 
     @property
     def latency(self):
@@ -55,18 +60,22 @@ class ShiftEngine(BaseEngine):
         codes = code_registers(m, self, count=self.rows * self.lanes,
                                convert=lambda code: Cat(code, code == self._code.zero),
                                code_width=self._code.width, load_bits=self._config.load_bits)
-        sums = []
+        sums, tapped = [], []
         for group in range(self._config.groups):
             x = Signal(9 * self.lanes, name=f"x{group}", reset_less=True)
             m.d.sync += x.eq(Cat(self.i_x[group][lane] for lane in range(self.lanes)))
-            columns = []
+            rows = []
             for index in range(self.rows):
-                row = ShiftRow(self.lanes, self._code, self._register_every)
-                m.submodules[f"group{group}_row{index}"] = place(platform, row)
+                tap = index < self._config.taps
+                row = ShiftRow(self.lanes, self._code, self._register_every, tap)
+                m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x),
                              row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
-                columns.append(row.o_sum)
-            sums.append(columns)
+                rows.append(row)
+            sums.append([row.o_sum for row in rows])
+            tapped.append(rows[:self._config.taps])
+        if self._config.taps:
+            add_chains(m, platform, self, tapped, self._term, carry=False)
         return sums
 
     def compute(self, vectors, codes):

@@ -58,7 +58,7 @@ class Timing:
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
         if engine == "pool":
-            return 3
+            return 2 + (4 if self.config.taps else 1)
         return 2 + 2 + _levels(self.config.engines[engine].lanes)
 
     @property

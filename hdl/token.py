@@ -31,6 +31,8 @@ class Token(data.StructLayout):
         First step of a burst: the accumulator starts from this sum.
     last : 1
         Last vector of a burst.
+    lead : 1
+        The vector enters a chain of taps, but nothing is accumulated.
     bank : 1
         Accumulator bank that fills.
     position : range(burst_depth)
@@ -39,7 +41,8 @@ class Token(data.StructLayout):
 
     def __init__(self, burst_depth):
         super().__init__({
-            "valid": 1, "clear": 1, "last": 1, "bank": 1, "position": position_shape(burst_depth),
+            "valid": 1, "clear": 1, "last": 1, "lead": 1, "bank": 1,
+            "position": position_shape(burst_depth),
         })
 
 

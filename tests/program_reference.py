@@ -53,6 +53,8 @@ def _positions(f, prefix, slots):
             for x in range(f["n_x"]):
                 yield value
                 last = x == f["n_x"] - 1
+                if last and prefix == "in":
+                    value += f["lead"] * f["in_x"]
                 value += (f[f"{prefix}_x"] if not last else f[f"{prefix}_y"]
                           if y < f["n_y"] - 1 else f[f"{prefix}_slot"])
 
@@ -109,6 +111,9 @@ def _engine(engine, f, config):
 def _layer(program, config, f, slots, scratch):
     engine = Engine(f["engine"])
     rows, lanes, compute = _engine(engine, f, config)
+    if f["lanewise"]:
+        # No chain here: every position's taps are cut out of memory one by one.
+        rows = config.taps
     assert f["slots_from_run"]
     assert f["n_xy"] == f["n_x"] * f["n_y"]
     assert 1 <= f["burst"] <= config.burst_depth
@@ -139,11 +144,13 @@ def _layer(program, config, f, slots, scratch):
         for position, (address, out, res) in enumerate(zip(*position_lists)):
             offset = int(index[f["index_base"] + position % f["n_xy"]]) if f["index_mode"] else 0
             for group in scratch:
-                vectors = [_vector(
-                    f, config, engine, group, address + offset + block * f["block_in"],
-                    *coordinates[position], step, pad)[:lanes]
-                    for step, pad in zip(steps, pads)]
-                values = compute(vectors, codes)
+                place = (address + offset + block * f["block_in"], *coordinates[position])
+                if f["lanewise"]:
+                    values = _lanewise(f, config, engine, group, place, steps, pads, codes)
+                else:
+                    vectors = [_vector(f, config, engine, group, *place, step, pad)[:lanes]
+                               for step, pad in zip(steps, pads)]
+                    values = compute(vectors, codes)
                 for row in range(here):
                     width = 1 if f["single"] else config.post_width
                     vector, lane = divmod(row, width)
@@ -153,6 +160,26 @@ def _layer(program, config, f, slots, scratch):
                                                    tables)
                     at = out + vector * f["out_vector"] + block * f["out_block"] + lane
                     group[at:at + len(stored)] = stored
+
+
+def _lanewise(f, config, engine, group, place, steps, pads, codes):
+    """Return the sums of every lane's taps: column k - lead after the first under row k."""
+    values = [0] * config.pool_lanes
+    used = f["lead"] + 1
+    address, iy, xb = place
+    for step, pad, rows in zip(steps, pads, codes):
+        for column, weights in enumerate(rows[config.taps - used:]):
+            x = _vector(f, config, engine, group, address + column * f["in_x"], iy,
+                        xb + column * f["xb_x"], step, pad)
+            for lane, code in enumerate(weights[:f["run_bytes"]]):
+                if engine is Engine.L1:
+                    values[lane] += 256 - abs(x[lane] - code)
+                else:
+                    sign, exponent = ShiftCode(config.shift.code_width).decode(code)
+                    values[lane] += sign and (x[lane] ^ -(sign < 0)) << exponent
+    assert all(-1 << config.pool_acc_width - 1 <= v < 1 << config.pool_acc_width - 1
+               for v in values)
+    return values
 
 
 def _vector(f, config, engine, group, address, iy, xb, step, pad):

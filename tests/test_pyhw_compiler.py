@@ -6,15 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from program_reference import run_program
+from small_graphs import DEPTHWISE, depthwise_case
 
 from hdl import unfold
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.formats import Format, ShiftCode
-from hdl.isa import INPUT
+from hdl.isa import INPUT, Opcode, Space
 from hdl.l1_engine import L1Engine
 from hdl.shift_engine import ShiftEngine
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.codes import conv_weights, pack_words
+from pyhw.compiler.disassemble import instructions
 from pyhw.compiler.emit import burst_length
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
@@ -33,13 +35,13 @@ MEMORY = {"scratch_bytes": 16384, "weight_words": 4096, "param_records": 256,
 CONFIGS = {
     config.name: config for config in (
         Config(name="odd", groups=3, l1=engine(5, 7, 8, 22), shift=engine(4, 9, 5, 30),
-               pool_lanes=3, pool_acc_width=16, burst_depth=9, load_bits=64, post_width=2,
+               pool_lanes=3, pool_acc_width=16, taps=3, burst_depth=9, load_bits=64, post_width=2,
                tables=4, **MEMORY),
         Config(name="one", l1=engine(1, 1, 8, 24), shift=engine(1, 1, 4, 24), pool_lanes=1,
                burst_depth=3, load_bits=8, tables=4, **MEMORY | {"weight_words": 65536}),
-        Config(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, burst_depth=16,
+        Config(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, taps=2, burst_depth=16,
                load_bits=32, post_width=3, residual=False, second_step=False, tables=0, **MEMORY),
-        Config(name="shift_only", shift=engine(7, 5, 3), pool_lanes=2, burst_depth=12,
+        Config(name="shift_only", shift=engine(7, 5, 3), pool_lanes=7, taps=5, burst_depth=12,
                load_bits=16, terms=2, second_step=False, distributed=False, **MEMORY),
         PRESETS["default"],
     )
@@ -118,6 +120,31 @@ def test_programs_of_random_networks_compute_their_graphs(name):
                     assert (place.base + place.size <= other.base
                             or other.base + other.size <= place.base)
     assert compiled >= 8
+
+
+@pytest.mark.parametrize("changes", DEPTHWISE, ids=str)
+@pytest.mark.parametrize(("name", "width"), [
+    ("odd", 8), ("odd", -5), ("l1_only", 6), ("shift_only", -3),
+])  # fmt: skip
+def test_depthwise_layers_run_channel_by_channel(name, width, changes):
+    net, images = depthwise_case("l1" if width > 0 else "shift", abs(width), **changes)
+    program = agree(net, CONFIGS[name], images, batch=len(images))
+    (layer,) = (f for _, opcode, f in instructions(program.section(Space.PROGRAM))
+                if opcode is Opcode.LAYER)
+    assert layer["lanewise"]
+    conv, taps = net.ops[1], CONFIGS[name].taps
+    together = max(c for c in range(1, taps + 1) if conv.kernel[1] % c == 0)
+    if conv.stride[1] == conv.dilation[1] == 1 and layer["n_x"] <= CONFIGS[name].burst_depth:
+        assert layer["lead"] == together - 1
+        assert layer["lead"] == 0 or layer["burst"] % layer["n_x"] == 0
+    else:
+        assert layer["lead"] == 0
+
+
+def test_depthwise_sums_must_fit_the_pooling_accumulators():
+    few = replace(CONFIGS["l1_only"], pool_acc_width=10)
+    with pytest.raises(CompileError, match="13 bits and the pooling accumulators have 10"):
+        compile_graph(graph(l1(8, (3, 3), 1, groups=8), shape=(4, 5, 8)), few)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -11,6 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from small_graphs import DEPTHWISE, depthwise_case
+
 from bench.random_networks import CONFIGS, cycle_error, draw_cases
 from hdl.formats import Format, nearest_terms
 from hdl.isa import Opcode, Space
@@ -82,6 +84,21 @@ def test_layers_overlap_as_the_cycle_model_says(name, verilator):
                      in instructions(case.program.section(Space.PROGRAM))
                      if opcode is Opcode.LAYER)
     assert early > 0
+
+
+def test_depthwise_layers_run_channel_by_channel(verilator):
+    config = CONFIGS["odd"]
+    cases = []
+    for term, width in (("l1", 8), ("shift", 5)):
+        for changes in DEPTHWISE:
+            graph, images = depthwise_case(term, width, **changes)
+            cases.append(Case(graph=graph, program=compile_graph(graph, config, len(images)),
+                              images=images))
+    results = simulate(cases, config, verilog=cached_verilog(config), simulator=verilator,
+                       gap=0.1, stall=0.1)
+    for case, changes, result in zip(cases, DEPTHWISE * 2, results, strict=True):
+        assert result.difference is None, f"{changes}: {result.difference}"
+        assert result.counters[0]["CYCLES"] == run_cycles(estimate(case.program, config)), changes
 
 
 def small_case(config, count=3):

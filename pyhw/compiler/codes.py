@@ -10,7 +10,7 @@ from pyhw.graph.ops import Conv
 from .errors import CompileError
 from .job import Weights
 
-__all__ = ["conv_weights", "pack_words"]
+__all__ = ["code_table", "conv_weights", "pack_words", "shift_constant", "zero_code"]
 
 
 def conv_weights(conv: Conv, engine: EngineConfig, fmt: Format, taps: list[np.ndarray],
@@ -33,8 +33,8 @@ def conv_weights(conv: Conv, engine: EngineConfig, fmt: Format, taps: list[np.nd
         Pad values of the input channels.
     """
     digits = conv.digits
-    zero = 0 if conv.term == "l1" else ShiftCode(engine.code_width).zero
-    table = _code_table(conv, engine, fmt)  # (digits, O, taps)
+    zero = zero_code(conv, engine)
+    table = code_table(conv, engine, fmt)  # (digits, O, taps)
     shape = (len(blocks), len(taps) * digits, engine.rows, engine.lanes)
     codes = np.full(shape, zero, np.uint8)
     pad_lanes = np.zeros((shape[0], shape[1], engine.lanes), np.uint8)
@@ -54,8 +54,14 @@ def conv_weights(conv: Conv, engine: EngineConfig, fmt: Format, taps: list[np.nd
     return Weights(codes, pad_lanes if pads.any() else None, constant)
 
 
-def _code_table(conv: Conv, engine: EngineConfig, fmt: Format) -> np.ndarray:
-    """Return the code of every digit of every weight, uint8 (digits, O, taps)."""
+def code_table(conv: Conv, engine: EngineConfig, fmt: Format) -> np.ndarray:
+    """Return the code of every digit of every weight, uint8 (digits, O, taps).
+
+    Raises
+    ------
+    CompileError
+        If weights or exponents are out of the codes' range.
+    """
     if conv.term == "l1":
         assert conv.weight is not None
         limit = Format(engine.code_width, fmt.signed)
@@ -80,14 +86,24 @@ def _code_table(conv: Conv, engine: EngineConfig, fmt: Format) -> np.ndarray:
     return np.where(sign == 0, code.zero, codes).astype(np.uint8)
 
 
+def zero_code(conv: Conv, engine: EngineConfig) -> int:
+    """Return the code that lanes without a tap get: a shift engine's adds nothing."""
+    return 0 if conv.term == "l1" else ShiftCode(engine.code_width).zero
+
+
+def shift_constant(conv: Conv) -> np.ndarray:
+    """Return what the shift engine's sums lack of a layer's accumulators, int64 (O,), negative."""
+    assert conv.sign is not None
+    assert conv.exponent is not None
+    short = np.where(conv.sign < 0, 1 << conv.exponent.astype(np.int64), 0)
+    return -short.sum(axis=(0, 2, 3, 4))
+
+
 def _constant(conv: Conv, engine: EngineConfig, fmt: Format, vectors: int,
               lanes_used: int) -> np.ndarray:
     """Return engine value minus accumulator, int64 (O,)."""
     if conv.term == "shift":
-        assert conv.sign is not None
-        assert conv.exponent is not None
-        short = np.where(conv.sign < 0, 1 << conv.exponent.astype(np.int64), 0)
-        return -short.sum(axis=(0, 2, 3, 4))
+        return shift_constant(conv)
     # value = 2 M - X = acc + sum of w', where both operands of a signed layer are moved by
     # 128, which also makes the lanes past the run 128 on both sides.
     offset = 128 if fmt.signed else 0

@@ -112,7 +112,10 @@ class Machine:
         steps = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
         words = fields["pad_words"] + fields["code_words"]
         bursts = _bursts(fields, fields["n_xy"] * slots)
-        accumulate = timing.take_to_last(Engine(fields["engine"]).name.lower())
+        # Columns that lead a row are vectors, but no positions.
+        leads = [burst // fields["n_x"] * fields["lead"] for burst in bursts]
+        engine = "pool" if fields["lanewise"] else Engine(fields["engine"]).name.lower()
+        accumulate = timing.take_to_last(engine)
         port = ResultPort(fields, config, pipeline)
         order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
                  for number in range(len(bursts))]
@@ -125,7 +128,7 @@ class Machine:
             passes.gate(min(back, self._tail) if early else back, self._freed[-2] + 1)
             burst = bursts[number]
             for _ in range(steps):
-                passes.step(burst)
+                passes.step(burst + leads[number])
             if index + 1 < len(order) and passes.goes_on(back, self._freed[-1] + 1):
                 passes.wait()
             full = pipeline.free(passes.last + 1) - 1 + accumulate
@@ -145,7 +148,7 @@ class Machine:
             pipeline.free(passes.last + 1) - 1 + timing.take_to_free + timing.free_to_start,
             back + timing.back_to_start)
         self._may_drain = end + timing.write_to_back
-        vectors = steps * fields["n_blocks"] * sum(bursts)
+        vectors = steps * fields["n_blocks"] * (sum(bursts) + sum(leads))
         held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
         return Span(start, end, vectors, held, passes.stall_layer, passes.stall_bank)
 

@@ -62,7 +62,8 @@ def emit(jobs: list[Job], config: Config) -> Image:
                    "x_signed": job.source.fmt.signed}
         positions = fields["n_x"] * fields["n_y"]
         fields |= {"n_xy": positions, "n_slots": job.source.slots, "slots_from_run": 1,
-                   "burst": burst_length(config, positions * job.source.slots)}
+                   "burst": fields.get("burst")
+                   or burst_length(config, positions * job.source.slots)}
         fields["in_base"] = (job.source.base + job.source_offset) % (1 << 24)
         fields |= _emit_weights(job, image)
         fields |= _emit_drain(job, image)

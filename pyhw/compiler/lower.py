@@ -12,6 +12,7 @@ from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, P
 from pyhw.graph.post import Post, Step
 
 from .codes import conv_weights
+from .depthwise import depthwise_job, is_depthwise
 from .errors import CompileError
 from .fold import FoldedInput, fold_input
 from .job import Job, Weights
@@ -121,9 +122,12 @@ def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map]) -> list[Job]:
         raise CompileError(op.name, f"needs the {op.term} engine, which the configuration "
                            f"{config.name!r} does not have", "take one with both engines")
     source, target = maps[op.input], maps[op.name]
+    base, offset = _window(source, target.shape, op.padding, op.stride)
+    if is_depthwise(op, config):
+        return [depthwise_job(op, engine, config, source, target, (base, offset),
+                              _residual(op.post, maps))]
     kh, kw = op.kernel
     per_group, group_rows = op.weight_shape[3], op.out_channels // op.groups
-    base, offset = _window(source, target.shape, op.padding, op.stride)
     flat = np.arange(kh * kw * per_group).reshape(kh, kw, per_group)
     whole_row = kw == source.shape[1] and op.padding[1] == op.padding[3] == 0
     if op.groups == 1 and whole_row and (kh == 1 or op.dilation[0] == 1) and kw * kh > 1 \

@@ -27,9 +27,9 @@ def may_start_early(before: dict[str, int], layer: dict[str, int]) -> bool:
     return True
 
 
-def _walk(prefix: str, fields: dict[str, int], place: int) -> int:
+def _walk(prefix: str, fields: dict[str, int], place: int, columns: int) -> int:
     """Return the address of a position relative to the first one."""
-    row = place // fields["n_x"]
+    row = place // columns
     slot = row // fields["n_y"]
     return ((place - row) * fields[f"{prefix}_x"] + (row - slot) * fields[f"{prefix}_y"]
             + slot * fields[f"{prefix}_slot"])
@@ -37,11 +37,13 @@ def _walk(prefix: str, fields: dict[str, int], place: int) -> int:
 
 def _reads(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
     """Yield the bytes (from, to before) that the first burst reads and uses."""
-    for place in range(min(layer["burst"], layer["n_xy"] * slots)):
-        row = place // layer["n_x"]
+    lead, columns = layer.get("lead", 0), layer["n_x"]
+    positions = min(layer["burst"], layer["n_xy"] * slots)
+    for place in range(positions + positions // columns * lead):
+        row, column = divmod(place, columns + lead)
         top = layer["iy_start"] + row % layer["n_y"] * layer["iy_y"]
-        left = layer["xb_start"] + place % layer["n_x"] * layer["xb_x"]
-        address = layer["in_base"] + _walk("in", layer, place)
+        left = layer["xb_start"] + column * layer["xb_x"]
+        address = layer["in_base"] + _walk("in", layer, place, columns + lead)
         for ky in range(layer["n_ky"]):
             if not 0 <= top + ky * layer.get("ky_iy", 0) < layer["in_rows"]:
                 continue
@@ -60,5 +62,5 @@ def _writes(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
     channels = layer["rows"] - (layer["n_blocks"] - 1) * layer["block_rows"]
     base = layer["out_base"] + (layer["n_blocks"] - 1) * layer["out_block"]
     for place in range((places - 1) // layer["burst"] * layer["burst"], places):
-        start = base + _walk("out", layer, place)
+        start = base + _walk("out", layer, place, layer["n_x"])
         yield start, start + (channels << layer["out_log_bytes"])

@@ -1,0 +1,109 @@
+"""Depthwise convolutions, channel by channel (``docs/depthwise.md``)."""
+
+import numpy as np
+
+from hdl.config import Config, EngineConfig
+from hdl.isa import Engine
+from pyhw.graph.infer import pad_values
+from pyhw.graph.ops import Conv
+
+from .codes import code_table, shift_constant, zero_code
+from .errors import CompileError
+from .job import Job, Weights
+from .maps import Map
+
+__all__ = ["depthwise_job", "is_depthwise"]
+
+
+def is_depthwise(op: Conv, config: Config) -> bool:
+    """Return whether an operation can run channel by channel."""
+    return bool(config.taps) and op.groups > 1 and op.groups == op.out_channels and (
+        op.weight_shape[3] == 1)
+
+
+def _columns_at_once(op: Conv, columns: int, config: Config) -> int:
+    """Return how many kernel columns go through the chain together."""
+    if op.stride[1] != 1 or op.dilation[1] != 1 or columns > config.burst_depth:
+        return 1
+    width = op.kernel[1]
+    return max(c for c in range(1, config.taps + 1) if width % c == 0)
+
+
+def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, target: Map,
+                  window: tuple[dict[str, int], int], residual: Map | None) -> Job:
+    """Return the one job of a depthwise convolution.
+
+    Parameters
+    ----------
+    op : Conv
+    engine : EngineConfig
+        Shape of the engine that makes the terms.
+    config : Config
+    source, target, residual : Map
+    window : (dict, int)
+        Fields of windows over the source for the target's positions, and the first one's offset.
+    """
+    kh, kw = op.kernel
+    rows, columns, channels = target.shape
+    together = _columns_at_once(op, columns, config)
+    width = min(config.pool_lanes, engine.lanes, channels)
+    blocks = [range(c, min(c + width, channels)) for c in range(0, channels, width)]
+    fields, offset = window
+    if together > 1:
+        # A row has `together - 1` more columns, which lead it.
+        walked = columns + together - 1
+        walk = source.walk(walked, rows, op.stride)
+        fields = fields | {
+            "lead": together - 1, "in_x": walk.x, "in_y": walk.y, "in_slot": walk.slot,
+            "xb_y": -(walked - 1) * fields["xb_x"],
+            "burst": _whole_rows(columns, rows * source.slots, config)}
+    step = together * op.dilation[1] * source.pixel
+    fields = fields | {
+        "lanewise": 1, "n_digits": op.digits, "n_chunks": 1, "chunk_bytes": 0,
+        "run_bytes": width, "n_kx": kw // together, "kx_addr": step, "kx_xb": step, "n_ky": kh,
+        "ky_addr": op.dilation[0] * source.row, "ky_iy": op.dilation[0], "x_shift": op.ex,
+        "w_shift": op.ew, "n_blocks": len(blocks), "block_rows": width, "rows": channels,
+        "block_in": width}
+
+    table = code_table(op, engine, source.fmt).reshape(op.digits, channels, kh, -1, together)
+    steps = kh * (kw // together) * op.digits
+    codes = np.full((len(blocks), steps, config.taps, engine.lanes), zero_code(op, engine),
+                    np.uint8)
+    pads = pad_values(op, channels, source.fmt) & 0xFF
+    pad_lanes = np.zeros((len(blocks), steps, config.pool_lanes), np.uint8)
+    for number, block in enumerate(blocks):
+        part = slice(block.start, block.stop)
+        # (digits, channels, kh, n_kx, together) -> steps (kh, n_kx, digits), taps, lanes
+        order = table[:, part].transpose(2, 3, 0, 4, 1).reshape(steps, together, len(block))
+        codes[number, :, config.taps - together:, :len(block)] = order
+        pad_lanes[number, :, :len(block)] = pads[part]
+    constant = (shift_constant(op) if op.term == "shift"
+                else np.full(channels, 256 * kh * kw, np.int64))
+    _prove_width(op, source, config, constant)
+    weights = Weights(codes, pad_lanes if pads.any() else None, constant)
+    return Job(op, Engine.L1 if op.term == "l1" else Engine.SHIFT, source, target, residual,
+               fields=fields, weights=weights, source_offset=offset)
+
+
+def _whole_rows(columns: int, rows: int, config: Config) -> int:
+    """Return the positions of a burst that is made of whole rows, evenly spread."""
+    most = config.burst_depth // columns
+    return -(-rows // -(-rows // most)) * columns
+
+
+def _prove_width(op: Conv, source: Map, config: Config, constant: np.ndarray) -> None:
+    """Refuse a layer whose sums could overflow the pooling unit's accumulators."""
+    taps = op.kernel[0] * op.kernel[1]
+    if op.term == "l1":
+        most = 256 * taps
+    else:
+        assert op.sign is not None
+        assert op.exponent is not None
+        size = np.abs(op.sign.astype(np.int64)) << op.exponent.astype(np.int64)
+        most = int(size.sum(axis=(0, 2, 3, 4)).max()) * (
+            max(source.fmt.max, -source.fmt.min) + 1) << op.ex
+    if (need := most.bit_length() + 1) > config.pool_acc_width:
+        raise CompileError(
+            op.name, f"its sums need {need} bits and the pooling accumulators have "
+            f"{config.pool_acc_width}",
+            f"take a configuration with pool_acc_width of at least {need}")
