@@ -150,6 +150,8 @@ class Datapath(wiring.Component):
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
         layer, taps, pool = self.i_front.layer, self._config.taps, engines[Engine.POOL]
+        # A layer begins with empty chains: rows that it does not use may hold the last one's.
+        on = layer.lanewise & ~self.i_front.start
         m.d.comb += pool.i_lanewise.eq(layer.lanewise)
         with m.If(layer.lanewise):
             m.d.comb += pool.i_token.valid.eq(token.valid & ~token.lead)
@@ -158,7 +160,7 @@ class Datapath(wiring.Component):
             if kind is not Engine.POOL:
                 m.d.comb += [
                     engine.i_tap.valid.eq(token.valid),
-                    engine.i_tap.on.eq(layer.lanewise & (layer.engine == kind)),
+                    engine.i_tap.on.eq(on & (layer.engine == kind)),
                     engine.i_tap.use.eq(Cat(k + layer.lead >= taps - 1 for k in range(taps))),
                 ]
         for group, rows in enumerate(pool.i_taps):
