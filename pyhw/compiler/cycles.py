@@ -124,16 +124,29 @@ class _Vectors:
         Cycles waited for weight words and for a free accumulator bank.
     """
 
-    def __init__(self, ports: _Ports, timing: Timing, words: int) -> None:
-        self._ports, self._timing, self._words = ports, timing, words
-        self._loaded = timing.start_to_words + words - 1 if words else 0
+    def __init__(self, ports: _Ports, timing: Timing, fields: dict[str, int], steps: int) -> None:
+        self._ports, self._timing, self._steps = ports, timing, steps
+        self._words = fields["pad_words"] + fields["code_words"]
+        self._first, self._all, self._restart = 1, self._words, 0
+        start = timing.start_to_words
+        if fields["masked"]:
+            self._first, self._all = timing.expanded
+            self._restart = timing.burst_restart
+            start = timing.start_to_expanded(min(fields["chunk_bytes"], fields["run_bytes"]))
+        self._loaded = start + self._all - self._first if self._words else 0
+        self._taken = 0
         self.time, self.last = timing.start_to_take, 0
         self.stall_weights = self.stall_bank = 0
 
     def step(self, burst: int) -> None:
         """Pass one step, with the first vector as soon as its weights are loaded."""
         self.wait()
-        self._loaded = self.time + self._words if self._words else 0
+        self._taken += 1
+        if self._words:
+            # The expander works on while the loader is full, up to its first word.
+            restart = 0 if self._taken % self._steps else self._restart
+            made = self._loaded + self._first + restart
+            self._loaded = max(self.time + 1, made) + self._all - self._first
         self.last = self._ports.after(self.time, burst - 1)
         self.time = self._ports.after(self.last, 1)
 
@@ -157,7 +170,7 @@ def layer_cycles(fields: dict[str, int], slots: int, config: Config) -> tuple[in
              for burst in _bursts(fields, fields["n_xy"] * slots)]
     accumulate = timing.take_to_last(Engine(fields["engine"]).name.lower())
     ports = _Ports(bool(fields["res"]), timing.issue_to_write, not config.distributed)
-    passing = _Vectors(ports, timing, fields["pad_words"] + fields["code_words"])
+    passing = _Vectors(ports, timing, fields, steps)
     freed = drained = 0
     requested = timing.start_to_request
     for index, (results, burst) in enumerate(order):

@@ -1,0 +1,39 @@
+"""Masked convolutions on random prototypes and masks, as integer graphs."""
+
+import numpy as np
+
+from hdl.formats import Format, ShiftCode, nearest_terms
+from pyhw.graph.masked import expand
+from pyhw.graph.ops import Conv, Graph, Input
+from pyhw.graph.post import Post, Step
+
+
+def random_prototype(code_width, size, seed=0):
+    """Return shift codes that are not 0."""
+    rng, code = np.random.default_rng(seed), ShiftCode(code_width)
+    sign = rng.integers(0, 2, size) << (code_width - 1)
+    return (rng.integers(0, min(code.zero, 7), size) | sign).astype(np.int8)
+
+
+def masked_conv(name, code_width, *, shape, size=None, seed=0, side=6, prototype=None, **options):
+    """Return a masked convolution, half of its weights left out, and the side of its input."""
+    rng = np.random.default_rng(seed)
+    if prototype is None:
+        prototype = random_prototype(code_width, size, seed)
+    sign, exponent = expand(prototype, code_width, shape)
+    kept = rng.integers(0, 2, shape)
+    out = shape[0]
+    terms = np.array(nearest_terms(3)).T
+    step = Step(m_sign=np.repeat(terms[0][:, None], out, 1),
+                m_exponent=np.repeat(terms[1][:, None], out, 1), bias=np.full(out, 1 << 12),
+                shift=np.full(out, 6), fmt=Format(8))
+    return Conv(name=name, input="image", term="shift", sign=(sign * kept)[None],
+                exponent=(exponent * kept)[None], code_width=code_width, prototype=prototype,
+                post=Post(first=step), **options), side
+
+
+def masked_graph(code_width, **options):
+    """Return a graph of one masked convolution (`masked_conv`)."""
+    conv, side = masked_conv("masked", code_width, **options)
+    shape = (side, side, conv.weight_shape[3] * conv.groups)
+    return Graph("masked", (Input(name="image", shape=shape, fmt=Format(8)), conv), "masked")
