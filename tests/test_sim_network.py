@@ -1,6 +1,6 @@
 """Whole networks on whole accelerators in a simulator, every layer against the executor.
 
-Random networks run on three small accelerators; ``python -m bench.random_networks`` runs many
+Random networks run on four small accelerators; ``python -m bench.random_networks`` runs many
 more on many more.
 """
 
@@ -24,8 +24,8 @@ from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import run_onnx, run_torch
 
-SHARES = {"tiny": 14, "one": 13, "odd": 13}
-"""Random networks per configuration: 40 in all."""
+SHARES = {"tiny": 14, "one": 13, "odd": 13, "masked": 20}
+"""Random networks per configuration: 60 in all."""
 
 
 def layer_cycles(counters):

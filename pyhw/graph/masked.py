@@ -70,12 +70,20 @@ def mask_bits(sign: np.ndarray) -> np.ndarray:
     return np.packbits(published(sign) != 0, bitorder="little")
 
 
+def _bits(packed: np.ndarray) -> np.ndarray:
+    """Return the bits of an array that was read from a file."""
+    low, high = int(packed.min(initial=0)), int(packed.max(initial=0))
+    if low < 0 or high > 255:
+        raise ValueError(f"packed bits must be bytes from 0 to 255, not {low} to {high}")
+    return np.unpackbits(packed.astype(np.uint8), bitorder="little")
+
+
 def unpack_bits(packed: np.ndarray, count: int) -> np.ndarray:
     """Return the first `count` bits of packed ones, bool; `ValueError` for another length."""
     if packed.ndim != 1 or len(packed) != -(-count // 8):
         raise ValueError(f"mask of {count} weights must have {-(-count // 8)} bytes, "
                          f"not {packed.size}")  # fmt: skip
-    bits = np.unpackbits(packed.astype(np.uint8), bitorder="little").astype(bool)
+    bits = _bits(packed).astype(bool)
     if bits[count:].any():
         raise ValueError(f"mask of {count} weights must end with them, not with further ones")
     return bits[:count]
@@ -93,7 +101,7 @@ def unpack_codes(packed: np.ndarray, count: int, code_width: int) -> np.ndarray:
     if packed.ndim != 1 or len(packed) != size:
         raise ValueError(f"prototype of {count} codes of {code_width} bits must have {size} "
                          f"bytes, not {packed.size}")  # fmt: skip
-    bits = np.unpackbits(packed.astype(np.uint8), bitorder="little")
+    bits = _bits(packed)
     if bits[count * code_width:].any():
         raise ValueError(f"prototype of {count} codes must end with them, not with further bits")
     bits = bits[: count * code_width].reshape(count, code_width)
