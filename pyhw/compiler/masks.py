@@ -4,13 +4,15 @@ import numpy as np
 
 from hdl.config import Config, EngineConfig
 from hdl.formats import ShiftCode
-from hdl.isa import LAYER
+from hdl.isa import LAYER, Space
 from pyhw.graph.masked import decode_codes
 from pyhw.graph.ops import Conv
 
+from .disassemble import instructions
 from .job import Job, Masks
+from .program import Program
 
-__all__ = ["expander_remedy", "masks_of", "place_prototypes"]
+__all__ = ["expander_remedy", "mask_summary", "masks_of", "place_prototypes"]
 
 
 def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: list[range],
@@ -128,3 +130,16 @@ def _stored_words(job: Job, config: Config) -> int:
     if rows:
         words += config.engines[job.engine.name.lower()].load_words(config.load_bits)
     return blocks * steps * words
+
+
+def mask_summary(program: Program, config: Config) -> str:
+    """Return what a program's masked layers take in memory, one line; empty without any."""
+    masked = [fields for _, _, fields in instructions(program.section(Space.PROGRAM))
+              if fields.get("masked")]
+    if not masked or config.shift is None:
+        return ""
+    weights = sum((f["n_blocks"] - 1) * f["block_bits"] + f["last_bits"] for f in masked)
+    codes, width = len(program.section(Space.PROTOTYPES)), config.shift.code_width
+    return (f"masks: {-(-weights // 8):,} bytes, one bit for each of {weights:,} weights in "
+            f"{len(masked)} layers; prototypes: {-(-codes * width // 8):,} bytes, {codes:,} codes "
+            f"of {width} bits")
