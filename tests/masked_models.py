@@ -1,4 +1,8 @@
-"""Masked convolutions on random prototypes and masks, as integer graphs."""
+"""Masked convolutions on random prototypes and masks, as integer graphs, and damaged files."""
+
+import io
+import json
+import zipfile
 
 import numpy as np
 
@@ -37,3 +41,40 @@ def masked_graph(code_width, **options):
     conv, side = masked_conv("masked", code_width, **options)
     shape = (side, side, conv.weight_shape[3] * conv.groups)
     return Graph("masked", (Input(name="image", shape=shape, fmt=Format(8)), conv), "masked")
+
+
+def members(data):
+    """Return the members of a zip by name."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def repacked(data, change):
+    """Bytes of a file whose JSON, a dict, was changed."""
+    parts, buffer = members(data), io.BytesIO()
+    head = json.loads(parts["graph.json"])
+    change(head, parts)
+    parts["graph.json"] = json.dumps(head)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tensor(number, change):
+    """Return a change of a tensor of bytes."""
+    def apply(head, parts):
+        name = f"tensors/{number(head):05}.npy"
+        shape = head["tensors"][number(head)]["shape"]
+        raw = np.frombuffer(parts[name][-shape[0]:], np.uint8)
+        buffer = io.BytesIO()
+        array = change(raw).astype(np.uint8)
+        np.lib.format.write_array(buffer, array, version=(1, 0))
+        parts[name] = buffer.getvalue()
+        head["tensors"][number(head)] = {"dtype": "uint8", "shape": list(array.shape)}
+    return apply
+
+
+def mask(head):
+    """Return the number of the first operation's mask."""
+    return head["graph"]["ops"][1]["mask"]

@@ -1,19 +1,22 @@
 """Masked layers in programs: what they mean, what is stored, when codes are stored instead."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from masked_models import masked_conv, random_prototype
+from masked_models import mask, masked_conv, random_prototype, repacked, tensor
 from program_reference import run_program
 
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.formats import Format
 from hdl.isa import Engine, Opcode, Space
+from pyhw.cli import main as cli
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.cycles import estimate
 from pyhw.compiler.disassemble import instructions
 from pyhw.graph.execute import run_layers
+from pyhw.graph.file import save
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.random import Limits, random_graph
 
@@ -168,3 +171,41 @@ def test_codes_are_stored_where_pads_have_values_or_an_exponent_is_too_large():
     assert layers(compile_graph(chain(spared), CONFIG))[0]["masked"]
     with pytest.raises(CompileError, match="exponent 10 does not fit the 4-bit codes"):
         compile_graph(chain(made), config)
+
+
+# On the command line ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(three(), "net.pyhw")
+    Path("masked.json").write_text(CONFIG.to_json())
+    return tmp_path
+
+
+def test_the_summary_tells_what_masks_and_prototypes_take(folder, capsys):
+    assert cli.main(["compile", "net.pyhw", "--config", "masked.json"]) == 0
+    # 192 + 108 + 84 weights; 30 + 31 + 32 codes of 5 bits.
+    assert ("masks: 48 bytes, one bit for each of 384 weights in 3 layers; prototypes: 59 bytes, "
+            "93 codes of 5 bits") in " ".join(capsys.readouterr().out.split())
+    assert cli.main(["compile", "net.pyhw", "--config", "masked.json", "--set",
+                     "prototypes=0"]) == 0
+    assert "masks:" not in capsys.readouterr().out
+
+
+def test_a_mask_of_another_length_is_one_line_and_a_failure(folder, capsys):
+    path = Path("net.pyhw")
+    path.write_bytes(repacked(path.read_bytes(), tensor(mask, lambda bits: bits[:-1])))
+    assert cli.main(["compile", "net.pyhw", "--config", "masked.json"]) != 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "mask of 192 weights must have 24 bytes, not 23" in lines[0]
+
+
+def test_weights_that_do_not_fit_are_one_line_and_a_failure(folder, capsys):
+    assert cli.main(["compile", "net.pyhw", "--config", "masked.json", "--set", "prototypes=0",
+                     "--set", "weight_words=10"]) != 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "or with prototypes of at least 93 and weight_words of at least 6" in lines[0]

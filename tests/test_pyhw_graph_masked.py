@@ -3,12 +3,19 @@
 import io
 import json
 import re
-import zipfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from masked_models import masked_conv, masked_graph, random_prototype
+from masked_models import (
+    mask,
+    masked_conv,
+    masked_graph,
+    members,
+    random_prototype,
+    repacked,
+    tensor,
+)
 
 from hdl.formats import Format, ShiftCode
 from pyhw.graph.file import from_bytes, load, save, to_bytes
@@ -23,23 +30,6 @@ SHAPE = (6, 3, 2, 5)
 
 def sample(**options):
     return masked_graph(4, shape=SHAPE, size=17, **options)
-
-
-def members(data):
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def repacked(data, change):
-    """Bytes of a file whose JSON, a dict, was changed."""
-    parts, buffer = members(data), io.BytesIO()
-    head = json.loads(parts["graph.json"])
-    change(head, parts)
-    parts["graph.json"] = json.dumps(head)
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in parts.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
 
 
 def test_weight_i_is_entry_i_modulo_d_in_the_published_order():
@@ -119,26 +109,8 @@ def test_a_graph_without_masks_is_a_file_of_version_1():
 # Bad input ----------------------------------------------------------------------------------------
 
 
-def tensor(number, change):
-    """Return a change of a tensor of bytes."""
-    def apply(head, parts):
-        name = f"tensors/{number(head):05}.npy"
-        shape = head["tensors"][number(head)]["shape"]
-        raw = np.frombuffer(parts[name][-shape[0]:], np.uint8)
-        buffer = io.BytesIO()
-        array = change(raw).astype(np.uint8)
-        np.lib.format.write_array(buffer, array, version=(1, 0))
-        parts[name] = buffer.getvalue()
-        head["tensors"][number(head)] = {"dtype": "uint8", "shape": list(array.shape)}
-    return apply
-
-
 def field(name, value):
     return lambda head, parts: head["graph"]["ops"][1].__setitem__(name, value)
-
-
-def mask(head):
-    return head["graph"]["ops"][1]["mask"]
 
 
 def prototype(head):
