@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,6 +42,25 @@ def masked_graph(code_width, **options):
     conv, side = masked_conv("masked", code_width, **options)
     shape = (side, side, conv.weight_shape[3] * conv.groups)
     return Graph("masked", (Input(name="image", shape=shape, fmt=Format(8)), conv), "masked")
+
+
+def chain(*convs, shape=(6, 6, 4)):
+    """Return a graph in which every convolution reads the one before."""
+    ops, last = [Input(name="image", shape=shape, fmt=Format(8))], "image"
+    for conv in convs:
+        ops.append(replace(conv, input=last))
+        last = conv.name
+    return Graph("chain", tuple(ops), last)
+
+
+def three(prototype=None, code_width=5):
+    """Return a chain of a patch layer, a depthwise and a pointwise one."""
+    sizes = {"patch": {"shape": (12, 2, 2, 4), "stride": (2, 2)},
+             "deep": {"shape": (12, 3, 3, 1), "groups": 12, "padding": (1, 1, 1, 1)},
+             "point": {"shape": (7, 1, 1, 12)}}
+    return chain(*(masked_conv(name, code_width, seed=k, prototype=prototype, size=30 + k,
+                               **options)[0]
+                   for k, (name, options) in enumerate(sizes.items())))
 
 
 def members(data):

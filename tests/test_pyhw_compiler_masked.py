@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from masked_models import mask, masked_conv, random_prototype, repacked, tensor
+from masked_models import chain, mask, masked_conv, random_prototype, repacked, tensor, three
 from program_reference import run_program
 
 from hdl.config import PRESETS, Config, EngineConfig
-from hdl.formats import Format
 from hdl.isa import Engine, Opcode, Space
 from pyhw.cli import main as cli
 from pyhw.compiler import CompileError, compile_graph
@@ -17,7 +16,7 @@ from pyhw.compiler.cycles import estimate
 from pyhw.compiler.disassemble import instructions
 from pyhw.graph.execute import run_layers
 from pyhw.graph.file import save
-from pyhw.graph.ops import Conv, Graph, Input
+from pyhw.graph.ops import Conv
 from pyhw.graph.random import Limits, random_graph
 
 CONFIG = Config(
@@ -30,25 +29,6 @@ def layers(program):
     """Return the fields of the instructions of the shift engine."""
     return [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
             if opcode is Opcode.LAYER and fields["engine"] == Engine.SHIFT.value]
-
-
-def chain(*convs, shape=(6, 6, 4)):
-    """Return a graph in which every convolution reads the one before."""
-    ops, last = [Input(name="image", shape=shape, fmt=Format(8))], "image"
-    for conv in convs:
-        ops.append(replace(conv, input=last))
-        last = conv.name
-    return Graph("chain", tuple(ops), last)
-
-
-def three(prototype=None, code_width=5):
-    """Return a chain of a patch layer, a depthwise and a pointwise one."""
-    sizes = {"patch": {"shape": (12, 2, 2, 4), "stride": (2, 2)},
-             "deep": {"shape": (12, 3, 3, 1), "groups": 12, "padding": (1, 1, 1, 1)},
-             "point": {"shape": (7, 1, 1, 12)}}
-    return chain(*(masked_conv(name, code_width, seed=k, prototype=prototype, size=30 + k,
-                               **options)[0]
-                   for k, (name, options) in enumerate(sizes.items())))
 
 
 def test_programs_of_random_masked_networks_compute_their_graphs():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from masked_models import (
+    chain,
     mask,
     masked_conv,
     masked_graph,
@@ -17,10 +18,9 @@ from masked_models import (
     tensor,
 )
 
-from hdl.formats import Format, ShiftCode
+from hdl.formats import ShiftCode
 from pyhw.graph.file import from_bytes, load, save, to_bytes
 from pyhw.graph.masked import decode_codes, expand, pack_codes, published, unpack_codes
-from pyhw.graph.ops import Graph, Input
 from pyhw.graph.random import random_graph
 from pyhw.graph.summary import summarise
 from pyhw.graph.verify import verify
@@ -75,19 +75,10 @@ def test_random_graphs_have_masked_layers_of_all_sorts():
     assert any(len(op.prototype) > op.sign.size for op in convs)
 
 
-def chain(*convs):
-    """Return a graph of 3x3 layers of 4 channels, one after the other."""
-    ops, last = [Input(name="image", shape=(5, 5, 4), fmt=Format(8))], "image"
-    for conv in convs:
-        ops.append(replace(conv, input=last))
-        last = conv.name
-    return Graph("chain", tuple(ops), last)
-
-
 def test_masks_take_a_bit_a_weight_and_a_shared_prototype_is_stored_once():
     prototype, options = random_prototype(5, 40), {"shape": (4, 3, 3, 4), "padding": (1, 1, 1, 1)}
     graph = chain(*(masked_conv(f"op{k}", 5, seed=k, prototype=prototype, **options)[0]
-                    for k in range(3)))
+                    for k in range(3)), shape=(5, 5, 4))
     data = to_bytes(graph)
     head = json.loads(members(data)["graph.json"])
     assert head["version"] == 2
