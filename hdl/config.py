@@ -154,12 +154,13 @@ class Config:
         The fewest that make a step's codes within a full burst, but no more than rows, lanes or
         half the bits of a memory word.
         """
-        if not self.prototypes:
-            return 0
         shift, width = self.shift, 1
+        if shift is None or not self.prototypes:
+            return 0
         per_word = self.load_bits // shift.code_width
-        while (visit_count(shift.rows, shift.lanes, per_word, width) + BURST_RESTART
-               > self.burst_depth and 2 * width <= min(shift.rows, shift.lanes, self.load_bits // 2)):
+        most = min(shift.rows, shift.lanes, self.load_bits // 2)
+        while (2 * width <= most and self.burst_depth < BURST_RESTART
+               + visit_count(shift.rows, shift.lanes, per_word, width)):
             width *= 2
         return width
 

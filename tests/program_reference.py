@@ -173,7 +173,10 @@ def _layer(program, config, f, slots, scratch):
             words = memory[base:base + step_words]
             pad = sum(w << config.load_bits * k for k, w in enumerate(words[:f["pad_words"]]))
             pads.append([pad >> 8 * k & 255 for k in range(config.read_lanes)])
-            codes.append(expanded[block][step] if expanded else None if not f["code_words"] else _codes(
+            if expanded:
+                codes.append(expanded[block][step])
+                continue
+            codes.append(None if not f["code_words"] else _codes(
                 words[f["pad_words"]:], f, engine, config, rows, lanes))
         decoded = [layout.decode(records[c * layout.bytes:(c + 1) * layout.bytes])
                    for c in range(first, first + here)]

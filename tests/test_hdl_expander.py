@@ -3,16 +3,14 @@
 import dataclasses
 import random
 
-import numpy as np
 import pytest
 from helpers import feed, simulate, take
 from masked_models import masked_graph
 
 from hdl.config import Config, EngineConfig
 from hdl.expander import Expander
-from hdl.expansion import BURST_RESTART, PIPELINE, visit_count, visits
-from hdl.isa import Engine, Opcode, Space
-from hdl.timing import Timing
+from hdl.expansion import visit_count, visits
+from hdl.isa import Opcode, Space
 from pyhw.compiler import compile_graph
 from pyhw.compiler.disassemble import instructions
 
@@ -45,6 +43,27 @@ CASES = {
     "as long as the layer": {"shape": (4, 2, 2, 5), "size": 80},
     "one weight": {"shape": (1, 1, 1, 1), "size": 3},
 }
+
+
+@pytest.mark.parametrize("width", [1, 2, 4, 8])
+@pytest.mark.parametrize("per_word", [2, 5, 12, 64])
+@pytest.mark.parametrize(("rows", "lanes"), [(1, 1), (4, 9), (8, 16), (3, 5)])
+def test_visits_make_every_code_once_and_in_order(rows, lanes, per_word, width):
+    made, words = [], [[]]
+    schedule = visits(rows, lanes, per_word, width)
+    for visit in schedule:
+        for slot, lane in visit.slots:
+            made.append((visit.row, visit.group * width + lane))
+            assert slot == len(words[-1])
+            assert lane < width
+            words[-1].append(made[-1])
+        if visit.word_end:
+            words.append([])
+    assert made == [(row, lane) for row in range(rows) for lane in range(lanes)]
+    assert [len(word) for word in words[:-2]] == [per_word] * (len(words) - 2)
+    assert words[-1] == []
+    assert sum(visit.group_end for visit in schedule) == rows * -(-lanes // width)
+    assert len(schedule) == visit_count(rows, lanes, per_word, width)
 
 
 def compiled(config, case, seed):

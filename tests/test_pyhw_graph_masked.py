@@ -109,12 +109,14 @@ def prototype(head):
 
 
 DAMAGE = {
-    "short mask": (tensor(mask, lambda a: a[:-1]), "mask of 180 weights must have 23 bytes, not 22"),
+    "short mask": (tensor(mask, lambda a: a[:-1]),
+                   "mask of 180 weights must have 23 bytes, not 22"),
     "long mask": (tensor(mask, lambda a: np.append(a, 0)),
                   "mask of 180 weights must have 23 bytes, not 24"),
     "bits after the mask": (tensor(mask, lambda a: a | 0x80),
                             "mask of 180 weights must end with them"),
-    "short prototype": (tensor(prototype, lambda a: a[:-1]), "17 codes of 4 bits must have 9 bytes"),
+    "short prototype": (tensor(prototype, lambda a: a[:-1]),
+                        "17 codes of 4 bits must have 9 bytes"),
     "other size": (field("size", 19), "19 codes of 4 bits must have 10 bytes, not 9"),
     "bits after the prototype": (tensor(prototype, lambda a: a | 0xF0),
                                  "prototype of 17 codes must end with them"),
