@@ -1,4 +1,4 @@
-"""Print the area of the engines alone, per lane, as Yosys maps them.
+"""Print the area of the engines and of the weight expander, per lane, as Yosys maps them.
 
 ``python -m bench.engine_area [case ...]``; cases are named in `CASES`. ECP5 cells are counted as
 LUT4 equivalents: LUT4 + 2 per CCU2C + 4 per TRELLIS_DPR16X4. iCE40 cells are SB_LUT4 (a carry
@@ -10,26 +10,29 @@ import argparse
 from amaranth.back import rtlil
 
 from hdl.config import Config, EngineConfig
+from hdl.expander import Expander
 from hdl.l1_engine import L1Engine
 from hdl.pool_engine import PoolEngine
 from hdl.shift_engine import ShiftEngine
 from pyhw.synthesis.yosys import synthesize
 
-ENGINES = {"l1": L1Engine, "shift": ShiftEngine, "pool": PoolEngine}
+ENGINES = {"l1": L1Engine, "shift": ShiftEngine, "pool": PoolEngine,
+           "expander": Expander}
 ACC_WIDTH = {"l1": 20, "shift": 24}
+PROTOTYPES = 1024
 
 
 def case(
     engine, groups, rows, lanes, code_width, *, family="ecp5", depth=32, post_width=2, load_bits=256
 ):
     """Return (engine name, family, `Config`) of one line of the table."""
-    parts = {"l1": EngineConfig(rows=1, lanes=1, code_width=8, acc_width=20)}
-    if engine != "pool":
-        parts = {
-            engine: EngineConfig(
-                rows=rows, lanes=lanes, code_width=code_width, acc_width=ACC_WIDTH[engine]
-            )
-        }
+    kind = "shift" if engine == "expander" else "l1" if engine == "pool" else engine
+    shape = EngineConfig(
+        rows=rows, lanes=lanes, code_width=code_width, acc_width=ACC_WIDTH[kind]
+    )
+    parts = {kind: shape}
+    if engine == "expander":
+        parts["prototypes"] = PROTOTYPES
     return (
         engine,
         family,
@@ -56,6 +59,8 @@ CASES = {
     "shift5-8x16": case("shift", 1, 8, 16, 5, load_bits=128),
     "shift5-8x32": case("shift", 1, 8, 32, 5, load_bits=128),
     "pool-8": case("pool", 1, 8, 1, 8),
+    "expander-8x16": case("expander", 1, 8, 16, 4),
+    "expander-4x8": case("expander", 1, 4, 8, 4, depth=16, load_bits=32),
     "l1-4x8-ice40": case("l1", 1, 4, 8, 8, family="ice40", depth=16, post_width=1, load_bits=32),
     "shift-4x8-ice40": case(
         "shift", 1, 4, 8, 4, family="ice40", depth=16, post_width=1, load_bits=32
@@ -79,7 +84,11 @@ def main():
         engine, family, config = CASES[name]
         component = ENGINES[engine](config)
         report = synthesize(rtlil.convert(component, name="top"), "top", family)
-        lanes = config.groups * component.rows * (component.lanes if engine != "pool" else 1)
+        rows, wide = config.pool_lanes, 1
+        if engine != "pool":
+            shape = config.engines["shift" if engine == "expander" else engine]
+            rows, wide = shape.rows, shape.lanes
+        lanes = config.groups * rows * wide
         luts = report.cells.get("LUT4", 0) + report.cells.get("SB_LUT4", 0)
         print(
             f"{name:18}{lanes:6}{luts:8}{report.cells.get('CCU2C', 0):7}"

@@ -125,6 +125,17 @@ CONFIGS = {
             **_MEMORY,
         ),
         PRESETS["default"],
+        Config(
+            name="masked",
+            groups=2,
+            shift=engine(5, 9, 5, 24),
+            pool_lanes=3,
+            burst_depth=10,
+            load_bits=64,
+            post_width=2,
+            prototypes=512,
+            **_MEMORY | {"weight_words": 2048},
+        ),
     )
 }
 """Accelerators of many shapes: not powers of two, one engine, parts left out, both memories."""
@@ -155,6 +166,7 @@ def draw_cases(config: Config, seeds: Iterator[int], count: int, batch: int = 4)
         code_widths=(config.shift.code_width,) if config.shift else (4,),
         acc_width=min(e.acc_width for e in config.engines.values()),
         terms=config.terms,
+        masked=config.prototypes > 0,
         residual=config.residual,
         second=config.second_step,
         tables=config.tables > 0,

@@ -107,6 +107,10 @@ class Accelerator(wiring.Component):
             datapath.i_table_write.enable.eq(write.valid & (write.payload.space == Space.TABLES)),
             datapath.i_table_write.address.eq(write.payload.address),
             datapath.i_table_write.data.eq(write.payload.data),
+            datapath.i_prototype_write.enable.eq(
+                write.valid & (write.payload.space == Space.PROTOTYPES)),
+            datapath.i_prototype_write.address.eq(write.payload.address),
+            datapath.i_prototype_write.data.eq(write.payload.data),
             read_scratch.eq(read.valid & (read.payload.space == Space.SCRATCH)),
             write.ready.eq(1),
         ]

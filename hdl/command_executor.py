@@ -131,7 +131,8 @@ class CommandExecutor(wiring.Component):
                             m.d.sync += [valid.eq(0), loading.eq(1), image_open.eq(0)]
                             finish(Status.OK)
                     with m.Case(Command.WRITE.value):
-                        with m.If(space >= Space.COUNTERS.value):
+                        with m.If((space == Space.COUNTERS.value)
+                                  | (space > max(s.value for s in Space))):
                             finish(Status.OUT_OF_RANGE)
                         with m.Elif(in_program & self.i_running):
                             finish(Status.BUSY)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 
+from .expansion import BURST_RESTART, visit_count
 from .formats import ShiftCode
 
 __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
@@ -88,6 +89,8 @@ class Config:
     """32-bit words of descriptors."""
     index_entries: int = 0
     """Entries of index lists (gathered positions); 0 leaves the unit out."""
+    prototypes: int = 0
+    """Prototype codes for masked layers, 0..65536; 0 leaves the weight expander out."""
     max_payload: int = 1024
     """Largest payload of a frame, bytes; a power of two, 64..4096."""
     frame_timeout: int = 1 << 20
@@ -108,6 +111,7 @@ class Config:
             ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
             ("program_words", 64, 1 << 16), ("index_entries", 0, 1 << 16),
             ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30), ("counted_layers", 1, 64),
+            ("prototypes", 0, 1 << 16),
         ):
             _check("Config", name, getattr(self, name), low, high)
         for name in ("residual", "second_step", "distributed"):
@@ -133,6 +137,9 @@ class Config:
             ShiftCode(self.shift.code_width)
         if self.l1 is None and self.shift is None:
             raise ValueError("Config must have an L1 engine, a shift engine or both, not neither")
+        if self.prototypes and self.shift is None:
+            raise ValueError("Config.prototypes must be 0 without a shift engine, "
+                             f"not {self.prototypes}")
         if self.scratch_bytes % self.banks:
             raise ValueError(f"Config.scratch_bytes must be a multiple of the {self.banks} banks, "
                              f"not {self.scratch_bytes}")
@@ -147,6 +154,23 @@ class Config:
     def read_lanes(self):
         """Bytes of an activation vector: the most lanes of any unit."""
         return max([self.pool_lanes] + [e.lanes for e in self.engines.values()])
+
+    @property
+    def expand_lanes(self):
+        """Codes that the weight expander makes per cycle: a power of two, 0 without one.
+
+        The fewest that make a step's codes within a full burst, but no more than rows, lanes or
+        half the bits of a memory word.
+        """
+        shift, width = self.shift, 1
+        if shift is None or not self.prototypes:
+            return 0
+        per_word = self.load_bits // shift.code_width
+        most = min(shift.rows, shift.lanes, self.load_bits // 2)
+        while (2 * width <= most and self.burst_depth < BURST_RESTART
+               + visit_count(shift.rows, shift.lanes, per_word, width)):
+            width *= 2
+        return width
 
     @property
     def banks(self):

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out, connect
 from .delay_line import delay
 from .drain import Drain, tag_layout
 from .engine import DRAIN_LATENCY
+from .expander import Expander, PrototypeWrite
 from .feeder import Feeder
 from .function_table import table_write_layout
 from .isa import Engine, param_layout
@@ -51,6 +52,8 @@ class Datapath(wiring.Component):
         Program memories with synchronous read.
     i_table_write : In(table_write_layout)
         Host writes to the function tables.
+    i_prototype_write : In(PrototypeWrite)
+        Host writes to the prototype memory.
     i_host : In(stream of HostAccess), o_host : Out(8), o_host_valid : Out(1)
         Host accesses to the scratchpads, taken when the drain leaves port B free; bytes read
         come in order, a fixed time later.
@@ -64,6 +67,7 @@ class Datapath(wiring.Component):
             "i_front": In(LayerRun), "i_back": In(LayerRun), "i_stored": In(1),
             "o_front_busy": Out(1), "o_back_busy": Out(1),
             "i_table_write": In(table_write_layout()),
+            "i_prototype_write": In(PrototypeWrite),
             "i_host": In(stream.Signature(HostAccess)), "o_host": Out(8), "o_host_valid": Out(1),
         }
         for name, address, width in (("weights", 24, config.load_bits),
@@ -101,7 +105,14 @@ class Datapath(wiring.Component):
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = WeightLoader(config)
         m.submodules.window = window = Window(config)
-        connect(m, words=fetch.o_stream, loader=loader.i_stream)
+        if config.prototypes:
+            m.submodules.expander = expander = Expander(config)
+            connect(m, words=fetch.o_stream, expander=expander.i_stream)
+            connect(m, codes=expander.o_stream, loader=loader.i_stream)
+            m.d.comb += [expander.i_run.eq(self.i_front),
+                         expander.i_write.eq(self.i_prototype_write)]
+        else:
+            connect(m, words=fetch.o_stream, loader=loader.i_stream)
         advance = Signal()
         m.d.comb += [
             advance.eq(~(feeder.o_swap & ~loader.o_ready) & ~scratchpad.o_a_stall),

@@ -44,7 +44,7 @@ class Space(enum.Enum, shape=4):
     PROGRAM = 1
     """Instructions, 4 bytes."""
     WEIGHTS = 2
-    """Weight codes and pad values, ``load_bits / 8`` bytes."""
+    """Weight codes, masks and pad values, ``load_bits / 8`` bytes."""
     PARAMS = 3
     """Post-processing records, `param_layout` bytes."""
     TABLES = 4
@@ -55,6 +55,8 @@ class Space(enum.Enum, shape=4):
     """The `INPUT` record (address 0), one word of its size."""
     COUNTERS = 7
     """Performance counters (read only), byte addresses, little endian, 8 bytes each."""
+    PROTOTYPES = 8
+    """Fixed weights of masked layers, 1 byte with one shift code each."""
 
 
 COUNTER_SET = 128
@@ -194,6 +196,20 @@ LAYER = Layout("LAYER", [
     ("pad_words", 8, "weight-memory words with pad values before each step's codes (0: pad is 0)"),
     ("code_words", 16, "weight-memory words with codes per step"),
     ("w_base", 24, "first weight-memory word"),
+    # Masked weights (docs/expander.md).
+    ("masked", 1, "make codes from masks and prototypes (SHIFT, one digit, `pad_words` 0)"),
+    ("mask_bit", 10, "bit of word `w_base` with the layer's first mask bit"),
+    ("block_bits", 24, "mask bits of a row block"),
+    ("last_bits", 24, "of the last row block"),
+    ("proto_base", 16, "address of the layer's first prototype code"),
+    ("proto_size", 17, "prototype codes d; indices are modulo d"),
+    ("proto_first", 16, "index of the first weight of the first row"),
+    ("proto_row", 16, "index step to the next output channel, modulo d"),
+    ("proto_tap0", 16, "index step to the next tap, modulo d"),
+    ("proto_tap1", 16, "the same after `n_tap0` taps"),
+    ("proto_tap2", 16, "the same after `n_tap0` * `n_tap1` taps"),
+    ("n_tap0", 16, "taps between `proto_tap1` steps"),
+    ("n_tap1", 8, "`n_tap0` taps between `proto_tap2` steps"),
     # Positions: x fastest, then y, then image slots.
     ("n_x", 16, "output columns"),
     ("n_y", 16, "output rows"),
@@ -353,7 +369,7 @@ def space_bytes(config, space):
     return {
         Space.SCRATCH: 1, Space.PROGRAM: 4, Space.WEIGHTS: config.load_bits // 8,
         Space.PARAMS: param_layout(config).bytes, Space.TABLES: 1, Space.INDEX: 4,
-        Space.INPUT: INPUT.bytes, Space.COUNTERS: 1,
+        Space.INPUT: INPUT.bytes, Space.COUNTERS: 1, Space.PROTOTYPES: 1,
     }[space]
 
 
@@ -364,4 +380,5 @@ def space_depth(config, space):
         Space.WEIGHTS: config.weight_words, Space.PARAMS: config.param_records,
         Space.TABLES: config.tables * 256, Space.INDEX: config.index_entries,
         Space.INPUT: 1, Space.COUNTERS: COUNTER_SET * config.counted_layers,
+        Space.PROTOTYPES: config.prototypes,
     }[space]

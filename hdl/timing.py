@@ -7,6 +7,7 @@ the component that it describes.
 from dataclasses import dataclass
 
 from .config import Config
+from .expansion import BURST_RESTART, PIPELINE, visits
 
 __all__ = ["Timing"]
 
@@ -49,6 +50,22 @@ class Timing:
     """Cycles of a fetch besides its words and the image slots."""
     write_to_halt = 3
     """Last result of the last layer written to the end of the run."""
+
+    burst_restart = BURST_RESTART
+    """Weight expander: cycles by which the first word of a burst is later than of a step."""
+
+    @property
+    def expanded(self):
+        """Cycles for the first word of a masked layer's step, and for all of its words."""
+        shift = self.config.shift
+        ends = [k + 1 for k, visit in enumerate(visits(
+            shift.rows, shift.lanes, self.config.load_bits // shift.code_width,
+            self.config.expand_lanes)) if visit.word_end]
+        return ends[0], ends[-1]
+
+    def start_to_expanded(self, lanes):
+        """Start of a masked layer to the first word of its codes; `lanes`: of its first step."""
+        return max(self.start_to_words + BURST_RESTART, lanes + 1) + self.expanded[0] + PIPELINE - 1
 
     @property
     def issue_to_take(self):

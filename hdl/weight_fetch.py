@@ -12,6 +12,9 @@ __all__ = ["WeightFetch"]
 class WeightFetch(wiring.Component):
     """Stream the words of every burst: block by block, the block's words once per burst.
 
+    The words of a masked layer's block are those that hold one of its mask bits; the next block
+    may begin in the last of them.
+
     Members
     -------
     i_run : In(LayerRun)
@@ -26,6 +29,7 @@ class WeightFetch(wiring.Component):
     """
 
     def __init__(self, config):
+        self._masks = config.prototypes > 0
         super().__init__({
             "i_run": In(LayerRun),
             "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.load_bits),
@@ -38,25 +42,44 @@ class WeightFetch(wiring.Component):
         busy, valid = Signal(), Signal()
         address, block_address = Signal(24), Signal(24)
         left, block = Signal(32), Signal(16)
-        word, words = Signal(17), Signal(17)
+        word, words = Signal(22), Signal(22)
+        masked, following = Signal(), Signal(24)
         step, last = Signal(), Signal()
         burst_last = Signal()
         # The steps of a burst, counted down through the same nest as the feeder's.
         digit, chunk, kx, ky = Signal(8), Signal(16), Signal(8), Signal(8)
         m.d.comb += [
             words.eq(layer.pad_words + layer.code_words),
+            masked.eq(layer.masked & self._masks),
             step.eq(busy & (~valid | self.o_stream.ready)),
             self.o_enable.eq(step), self.o_address.eq(address),
             self.o_stream.valid.eq(valid), self.o_stream.payload.eq(self.i_data),
             burst_last.eq(left <= layer.burst),
             last.eq(word == words - 1),
+            following.eq(address + 1),
         ]
         ends = [digit == layer.n_digits - 1, chunk == layer.n_chunks - 1, kx == layer.n_kx - 1,
                 ky == layer.n_ky - 1]
+        if self._masks:
+            # A masked layer's burst counts as one step with all words of the block.
+            load_bits = len(self.i_data)
+            log2 = load_bits.bit_length() - 1
+            first, behind = Signal(log2), Signal(25)
+            m.d.comb += behind.eq(first + Mux(block == layer.n_blocks - 1, layer.last_bits,
+                                              layer.block_bits))
+            with m.If(masked):
+                m.d.comb += words.eq((behind + load_bits - 1) >> log2)
+                with m.If(last & burst_last & (behind[:log2] != 0)):
+                    m.d.comb += following.eq(address)
+            ends = [end | masked for end in ends]
+            with m.If(step & last & burst_last):
+                m.d.sync += first.eq(behind)
+            with m.If(self.i_run.start):
+                m.d.sync += first.eq(layer.mask_bit)
         with m.If(~valid | self.o_stream.ready):
             m.d.sync += valid.eq(busy)
         with m.If(step):
-            m.d.sync += [address.eq(address + 1), word.eq(word + 1)]
+            m.d.sync += [address.eq(following), word.eq(word + 1)]
             with m.If(last):
                 m.d.sync += word.eq(0)
                 carry = 1
@@ -68,13 +91,13 @@ class WeightFetch(wiring.Component):
                     m.d.sync += left.eq(left - layer.burst)
                     with m.If(burst_last):
                         m.d.sync += [left.eq(total), block.eq(block + 1),
-                                     block_address.eq(address + 1)]
+                                     block_address.eq(following)]
                         with m.If(block == layer.n_blocks - 1):
                             m.d.sync += busy.eq(0)
                     with m.Else():
                         m.d.sync += address.eq(block_address)
         with m.If(self.i_run.start):
-            m.d.sync += [busy.eq(words != 0), address.eq(layer.w_base),
+            m.d.sync += [busy.eq(masked | (words != 0)), address.eq(layer.w_base),
                          block_address.eq(layer.w_base), left.eq(total), block.eq(0),
                          word.eq(0), digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(0)]
         return m

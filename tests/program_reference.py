@@ -86,6 +86,46 @@ def _codes(words, f, engine, config, rows, lanes):
     return [flat[r * lanes:(r + 1) * lanes] for r in range(rows)]
 
 
+def _expanded(program, f, config):
+    """Return the codes of a masked layer, block by block and step by step: rows of lanes."""
+    assert f["engine"] == Engine.SHIFT.value
+    assert f["n_digits"] == 1
+    assert not f["pad_words"]
+    shape, zero = config.shift, ShiftCode(config.shift.code_width).zero
+    memory = program.section(Space.PROTOTYPES)
+    prototype = memory[f["proto_base"]:f["proto_base"] + f["proto_size"]]
+    assert len(prototype) == f["proto_size"]
+    raw = np.frombuffer(program.section(Space.WEIGHTS), np.uint8)
+    bits = iter(np.unpackbits(raw, bitorder="little")[
+        f["w_base"] * config.load_bits + f["mask_bit"]:].tolist())
+    taken, blocks, channel = 0, [], 0
+    row_index, rows_left = f["proto_first"], f["rows"]
+    for block in range(f["n_blocks"]):
+        here = min(f["block_rows"], rows_left)
+        rows_left -= here
+        before, steps, tap, offset = taken, [], 0, 0
+        for _, _, chunk in _steps(f):
+            lanes = min(shape.lanes, f["run_bytes"] - chunk * f["chunk_bytes"])
+            offsets = []
+            for _ in range(lanes):
+                offsets.append(offset)
+                tap += 1
+                level = 0 if tap % f["n_tap0"] else 1 if tap % (f["n_tap0"] * f["n_tap1"]) else 2
+                offset = (offset + f[f"proto_tap{level}"]) % f["proto_size"]
+            rows = [[zero] * shape.lanes for _ in range(shape.rows)]
+            for row in range(here):
+                base = row_index + (channel + row) * f["proto_row"]
+                for lane, at in enumerate(offsets):
+                    taken += 1
+                    if next(bits):
+                        rows[row][lane] = prototype[(base + at) % f["proto_size"]]
+            steps.append(rows)
+        channel += here
+        assert taken - before == f["last_bits" if block == f["n_blocks"] - 1 else "block_bits"]
+        blocks.append(steps)
+    return blocks
+
+
 def _engine(engine, f, config):
     """Return rows, lanes and a function from vectors and codes to the rows' values."""
     if engine is Engine.POOL:
@@ -127,6 +167,7 @@ def _layer(program, config, f, slots, scratch):
     coordinates = [(y * f["iy_y"] + f["iy_start"], f["xb_start"] + x * f["xb_x"])
                    for _ in range(slots) for y in range(f["n_y"]) for x in range(f["n_x"])]
     rows_left = f["rows"]
+    expanded = _expanded(program, f, config) if f["masked"] else None
     for block in range(f["n_blocks"]):
         first = f["param_base"] + block * f["block_rows"]
         here = min(rows_left, f["block_rows"])
@@ -137,6 +178,9 @@ def _layer(program, config, f, slots, scratch):
             words = memory[base:base + step_words]
             pad = sum(w << config.load_bits * k for k, w in enumerate(words[:f["pad_words"]]))
             pads.append([pad >> 8 * k & 255 for k in range(config.read_lanes)])
+            if expanded:
+                codes.append(expanded[block][step])
+                continue
             codes.append(None if not f["code_words"] else _codes(
                 words[f["pad_words"]:], f, engine, config, rows, lanes))
         decoded = [layout.decode(records[c * layout.bytes:(c + 1) * layout.bytes])

@@ -39,7 +39,7 @@ def test_every_member_is_described(kind):
 
 def test_the_file_page_names_every_field_of_a_program():
     text = (DOCS / "files.md").read_text(encoding="utf-8")
-    graph, _ = random_graph(1)
+    graph, _ = random_graph(3)
     program = compile_graph(graph, PRESETS["default"])
     for record in (program, *program.layers[:1], program.output, *program.placements[:1]):
         assert all(f"`{name}`" in text or f'"{name}"' in text for name in asdict(record))

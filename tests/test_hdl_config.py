@@ -16,7 +16,7 @@ RANGES = {
     "load_bits": (8, 1024), "post_width": (1, 32), "terms": (1, 4), "tables": (0, 16),
     "scratch_bytes": (64, 1 << 22), "weight_words": (1, 1 << 22), "param_records": (1, 1 << 16),
     "program_words": (64, 1 << 16), "index_entries": (0, 1 << 16), "max_payload": (64, 4096),
-    "frame_timeout": (16, 1 << 30), "counted_layers": (1, 64),
+    "frame_timeout": (16, 1 << 30), "counted_layers": (1, 64), "prototypes": (0, 1 << 16),
 }
 
 
@@ -33,11 +33,12 @@ def test_engine_fields_keep_their_range(name):
 @pytest.mark.parametrize("name", RANGES)
 def test_fields_keep_their_range(name):
     low, high = RANGES[name]
+    config = replace(CONFIG, shift=SHIFT)
     for value in (low, high):
-        assert getattr(replace(CONFIG, **{name: value}), name) == value
+        assert getattr(replace(config, **{name: value}), name) == value
     for value in (low - 1, high + 1, float(low), str(low), None, True):
         with pytest.raises(ValueError, match=f"Config.{name} must be an integer from {low}"):
-            replace(CONFIG, **{name: value})
+            replace(config, **{name: value})
 
 
 def test_the_ranges_of_all_integer_fields_are_tested():
@@ -73,6 +74,27 @@ def test_an_engine_is_there_and_of_its_kind():
         Config(shift=ENGINE)
     assert set(Config(l1=ENGINE, shift=SHIFT).engines) == {"l1", "shift"}
     assert set(Config(shift=SHIFT).engines) == {"shift"}
+
+
+def test_prototypes_need_a_shift_engine():
+    assert CONFIG.expand_lanes == 0
+    with pytest.raises(ValueError, match="prototypes must be 0 without a shift engine, not 7"):
+        replace(CONFIG, prototypes=7)
+
+
+@pytest.mark.parametrize(("rows", "lanes", "code_width", "load_bits", "depth", "width"), [
+    (8, 16, 4, 256, 32, 8),  # of 128 codes 32 in a burst, less its restart
+    (8, 16, 4, 256, 34, 4), (8, 16, 4, 256, 130, 1), (16, 16, 4, 512, 32, 16),
+    (4, 64, 4, 64, 32, 4),  # no more than rows
+    (64, 4, 4, 64, 32, 4), (64, 64, 4, 8, 32, 4),  # than lanes, than half a word
+    (4, 9, 5, 64, 14, 4), (1, 1, 4, 8, 3, 1),
+])  # fmt: skip
+def test_the_expander_makes_a_steps_codes_within_a_burst(rows, lanes, code_width, load_bits,
+                                                         depth, width):
+    shift = replace(SHIFT, rows=rows, lanes=lanes, code_width=code_width)
+    config = Config(shift=shift, load_bits=load_bits, burst_depth=depth, prototypes=1,
+                    scratch_bytes=1 << 16)
+    assert config.expand_lanes == width
 
 
 def test_the_scratchpad_has_whole_banks():
@@ -136,6 +158,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
         "burst_depth": 33, "load_bits": 128, "post_width": 2, "terms": 2, "residual": False,
         "second_step": False, "tables": 3, "scratch_bytes": 32768, "weight_words": 1025,
         "param_records": 257, "program_words": 1025, "index_entries": 1, "max_payload": 512,
+        "prototypes": 1,
     }
     assert set(other) | set(same) == {f.name for f in fields(Config)}
     changed = [replace(config, **{name: value}).hash for name, value in other.items()]
@@ -144,7 +167,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
 
 
 def test_the_hash_is_the_same_everywhere():
-    assert PRESETS["tiny"].hash.hex() == "08f2a580da86fbf2"
+    assert PRESETS["tiny"].hash.hex() == "9a702ed29ec6bea9"
 
 
 def test_presets_have_their_names():

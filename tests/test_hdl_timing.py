@@ -4,12 +4,14 @@ import gc
 import warnings
 
 import pytest
-from amaranth.hdl import UnusedElaboratable
+from amaranth.hdl import Module, UnusedElaboratable
+from amaranth.lib.wiring import connect
 from helpers import simulate
 
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.drain import Drain
 from hdl.engine import DRAIN_LATENCY
+from hdl.expander import Expander
 from hdl.feeder import Feeder
 from hdl.l1_engine import L1Engine
 from hdl.pool_engine import PoolEngine
@@ -97,6 +99,42 @@ def test_start_to_the_first_weight_word():
         assert 1 + await cycles_until(ctx, dut.o_stream.valid) == Timing.start_to_words
 
     simulate(dut, testbench)
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 8])
+def test_start_to_the_first_expanded_word(lanes):
+    config = Config(shift=EngineConfig(rows=4, lanes=8, code_width=4, acc_width=20),
+                    load_bits=32, burst_depth=12, prototypes=16)
+    fetch, expander, timing = WeightFetch(config), Expander(config), Timing(config)
+    first, step = timing.expanded
+    assert (first, step) == (2, 8)
+    layer = LAYER | {"masked": 1, "n_blocks": 2, "block_rows": 4, "rows": 8, "n_kx": 2,
+                     "chunk_bytes": 8, "run_bytes": lanes, "code_words": 4,
+                     "block_bits": 8 * lanes, "last_bits": 8 * lanes, "proto_size": 1,
+                     "n_tap0": 1, "n_tap1": 1}
+    m = Module()
+    m.submodules.fetch, m.submodules.expander = fetch, expander
+    connect(m, words=fetch.o_stream, expander=expander.i_stream)
+    times = []
+
+    async def testbench(ctx):
+        for dut in (fetch, expander):  # two bursts in each block
+            ctx.set(dut.i_run, {"layer": layer, "total": 2, "start": 1})
+        ctx.set(expander.o_stream.ready, 1)
+        for cycle in range(100):
+            if ctx.get(expander.o_stream.valid):
+                times.append(cycle)
+            await ctx.tick()
+            ctx.set(fetch.i_run.start, 0)
+            ctx.set(expander.i_run.start, 0)
+
+    simulate(m, testbench)
+    wanted, time = [], timing.start_to_expanded(lanes) - first
+    for step_number in range(8):
+        # Steps that use few lanes take as long as others.
+        wanted += [time + k for k in range(first, step + 1, 2)]
+        time += step + (timing.burst_restart if step_number % 2 else 0)
+    assert times == wanted
 
 
 def test_vectors_are_issued_a_cycle_after_what_they_wait_for():

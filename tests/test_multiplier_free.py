@@ -19,6 +19,10 @@ def test_elaborated_preset_has_no_cell_that_multiplies(name):
     multiplier_free_check(generate_rtlil(PRESETS[name]))
 
 
+def test_elaborated_expander_has_no_cell_that_multiplies():
+    multiplier_free_check(generate_rtlil(dataclasses.replace(PRESETS["tiny"], prototypes=300)))
+
+
 class Product(wiring.Component):
     """The product of two bytes."""
 

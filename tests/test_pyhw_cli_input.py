@@ -152,8 +152,8 @@ DAMAGE = {
     "foreign": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8,
 }
 PACKED = {
-    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":1', b'"version":2')),
-                    "version 1, not 2; a newer pyhw may read it"),
+    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":1', b'"version":3')),
+                    "version 1 or 2, not 3; a newer pyhw may read it"),
     "graph-oversized": ("net.pyhw", lambda d: newer_graph(
         d, replace(b"[6,3,3,2]", b"[99999999,3,3,2]")), "is not what graph.json lists"),
     "program-newer": ("net.pyhwprog", lambda d: d[:8] + b"\x02\x00" + d[10:], "not version 2"),

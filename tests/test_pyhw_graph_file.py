@@ -122,8 +122,8 @@ def edit(path, value):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (edit(["version"], 2), "must be of version 1, not 2; a newer pyhw may read it"),
-        (edit(["version"], KeyError), "must be of version 1, not None"),
+        (edit(["version"], 3), "must be of version 1 or 2, not 3; a newer pyhw may read it"),
+        (edit(["version"], KeyError), "must be of version 1 or 2, not None"),
         (edit(["format"], "onnx"), "not a pyhw graph"),
         (lambda head: [1], "not a pyhw graph"),
         (edit(["extra"], 1), "must have the fields"),

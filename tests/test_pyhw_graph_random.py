@@ -40,6 +40,7 @@ def test_everything_the_contract_allows_is_drawn(drawn):
                 seen.update([op.term, f"code {op.code_width}", f"digits {op.digits}"])
                 seen["dilation"] += op.dilation != (1, 1)
                 seen["groups"] += op.groups > 1
+                seen["masked"] += op.prototype is not None
                 seen["ex"] += op.ex > 0
                 seen["ew"] += op.ew > 0
             if isinstance(op, Pool):
@@ -57,6 +58,7 @@ def test_everything_the_contract_allows_is_drawn(drawn):
                 for name in post.residuals:
                     seen["signed into unsigned"] += types[name].signed and not post.format.signed
     wanted = [
+        "masked",
         "Conv", "Pool", "Pointwise", "Concat", "Permute", "l1", "shift", "sum", "max", "stride",
         "pad", "pad value", "one pixel", "whole", "not square", "dilation", "groups", "ex", "ew",
         "table", "second", "residual", "residual2", "wide", "logits", "negative m", "zero m",

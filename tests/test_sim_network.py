@@ -1,6 +1,6 @@
 """Whole networks on whole accelerators in a simulator, every layer against the executor.
 
-Random networks run on three small accelerators; ``python -m bench.random_networks`` runs many
+Random networks run on four small accelerators; ``python -m bench.random_networks`` runs many
 more on many more.
 """
 
@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from masked_models import three
 
 from small_graphs import DEPTHWISE, depthwise_case
 
@@ -21,6 +22,7 @@ from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.compiler.disassemble import instructions
 from pyhw.errors import UserError
 from pyhw.generate import cached_verilog
+from pyhw.graph.execute import run_layers
 from pyhw.graph.file import fingerprint
 from pyhw.graph.infer import formats
 from pyhw.graph.ops import Conv, Graph, Input
@@ -29,8 +31,8 @@ from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import run_onnx, run_torch
 
-SHARES = {"tiny": 14, "one": 13, "odd": 13}
-"""Random networks per configuration: 40 in all."""
+SHARES = {"tiny": 14, "one": 13, "odd": 13, "masked": 20}
+"""Random networks per configuration: 60 in all."""
 
 
 def layer_cycles(counters):
@@ -136,6 +138,40 @@ def test_estimated_cycles_are_the_measured_ones(verilator):
     estimated = [layer.cycles for layer in estimate(case.program, config, used, alone=True)]
     assert measured == estimated
     assert result.counters[0]["VECTORS"] == estimate(case.program, config, used)[0].vectors
+
+
+@pytest.mark.parametrize("room", [512, 92])
+def test_masked_layers_agree_on_both_simulators_in_values_and_cycles(simulator, room):
+    # A patch, a depthwise and a pointwise layer; with 92 entries one of them has stored codes.
+    config = CONFIGS["masked"]
+    graph = three()
+    program = compile_graph(graph, dataclasses.replace(config, prototypes=room), 2)
+    program = dataclasses.replace(program, config_hash=config.hash)
+    images = np.random.default_rng(3).integers(0, 256, (2, 6, 6, 4))
+    case = Case(graph=graph, program=program, images=images, golden=run_layers(graph, images))
+    result = simulate([case], config, verilog=cached_verilog(config), simulator=simulator,
+                      debug=True, gap=0.1, stall=0.1)[0]
+    assert result.difference is None
+    assert result.compared == sum(golden.size for golden in case.golden.values())
+    assert len(np.unique(result.outputs)) >= 30
+    assert layer_cycles(result.counters) == [layer.cycles for layer in
+                                             estimate(program, config, len(images))]
+
+
+def test_a_wrong_mask_bit_is_found_and_named(verilator):
+    config, graph = CONFIGS["masked"], three()
+    conv = graph.ops[2]
+    kept = np.ones(conv.sign.shape, int)
+    kept[tuple(np.argwhere(conv.sign != 0)[40])] = 0
+    ops = (*graph.ops[:2], dataclasses.replace(conv, sign=conv.sign * kept), graph.ops[3])
+    other = dataclasses.replace(graph, ops=ops)
+    program = dataclasses.replace(compile_graph(graph, config, 2), graph=fingerprint(other))
+    images = np.random.default_rng(3).integers(0, 256, (2, 6, 6, 4))
+    result = simulate([Case(graph=other, program=program, images=images,
+                            golden=run_layers(other, images))], config,
+                      verilog=cached_verilog(config), simulator=verilator, debug=True)[0]
+    assert result.difference is not None
+    assert result.difference.layer == conv.name
 
 
 def test_a_wrong_weight_is_found_and_named(verilator):

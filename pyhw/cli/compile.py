@@ -69,6 +69,7 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
 
     from pyhw.cli.options import console
     from pyhw.compiler.cycles import run_cycles
+    from pyhw.compiler.masks import mask_summary
 
     table = Table(title=f"{program.name} on {config.name}, {program.batch} images")
     for name in ("layer", "engine"):
@@ -86,3 +87,5 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
     rate = program.batch * 100e6 / total
     typer.echo(f"{total / program.batch:,.0f} cycles an image, {rate:,.0f} images a second at "
                "100 MHz without input and output")
+    if masks := mask_summary(program, config):
+        typer.echo(masks)

@@ -47,6 +47,7 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
     sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights)),
                 (Space.PARAMS, bytes(image.params)), (Space.TABLES, bytes(image.tables)),
                 (Space.INDEX, bytes(image.index)),
+                (Space.PROTOTYPES, bytes(image.prototypes)),
                 (Space.INPUT, INPUT.encode(**folded.record))]
 
     def stored(name: str) -> StoredMap:

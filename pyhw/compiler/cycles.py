@@ -79,6 +79,10 @@ def _bursts(fields: dict[str, int], total: int) -> list[int]:
     return [fields["burst"]] * full + ([rest] if rest else [])
 
 
+def _steps(fields: dict[str, int]) -> int:
+    return fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
+
+
 def _blocks(fields: dict[str, int]) -> Iterator[int]:
     """Yield the output channels of every row block."""
     rows = fields["rows"]
@@ -109,8 +113,7 @@ class Machine:
         fetched = self._started + LAYER.words + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
         back = max(start + timing.front_to_back, self._may_drain)
-        steps = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
-        words = fields["pad_words"] + fields["code_words"]
+        steps = _steps(fields)
         bursts = _bursts(fields, fields["n_xy"] * slots)
         # Columns that lead a row are vectors, but no positions.
         leads = [burst // fields["n_x"] * fields["lead"] for burst in bursts]
@@ -120,7 +123,7 @@ class Machine:
         order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
                  for number in range(len(bursts))]
 
-        passes = _Passes(pipeline, timing, words, start)
+        passes = _Passes(pipeline, timing, fields, start)
         requested = back + timing.start_to_request
         tail = 0
         for index, (block, number, channels) in enumerate(order):
@@ -166,9 +169,18 @@ class _Passes:
         As in `LayerCycles`.
     """
 
-    def __init__(self, pipeline: Pipeline, timing: Timing, words: int, start: int) -> None:
-        self._pipeline, self._timing, self._words = pipeline, timing, words
-        self._loaded = start + timing.start_to_words + words - 1 if words else 0
+    def __init__(self, pipeline: Pipeline, timing: Timing, fields: dict[str, int],
+                 start: int) -> None:
+        self._pipeline, self._timing = pipeline, timing
+        self._words = fields["pad_words"] + fields["code_words"]
+        self._first, self._all, self._restart = 1, self._words, 0
+        to_first = timing.start_to_words
+        if fields["masked"]:
+            self._first, self._all = timing.expanded
+            self._restart = timing.burst_restart
+            to_first = timing.start_to_expanded(min(fields["chunk_bytes"], fields["run_bytes"]))
+        self._loaded = start + to_first + self._all - self._first if self._words else 0
+        self._steps, self._taken = _steps(fields), 0
         self.time = pipeline.after(start + 1, timing.issue_to_take)
         self.last = 0
         self.stall_layer = self.stall_bank = 0
@@ -193,7 +205,12 @@ class _Passes:
     def step(self, burst: int) -> None:
         """Pass one step, with the first vector as soon as its weights are loaded."""
         self.wait()
-        self._loaded = self.time + self._words if self._words else 0
+        self._taken += 1
+        if self._words:
+            # The expander works on while the loader is full, up to its first word.
+            restart = 0 if self._taken % self._steps else self._restart
+            made = self._loaded + self._first + restart
+            self._loaded = max(self.time + 1, made) + self._all - self._first
         self.last = self._pipeline.after(self.time, burst - 1)
         self.time = self._pipeline.after(self.last, 1)
 

@@ -12,13 +12,18 @@ from .codes import pack_words
 from .errors import CompileError
 from .job import Job
 from .maps import Map
+from .masks import expander_remedy, place_prototypes
 from .overlap import may_start_early
 
 __all__ = ["Image", "burst_length", "emit"]
 
 
 class Image:
-    """The contents of the program memories, filled job by job."""
+    """The contents of the program memories, filled job by job.
+
+    `mask_bits` counts the mask bits, `mask_end` is where, in bits, they end in the last word
+    (0: it is full, or holds something else); `remedy` adds to what helps if weights do not fit.
+    """
 
     def __init__(self, config: Config):
         self.config = config
@@ -28,6 +33,10 @@ class Image:
         self.params = bytearray()
         self.tables = bytearray()
         self.index = bytearray()
+        self.prototypes = bytearray()
+        self.mask_bits = 0
+        self.mask_end = 0
+        self.remedy = ""
         self.table_numbers: dict[bytes, int] = {}
 
     def check(self) -> None:
@@ -44,7 +53,23 @@ class Image:
             if need > limit:
                 raise CompileError(
                     "(whole program)", f"its {what} take {need} entries and the memory has "
-                    f"{limit}", f"take a configuration with {name} of at least {need}")
+                    f"{limit}", f"take a configuration with {name} of at least {need}"
+                    + (self.remedy if name == "weight_words" else ""))
+
+    def add_masks(self, bits: np.ndarray) -> tuple[int, int]:
+        """Add mask bits behind the last ones; return word and bit of the first."""
+        size = self.config.load_bits // 8
+        tail = bytearray()
+        if self.mask_end:
+            tail = self.weights[-size:]
+            del self.weights[-size:]
+        word, first = len(self.weights) // size, self.mask_end
+        before = np.unpackbits(np.frombuffer(tail, np.uint8), bitorder="little")[:first]
+        self.weights += np.packbits(np.concatenate([before, bits]), bitorder="little").tobytes()
+        self.weights += bytes(-len(self.weights) % size)
+        self.mask_bits += len(bits)
+        self.mask_end = (first + len(bits)) % self.config.load_bits
+        return word, first
 
 
 def burst_length(config: Config, positions: int) -> int:
@@ -56,7 +81,9 @@ def burst_length(config: Config, positions: int) -> int:
 def emit(jobs: list[Job], config: Config) -> Image:
     """Turn placed jobs into memory contents; each job is one LAYER instruction."""
     image, before = Image(config), None
-    for job in jobs:
+    places, image.prototypes = place_prototypes(jobs, config)
+    image.remedy = expander_remedy(jobs, places, config)
+    for index, job in enumerate(jobs):
         fields = dict(job.fields)
         fields |= {"opcode": Opcode.LAYER.value, "engine": job.engine.value,
                    "x_signed": job.source.fmt.signed}
@@ -65,7 +92,7 @@ def emit(jobs: list[Job], config: Config) -> Image:
                    "burst": fields.get("burst")
                    or burst_length(config, positions * job.source.slots)}
         fields["in_base"] = (job.source.base + job.source_offset) % (1 << 24)
-        fields |= _emit_weights(job, image)
+        fields |= _emit_weights(job, image, places.get(index))
         fields |= _emit_drain(job, image)
         if job.index is not None:
             fields["index_base"] = len(image.index) // 4
@@ -87,11 +114,20 @@ def _encode(layout: Layout, name: str, fields: dict[str, int]) -> bytes:
                            "use a smaller map or kernel") from None
 
 
-def _emit_weights(job: Job, image: Image) -> dict[str, int]:
+def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, int]:
+    """Emit masks for a prototype at an address, else (None) pad values and codes."""
     config = image.config
     if job.weights is None:
         return {}
+    if prototype is not None:
+        assert job.weights.masks is not None
+        assert config.shift is not None
+        word, bit = image.add_masks(job.weights.masks.bits)
+        return job.weights.masks.fields | {
+            "w_base": word, "mask_bit": bit, "proto_base": prototype,
+            "code_words": config.shift.load_words(config.load_bits)}
     blocks, steps, rows, lanes = job.weights.codes.shape
+    image.mask_end = 0
     parts = []
     counts = {"pad_words": 0, "code_words": 0}
     if job.weights.pads is not None:

@@ -10,7 +10,7 @@ from pyhw.graph.post import Post
 
 from .maps import Map
 
-__all__ = ["Job", "Weights"]
+__all__ = ["Job", "Masks", "Weights"]
 
 
 @dataclass
@@ -25,11 +25,33 @@ class Weights:
         Pad value of every lane, or None where all are 0.
     constant : int64 array (channels,)
         What the engine's value exceeds the accumulator by (``docs/architecture.md``).
+    masks : Masks or None
+        How to store the codes in fewer bits, with a weight expander.
     """
 
     codes: np.ndarray
     pads: np.ndarray | None
     constant: np.ndarray
+    masks: "Masks | None" = None
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """The weights of a masked layer as the weight expander takes them.
+
+    Parameters
+    ----------
+    bits : bool array (weights of the job,)
+        Which count, in the order of blocks, steps, rows and lanes.
+    prototype : uint8 array (d,)
+        The prototype's codes, as many as the layer uses.
+    fields : dict
+        LAYER fields that do not depend on addresses.
+    """
+
+    bits: np.ndarray
+    prototype: np.ndarray
+    fields: dict[str, int]
 
 
 @dataclass

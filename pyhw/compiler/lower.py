@@ -17,6 +17,7 @@ from .errors import CompileError
 from .fold import FoldedInput, fold_input
 from .job import Job, Weights
 from .maps import Map
+from .masks import masks_of
 
 __all__ = ["lower", "split_steps"]
 
@@ -80,8 +81,8 @@ def lower(graph: Graph, config: Config, slots: int) -> tuple[list[Job], dict[str
         if isinstance(op, Input):
             continue
         if isinstance(op, Conv) and folded.conv is not None and op.name == folded.conv.name:
-            op = folded.conv
-        if isinstance(op, Conv):
+            jobs += _conv_jobs(folded.conv, config, maps, fold=op.kernel[0])
+        elif isinstance(op, Conv):
             jobs += _conv_jobs(op, config, maps)
         elif isinstance(op, Pool):
             jobs.append(_pool_job(op, config, maps))
@@ -116,7 +117,7 @@ def _window(source: Map, shape: tuple[int, int, int], padding: tuple[int, int, i
     }, -top * source.row - left * source.pixel
 
 
-def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map]) -> list[Job]:
+def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map], fold: int = 1) -> list[Job]:
     engine = config.engines.get(op.term)
     if engine is None:
         raise CompileError(op.name, f"needs the {op.term} engine, which the configuration "
@@ -157,6 +158,7 @@ def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map]) -> list[Job]:
         blocks = [range(r, min(r + block_rows, part.stop))
                   for r in range(part.start, part.stop, block_rows)]
         weights = conv_weights(op, engine, source.fmt, taps, blocks, pads)
+        weights.masks = masks_of(op, engine, taps, blocks, fold)
         jobs.append(Job(
             op, Engine.L1 if op.term == "l1" else Engine.SHIFT, source, target,
             _residual(op.post, maps), weights=weights, channels=part,

@@ -25,8 +25,8 @@ from .verify import verify
 
 __all__ = ["FILE_VERSION", "SUFFIX", "fingerprint", "from_bytes", "load", "save", "to_bytes"]
 
-FILE_VERSION = 1
-"""Version of the layout; a reader refuses any other."""
+FILE_VERSION = 2
+"""Version of the layout with masked convolutions; a file without them has version 1."""
 SUFFIX = ".pyhw"
 """Usual ending of a model file's name."""
 MAGIC = "pyhw-graph"
@@ -85,7 +85,9 @@ def to_bytes(graph: Graph) -> bytes:
     """Return the bytes of a model file."""
     record, tensors = graph_to_json(verify(graph))
     small = [tensor.astype(_smallest(tensor)) for tensor in tensors]
-    head = {"format": MAGIC, "version": FILE_VERSION, "graph": record, "tensors": [
+    masked = any(op["op"] == "masked_conv" for op in record["ops"])
+    version = FILE_VERSION if masked else 1
+    head = {"format": MAGIC, "version": version, "graph": record, "tensors": [
         {"dtype": tensor.dtype.name, "shape": list(tensor.shape)} for tensor in small]}  # fmt: skip
     try:
         text = json.dumps(head, sort_keys=True, allow_nan=False, separators=(",", ":"))
@@ -123,14 +125,18 @@ def from_bytes(data: bytes) -> Graph:
     listed = head["tensors"]
     if not isinstance(listed, list) or len(listed) != len(members) - 1:
         raise ValueError("damaged: the list of tensors does not match the members")
-    given: list[int] = []
+    given: list[np.ndarray] = []
 
-    def tensor(number: int) -> np.ndarray:
+    def tensor(number: int, shared: bool) -> np.ndarray:
+        if shared and 0 <= number < len(given):
+            return given[number]
         if number != len(given) or number >= len(listed):
             raise ValueError(f"damaged: tensor {number} is not the next one")
-        given.append(number)
-        return _tensor(listed[number], members[f"tensors/{number:05}.npy"], number)
+        given.append(_tensor(listed[number], members[f"tensors/{number:05}.npy"], number))
+        return given[number]
 
+    if head["version"] == 1 and _has_masks(head["graph"]):
+        raise ValueError("damaged: version 1 has no masked convolutions")
     try:
         graph = verify(graph_from_json(head["graph"], tensor))
     except TypeError as error:
@@ -138,6 +144,12 @@ def from_bytes(data: bytes) -> Graph:
     if len(given) != len(listed):
         raise ValueError(f"damaged: tensor {len(given)} belongs to no operation")
     return graph
+
+
+def _has_masks(record: Any) -> bool:
+    ops = record.get("ops") if isinstance(record, dict) else None
+    return isinstance(ops, list) and any(
+        isinstance(op, dict) and op.get("op") == "masked_conv" for op in ops)  # fmt: skip
 
 
 def _smallest(tensor: np.ndarray) -> str:
@@ -196,9 +208,10 @@ def _json(members: dict[str, bytes]) -> dict[str, Any]:
         raise ValueError(f"graph.json must be JSON: {error}") from None
     if not isinstance(head, dict) or head.get("format") != MAGIC:
         raise ValueError("not a pyhw graph (graph.json is something else)")
-    if head.get("version") != FILE_VERSION:
+    version = head.get("version")
+    if isinstance(version, bool) or version not in range(1, FILE_VERSION + 1):
         raise ValueError(
-            f"graph file must be of version {FILE_VERSION}, not {head.get('version')!r:.20}; "
+            f"graph file must be of version 1 or {FILE_VERSION}, not {head.get('version')!r:.20}; "
             "a newer pyhw may read it"
         )
     if set(head) != {"format", "version", "graph", "tensors"}:

@@ -66,6 +66,9 @@ class Conv(Record):
         What padded taps read, per input channel, in the input's format (before `ex`); 0 if None.
     ex, ew : int
         Left shifts of the L1 operands, 0..7; 0 for shift terms.
+    prototype : int8 array (d,), optional, shift of one digit only
+        Codes (`hdl.formats.ShiftCode`): weight i in the order (o, c, ky, kx) is that of entry
+        ``i % d`` or 0. It says how the weights can be stored; no result depends on it.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Conv(Record):
     pad_value: np.ndarray | None = None
     ex: int = 0
     ew: int = 0
+    prototype: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shift_fields = (self.sign, self.exponent, self.code_width)
@@ -103,6 +107,10 @@ class Conv(Record):
         self._set("dilation", int_tuple("Conv", "dilation", self.dilation, 2))
         if self.pad_value is not None:
             self._set("pad_value", frozen_array("Conv", "pad_value", self.pad_value, np.int16, 1))
+        if self.prototype is not None:
+            if self.digits != 1 or self.term != "shift":
+                raise ValueError("Conv with a prototype must have shift terms of one digit")
+            self._set("prototype", frozen_array("Conv", "prototype", self.prototype, np.int8, 1))
 
     @property
     def inputs(self) -> tuple[str, ...]:

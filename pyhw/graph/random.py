@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from hdl.formats import Format
+from hdl.formats import Format, ShiftCode
 
 from .execute import accumulators, run_layers
 from .infer import formats, output_shape, partial_bounds, shapes
+from .masked import expand
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 from .post import Post, Step
 from .random_limits import Limits
@@ -204,12 +205,34 @@ class _Draw:
     def shift_conv(self, shape: tuple[int, ...], fields: dict[str, Any]) -> Op | None:
         """Shift weights of 1 to 5 digits whose partial sums fit the accumulator."""
         rng, fmt = self.rng, self.formats[fields["input"]]
+        if self.limits.masked and self.chance(0.5):
+            return self.masked_conv(shape, fields)
         digits = self.pick(1, 5)
         width = int(rng.choice(self.limits.code_widths))
         sign = rng.choice([-1, 0, 1], (digits, *shape), p=[0.4, 0.2, 0.4])
         for most in range((1 << (width - 1)) - 2, -1, -1):
             exponent = rng.integers(0, most + 1, sign.shape)
             op = Conv(term="shift", sign=sign, exponent=exponent, code_width=width, **fields)
+            low, high = partial_bounds(op, fmt, 0)
+            if max(high.max(), -low.min()) < 1 << (self.limits.acc_width - 1):
+                return op
+        return None
+
+    def masked_conv(self, shape: tuple[int, ...], fields: dict[str, Any]) -> Op | None:
+        """Draw a prototype, shorter than the layer or as long or longer, and a mask."""
+        rng, fmt = self.rng, self.formats[fields["input"]]
+        width = int(rng.choice(self.limits.code_widths))
+        if self.chance(0.8):
+            fields = fields | {"pad_value": None}  # weights with pad values are not expanded
+        code, count = ShiftCode(width), int(np.prod(shape))
+        size = count + self.pick(0, 20) if self.chance(0.2) else self.pick(1, min(count, 80))
+        kept = rng.random(shape) < rng.uniform(0.3, 0.9)
+        negative = rng.integers(0, 2, size) << (width - 1)
+        for most in range(code.max_exponent, -1, -1):
+            prototype = negative | rng.integers(0, most + 1, size)
+            sign, exponent = expand(prototype, width, shape)  # type: ignore[arg-type]
+            op = Conv(term="shift", sign=(sign * kept)[None], exponent=(exponent * kept)[None],
+                      code_width=width, prototype=prototype, **fields)  # fmt: skip
             low, high = partial_bounds(op, fmt, 0)
             if max(high.max(), -low.min()) < 1 << (self.limits.acc_width - 1):
                 return op

@@ -29,6 +29,8 @@ class Limits:
     """Bits of an accumulator for all partial sums: unsigned for L1, signed for shift terms."""
     terms: int = 3
     """Most signed powers of two in a multiplier."""
+    masked: bool = True
+    """Masked weights, among those of shift terms."""
     groups: bool = True
     """Grouped and depthwise convolutions."""
     dilation: bool = True

@@ -12,12 +12,13 @@ from hdl.formats import Format
 
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 from .post import Post, Step
+from .stored import StoredMasked
 
 __all__ = ["graph_from_json", "graph_to_json"]
 
 KINDS: dict[str, type] = {
     "input": Input, "conv": Conv, "pool": Pool, "pointwise": Pointwise, "concat": Concat,
-    "permute": Permute,
+    "permute": Permute, "masked_conv": StoredMasked,
 }  # fmt: skip
 """Operations by the name that files give them."""
 
@@ -28,6 +29,11 @@ FIELDS: dict[type, dict[str, str]] = {
         "sign": "array?", "exponent": "array?", "code_width": "int?", "stride": "ints",
         "padding": "ints", "dilation": "ints", "groups": "int", "pad_value": "array?",
         "ex": "int", "ew": "int",
+    },
+    StoredMasked: {
+        "name": "text", "input": "text", "post": "post", "code_width": "int", "shape": "ints",
+        "size": "int", "prototype": "shared", "mask": "array", "stride": "ints",
+        "padding": "ints", "dilation": "ints", "groups": "int", "pad_value": "array?",
     },
     Pool: {
         "name": "text", "input": "text", "kind": "text", "kernel": "ints", "stride": "ints",
@@ -45,14 +51,21 @@ FIELDS: dict[type, dict[str, str]] = {
         "fmt": "format", "r_sign": "array?", "r_exponent": "array?",
     },
 }  # fmt: skip
-"""Fields of every record and their types; a question mark allows null."""
+"""Fields of every record and their types; a question mark allows null.
+
+A 'shared' array may have been given before.
+"""
 
 
 def graph_to_json(graph: Graph) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Return the graph as a JSON object, and its arrays in the order of their numbers."""
     tensors: list[np.ndarray] = []
     names = {kind: name for name, kind in KINDS.items()}
-    ops = [{"op": names[type(op)]} | _record_to_json(op, tensors) for op in graph.ops]
+    stored = [
+        StoredMasked.of(op) if isinstance(op, Conv) and op.prototype is not None else op
+        for op in graph.ops
+    ]
+    ops = [{"op": names[type(op)]} | _record_to_json(op, tensors) for op in stored]
     record = {"name": graph.name, "ops": ops, "output": graph.output, "meta": dict(graph.meta)}
     return record, tensors
 
@@ -62,8 +75,7 @@ def _record_to_json(record: Any, tensors: list[np.ndarray]) -> dict[str, Any]:
     for name in FIELDS[type(record)]:
         value = getattr(record, name)
         if isinstance(value, np.ndarray):
-            tensors.append(value)
-            value = len(tensors) - 1
+            value = _number(value, tensors, FIELDS[type(record)][name] == "shared")
         elif isinstance(value, Format):
             value = str(value)
         elif isinstance(value, (Step, Post)):
@@ -76,7 +88,16 @@ def _record_to_json(record: Any, tensors: list[np.ndarray]) -> dict[str, Any]:
     return out
 
 
-def graph_from_json(record: Any, tensor: Callable[[int], np.ndarray]) -> Graph:
+def _number(array: np.ndarray, tensors: list[np.ndarray], shared: bool) -> int:
+    """Return the number of an array, a new one unless it may be one that is there."""
+    for number, other in enumerate(tensors) if shared else ():
+        if other.dtype == array.dtype and np.array_equal(other, array):
+            return number
+    tensors.append(array)
+    return len(tensors) - 1
+
+
+def graph_from_json(record: Any, tensor: Callable[[int, bool], np.ndarray]) -> Graph:
     """Build a graph from a JSON object.
 
     Parameters
@@ -84,7 +105,8 @@ def graph_from_json(record: Any, tensor: Callable[[int], np.ndarray]) -> Graph:
     record : object
         What `graph_to_json` made.
     tensor : callable
-        Gives the array of a number; `ValueError` if there is none.
+        Gives the array of a number, which is the next one if it is not shared; `ValueError` if
+        there is none.
 
     Raises
     ------
@@ -103,7 +125,8 @@ def graph_from_json(record: Any, tensor: Callable[[int], np.ndarray]) -> Graph:
         if kind is None:
             raise ValueError(f"operation {number} must be of a known kind, not {name!r:.40}")
         rest = {key: value for key, value in item.items() if key != "op"}
-        ops.append(_record_from_json(kind, rest, tensor, f"operation {number}"))
+        made = _record_from_json(kind, rest, tensor, f"operation {number}")
+        ops.append(made.conv() if isinstance(made, StoredMasked) else made)
     text = {key: _decode("text", record[key], tensor, f"graph.{key}") for key in ("name", "output")}
     return Graph(text["name"], tuple(ops), text["output"], record["meta"])
 
@@ -119,7 +142,7 @@ def _object(value: Any, names: set[str], what: str) -> dict[str, Any]:
 
 
 def _record_from_json(
-    kind: type, value: Any, tensor: Callable[[int], np.ndarray], what: str
+    kind: type, value: Any, tensor: Callable[[int, bool], np.ndarray], what: str
 ) -> Any:
     value = _object(value, set(FIELDS[kind]), what)
     return kind(
@@ -130,7 +153,7 @@ def _record_from_json(
     )
 
 
-def _decode(kind: str, value: Any, tensor: Callable[[int], np.ndarray], what: str) -> Any:
+def _decode(kind: str, value: Any, tensor: Callable[[int, bool], np.ndarray], what: str) -> Any:
     if kind.endswith("?"):
         if value is None:
             return None
@@ -143,6 +166,7 @@ def _decode(kind: str, value: Any, tensor: Callable[[int], np.ndarray], what: st
         "bool": isinstance(value, bool),
         "int": _is_int(value),
         "array": _is_int(value),
+        "shared": _is_int(value),
         "ints": isinstance(value, list) and all(map(_is_int, value)),
         "texts": isinstance(value, list) and all(isinstance(v, str) for v in value),
     }
@@ -150,8 +174,8 @@ def _decode(kind: str, value: Any, tensor: Callable[[int], np.ndarray], what: st
         raise ValueError(f"{what} must be of type {kind}, not {value!r:.40}")
     if kind == "format":
         return Format.parse(value)
-    if kind == "array":
-        return tensor(value)
+    if kind in ("array", "shared"):
+        return tensor(value, kind == "shared")
     return tuple(value) if kind in ("ints", "texts") else value
 
 

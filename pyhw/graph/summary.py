@@ -36,7 +36,8 @@ class LayerSummary:
     weights: int = 0
     """Weights, digits not counted."""
     weight_bits: int = 0
-    """Bits of the stored weight codes."""
+    """Bits of the stored weight codes; of a masked layer, one a weight, and the prototype's codes
+    in the first layer that has it."""
     acc_width: int = 0
     """Bits of a two's complement accumulator for every input in the format; 0 without one."""
 
@@ -104,11 +105,14 @@ def summarise(graph: Graph) -> Summary:
     """
     verify(graph)
     size, types = shapes(graph), formats(graph)
-    layers = tuple(_layer(op, size, types) for op in graph.ops)
+    known: set[bytes] = set()
+    layers = tuple(_layer(op, size, types, known) for op in graph.ops)
     return Summary(name=graph.name, layers=layers)
 
 
-def _layer(op: Op, size: dict[str, Shape], types: dict[str, Format]) -> LayerSummary:
+def _layer(
+    op: Op, size: dict[str, Shape], types: dict[str, Format], known: set[bytes]
+) -> LayerSummary:
     shape = size[op.name]
     common = {"name": op.name, "shape": shape, "fmt": types[op.name]}
     if not isinstance(op, (Conv, Pool, Pointwise)):
@@ -131,6 +135,11 @@ def _layer(op: Op, size: dict[str, Shape], types: dict[str, Format]) -> LayerSum
             counts["shift_terms"] = terms
             counts["weight_bits"] = weights * op.digits * (op.code_width or 0)
             counts["additions"] += terms
+        if op.prototype is not None:
+            raw, width = op.prototype.tobytes(), op.code_width or 0
+            counts["weight_bits"] = weights
+            counts["weight_bits"] += 0 if raw in known else len(raw) * width
+            known.add(raw)
     elif isinstance(op, Pool):
         counts["pool_terms"] = positions * shape[2] * op.kernel[0] * op.kernel[1]
         if op.kind == "sum":
@@ -156,6 +165,8 @@ def _text(op: Conv | Pool | Pointwise, shape: Shape) -> str:
         parts = ["linear" if linear else "conv", op.term]
         if op.term == "shift":
             parts.append(f"{op.digits} digit{'s' * (op.digits > 1)} of {op.code_width} bits")
+        if op.prototype is not None:
+            parts.append(f"masks of {len(op.prototype)} codes")
     if isinstance(op, Pool):
         parts.append(op.kind)
     if isinstance(op, (Conv, Pool)):

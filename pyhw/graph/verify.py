@@ -10,6 +10,7 @@ import numpy as np
 from hdl.formats import Format, ShiftCode
 
 from .infer import Shape, acc_bounds, output_format, output_shape
+from .masked import expand
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 from .verify_post import check_post, check_terms, require
 
@@ -19,6 +20,8 @@ MAX_SIDE = 65535
 """Largest height, width or channel count of a map."""
 MAX_KERNEL = 255
 """Largest kernel side, stride, dilation, padding and digit count."""
+MAX_MASKED = 1 << 24
+"""Most weights of a masked layer, whose file is far smaller than its arrays."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,63}")
 """Names of graphs and operations; they appear in files, reports and Verilog comments."""
 
@@ -193,6 +196,33 @@ def _check_weights(op: Conv, fmt: Format) -> None:
         assert op.code_width is not None
         most = ShiftCode(op.code_width).max_exponent
         check_terms(op, "weight", op.sign, op.exponent, most)
+        if op.prototype is not None:
+            _check_prototype(op)
+
+
+def _check_prototype(op: Conv) -> None:
+    assert op.sign is not None
+    assert op.exponent is not None
+    assert op.prototype is not None
+    assert op.code_width is not None
+    require(
+        op,
+        1 <= len(op.prototype) <= MAX_MASKED and op.sign.size <= MAX_MASKED,
+        f"a masked layer must have at most {MAX_MASKED} weights and 1 to {MAX_MASKED} prototype "
+        f"codes, not {op.sign.size} and {len(op.prototype)}",
+    )
+    try:
+        sign, exponent = expand(op.prototype, op.code_width, op.weight_shape)
+    except ValueError as error:
+        raise ValueError(f"Operation {op.name!r}: {error}") from None
+    kept = op.sign[0] != 0
+    require(
+        op,
+        not kept.any()
+        or (np.array_equal(op.sign[0][kept], sign[kept])
+            and np.array_equal(op.exponent[0][kept], exponent[kept])),
+        "every weight of a masked layer must be 0 or its prototype's, in the order (o, c, ky, kx)",
+    )
 
 
 def _check_pad_values(op: Conv | Pool, channels: int, fmt: Format) -> None:

@@ -9,6 +9,8 @@ from torch import nn
 from hdl.formats import ShiftCode
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.nn.coded import CodedWeight
+from pyhw.nn.masked import MaskedConv2d, MaskedLinear
+from pyhw.nn.powers import powers_of
 
 from .functions import Unsupported
 from .stage import Norm, Stage
@@ -64,6 +66,7 @@ def convolution(path: str, layer: Any) -> Stage:
         channels=len(weight),
         weight=weight,
         codes=codes,
+        prototype=_prototype(layer),
         bias=_optional(layer.bias),
         kernel=pair(weight.shape[1:3]),
         stride=pair(layer.stride),
@@ -95,6 +98,7 @@ def linear(path: str, layer: Any, shape: Shape) -> Stage:
         channels=len(weight),
         weight=weight,
         codes=codes,
+        prototype=_prototype(layer),
         bias=_optional(layer.bias),
         kernel=(height, width),
     )
@@ -120,6 +124,14 @@ def _weight(layer: Any) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | Non
             f"{WIDEST.width}-bit codes; train it with fewer bits"
         )
     return weight, (sign, np.where(sign == 0, 0, exponent).astype(np.int8))
+
+
+def _prototype(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return signs and exponents of a masked layer's prototype."""
+    if not isinstance(layer, (MaskedConv2d, MaskedLinear)):
+        return None
+    sign, exponent = powers_of(layer.prototype.cpu())
+    return sign.numpy(), exponent.numpy()
 
 
 def pool(path: str, layer: Any, shape: Shape) -> Stage:

@@ -21,6 +21,7 @@ from .weights import (
     digit_grid,
     digits_of,
     fit_scales,
+    masked_codes,
     round_to,
 )
 
@@ -98,8 +99,14 @@ def draft(stage: Stage, name: str, read: Value, scale: float, bits: int, digits:
         slope = np.full(stage.channels, adder.step)
         return Draft(lambda post: Conv(**common, post=post), slope)
     if stage.codes is not None:
-        sign = stage.codes[0]
-        exponent, unit, width = codes_of(*stage.codes)
+        sign, exponent = stage.codes
+        masked = None
+        if stage.prototype is not None:
+            masked = masked_codes(sign, exponent, stage.prototype)
+        if masked is not None:
+            exponent, unit, width, common["prototype"] = masked
+        else:
+            exponent, unit, width = codes_of(sign, exponent)
         slope = unit * read.scale
     else:
         weight, slope = _ordinary(stage, read, scale, digit_grid(bits, digits))

@@ -103,6 +103,9 @@ class Stage:
     codes : (int8 array, int8 array) or None
         Signs and exponents (terms, O, KH, KW, C / groups) of a 'conv' whose weights are sums of
         signed powers of two.
+    prototype : (int8 array, int8 array) or None
+        Of a masked layer, signs and exponents (d,): weight i in PyTorch's order is entry
+        ``i % d`` or 0.
     bias : float64 array (O,) or None
         The layer's own; part of y.
     kernel, stride, dilation : (int, int)
@@ -131,6 +134,7 @@ class Stage:
     sources: tuple[str, ...] = (IMAGES,)
     weight: np.ndarray | None = None
     codes: tuple[np.ndarray, np.ndarray] | None = None
+    prototype: tuple[np.ndarray, np.ndarray] | None = None
     bias: np.ndarray | None = None
     kernel: Pair = (1, 1)
     stride: Pair = (1, 1)

@@ -8,7 +8,7 @@ import numpy as np
 from hdl.formats import Format, ShiftCode, signed_digits
 
 __all__ = ["AdderWeights", "adder_weights", "clip_weights", "codes_of", "digit_grid", "digits_of",
-           "fit_scales", "round_to"]  # fmt: skip
+           "fit_scales", "masked_codes", "round_to"]  # fmt: skip
 
 CODE_WIDTH = 4
 """Bits of a stored digit: exponents 0..6."""
@@ -168,3 +168,39 @@ def codes_of(sign: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.nda
     moved = np.where(used, exponent - least[:, None, None, None], 0)
     width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= moved.max(initial=0))
     return moved.astype(np.int8), 2.0**least, width
+
+
+def masked_codes(
+    sign: np.ndarray, exponent: np.ndarray, prototype: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray] | None:
+    """Move a masked layer's exponents, its prototype's with them, exactly.
+
+    All output channels move by the same, so that they go on sharing the prototype; and layers
+    that share it do, too.
+
+    Parameters
+    ----------
+    sign, exponent : int8 array (1, O, KH, KW, C)
+        The weights; exponents of any sign.
+    prototype : (int8 array, int8 array)
+        Signs and exponents (d,).
+
+    Returns
+    -------
+    exponent, unit, code_width
+        As of `codes_of`.
+    codes : int8 array (d,)
+        The prototype's shift codes.
+
+    None if the prototype's exponents span more than a code does.
+    """
+    signs, exponents = prototype
+    used = exponents[signs != 0].astype(np.int64)
+    least, most = int(used.min(initial=127)), int(used.max(initial=-127))
+    if not len(used) or most - least > ShiftCode(5).max_exponent:
+        return None
+    width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= most - least)
+    moved = np.where(sign != 0, exponent.astype(np.int64) - least, 0).astype(np.int8)
+    codes = np.where(signs == 0, ShiftCode(width).zero,
+                     (exponents.astype(np.int64) - least) | ((signs < 0) << (width - 1)))
+    return moved, np.full(sign.shape[1], 2.0**least), width, codes.astype(np.int8)

@@ -1,0 +1,145 @@
+"""Masked layers for the weight expander: mask bits in its order, prototypes in its memory."""
+
+import numpy as np
+
+from hdl.config import Config, EngineConfig
+from hdl.formats import ShiftCode
+from hdl.isa import LAYER, Space
+from pyhw.graph.masked import decode_codes
+from pyhw.graph.ops import Conv
+
+from .disassemble import instructions
+from .job import Job, Masks
+from .program import Program
+
+__all__ = ["expander_remedy", "mask_summary", "masks_of", "place_prototypes"]
+
+
+def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: list[range],
+             fold: int) -> Masks | None:
+    """Return how the weight expander takes a layer's weights; None if it cannot.
+
+    Parameters
+    ----------
+    conv : Conv
+        As the engine runs it: with ``fold`` kernel rows folded into channels.
+    engine : EngineConfig
+    taps : list of int array
+        Flat index into (KH, KW, C / groups) of every lane, for each vector of a burst.
+    blocks : list of range
+        Output channels of every row block.
+    fold : int
+        Kernel rows of the convolution before folding, 1 if it is not folded.
+    """
+    if conv.prototype is None or conv.term != "shift":
+        return None
+    assert conv.sign is not None
+    assert conv.code_width is not None
+    code = ShiftCode(engine.code_width)
+    used = conv.prototype[:conv.sign.size]
+    sign, exponent = decode_codes(used, conv.code_width)
+    if exponent.max() > code.max_exponent:
+        return None
+    codes = np.where(sign == 0, code.zero, exponent | (sign < 0) << (engine.code_width - 1))
+    kept = conv.sign[0].reshape(conv.out_channels, -1) != 0
+    bits = np.concatenate([kept[rows.start:rows.stop][:, tap].reshape(-1)
+                           for rows in blocks for tap in taps])
+    height, width, channels = conv.weight_shape[1:]
+    if fold > 1:
+        height, channels = fold, channels // fold
+    # The next tap is the next channel; after the last one, the next kernel row (if folded)
+    # or column, then the next column.
+    plane, back = height * width, (channels - 1) * height * width
+    steps = (plane, width - back, 1 - (height - 1) * width - back)
+    if fold == 1:
+        steps = (plane, 1 - back, 1 - back)
+    size = len(codes)
+    fields = {
+        "masked": 1, "block_bits": len(blocks[0]) * kept.shape[1],
+        "last_bits": len(blocks[-1]) * kept.shape[1], "proto_size": size,
+        "proto_first": blocks[0].start * kept.shape[1] % size,
+        "proto_row": kept.shape[1] % size, "n_tap0": channels,
+        "n_tap1": height if fold > 1 else 1,
+    } | {f"proto_tap{k}": step % size for k, step in enumerate(steps)}
+    if any(value > LAYER.fields[name].high for name, value in fields.items()):
+        return None
+    return Masks(bits, codes.astype(np.uint8), fields)
+
+
+def _candidates(jobs: list[Job]) -> dict[int, Masks]:
+    """Return the masks of the jobs that an expander can serve, by the jobs' numbers."""
+    return {number: job.weights.masks for number, job in enumerate(jobs)
+            if job.weights is not None and job.weights.masks is not None
+            and job.weights.pads is None}
+
+
+def place_prototypes(jobs: list[Job], config: Config) -> tuple[dict[int, int], bytearray]:
+    """Choose which masked layers are expanded: those that save most for each prototype code.
+
+    Returns
+    -------
+    dict of int to int
+        Address of the prototype of each job that is expanded, by its number.
+    bytearray
+        The prototype memory; a vector that lies in another one is not stored again.
+    """
+    return _place(_candidates(jobs), config.prototypes)
+
+
+def _place(masks: dict[int, Masks], room: int) -> tuple[dict[int, int], bytearray]:
+    weights: dict[bytes, int] = {}
+    for mask in masks.values():
+        raw = mask.prototype.tobytes()
+        weights[raw] = weights.get(raw, 0) + len(mask.bits)
+    memory, found = bytearray(), {}
+    for raw in sorted(weights, key=lambda raw: (-weights[raw] / len(raw), -len(raw), raw)):
+        place = memory.find(raw)
+        if place < 0 and len(memory) + len(raw) <= room:
+            place = len(memory)
+            memory += raw
+        if place >= 0:
+            found[raw] = place
+    places = {number: found[mask.prototype.tobytes()] for number, mask in masks.items()
+              if mask.prototype.tobytes() in found}
+    return places, memory
+
+
+def expander_remedy(jobs: list[Job], places: dict[int, int], config: Config) -> str:
+    """Return what masks instead of codes would need, to be added to a remedy; empty if nothing."""
+    masks = _candidates(jobs)
+    if len(places) == len(masks):
+        return ""
+    limit = 1 << 16
+    all_places, memory = _place(masks, limit)
+    if len(all_places) == len(places):
+        return ""
+    words = sum(_stored_words(job, config) for number, job in enumerate(jobs)
+                if number not in all_places)
+    bits = sum(len(masks[number].bits) for number in all_places)
+    words += -(-bits // config.load_bits)
+    return (f", or with prototypes of at least {len(memory)} and weight_words of at least "
+            f"{words}: masks instead of codes")
+
+
+def _stored_words(job: Job, config: Config) -> int:
+    """Return the weight-memory words of a job whose codes are stored."""
+    if job.weights is None:
+        return 0
+    blocks, steps, rows, _ = job.weights.codes.shape
+    words = 0 if job.weights.pads is None else -(-config.read_lanes // (config.load_bits // 8))
+    if rows:
+        words += config.engines[job.engine.name.lower()].load_words(config.load_bits)
+    return blocks * steps * words
+
+
+def mask_summary(program: Program, config: Config) -> str:
+    """Return what a program's masked layers take in memory, one line; empty without any."""
+    masked = [fields for _, _, fields in instructions(program.section(Space.PROGRAM))
+              if fields.get("masked")]
+    if not masked or config.shift is None:
+        return ""
+    weights = sum((f["n_blocks"] - 1) * f["block_bits"] + f["last_bits"] for f in masked)
+    codes, width = len(program.section(Space.PROTOTYPES)), config.shift.code_width
+    return (f"masks: {-(-weights // 8):,} bytes, one bit for each of {weights:,} weights in "
+            f"{len(masked)} layers; prototypes: {-(-codes * width // 8):,} bytes, {codes:,} codes "
+            f"of {width} bits")
