@@ -23,6 +23,9 @@ def example(
         typer.Option("-o", "--out", help="Graph to write.", show_default="NAME.pyhw"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights that are drawn.")] = 0,
+    weight_bits: Annotated[
+        int, typer.Option(help="Bits of drawn adder weights, 2 to 8: fewer take less memory.")
+    ] = 8,
 ) -> None:
     """Write an example network as an integer graph; without a name, list them.
 
@@ -48,12 +51,13 @@ def example(
     chosen = find_example(name)
     path = out or Path(f"{name}.pyhw")
     check_output(path, "graph")
-    if seed and chosen.trained:
-        raise UserError(f"the weights of {name} are trained; leave out --seed")
-    if chosen.path is not None and not seed:
+    changed = seed != 0 or weight_bits != 8
+    if changed and chosen.trained:
+        raise UserError(f"the weights of {name} are trained; leave out --seed and --weight-bits")
+    if chosen.path is not None and not changed:
         _copy(chosen.path, path)
     else:
-        _save(_drawn(name, seed), path)
+        _save(_drawn(name, seed, weight_bits), path)
     note = "trained weights" if chosen.trained else "weights drawn from a seed, not trained"
     typer.echo(f"{path}: {path.stat().st_size:,} bytes, {note}")
 
@@ -75,7 +79,7 @@ def _list() -> None:
 def _needs(one: "Example") -> str:
     if one.path is None:
         return "PyTorch"
-    return "" if one.trained else "PyTorch with another --seed"
+    return "" if one.trained else "PyTorch with another --seed or --weight-bits"
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -86,7 +90,7 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfileobj(original, file)
 
 
-def _drawn(name: str, seed: int) -> "Graph":
+def _drawn(name: str, seed: int, weight_bits: int) -> "Graph":
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
     try:
         import torch  # noqa: F401
@@ -96,7 +100,7 @@ def _drawn(name: str, seed: int) -> "Graph":
     from pyhw.examples.draw import draw_example
 
     with bar("drawing") as update:
-        return draw_example(name, seed, update)
+        return draw_example(name, seed, weight_bits=weight_bits, progress=update)
 
 
 def _save(graph: "Graph", path: Path) -> None:

@@ -105,8 +105,10 @@ def _settle(model: nn.Module, images: np.ndarray) -> None:
         model(batch.contiguous())
 
 
-def draw_example(name: str, seed: int = 0, progress: Progress | None = None) -> Graph:
-    """Return the integer graph of a drawn example, 8-bit activations and adder weights.
+def draw_example(
+    name: str, seed: int = 0, *, weight_bits: int = 8, progress: Progress | None = None
+) -> Graph:
+    """Return the integer graph of a drawn example, with 8-bit activations.
 
     Parameters
     ----------
@@ -114,15 +116,18 @@ def draw_example(name: str, seed: int = 0, progress: Progress | None = None) -> 
         A drawn example.
     seed : int
         Not negative; equal seeds give equal graphs on one machine.
+    weight_bits : int
+        Of adder weights, 2..8.
     progress : callable, optional
         Called with what is done, the total, and what it is.
 
     Raises
     ------
     UserError
-        If there is no such example, or it is a trained one.
+        If there is no such example, it is a trained one, or `weight_bits` is out of range.
     """
     example = find_example(name)
+    settings = Settings(digits=example.digits, weight_bits=weight_bits)
     show = progress or (lambda done, total, text: None)
     show(0, 1, "calibrating")
     model = draw_model(name, seed)
@@ -130,13 +135,16 @@ def draw_example(name: str, seed: int = 0, progress: Progress | None = None) -> 
     quantised = quantize_model(
         model,
         smooth_images((height, width, channels), CALIBRATION, seed),
-        Settings(digits=example.digits),
+        settings,
         name=name.replace("-", "_"),
         progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
     )
+    command = f"pyhw example {name} --seed {seed}"
+    if weight_bits != 8:
+        command += f" --weight-bits {weight_bits}"
     meta = dict(quantised.graph.meta) | {
         "weights": WEIGHTS.format(seed=seed),
-        "command": f"pyhw example {name} --seed {seed}",
+        "command": command,
         "pyhw": __version__,
     }
     return replace(quantised.graph, meta=meta)

@@ -1,6 +1,8 @@
 """The search for an accelerator: many shapes by a quick bound, the best few by the exact model."""
 
 import itertools
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +22,7 @@ from .devices import DEVICES, Device
 from .memories import Memory, block_rams, memories
 from .work import LATENCY, Needs, Work, needs, work_of
 
-__all__ = ["FILL", "OBJECTIVES", "Candidate", "fit", "limits_of"]
+__all__ = ["FILL", "OBJECTIVES", "Candidate", "limits_of", "propose"]
 
 FILL = 0.9
 """Share of a device's LUTs that a design may take; place and route needs the rest."""
@@ -34,6 +36,8 @@ WORDS = (32, 64, 128, 256, 512)
 BURST = 32
 EXACT = 12
 """Candidates that are compiled."""
+ALIKE = 0.01
+"""Rates in steps of about a hundredth: of those that are alike, fewer LUTs come first."""
 LARGE: dict[str, Any] = {
     "scratch_bytes": 1 << 22, "weight_words": 1 << 22, "param_records": 1 << 16,
     "program_words": 1 << 16,
@@ -82,7 +86,7 @@ class _Ranked:
     slots: int
 
 
-def fit(
+def propose(
     graph: Graph,
     device: Device,
     *,
@@ -134,8 +138,10 @@ def fit(
         raise UserError(search.too_small())
 
     def order(one: Candidate) -> tuple[float, float]:
-        rate = one.cycles / one.batch
-        return (rate, one.luts) if objective == "throughput" else (one.luts, rate)
+        per_image = one.cycles / one.batch
+        if objective == "area":
+            return one.luts, per_image
+        return int(math.log(per_image) / ALIKE), one.luts
 
     return sorted(best, key=order)[:count]
 
@@ -160,6 +166,9 @@ def limits_of(candidate: Candidate, device: Device) -> str:
 class _Search:
     def __init__(self, graph: Graph, device: Device, batch: int | None) -> None:
         self._graph, self._device, self._batch = graph, device, batch
+        self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
+        if not self._name.isidentifier():
+            self._name = "fitted"
         self._needs = needs(graph)
         self._work: dict[tuple[int, ...], list[Work]] = {}
         self._shares: dict[tuple[str, int, int, int, int], tuple[float, int]] = {}
@@ -184,7 +193,7 @@ class _Search:
         """Return the fields that the graph decides."""
         need: Needs = self._needs
         return {
-            "name": "fitted",
+            "name": self._name,
             "pool_acc_width": need.pool_acc_width,
             "terms": need.terms,
             "tables": need.tables,
@@ -410,6 +419,7 @@ class _Search:
             param_records=max(sizes[Space.PARAMS] // param_layout(roomy).bytes, 1),
             program_words=max(sizes[Space.PROGRAM] // 4, 64),
         )
+        config = self._rounded(config)
         if not self._fits(config):
             return None
         layers = estimate(program, roomy)
@@ -421,6 +431,15 @@ class _Search:
             block_rams=self._blocks(config),
             limit=self._limit(config, ranked.slots),
         )
+
+    def _rounded(self, config: Config) -> Config:
+        """Fill the last block RAMs of the program memories, for programs a little larger."""
+        for name in ("weight_words", "param_records", "program_words"):
+            depth = 512 if self._device.family != "ice40" else 256
+            larger = replace(config, **{name: -(-getattr(config, name) // depth) * depth})
+            if self._blocks(larger) == self._blocks(config):
+                config = larger
+        return config
 
     def _limit(self, config: Config, slots: int) -> str:
         """Return what most cycles go to, by the bounds."""
