@@ -69,6 +69,11 @@ def find_preset(name: str) -> Config:
     return read_config(files[name])
 
 
+def every_preset() -> list[Config]:
+    """Return all presets and configurations of the package."""
+    return [find_preset(name) for name in [*PRESETS, *fitted()]]
+
+
 def read_config(path: Path) -> Config:
     """Read a configuration file, or raise `UserError` with what is wrong with it."""
     return read_file(path, _load)

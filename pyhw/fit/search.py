@@ -34,7 +34,7 @@ SIDES = (1, 2, 4, 8, 16, 32, 64)
 POST = (1, 2, 4, 8, 16, 32)
 WORDS = (32, 64, 128, 256, 512)
 BURST = 32
-EXACT = 12
+EXACT = 8
 """Candidates that are compiled."""
 ALIKE = 0.01
 """Rates in steps of about a hundredth: of those that are alike, fewer LUTs come first."""
@@ -163,6 +163,18 @@ def limits_of(candidate: Candidate, device: Device) -> str:
     return f"most cycles go to {where}; of the device, {name} are scarcest ({share:.0%} used)"
 
 
+class _Product:
+    """Shapes of two engines, and where each shape's halves stand in the lists of all halves."""
+
+    def __init__(self, shapes: list[tuple[int, int, int, int]]) -> None:
+        self.first = sorted({shape[:2] for shape in shapes})
+        self.second = sorted({shape[2:] for shape in shapes})
+        self.lanes = sorted({max(shape[1], shape[3]) for shape in shapes})
+        self.in_first = np.array([self.first.index(shape[:2]) for shape in shapes])
+        self.in_second = np.array([self.second.index(shape[2:]) for shape in shapes])
+        self.in_lanes = np.array([self.lanes.index(max(s[1], s[3])) for s in shapes])
+
+
 class _Search:
     def __init__(self, graph: Graph, device: Device, batch: int | None) -> None:
         self._graph, self._device, self._batch = graph, device, batch
@@ -172,19 +184,21 @@ class _Search:
         self._needs = needs(graph)
         self._work: dict[tuple[int, ...], list[Work]] = {}
         self._shares: dict[tuple[str, int, int, int, int], tuple[float, int]] = {}
+        self._product: _Product | None = None
+        self._weights: dict[tuple[int, int], int] = {}
         self._scratch = self._scratch_bytes()
         self._pooling = any(w.engine == "pool" for w in self._works(self._engines(4, 8, 4, 8)))
 
     def _engines(self, rows: int, lanes: int, rows2: int, lanes2: int) -> dict[str, Any]:
         """Return the engines that the graph needs, in these shapes."""
+        need = self._needs
         found: dict[str, EngineConfig | None] = {"l1": None, "shift": None}
-        shapes = {"l1": (rows, lanes), "shift": (rows2, lanes2)}
-        for name, need in (("l1", self._needs.l1), ("shift", self._needs.shift)):
-            if need is not None:
-                height, width = shapes[name]
-                found[name] = EngineConfig(
-                    rows=height, lanes=width, code_width=need[0], acc_width=need[1]
-                )
+        if need.l1 is not None:
+            found["l1"] = EngineConfig(rows=rows, lanes=lanes, code_width=need.l1,
+                                       acc_width=need.l1_acc_width(lanes))  # fmt: skip
+        if need.shift is not None:
+            found["shift"] = EngineConfig(rows=rows2, lanes=lanes2, code_width=need.shift,
+                                          acc_width=need.shift_acc_width)  # fmt: skip
         if found["l1"] is None and found["shift"] is None:  # a configuration has one
             found["shift"] = EngineConfig(rows=1, lanes=1, code_width=3, acc_width=16)
         return found
@@ -279,7 +293,7 @@ class _Search:
         fitting &= blocks <= self._device.block_rams
         if not fitting.any():
             return
-        cycles = self._costs(shapes, groups, post, bits, slots)
+        cycles = self._costs(groups, post, bits, slots)
         costs = cycles if objective == "throughput" else sizes + cycles * 1e-9
         costs = np.where(fitting & (costs < worst), costs, np.inf)
         for index in np.argsort(costs)[:EXACT]:
@@ -324,42 +338,49 @@ class _Search:
                          if memory.name not in ("weights", "accumulators, shift"))  # fmt: skip
             return sum(part.luts for part in area(probe)[1:]), blocks
 
-        rests = {lanes: rest(lanes) for lanes in {max(s[1], s[3], 1) for s in shapes}}
-        weights: dict[int, int] = {}
-        found = []
-        for rows, lanes, rows2, lanes2 in shapes:
-            (first, words), (second, words2) = engine("l1", rows, lanes), engine(
-                "shift", rows2, lanes2)  # fmt: skip
-            other, blocks = rests[max(lanes, lanes2)]
-            if (total := max(words + words2, 1)) not in weights:
-                weights[total] = block_rams(
-                    Memory(name="weights", depth=total, width=bits, byte_writes=True), family)  # fmt: skip
-            found.append((first + second + other, blocks + weights[total]))
-        table = np.array(found)
-        return table[:, 0] * FAMILY_SHARE[family], table[:, 1]
+        least_luts, least_blocks = rest(1)
+        if (
+            least_luts * FAMILY_SHARE[family] > FILL * self._device.luts
+            or least_blocks > self._device.block_rams
+        ):
+            return np.full(len(shapes), np.inf), np.full(len(shapes), np.inf)
+        # All shapes are the product of those of both engines, so each is looked at once.
+        if self._product is None:
+            self._product = _Product(shapes)
+        product = self._product
+        ones = np.array([engine("l1", *shape) for shape in product.first])[product.in_first]
+        others = np.array([engine("shift", *shape) for shape in product.second])[product.in_second]
+        remaining = np.array([rest(lanes) for lanes in product.lanes])[product.in_lanes]
+        words, where = np.unique(
+            np.maximum(ones[:, 1] + others[:, 1], 1).astype(int), return_inverse=True)  # fmt: skip
+        blocks = np.array([self._weight_blocks(int(total), bits) for total in words])[where]
+        size = ones[:, 0] + others[:, 0] + remaining[:, 0]
+        return size * FAMILY_SHARE[family], blocks + remaining[:, 1]
 
-    def _costs(self, shapes: list[Any], groups: int, post: int, bits: int,
-               slots: int) -> np.ndarray:  # fmt: skip
+    def _weight_blocks(self, words: int, bits: int) -> int:
+        key = (words, bits)
+        if key not in self._weights:
+            memory = Memory(name="weights", depth=words, width=bits, byte_writes=True)
+            self._weights[key] = block_rams(memory, self._device.family)
+        return self._weights[key]
+
+    def _costs(self, groups: int, post: int, bits: int, slots: int) -> np.ndarray:
         """Return bounds of the cycles per image, layer by layer, shared between shapes."""
-        parts: dict[tuple[str, int, int], int] = {}
-
         def total(engine: str, rows: int, lanes: int) -> int:
-            if (key := (engine, rows, lanes)) not in parts:
-                engines = self._engines(rows, lanes, rows, lanes)
-                probe = self._probe(engines, groups, post, bits)
-                parts[key] = sum(
-                    max(work.cycles(probe, slots)) + LATENCY
-                    for work in self._works(engines)
-                    if work.engine == engine
-                )
-            return parts[key]
+            engines = self._engines(rows, lanes, rows, lanes)
+            probe = self._probe(engines, groups, post, bits)
+            return sum(
+                max(work.cycles(probe, slots)) + LATENCY
+                for work in self._works(engines)
+                if work.engine == engine
+            )
 
         pooled = total("pool", 8, 8)
-        images = groups * slots
-        return np.array([
-            (pooled + total("l1", rows, lanes) + total("shift", rows2, lanes2)) / images
-            for rows, lanes, rows2, lanes2 in shapes
-        ])  # fmt: skip
+        assert self._product is not None
+        first = np.array([total("l1", *shape) for shape in self._product.first])
+        second = np.array([total("shift", *shape) for shape in self._product.second])
+        cycles = pooled + first[self._product.in_first] + second[self._product.in_second]
+        return cycles / (groups * slots)
 
     def _pool_lanes(self) -> int:
         return 4 if self._pooling else 1

@@ -96,15 +96,20 @@ class Needs:
 
     Attributes
     ----------
-    l1, shift : (int, int) or None
-        Bits of codes and of accumulators; None without such layers.
+    l1, shift : int or None
+        Bits of codes; None without such layers.
+    shift_acc_width : int
+    windows : tuple of (int, int, bool)
+        Of each L1 layer: terms, taps of the kernel, whether what it reads is signed.
     pool_acc_width, terms, tables, records, instructions, index_entries : int
         As in `Config`.
     residual, second_step : bool
     """
 
-    l1: tuple[int, int] | None
-    shift: tuple[int, int] | None
+    l1: int | None
+    shift: int | None
+    shift_acc_width: int
+    windows: tuple[tuple[int, int, bool], ...]
     pool_acc_width: int
     terms: int
     tables: int
@@ -113,6 +118,12 @@ class Needs:
     index_entries: int
     residual: bool
     second_step: bool
+
+    def l1_acc_width(self, lanes: int) -> int:
+        """Return bits that hold every L1 sum; lanes past a run count where inputs are signed."""
+        sums = [terms * 255 + signed * taps * (lanes - 1) * 128
+                for terms, taps, signed in self.windows]  # fmt: skip
+        return min(max([*sums, 255]).bit_length(), 32)
 
 
 def needs(graph: Graph) -> Needs:
@@ -134,9 +145,15 @@ def needs(graph: Graph) -> Needs:
     tables = {(post.table & 0xFF).astype(np.uint8).tobytes() for post in posts
               if post.table is not None}  # fmt: skip
     layers = sum(_jobs(op) for op in graph.ops)
+    shift, acc = _shift_needs([c for c in convs if c.term == "shift"], types)
     return Needs(
-        l1=_l1_needs([c for c in convs if c.term == "l1"], types),
-        shift=_shift_needs([c for c in convs if c.term == "shift"], types),
+        l1=_l1_code([c for c in convs if c.term == "l1"], types),
+        shift=shift,
+        shift_acc_width=acc,
+        windows=tuple(
+            (int(np.prod(c.weight_shape[1:])), c.kernel[0] * c.kernel[1], types[c.input].signed)
+            for c in convs if c.term == "l1"
+        ),
         pool_acc_width=max([*sums, 10]),
         terms=max(int((sign != 0).sum(axis=0).max()) for sign in signs),
         tables=len(tables),
@@ -165,24 +182,20 @@ def _jobs(op: Op) -> int:
     return len(op.inputs) if isinstance(op, Concat) else 1 + _second(op)
 
 
-def _l1_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int, int] | None:
+def _l1_code(convs: list[Conv], types: dict[str, Format]) -> int | None:
     if not convs:
         return None
-    code = acc = 2
+    code = 2
     for op in convs:
         assert op.weight is not None
         low, high = int(op.weight.min()), int(op.weight.max())
-        signed = types[op.input].signed
-        code = max(code, max(high, -1 - low).bit_length() + signed)
-        # With lanes past the run, which signed layers count, at most twice as many.
-        taps = int(np.prod(op.weight_shape[1:])) * (1 + signed)
-        acc = max(acc, (taps * 255).bit_length())
-    return code, min(max(acc, 8), 32)
+        code = max(code, max(high, -1 - low).bit_length() + types[op.input].signed)
+    return code
 
 
-def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int, int] | None:
+def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int | None, int]:
     if not convs:
-        return None
+        return None, 8
     exponent, acc = 0, 8
     for op in convs:
         assert op.sign is not None
