@@ -254,7 +254,8 @@ def test_mistakes_are_one_line(arguments, words, capsys):
 
 
 @pytest.mark.parametrize(("name", "model", "batch", "device"), [
-    ("resnet20_85f", "resnet20_adder", 4, "ecp5-85f"), ("ds_cnn_25f", "ds_cnn_adder", 3, "ecp5-25f"),
+    ("resnet20_85f", "resnet20_adder", 4, "ecp5-85f"),
+    ("ds_cnn_25f", "ds_cnn_adder", 3, "ecp5-25f"),
 ])
 def test_a_configuration_of_the_package_runs_its_network_on_its_device(name, model, batch, device):
     config = find_preset(name)

@@ -47,14 +47,14 @@ def compile(
 
       pyhw compile resnet20.pyhw --preset resnet20_85f --batch 4 --map
     """
+    from pyhw.cli.memory_map import print_map
     from pyhw.cli.options import distinct
     from pyhw.compiler import compile_graph
     from pyhw.compiler.cycles import estimate
     from pyhw.compiler.disassemble import disassemble
-    from pyhw.cli.memory_map import print_map
     from pyhw.configure import choose_config
-    from pyhw.fit.devices import find_device
     from pyhw.files import write_atomically
+    from pyhw.fit.devices import find_device
     from pyhw.inputs import check_output, read_graph
 
     path = out or graph.with_suffix(".pyhwprog")

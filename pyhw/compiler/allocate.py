@@ -129,7 +129,7 @@ def allocate(
         if best is None or end < best[0]:
             best = end, bases, replaced
     assert best is not None
-    _, bases, replaced = best
+    _, bases, taken = best
     placed = []
     for name, (first, last) in sorted(life.items(), key=lambda item: item[1][0]):
         base, size = bases[name], maps[name].size
@@ -147,7 +147,7 @@ def allocate(
                 f"{hint}take a configuration with scratch_bytes of at least {best[0]}",
             )
         maps[name].base = base
-        placed.append(Placement(name, base, size, first, last, replaced.get(name, "")))
+        placed.append(Placement(name, base, size, first, last, taken.get(name, "")))
     return placed
 
 

@@ -40,7 +40,8 @@ def draw_model(name: str, seed: int = 0) -> nn.Module:
     """Build an example with drawn weights and batch norms that fit them, in evaluation mode.
 
     Adder weights are Laplacian, ordinary ones Gaussian with deviation ``sqrt(2 / fan_in)``; shift
-    and masked layers start as published; batch norms get `GAMMA` and `BETA`. PyTorch's global random state is left as it was.
+    and masked layers start as published; batch norms get `GAMMA` and `BETA`. PyTorch's global
+    random state is left as it was.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ The rules are those by which Yosys maps memories; they are held against its coun
 accelerators (``docs/fit.md``).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hdl.config import Config
 from hdl.isa import param_layout
@@ -77,9 +77,7 @@ def memories(config: Config) -> list[Memory]:
             count=banks,
             two_reads=config.distributed,
         ),
-        Memory(
-            name="weights", depth=config.weight_words, width=config.load_bits, byte_writes=True
-        ),
+        Memory(name="weights", depth=config.weight_words, width=config.load_bits, byte_writes=True),
         Memory(
             name="records",
             depth=config.param_records,
@@ -94,9 +92,9 @@ def memories(config: Config) -> list[Memory]:
         )
     if config.tables:
         pairs, single = divmod(config.post_width, 2)
-        shape = {"name": "tables", "depth": 256 * config.tables, "width": 8}
-        found += [Memory(**shape, count=pairs, two_reads=True)] * bool(pairs)
-        found += [Memory(**shape)] * single
+        table = Memory(name="tables", depth=256 * config.tables, width=8)
+        found += [replace(table, count=pairs, two_reads=True)] * bool(pairs)
+        found += [table] * single
     found.append(Memory(name="received frames", depth=2 * config.max_payload, width=8))
     found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
     return found + _accumulators(config)

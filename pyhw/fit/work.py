@@ -134,13 +134,8 @@ def needs(graph: Graph) -> Needs:
     steps = [step for post in posts for step in (post.first, post.second) if step is not None]
     signs = [s for step in steps for s in (step.m_sign, step.r_sign) if s is not None]
     pools = [op for op in graph.ops if isinstance(op, Pool) and op.kind == "sum"]
-    sums = [
-        (op.kernel[0] * op.kernel[1] * _most(types[op.input])).bit_length() + 1 for op in pools
-    ]
-    wide = any(
-        isinstance(op, Pointwise) and types[op.input].bytes > 1 or getattr(op, "post", None)
-        is not None and op.post.residuals for op in graph.ops
-    )  # fmt: skip
+    sums = [(op.kernel[0] * op.kernel[1] * _most(types[op.input])).bit_length() + 1 for op in pools]
+    wide = [op for op in graph.ops if isinstance(op, Pointwise) and types[op.input].bytes > 1]
     permuted = [op for op in graph.ops if isinstance(op, Permute)]
     tables = {(post.table & 0xFF).astype(np.uint8).tobytes() for post in posts
               if post.table is not None}  # fmt: skip
@@ -161,7 +156,7 @@ def needs(graph: Graph) -> Needs:
                     if not isinstance(op, Input)),
         instructions=layers * LAYER.words + 1,
         index_entries=sum(op.index.size for op in permuted),
-        residual=wide,
+        residual=bool(wide) or any(post.residuals for post in posts),
         second_step=any(post.second is not None for post in posts),
     )  # fmt: skip
 
