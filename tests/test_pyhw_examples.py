@@ -47,8 +47,11 @@ def test_a_bundled_example_uses_its_formats_and_equals_the_torch_export(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in DRAWN if name not in BUNDLED])
-def test_an_example_made_here_uses_its_formats_and_equals_the_torch_export(name, tmp_path):
+def test_an_example_made_here_uses_its_formats_and_equals_the_torch_export(
+    name, tmp_path, monkeypatch
+):
     pytest.importorskip("torch")
+    monkeypatch.setattr("pyhw.examples.draw.CALIBRATION", 64)  # a quarter, for the time it takes
     path = tmp_path / "made.pyhw"
     assert main(["example", name, "--out", str(path)]) == 0
     graph = load(path)
@@ -119,6 +122,8 @@ def test_the_list_names_every_example(capsys):
     [
         (["alexnet"], "example must be one of resnet20-adder"),
         (["lenet5-adder-digits", "--seed", "3"], "leave out --seed"),
+        (["lenet5-adder-digits", "--weight-bits", "5"], "leave out --seed and --weight-bits"),
+        (["resnet8-adder", "--weight-bits", "9"], "weight_bits must be a whole number"),
         (["--out", "x.pyhw"], "needs the name of an example"),
         (["resnet8-adder", "--out", "/"], "it is a folder"),
     ],

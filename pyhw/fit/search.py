@@ -280,7 +280,7 @@ class _Search:
         ways = []
         if slots > 1:
             ways.append("fewer images at once")
-        if need > rams:
+        if need > rams and least_rams.l1 is not None:
             ways.append("quantising with narrower weights (--weight-bits)")
         ways += [f"{d.name}" for d in DEVICES.values() if d.luts > self._device.luts
                  and any(luts(c, d.family) <= FILL * d.luts
