@@ -257,4 +257,4 @@ PRESETS = {
     )
 }
 """Named configurations: `tiny` (quick to simulate and to synthesise), `default` and
-`large` (for an ECP5-85F)."""
+`large` (for simulation; no ECP5 holds it)."""

@@ -10,6 +10,8 @@ from hdl.config import PRESETS, Config
 from pyhw.errors import UserError
 from pyhw.inputs import read_file
 
+FITTED = Path(__file__).parent / "presets"
+"""Configurations of ``pyhw fit``, one file each."""
 MAX_FILE = 1 << 20
 """Most characters that a configuration file may have."""
 
@@ -22,7 +24,7 @@ def choose_config(
     Parameters
     ----------
     preset : str, optional
-        Name in `PRESETS`; ``default`` if neither is given.
+        Name in `PRESETS` or of a file in `FITTED`; ``default`` if neither is given.
     path : Path, optional
         JSON file as ``pyhw generate`` writes it; not together with ``preset``.
     changes : sequence of str
@@ -41,9 +43,7 @@ def choose_config(
         config = read_config(path)
     else:
         name = preset or "default"
-        if name not in PRESETS:
-            raise UserError(f"preset must be one of {', '.join(PRESETS)}, not {name!r}")
-        config = PRESETS[name]
+        config = find_preset(name)
     original = config
     for change in changes:
         config = _change(config, change)
@@ -51,6 +51,27 @@ def choose_config(
         # A changed preset is not that preset, and its files are not that preset's.
         config = dataclasses.replace(config, name="custom")
     return config
+
+
+def fitted() -> dict[str, Path]:
+    """Return the configurations in the package that were fitted to a network and a device."""
+    return {path.stem: path for path in sorted(FITTED.glob("*.json"))}
+
+
+def find_preset(name: str) -> Config:
+    """Return a preset, or a configuration of the package, by its name."""
+    if name in PRESETS:
+        return PRESETS[name]
+    files = fitted()
+    if name not in files:
+        known = ", ".join([*PRESETS, *files])
+        raise UserError(f"preset must be one of {known}, not {name!r}")
+    return read_config(files[name])
+
+
+def every_preset() -> list[Config]:
+    """Return all presets and configurations of the package."""
+    return [find_preset(name) for name in [*PRESETS, *fitted()]]
 
 
 def read_config(path: Path) -> Config:

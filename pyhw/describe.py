@@ -115,7 +115,7 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
         told = {name: accuracy.get(name, "?") for name in ("float", "integer", "images", "data")}
         pairs["accuracy"] = ("{float} % in floats, {integer} % in integers, of {images} test "
                              "images of {data}").format(**told)
-    for name in ("bits", "command"):
+    for name in ("bits", "weights", "command"):
         if name in graph.meta:
             pairs[name] = str(graph.meta[name])
     layers = [asdict(layer) | {"fmt": str(layer.fmt)} for layer in summary.layers]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from .errors import UserError
+from .synthetic import smooth_images
 
 if TYPE_CHECKING:
     from .compiler.program import Program
@@ -158,19 +159,23 @@ def _map_array(path: Path) -> np.ndarray:
 
 
 def load_images(graph: "Graph", data: str, count: int,
-                folder: Path | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+                folder: Path | None = None,
+                seed: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
     """Return images for a graph, and their labels if they have any.
 
     Parameters
     ----------
     graph : Graph
     data : str
-        ``digits`` or ``mnist`` (test set), ``random`` (seed 0), or the name of a ``.npy`` file
-        with integers (N, H, W, C) in the format of the graph's input.
+        ``digits`` or ``mnist`` (test set), ``smooth`` (random, neighbouring pixels alike),
+        ``random`` (every value by itself), or the name of a ``.npy`` file with integers
+        (N, H, W, C) in the format of the graph's input.
     count : int
         The first so many.
     folder : Path, optional
         Folder of the MNIST files.
+    seed : int
+        Of ``smooth`` and ``random``, not negative.
 
     Returns
     -------
@@ -179,8 +184,12 @@ def load_images(graph: "Graph", data: str, count: int,
     """
     labels, named = None, ""
     if data == "random":
-        fmt, rng = graph.input.fmt, np.random.default_rng(0)
+        fmt, rng = graph.input.fmt, np.random.default_rng(seed)
         images = rng.integers(fmt.min, fmt.max + 1, (count, *graph.input.shape))
+    elif data == "smooth":
+        fmt = graph.input.fmt
+        pixels = smooth_images(graph.input.shape, count, seed).astype(np.int64)
+        images = (pixels >> 8 - fmt.width) + fmt.min
     elif data in ("digits", "mnist"):
         from .training.data import load_dataset
 
@@ -191,11 +200,12 @@ def load_images(graph: "Graph", data: str, count: int,
         images, named = read_array(Path(data)), f"{data}: "
         images = images[:count] if images.ndim else images
     else:
-        raise UserError(f"data must be digits, mnist, random or a .npy file, not {data!r}")
+        raise UserError(f"data must be digits, mnist, smooth, random or a .npy file, not {data!r}")
     from .graph.execute import check_images
 
     try:
         check_images(graph, images)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{named}{error}") from None
+        hint = "; --data smooth makes images of any size" if data in ("digits", "mnist") else ""
+        raise UserError(f"{named}{error}{hint}") from None
     return images.astype(np.int64), labels

@@ -271,7 +271,7 @@ def test_digits_for_a_graph_of_another_shape_are_refused(refused, golden):
 
 def test_unknown_data_is_refused(refused, golden):
     error = refused("simulate", "net.pyhw", "--preset", "tiny", "--data", "cats")
-    assert "digits, mnist, random or a .npy file, not 'cats'" in error
+    assert "digits, mnist, smooth, random or a .npy file, not 'cats'" in error
 
 
 def test_mnist_without_its_folder_tells_how_to_name_it(refused, golden, monkeypatch):

@@ -1,6 +1,7 @@
 """The compiler: programs mean what their graphs mean, and what cannot run is refused clearly."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from program_reference import run_program
 from small_graphs import DEPTHWISE, depthwise_case
 
+import pyhw
 from hdl import unfold
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.formats import Format, ShiftCode
@@ -21,6 +23,7 @@ from pyhw.compiler.emit import burst_length
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
 from pyhw.graph.execute import accumulators, run_layers
+from pyhw.graph.file import load
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Permute, Pointwise, Pool, Post, Step
 from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.verify import verify
@@ -48,6 +51,7 @@ CONFIGS = {
 }
 CONFIG = CONFIGS["odd"]
 U8 = Format(8)
+MODELS = Path(pyhw.__file__).parent / "models"
 
 
 def step(channels, fmt=U8, **changes):
@@ -116,7 +120,10 @@ def test_programs_of_random_networks_compute_their_graphs(name):
         for number, place in enumerate(program.placements):
             assert 0 <= place.base <= place.base + place.size <= config.scratch_bytes
             for other in program.placements[:number]:
-                if place.first <= other.last and other.first <= place.last:
+                if other.name == place.replaces:
+                    assert other.base == place.base
+                    assert other.last == place.first or other.last == place.last
+                elif place.first <= other.last and other.first <= place.last:
                     assert (place.base + place.size <= other.base
                             or other.base + other.size <= place.base)
     assert compiled >= 8
@@ -422,3 +429,77 @@ def test_the_post_processor_holds_the_largest_sums_that_the_rules_allow():
                     step(1), second=Step(fmt=U8, **extreme), residual2="wide")),
                 shape=(3, 3, 1))
     agree(net, small, np.full((1, 3, 3, 1), 255))
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+def chain(*, fmt=U8, reread=False, wide_residual=False):
+    """Return a block of a residual network: two layers beside a map, then one that reads the sum.
+
+    `wide_residual` gives the map a format of two bytes, `reread` lets the last layer add it again.
+    """
+    stored = Format(12) if wide_residual else U8
+    head = Pointwise(name="head", input="image", post=Post(step(3, stored)))
+    ops = [
+        head,
+        l1(3, (3, 3), 3, name="inner", input="image" if wide_residual else "head",
+           padding=(1, 1, 1, 1)),
+        l1(3, (3, 3), 3, name="sum", input="inner", padding=(1, 1, 1, 1),
+           post=Post(residual_step(3, fmt), residual="head")),
+    ]
+    if fmt.bytes == 1:  # engines read bytes
+        ops.append(l1(3, (3, 3), 3, name="end", input="sum", padding=(1, 1, 1, 1),
+                      post=Post(residual_step(3), residual="head") if reread else Post(step(3))))
+    return graph(*ops, shape=(6, 6, 3))
+
+
+def places(net, config=CONFIG, batch=1):
+    return {p.name: p for p in compile_graph(net, config, batch).placements}
+
+
+def test_a_sum_takes_the_place_of_its_residual():
+    net = chain()
+    found = places(net)
+    assert found["sum"].replaces == "head"
+    assert found["sum"].base == found["head"].base
+    assert max(p.base + p.size for p in found.values()) == 2 * 6 * 6 * 3
+    agree(net, CONFIG, np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)))
+
+
+@pytest.mark.parametrize("changes", [
+    {"reread": True}, {"wide_residual": True}, {"fmt": Format(12)},
+], ids=["read again later", "values of other sizes", "sum of another size"])
+def test_a_sum_lies_beside_a_residual_whose_bytes_it_must_not_touch(changes):
+    net = chain(**changes)
+    found = places(net)
+    assert found["sum"].replaces == ""
+    low, high = sorted((found["sum"], found["head"]), key=lambda place: place.base)
+    assert low.base + low.size <= high.base
+    agree(net, CONFIG, np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3)))
+
+
+def test_a_map_is_not_replaced_while_windows_read_it():
+    head = Pointwise(name="head", input="image", post=Post(step(3)))
+    net = graph(head, l1(3, (3, 3), 3, name="sum", input="head", padding=(1, 1, 1, 1),
+                         post=Post(residual_step(3), residual="head")),
+                l1(2, (1, 1), 3, name="last", input="sum"))
+    assert places(net)["sum"].replaces == ""
+
+
+def test_the_input_may_be_replaced_and_the_output_may_replace():
+    net = graph(l1(3, (1, 1), 3, name="inner"),
+                l1(3, (1, 1), 3, name="sum", input="inner",
+                   post=Post(residual_step(3), residual="image")))
+    found = places(net)
+    assert found["sum"].replaces == "image"
+    agree(net, CONFIG, np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3)))
+
+
+def test_a_network_of_residual_blocks_needs_two_of_its_largest_maps():
+    # The first layer's input is larger than what is free beside a map in order of first use.
+    net = load(MODELS / "resnet8_adder.pyhw")
+    config = replace(PRESETS["large"], scratch_bytes=2 * 32 * 32 * 16)
+    assert places(net, config, 4)["layer1.0.conv2"].replaces
+    with pytest.raises(CompileError, match="scratch_bytes of at least 32768"):
+        compile_graph(net, replace(config, scratch_bytes=32736), 4)

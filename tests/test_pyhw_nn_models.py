@@ -21,7 +21,7 @@ from pyhw.nn.prototypes import masked_layers
 from pyhw.training.layers import layer_sizes
 
 LEAVES = (AdderConv2d, AdderLinear, CodedWeight)
-SMALL = ("lenet5", "resnet8", "convmixer-256-6")
+SMALL = ("lenet5", "resnet8", "convmixer-256-6", "ds-cnn")
 BUILT = [(name, ops) for name in MODELS for ops in OPS]
 
 
@@ -57,7 +57,10 @@ SIZES = {
     "resnet50": (25_502_912, 4_089_184_256, 120_061_952),
     "convmixer-256-6": (437_248, 111_282_688, 788_992),
     "convmixer-256-8": (581_120, 148_113_920, 788_992),
+    "ds-cnn": (22_016, 2_656_768, 320_768),
 }
+STEM = {"ds-cnn": 320_000}
+"""Terms of the first layer where it is a shift layer in an adder network."""
 
 
 @pytest.mark.parametrize(("name", "ops"), BUILT)
@@ -69,9 +72,10 @@ def test_weights_and_operations_are_the_published_ones(name, ops):
         assert found["products"] == 0
         return
     assert found["weights"] == weights
+    stem = STEM.get(name, 0)
     wanted = {
         "conv": (products, 0, 0),
-        "adder": (edge, products - edge, 0),
+        "adder": (edge - stem, products - edge, stem),
     }.get(ops, (0, 0, products))
     assert (found["products"], found["differences"], found["shifts"]) == wanted
     assert found["additions"] == products + found["differences"]
@@ -106,6 +110,20 @@ def test_layers_of_adder_resnet20_one_by_one():
         size = sizes[name]
         assert (size.weights, size.products, size.differences) == (weights, products, differences)
         assert size.shape == shape
+
+
+def test_layers_of_ds_cnn_one_by_one():
+    sizes = {size.name: size for size in sizes_of("ds-cnn", "adder") if size.weights}
+    assert len(sizes) == 10
+    for name, weights, terms, shape in [
+        ("conv", 2_560, (0, 0, 320_000), (64, 25, 5)),
+        ("block1.depthwise", 576, (0, 72_000, 0), (64, 25, 5)),
+        ("block4.pointwise", 4_096, (0, 512_000, 0), (64, 25, 5)),
+        ("fc", 768, (768, 0, 0), (12,)),
+    ]:
+        size = sizes[name]
+        assert (size.weights, size.shape) == (weights, shape)
+        assert (size.products, size.differences, size.shifts) == terms
 
 
 def test_layers_of_resnet50_one_by_one():

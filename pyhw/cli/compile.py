@@ -27,6 +27,12 @@ def compile(
     listing: Annotated[
         Path | None, typer.Option(help="Write the disassembly to this file as well.")
     ] = None,
+    map_: Annotated[
+        bool, typer.Option("--map", help="Show where every map lies, and all memories.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(help="Whose block RAMs --map counts; `pyhw fit` lists them.")
+    ] = "ecp5-85f",
 ) -> None:
     """Turn an integer graph into a program for a configuration.
 
@@ -38,16 +44,21 @@ def compile(
       pyhw compile lenet5.pyhw --preset default --batch 8
 
       pyhw compile lenet5.pyhw --config accelerator.json --listing lenet5.txt
+
+      pyhw compile resnet20.pyhw --preset resnet20_85f --batch 4 --map
     """
+    from pyhw.cli.memory_map import print_map
     from pyhw.cli.options import distinct
     from pyhw.compiler import compile_graph
     from pyhw.compiler.cycles import estimate
     from pyhw.compiler.disassemble import disassemble
     from pyhw.configure import choose_config
     from pyhw.files import write_atomically
+    from pyhw.fit.devices import find_device
     from pyhw.inputs import check_output, read_graph
 
     path = out or graph.with_suffix(".pyhwprog")
+    find_device(device)
     distinct({"the graph": graph, "--config": config}, {"--out": path, "--listing": listing})
     check_output(path, "program")
     if listing is not None:
@@ -60,6 +71,8 @@ def compile(
     with writing(path):
         program.save(path)
     print_estimate(program, chosen, estimate(program, chosen))
+    if map_:
+        print_map(program, chosen, device)
     typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} images at once")
 
 

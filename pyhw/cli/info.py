@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from pyhw.cli.options import ConfigFile
+from pyhw.errors import UserError
+
 
 def info(
     file: Annotated[Path, typer.Argument(help="Checkpoint, graph or program.")],
@@ -13,6 +16,13 @@ def info(
         bool,
         typer.Option("--ops", help="Operations, traffic and estimated energy, layer by layer."),
     ] = False,
+    map_: Annotated[
+        bool, typer.Option("--map", help="Of a program: where every map lies, and all memories.")
+    ] = False,
+    config: ConfigFile = None,
+    device: Annotated[
+        str, typer.Option(help="Whose block RAMs --map counts; `pyhw fit` lists them.")
+    ] = "ecp5-85f",
 ) -> None:
     """Show what is in a checkpoint, graph or program file.
 
@@ -26,7 +36,14 @@ def info(
       pyhw info lenet5.pyhw --json
 
       pyhw info lenet5.pyhw --ops
+
+      pyhw info lenet5.pyhwprog --map
     """
+    if map_:
+        if ops or as_json:
+            raise UserError("--map is printed alone; leave out --ops and --json")
+        _map(file, config, device)
+        return
     if ops:
         _operations(file, as_json)
         return
@@ -41,11 +58,23 @@ def info(
         typer.echo(found.text, nl=False)
 
 
+def _map(file: Path, config: Path | None, device: str) -> None:
+    from pyhw.cli.memory_map import print_map
+    from pyhw.configure import every_preset, read_config
+    from pyhw.inputs import read_program
+
+    program = read_program(file)
+    if config is not None:
+        print_map(program, read_config(config), device)
+        return
+    matching = [one for one in every_preset() if one.hash == program.config_hash]
+    print_map(program, matching[0] if matching else None, device)
+
+
 def _operations(file: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from pyhw.energy import ASSUMPTIONS, checkpoint_costs, costs_text, graph_costs
-    from pyhw.errors import UserError
     from pyhw.inputs import recognise
 
     kind = recognise(file)

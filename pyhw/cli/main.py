@@ -31,6 +31,8 @@ COMMANDS = {
     "results": "Quantise finished checkpoints and add them to a table of results.",
     "import": "Turn a checkpoint of a reference implementation into one of pyhw.",
     "quantize": "Turn a checkpoint into an integer graph.",
+    "example": "Write an example network, drawn from a seed or trained.",
+    "fit": "Propose an accelerator for a model and a device.",
     "info": "Show what is in a checkpoint, graph or program file.",
     "compile": "Turn an integer graph into a program for a configuration.",
     "generate": "Write the accelerator as Verilog, with its configuration beside it.",

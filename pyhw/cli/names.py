@@ -21,6 +21,7 @@ class Model(StrEnum):
     RESNET50 = "resnet50"
     CONVMIXER_256_6 = "convmixer-256-6"
     CONVMIXER_256_8 = "convmixer-256-8"
+    DS_CNN = "ds-cnn"
 
 
 class Ops(StrEnum):

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Preset = Annotated[
-    str | None, typer.Option(help="Preset: tiny, default or large.", show_default="default")
+    str | None,
+    typer.Option(
+        help="Preset: tiny, default, large; resnet20_85f, resnet8_25f, ds_cnn_25f.",
+        show_default="default",
+    ),
 ]
 ConfigFile = Annotated[
     Path | None, typer.Option(help="Configuration file, instead of a preset.")

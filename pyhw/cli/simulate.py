@@ -23,8 +23,9 @@ def simulate(
     config: ConfigFile = None,
     set_: Set = None,
     data: Annotated[
-        str, typer.Option(help="Test images: digits, mnist, random, or a .npy file.")
+        str, typer.Option(help="Test images: digits, mnist, smooth, random, or a .npy file.")
     ] = "digits",
+    seed: Annotated[int, typer.Option(min=0, help="Of smooth and random images.")] = 0,
     data_dir: DataDir = None,
     images: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Images at once, if compiled now.")] = 8,
@@ -61,6 +62,8 @@ def simulate(
       pyhw simulate net.pyhw --program net.pyhwprog --verilog default.v --torch
 
       pyhw simulate net.pyhw --data mnist --images 999 --out net.npz --resume
+
+      pyhw simulate resnet8.pyhw --data smooth --seed 1 --images 4
     """
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
@@ -94,7 +97,7 @@ def simulate(
         chosen = choose_config(preset, config, set_ or ())
     compiled = compile_graph(network, chosen, batch) if program is None else read_program(program)
     check_program(compiled, network, chosen)
-    pixels, labels = load_images(network, data, images, data_dir)
+    pixels, labels = load_images(network, data, images, data_dir, seed)
     results = Results.open(out, network, pixels, resume=resume)
     if verilog is None:
         with spinner("generating Verilog"):

@@ -46,7 +46,8 @@ def disassemble(program: Program) -> str:
         lines.append(f"  {space.name.lower():8} word {word:6}  {len(raw):8} bytes")
     for place in program.placements:
         lines.append(f"  map {place.name:24} {place.base:#08x}..{place.base + place.size - 1:#08x}"
-                     f"  {place.size:7} bytes  layers {max(place.first, 0)}..{place.last}")
+                     f"  {place.size:7} bytes  layers {max(place.first, 0)}..{place.last}"
+                     + (f"  in place of {place.replaces}" if place.replaces else ""))
     layer = 0
     for address, opcode, fields in instructions(program.section(Space.PROGRAM)):
         label = ""

@@ -11,13 +11,14 @@ from torch import nn
 
 from pyhw.nn.kinds import OPS
 from pyhw.nn.models.convmixer import ConvMixer
+from pyhw.nn.models.ds_cnn import DSCNN
 from pyhw.nn.models.lenet import LeNet5
 from pyhw.nn.models.resnet import BasicBlock, Bottleneck, ImageResNet, SmallResNet
 from pyhw.nn.models.vgg import VGGSmall
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["MODELS", "OPS", "ConvMixer", "ImageResNet", "LeNet5", "Network", "SmallResNet",
-           "VGGSmall", "build_model"]  # fmt: skip
+__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet5", "Network",
+           "SmallResNet", "VGGSmall", "build_model"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ MODELS = {
     "resnet50": Network(partial(ImageResNet, Bottleneck, (3, 4, 6, 3)), IMAGENET, 1000),
     "convmixer-256-6": Network(partial(ConvMixer, 256, 6), CIFAR),
     "convmixer-256-8": Network(partial(ConvMixer, 256, 8), CIFAR),
+    "ds-cnn": Network(DSCNN, (1, 49, 10), 12),
 }
 """Every network that `build_model` and the command line know."""
 

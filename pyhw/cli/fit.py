@@ -1,0 +1,122 @@
+"""``pyhw fit``: an accelerator for a model and a device."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pyhw.errors import UserError, writing
+
+if TYPE_CHECKING:
+    from hdl.config import EngineConfig
+    from pyhw.fit.devices import Device
+    from pyhw.fit.search import Candidate
+
+
+def fit(
+    graph: Annotated[
+        Path | None, typer.Argument(help="Integer graph (.pyhw).", show_default="list devices")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="ecp5-85f, ice40-up5k ...: `pyhw fit` lists them.")
+    ] = "ecp5-85f",
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images at once.", show_default="what fits best")
+    ] = None,
+    clock: Annotated[float, typer.Option(min=0.001, help="MHz, for the rates.")] = 100.0,
+    objective: Annotated[
+        str, typer.Option(help="throughput (most images a second) or area (fewest LUTs).")
+    ] = "throughput",
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Write the best configuration (JSON).")
+    ] = None,
+) -> None:
+    """Propose an accelerator for a model and a device.
+
+    Thousands of shapes are ranked by a bound of their cycles; the best are compiled, and the exact
+    cycle model orders them. Area is an estimate, block RAMs are counted as Yosys maps them.
+    Without a model, list the devices.
+
+    Examples:
+
+      pyhw fit
+
+      pyhw fit resnet20.pyhw --device ecp5-85f --out accelerator.json
+
+      pyhw compile resnet20.pyhw --config accelerator.json --map
+    """
+    from pyhw.cli.options import distinct
+    from pyhw.cli.progress import bar
+    from pyhw.files import write_atomically
+    from pyhw.fit.area import area
+    from pyhw.fit.devices import find_device
+    from pyhw.fit.search import OBJECTIVES, limits_of, propose
+    from pyhw.inputs import check_output, read_graph
+
+    if graph is None:
+        if out is not None:
+            raise UserError("--out needs a model to fit an accelerator for")
+        _devices()
+        return
+    if objective not in OBJECTIVES:
+        raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
+    chosen = find_device(device)
+    distinct({"the graph": graph}, {"--out": out})
+    if out is not None:
+        check_output(out)
+    network = read_graph(graph)
+    with bar("ranking") as update:
+        found = propose(network, chosen, batch=batch, objective=objective, progress=update)
+    best = found[0]
+    _print(found, chosen, network.name, clock * 1e6)
+    parts = ", ".join(f"{part.name} {part.luts:,.0f}" for part in area(best.config))
+    typer.echo(f"LUT4s of the first: {parts}")
+    typer.echo(f"The first: {limits_of(best, chosen)}.")
+    if not chosen.synthesised:
+        typer.echo(f"No {chosen.family} device has been synthesised for; its area and memories "
+                   "are those of ECP5.")
+    if out is not None:
+        with writing(out):
+            write_atomically(out, best.config.to_json())
+        typer.echo(f"{out}: for {best.batch} images at once (--batch {best.batch} of compile and "
+                   "simulate)")
+
+
+def _devices() -> None:
+    from rich.table import Table
+
+    from pyhw.cli.options import console
+    from pyhw.fit.devices import DEVICES
+
+    table = Table()
+    for name in ("device", "LUT4", "block RAMs", "source"):
+        table.add_column(name, justify="left" if name in ("device", "source") else "right")
+    for one in DEVICES.values():
+        table.add_row(one.name, f"{one.luts:,}", f"{one.block_rams:,}", one.source)
+    console().print(table)
+
+
+def _print(found: "list[Candidate]", device: "Device", name: str, clock_hz: float) -> None:
+    from rich.table import Table
+
+    from pyhw.cli.options import console
+
+    table = Table(title=f"{name} on {device.name}: {device.luts:,} LUT4, "
+                        f"{device.block_rams} block RAMs")
+    for column in ("groups", "L1", "shift", "post", "word", "images", "cycles an image",
+                   "images/s", "LUT4", "block RAMs", "most cycles"):
+        table.add_column(column, justify="right")
+    for one in found:
+        config = one.config
+        table.add_row(
+            str(config.groups), _shape(config.l1), _shape(config.shift), str(config.post_width),
+            str(config.load_bits), str(one.batch), f"{one.cycles / one.batch:,.0f}",
+            f"{one.images_per_second(clock_hz):,.0f}", f"{one.luts:,}", str(one.block_rams),
+            one.limit)
+    console().print(table)
+    typer.echo(f"images/s at {clock_hz / 1e6:g} MHz without input and output; engines are rows x "
+               "lanes in each group; word: bits of a weight word")
+
+
+def _shape(engine: "EngineConfig | None") -> str:
+    return "" if engine is None else f"{engine.rows} x {engine.lanes}"

@@ -1,0 +1,151 @@
+"""Draw an example network: weights from a seed, batch norms calibrated, quantised to a graph."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pyhw import __version__
+from pyhw.errors import UserError
+from pyhw.examples import WEIGHTS, find_example
+from pyhw.graph.ops import Graph
+from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.models import MODELS, build_model
+from pyhw.nn.options import LayerOptions
+from pyhw.nn.shift import ShiftConv2d
+from pyhw.nn.shiftadd import ShiftAddConv2d
+from pyhw.quantize.model import quantize_model
+from pyhw.quantize.settings import Settings
+from pyhw.synthetic import smooth_images
+
+__all__ = ["draw_example", "draw_model"]
+
+ADDER_SCALE = 0.55
+"""Scale of the Laplacian of adder weights: of 270,896 draws the largest is then about 7, which is
+the published range of trained weights."""
+CALIBRATION = 256
+"""Images that the batch norms and the quantiser see."""
+BATCH = 64
+GAMMA, BETA = (0.5, 1.0), (0.75, 1.75)
+"""Scales and offsets of batch norms, uniform: ReLU then leaves most values above 0, so that a
+comparison of maps compares something, and channels differ."""
+
+Progress = Callable[[int, int, str], None]
+
+
+def draw_model(name: str, seed: int = 0) -> nn.Module:
+    """Build an example with drawn weights and batch norms that fit them, in evaluation mode.
+
+    Adder weights are Laplacian, ordinary ones Gaussian with deviation ``sqrt(2 / fan_in)``; shift
+    and masked layers start as published; batch norms get `GAMMA` and `BETA`. PyTorch's global
+    random state is left as it was.
+
+    Parameters
+    ----------
+    name : str
+        A drawn example.
+    seed : int
+        Not negative.
+
+    Raises
+    ------
+    UserError
+        If there is no such example, or it is a trained one.
+
+    Source
+    ------
+    AdderNet (CVPR 2020), section 4.4: trained adder weights are Laplacian, those of a CNN
+    Gaussian; the range -7..6 is from its authors' answers (issue 55 of the code).
+    """
+    example = find_example(name)
+    if example.trained:
+        raise UserError(f"the weights of {name} are trained; it cannot be drawn from a seed")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        options = LayerOptions(**example.layers)
+        model = build_model(example.model, example.ops, layers=options)
+        _draw(model)
+    channels, height, width = MODELS[example.model].input_shape
+    _settle(model, smooth_images((height, width, channels), CALIBRATION, seed))
+    return model.eval()
+
+
+@torch.no_grad()
+def _draw(model: nn.Module) -> None:
+    cascaded = {module[0] for module in model.modules() if isinstance(module, ShiftAddConv2d)}
+    laplacian = torch.distributions.Laplace(0.0, ADDER_SCALE)
+    for module in model.modules():
+        if isinstance(module, (AdderConv2d, AdderLinear)):
+            module.weight.copy_(laplacian.sample(module.weight.shape))
+        elif isinstance(module, (nn.Conv2d, nn.Linear)):
+            module.weight.copy_(_gaussian(tuple(module.weight.shape)))
+        elif isinstance(module, ShiftConv2d) and module not in cascaded:
+            module.load_weight(_gaussian(module.weight_shape))
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.weight.uniform_(*GAMMA)
+            module.bias.uniform_(*BETA)
+
+
+def _gaussian(shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(shape) * math.sqrt(2 / math.prod(shape[1:]))
+
+
+@torch.no_grad()
+def _settle(model: nn.Module, images: np.ndarray) -> None:
+    """Take the batch norms' statistics from images, (N, H, W, C) bytes."""
+    norms = [m for m in model.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # plain averages over all batches
+    model.train()
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) / 255  # (N, C, H, W)
+    for batch in pixels.split(BATCH):
+        model(batch.contiguous())
+
+
+def draw_example(
+    name: str, seed: int = 0, *, weight_bits: int = 8, progress: Progress | None = None
+) -> Graph:
+    """Return the integer graph of a drawn example, with 8-bit activations.
+
+    Parameters
+    ----------
+    name : str
+        A drawn example.
+    seed : int
+        Not negative; equal seeds give equal graphs on one machine.
+    weight_bits : int
+        Of adder weights, 2..8.
+    progress : callable, optional
+        Called with what is done, the total, and what it is.
+
+    Raises
+    ------
+    UserError
+        If there is no such example, it is a trained one, or `weight_bits` is out of range.
+    """
+    example = find_example(name)
+    settings = Settings(digits=example.digits, weight_bits=weight_bits)
+    show = progress or (lambda done, total, text: None)
+    show(0, 1, "calibrating")
+    model = draw_model(name, seed)
+    channels, height, width = MODELS[example.model].input_shape
+    quantised = quantize_model(
+        model,
+        smooth_images((height, width, channels), CALIBRATION, seed),
+        settings,
+        name=name.replace("-", "_"),
+        progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
+    )
+    command = f"pyhw example {name} --seed {seed}"
+    if weight_bits != 8:
+        command += f" --weight-bits {weight_bits}"
+    meta = dict(quantised.graph.meta) | {
+        "weights": WEIGHTS.format(seed=seed),
+        "command": command,
+        "pyhw": __version__,
+    }
+    return replace(quantised.graph, meta=meta)

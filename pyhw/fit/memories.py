@@ -1,0 +1,151 @@
+"""Every memory of an accelerator, and the block RAMs that it takes on a family.
+
+The rules are those by which Yosys maps memories; they are held against its counts of whole
+accelerators (``docs/fit.md``).
+"""
+
+from dataclasses import dataclass, replace
+
+from hdl.config import Config
+from hdl.isa import param_layout
+from pyhw.errors import UserError
+
+__all__ = ["Memory", "block_rams", "memories"]
+
+COUNTERS, COUNTER_WIDTH = 8, 48
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Equal memories of one kind.
+
+    Attributes
+    ----------
+    name : str
+        What they hold.
+    depth, width : int
+        Words, bits of a word.
+    count : int
+        How many there are.
+    byte_writes : bool
+        Whether single bytes of a word are written.
+    two_reads : bool
+        Whether they have a second read port, at the address of the write port.
+    distributed : bool
+        Whether they are small enough, or read at once, so that they lie in LUTs where the family
+        has such.
+    """
+
+    name: str
+    depth: int
+    width: int
+    count: int = 1
+    byte_writes: bool = False
+    two_reads: bool = False
+    distributed: bool = False
+
+
+# Shapes (words, bits) of a block. Of 18 kbit a byte takes 8 of 9 bits; a word of 32 needs one port
+# for reading and one for writing, a narrower one leaves two of both.
+_SHAPES = {
+    "ecp5": ((512, 32), (1024, 16), (2048, 8), (4096, 4), (8192, 2), (16384, 1)),
+    "gowin": ((512, 32), (1024, 16), (2048, 8), (4096, 4), (8192, 2), (16384, 1)),
+    "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
+}
+
+
+def memories(config: Config) -> list[Memory]:
+    """List the memories of an accelerator.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    list of Memory
+        Those of the data path first; what delays values for a few cycles is left out.
+    """
+    banks = config.groups * config.banks
+    # Bits that nothing reads are dropped: of records, and of index lists beyond an address.
+    address = min(24, (config.scratch_bytes - 1).bit_length())
+    found = [
+        Memory(
+            name="scratchpad",
+            depth=config.scratch_bytes // config.banks,
+            width=8,
+            count=banks,
+            two_reads=config.distributed,
+        ),
+        Memory(name="weights", depth=config.weight_words, width=config.load_bits, byte_writes=True),
+        Memory(
+            name="records",
+            depth=config.param_records,
+            width=param_layout(config).width,
+            byte_writes=True,
+        ),
+        Memory(name="instructions", depth=config.program_words, width=32, byte_writes=True),
+    ]
+    if config.index_entries:
+        found.append(
+            Memory(name="index lists", depth=config.index_entries, width=address, byte_writes=True)
+        )
+    if config.tables:
+        pairs, single = divmod(config.post_width, 2)
+        table = Memory(name="tables", depth=256 * config.tables, width=8)
+        found += [replace(table, count=pairs, two_reads=True)] * bool(pairs)
+        found += [table] * single
+    found.append(Memory(name="received frames", depth=2 * config.max_payload, width=8))
+    found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
+    return found + _accumulators(config)
+
+
+def _accumulators(config: Config) -> list[Memory]:
+    """Two banks a group and engine: a word for each row, or (block RAM) one for all rows."""
+    rows = [("pool", config.pool_lanes, config.pool_acc_width)]
+    if config.l1 is not None:
+        rows.append(("l1", config.l1.rows, config.l1.acc_width))
+        rows.append(("l1 sum of x", 1, config.l1.acc_width))
+    if config.shift is not None:
+        rows.append(("shift", config.shift.rows, config.shift.acc_width))
+    found = []
+    for name, count, width in rows:
+        together = 1 if config.distributed else count
+        found.append(
+            Memory(
+                name=f"accumulators, {name}",
+                depth=config.burst_depth,
+                width=width * together,
+                count=2 * config.groups * count // together,
+                distributed=True,
+            )
+        )
+    return found
+
+
+def block_rams(memory: Memory, family: str) -> int:
+    """Return the block RAMs of all memories of a kind.
+
+    Parameters
+    ----------
+    memory : Memory
+    family : {'ecp5', 'ice40', 'gowin'}
+        Gowin's blocks have the shapes of ECP5's.
+
+    Raises
+    ------
+    UserError
+        If the family is not known.
+    """
+    if family not in _SHAPES:
+        raise UserError(f"family must be one of {', '.join(_SHAPES)}, not {family!r}")
+    if memory.distributed and family != "ice40":
+        return 0
+    shapes = _SHAPES[family]
+    if memory.two_reads and family != "ice40":
+        shapes = tuple(shape for shape in shapes if shape[1] <= 16)
+    if memory.byte_writes and family != "ice40":  # its blocks write single bits
+        shapes = tuple(shape for shape in shapes if shape[1] >= 8)
+    copies = 2 if memory.two_reads and family == "ice40" else 1
+    least = min(-(-memory.depth // depth) * -(-memory.width // width) for depth, width in shapes)
+    return memory.count * copies * least

@@ -1,0 +1,291 @@
+"""The search for an accelerator: many shapes by a quick bound, the best few by the exact model."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hdl.config import Config
+from hdl.isa import Space, param_layout
+from pyhw.compiler import CompileError
+from pyhw.compiler.cycles import estimate, run_cycles
+from pyhw.errors import UserError
+from pyhw.graph.ops import Graph
+from pyhw.graph.verify import verify
+
+from .area import luts
+from .devices import DEVICES, Device
+from .memories import block_rams, memories
+from .space import FILL, GROUPS, LARGE, POST, SLOTS, WORDS, DesignSpace, Shape
+
+__all__ = ["FILL", "OBJECTIVES", "Candidate", "limits_of", "propose"]
+
+OBJECTIVES = ("throughput", "area")
+
+EXACT = 8
+"""Candidates that are compiled."""
+ALIKE = 0.01
+"""Rates in steps of about a hundredth: of those that are alike, fewer LUTs come first."""
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A configuration for a graph on a device.
+
+    Attributes
+    ----------
+    config : Config
+    batch : int
+        Images at once.
+    cycles : int
+        Of a run of that many images, exact.
+    luts : int
+        Estimated LUT4s.
+    block_rams : int
+    limit : str
+        Where most cycles go: ``l1``, ``shift``, ``pool`` (their engine), ``weights`` (loading),
+        ``post-processor``.
+    """
+
+    config: Config
+    batch: int
+    cycles: int
+    luts: int
+    block_rams: int
+    limit: str
+
+    def images_per_second(self, clock_hz: float) -> float:
+        """Return the rate without input and output."""
+        return self.batch * clock_hz / self.cycles
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    """A candidate by the quick bound, per image."""
+
+    cost: float
+    config: Config
+    slots: int
+
+
+def propose(
+    graph: Graph,
+    device: Device,
+    *,
+    batch: int | None = None,
+    objective: str = "throughput",
+    count: int = 5,
+    progress: Progress | None = None,
+) -> list[Candidate]:
+    """Propose accelerators for a graph on a device, the best first.
+
+    Parameters
+    ----------
+    graph : Graph
+    device : Device
+    batch : int, optional
+        Images at once; any that fits by default.
+    objective : {'throughput', 'area'}
+        Most images a second on the device, or fewest LUTs.
+    count : int
+        Most candidates returned.
+    progress : callable, optional
+        Called with what is done, the total, and what it is.
+
+    Returns
+    -------
+    list of Candidate
+        At least one.
+
+    Raises
+    ------
+    UserError
+        If none fits: what is short, by how much, and what would fit.
+    """
+    if objective not in OBJECTIVES:
+        raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
+    graph = verify(graph)
+    search = _Search(graph, device, batch)
+    ranked = search.rank(objective, progress or (lambda done, total, text: None))
+    if not ranked:
+        raise UserError(search.too_small())
+    best: list[Candidate] = []
+    for number, one in enumerate(ranked[:EXACT]):
+        if progress is not None:
+            progress(number, min(EXACT, len(ranked)), "compiling")
+        found = search.exact(one)
+        if found is not None:
+            best.append(found)
+    if not best:
+        raise UserError(search.too_small())
+
+    def order(one: Candidate) -> tuple[float, float]:
+        per_image = one.cycles / one.batch
+        if objective == "area":
+            return one.luts, per_image
+        return int(math.log(per_image) / ALIKE), one.luts
+
+    return sorted(best, key=order)[:count]
+
+
+def limits_of(candidate: Candidate, device: Device) -> str:
+    """Say in one line what keeps a candidate from being faster on a device."""
+    used = {
+        "LUTs": candidate.luts / (FILL * device.luts),
+        "block RAM": candidate.block_rams / device.block_rams,
+    }
+    name, share = max(used.items(), key=lambda item: item[1])
+    where = {
+        "weights": "the loading of weights",
+        "post-processor": "the post-processor",
+        "l1": "the L1 engine",
+        "shift": "the shift engine",
+        "pool": "pooling",
+    }[candidate.limit]
+    return f"most cycles go to {where}; of the device, {name} are scarcest ({share:.0%} used)"
+
+
+class _Search:
+    def __init__(self, graph: Graph, device: Device, batch: int | None) -> None:
+        self._graph, self._device, self._batch = graph, device, batch
+        self._space = DesignSpace(graph, device)
+
+    def _slots(self, groups: int) -> tuple[int, ...]:
+        return SLOTS if self._batch is None else (-(-self._batch // groups),)
+
+    def rank(self, objective: str, progress: Progress) -> list[_Ranked]:
+        """Return the best candidates that fit by the estimates, the best first."""
+        found: list[_Ranked] = []
+        small = objective == "area"
+        shapes = list(self._space.shapes(small))
+        outer = list(itertools.product(GROUPS if not small else (1, 2), POST, WORDS))
+        for number, (groups, post, bits) in enumerate(outer):
+            progress(number, len(outer), "ranking")
+            if self._batch is not None and groups > self._batch:
+                continue
+            for slots in self._slots(groups):
+                found += self._rank_shapes(shapes, groups, post, bits, slots, objective, found)
+                found = sorted(found, key=lambda one: one.cost)[: 3 * EXACT]
+        return self._varied(found)
+
+    @staticmethod
+    def _varied(found: list[_Ranked]) -> list[_Ranked]:
+        """Keep the best of those that differ only in the width of memory words or the slots."""
+        seen, kept = set(), []
+        for one in found:
+            config = one.config
+            key = (config.groups, config.post_width, config.l1, config.shift)
+            if key not in seen:
+                seen.add(key)
+                kept.append(one)
+        return kept
+
+    def _rank_shapes(
+        self,
+        shapes: list[Shape],
+        groups: int,
+        post: int,
+        bits: int,
+        slots: int,
+        objective: str,
+        found: list[_Ranked],
+    ) -> Iterator[_Ranked]:
+        """Yield what fits with some groups and widths and is better than what was found."""
+        worst = found[-1].cost if len(found) >= 3 * EXACT else float("inf")
+        sizes, blocks = self._space.sizes(shapes, groups, post, bits, slots)
+        fitting = sizes <= FILL * self._device.luts
+        fitting &= blocks <= self._device.block_rams
+        if not fitting.any():
+            return
+        cycles = self._space.costs(groups, post, bits, slots)
+        costs = cycles if objective == "throughput" else sizes + cycles * 1e-9
+        costs = np.where(fitting & (costs < worst), costs, np.inf)
+        for index in np.argsort(costs)[:EXACT]:
+            if costs[index] == np.inf:
+                return
+            config = self._space.config(shapes[index], groups, post, bits, slots)
+            if config is not None and self._space.fits(config):
+                yield _Ranked(float(costs[index]), config, slots)
+
+    def exact(self, ranked: _Ranked) -> Candidate | None:
+        """Compile for a candidate and fit its memories to what the program takes."""
+        roomy = replace(ranked.config, **LARGE)
+        batch = ranked.config.groups * ranked.slots
+        try:
+            program = self._space.compiled(roomy, batch)
+        except CompileError:
+            return None
+        sizes = {space: len(raw) for space, _, raw in program.sections}
+        banks = roomy.banks
+        scratch = max(place.base + place.size for place in program.placements)
+        config = replace(
+            roomy,
+            scratch_bytes=-(-max(scratch, 64) // banks) * banks,
+            weight_words=max(sizes.get(Space.WEIGHTS, 0) // (roomy.load_bits // 8), 1),
+            param_records=max(sizes[Space.PARAMS] // param_layout(roomy).bytes, 1),
+            program_words=max(sizes[Space.PROGRAM] // 4, 64),
+        )
+        config = self._space.rounded(config)
+        if not self._space.fits(config):
+            return None
+        layers = estimate(program, roomy)
+        return Candidate(
+            config=config,
+            batch=batch,
+            cycles=run_cycles(layers),
+            luts=round(luts(config, self._device.family)),
+            block_rams=self._space.blocks(config),
+            limit=self._limit(config, ranked.slots),
+        )
+
+    def _limit(self, config: Config, slots: int) -> str:
+        """Return what most cycles go to, by the bounds."""
+        spent: dict[str, int] = {}
+        for work in self._space.works({"l1": config.l1, "shift": config.shift}):
+            engine, weights, drain = work.cycles(config, slots)
+            name = work.engine
+            if drain > max(engine, weights):
+                name = "post-processor"
+            elif weights > engine:
+                name = "weights"
+            spent[name] = spent.get(name, 0) + max(engine, weights, drain)
+        return max(spent, key=lambda name: spent[name])
+
+    def too_small(self) -> str:
+        """Return one line: what is short, by how much, and what would fit."""
+        slots = 1 if self._batch is None else self._batch
+        tried = [
+            config
+            for shape in self._space.shapes(small=True)
+            for bits in WORDS[:3]
+            if (config := self._space.config(shape, 1, 1, bits, slots)) is not None
+        ]
+        if not tried:
+            return f"{self._graph.name} has more weights than any memory here holds"
+        family = self._device.family
+        least_luts = min(tried, key=lambda c: luts(c, family))
+        least_rams = min(tried, key=lambda c: (self._space.blocks(c), luts(c, family)))
+        room, rams = int(FILL * self._device.luts), self._device.block_rams
+        short = []
+        if (need := round(luts(least_luts, family))) > room:
+            short.append(f"{need - room:,} LUTs short ({need:,} of {room:,} usable)")
+        if (need := self._space.blocks(least_rams)) > rams:
+            short.append(f"{need - rams:,} block RAMs short ({need:,} of {rams:,})")
+        if not short:
+            short.append("LUTs and block RAMs suffice one by one, but not for one accelerator")
+        ways = []
+        if slots > 1:
+            ways.append("fewer images at once")
+        if need > rams and least_rams.l1 is not None:
+            ways.append("quantising with narrower weights (--weight-bits)")
+        ways += [f"{d.name}" for d in DEVICES.values() if d.luts > self._device.luts
+                 and any(luts(c, d.family) <= FILL * d.luts
+                         and sum(block_rams(m, d.family) for m in memories(c)) <= d.block_rams
+                         for c in (least_luts, least_rams))][:3]  # fmt: skip
+        hint = f"; what may help: {', '.join(ways)}" if ways else ""
+        return (f"{self._device.name} is too small for {self._graph.name} with {slots} "
+                f"image{'s' * (slots > 1)} at once: {' and '.join(short)}{hint}")  # fmt: skip

@@ -1,0 +1,132 @@
+"""Where a program's maps lie, layer by layer, and what every memory takes of a device."""
+
+import string
+from dataclasses import dataclass
+
+from hdl.config import Config
+from hdl.isa import Space, param_layout
+from pyhw.compiler.program import Program
+from pyhw.errors import UserError
+from pyhw.fit.devices import Device
+from pyhw.fit.memories import block_rams, memories
+
+__all__ = ["MemoryUse", "memory_use", "picture", "scratch_peak"]
+
+LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
+
+
+def scratch_peak(program: Program) -> int:
+    """Return the bytes of a group's scratchpad that the program's maps reach."""
+    return max(place.base + place.size for place in program.placements)
+
+
+def picture(program: Program, columns: int = 64) -> list[str]:
+    """Draw the scratchpad: a line a layer, addresses from left to right, a letter a map.
+
+    A letter stands for all bytes of its column that a map takes while the layer runs; where a sum
+    takes the place of its residual, the column shows the sum.
+
+    Parameters
+    ----------
+    program : Program
+    columns : int
+        Width of the picture, from 16.
+
+    Returns
+    -------
+    list of str
+        The lines, the letters' meaning last.
+
+    Raises
+    ------
+    ValueError
+        If `columns` is below 16.
+    """
+    if columns < 16:
+        raise ValueError(f"columns must be at least 16, not {columns}")
+    peak = scratch_peak(program)
+    letters = {p.name: LETTERS[i % len(LETTERS)] for i, p in enumerate(program.placements)}
+    names = [layer.name for layer in program.layers]
+    width = max(len(name) for name in [*names, "layer"])
+    end = f"{peak:,}"
+    lines = [f"{'layer':{width}}  0{end:>{columns - 1}} bytes"]
+    for number, name in enumerate(names):
+        cells = ["."] * columns
+        # What takes another's place is drawn over it.
+        live = [p for p in program.placements if p.first <= number <= p.last]
+        for place in sorted(live, key=lambda p: p.first):
+            first = place.base * columns // peak
+            last = -(-(place.base + place.size) * columns // peak)
+            cells[first:last] = letters[place.name] * (last - first)
+        lines.append(f"{name:{width}}  {''.join(cells)}")
+    for place in program.placements:
+        taken = f", in place of {letters[place.replaces]}" if place.replaces else ""
+        lines.append(f"{letters[place.name]}  {place.name}: {place.base:,} to "
+                     f"{place.base + place.size - 1:,}, {place.size:,} bytes{taken}")  # fmt: skip
+    return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryUse:
+    """A memory of a configuration and what a program takes of it.
+
+    Attributes
+    ----------
+    name : str
+    count, depth, width : int
+        How many, their words, bits of a word.
+    used : int or None
+        Words (scratchpad: of each bank) that the program takes; None where that is no question.
+    blocks : int
+        Block RAMs on the device's family.
+    """
+
+    name: str
+    count: int
+    depth: int
+    width: int
+    used: int | None
+    blocks: int
+
+
+def memory_use(config: Config, device: Device, program: Program | None = None) -> list[MemoryUse]:
+    """List the memories of a configuration, with their block RAMs.
+
+    Parameters
+    ----------
+    config : Config
+    device : Device
+        Only its family counts.
+    program : Program, optional
+        Compiled for the configuration.
+
+    Raises
+    ------
+    UserError
+        If the program is one for another configuration.
+    """
+    taken: dict[str, int] = {}
+    if program is not None:
+        if program.config_hash != config.hash:
+            raise UserError(f"the program was compiled for configuration "
+                            f"{program.config_hash.hex()}, not for {config.name}")  # fmt: skip
+        sizes = {space: len(program.section(space)) for space in Space}
+        taken = {
+            "scratchpad": -(-scratch_peak(program) // config.banks),
+            "weights": sizes[Space.WEIGHTS] // (config.load_bits // 8),
+            "records": sizes[Space.PARAMS] // param_layout(config).bytes,
+            "instructions": sizes[Space.PROGRAM] // 4,
+            "index lists": sizes[Space.INDEX] // 4,
+            "tables": sizes[Space.TABLES],
+        }
+    return [
+        MemoryUse(
+            name=one.name,
+            count=one.count,
+            depth=one.depth,
+            width=one.width,
+            used=taken.get(one.name),
+            blocks=block_rams(one, device.family),
+        )
+        for one in memories(config)
+    ]
