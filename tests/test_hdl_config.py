@@ -34,7 +34,7 @@ def test_engine_fields_keep_their_range(name):
 @pytest.mark.parametrize("name", RANGES)
 def test_fields_keep_their_range(name):
     low, high = RANGES[name]
-    config = replace(CONFIG, shift=SHIFT)
+    config = replace(CONFIG, l1=replace(ENGINE, rows=8), shift=replace(SHIFT, rows=8))
     for value in (low, high):
         assert getattr(replace(config, **{name: value}), name) == value
     for value in (low - 1, high + 1, float(low), str(low), None, True):
@@ -146,6 +146,13 @@ def test_a_bad_file_is_one_clear_line(text, message):
     with pytest.raises(ValueError, match=message) as caught:
         Config.from_json(text)
     assert "\n" not in str(caught.value)
+
+
+def test_taps_are_rows_of_every_engine():
+    config = replace(CONFIG, shift=replace(SHIFT, rows=2))
+    assert replace(config, taps=2).taps == 2
+    with pytest.raises(ValueError, match=r"at most the rows of the shift engine \(2\), not 3"):
+        replace(config, taps=3)
 
 
 def test_the_hash_tells_programs_apart_and_nothing_else():
