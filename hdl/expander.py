@@ -84,7 +84,7 @@ class Expander(wiring.Component):
 
     def _visit(self, m, bits, walker, enable, schedule):
         """Add the counters of visits; return the strobe, its number, its row's base."""
-        layer, width = self.i_run.layer, self._config.expand_lanes
+        layer, width, taps = self.i_run.layer, self._config.expand_lanes, self._config.taps
         groups = max(visit.group for visit in schedule) + 1
         here, number = Signal(), Signal(range(len(schedule)))
         row, group = Signal(range(self._config.shift.rows)), Signal(range(groups))
@@ -99,7 +99,10 @@ class Expander(wiring.Component):
             group_end.eq(here & ~cut),
             row_end.eq(group_end & (group == groups - 1)),
             step_end.eq(here & (number == len(schedule) - 1)),
-            in_use.eq((row < layer.block_rows) & (row < rows_left)),
+            # Channel by channel, the rows are the kernel's columns.
+            in_use.eq(Mux(layer.lanewise,
+                          (row + layer.lead + 1 >= taps) & (row < taps),
+                          (row < layer.block_rows) & (row < rows_left))),
             walker.i_group.eq(group), walker.i_next.eq(step_end),
             bits.i_take.eq(group_end), bits.i_end.eq(step_end & walker.o_last),
             block_end.eq(bits.i_end & bits.o_block_end),
@@ -109,20 +112,26 @@ class Expander(wiring.Component):
         m.d.comb += lanes.eq(walker.o_lanes - (group << (width.bit_length() - 1)))
         with m.If(in_use & (lanes > 0)):
             m.d.comb += bits.i_count.eq(Mux(lanes > width, width, lanes))
-        total, after = Signal(18), Signal(17)
-        m.d.comb += total.eq(row_base + layer.proto_row)
-        following = wrapped(m, total, layer.proto_size, layer.proto_size, "next_row")
-        m.d.comb += after.eq(Mux(row_end & in_use, following, row_base))
+        def stepped(base, step, name):
+            total = Signal(18, name=name)
+            m.d.comb += total.eq(base + step)
+            return wrapped(m, total, layer.proto_size, layer.proto_size, f"{name}_wrapped")
+
+        next_row = stepped(row_base, layer.proto_row, "next_row")
+        next_block = stepped(block_base, layer.proto_block, "next_block")
         with m.If(here):
-            m.d.sync += [number.eq(number + 1), row_base.eq(after)]
+            m.d.sync += number.eq(number + 1)
+        with m.If(row_end & in_use):
+            m.d.sync += row_base.eq(next_row)
         with m.If(group_end):
             m.d.sync += group.eq(group + 1)
         with m.If(row_end):
             m.d.sync += [group.eq(0), row.eq(row + 1)]
         with m.If(step_end):
-            m.d.sync += [number.eq(0), row.eq(0), row_base.eq(Mux(block_end, after, block_base))]
+            m.d.sync += [number.eq(0), row.eq(0),
+                         row_base.eq(Mux(block_end, next_block, block_base))]
         with m.If(block_end):
-            m.d.sync += [block_base.eq(after), rows_left.eq(rows_left - layer.block_rows)]
+            m.d.sync += [block_base.eq(next_block), rows_left.eq(rows_left - layer.block_rows)]
         with m.If(self.i_run.start):
             m.d.sync += [row_base.eq(layer.proto_first), block_base.eq(layer.proto_first),
                          rows_left.eq(layer.rows)]

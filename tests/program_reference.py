@@ -98,11 +98,13 @@ def _expanded(program, f, config):
     raw = np.frombuffer(program.section(Space.WEIGHTS), np.uint8)
     bits = iter(np.unpackbits(raw, bitorder="little")[
         f["w_base"] * config.load_bits + f["mask_bit"]:].tolist())
-    taken, blocks, channel = 0, [], 0
-    row_index, rows_left = f["proto_first"], f["rows"]
+    taken, blocks = 0, []
+    rows_left = f["rows"]
     for block in range(f["n_blocks"]):
-        here = min(f["block_rows"], rows_left)
-        rows_left -= here
+        here = range(min(f["block_rows"], rows_left))
+        rows_left -= len(here)
+        if f["lanewise"]:
+            here = range(config.taps - 1 - f["lead"], config.taps)
         before, steps, tap, offset = taken, [], 0, 0
         for _, _, chunk in _steps(f):
             lanes = min(shape.lanes, f["run_bytes"] - chunk * f["chunk_bytes"])
@@ -113,14 +115,13 @@ def _expanded(program, f, config):
                 level = 0 if tap % f["n_tap0"] else 1 if tap % (f["n_tap0"] * f["n_tap1"]) else 2
                 offset = (offset + f[f"proto_tap{level}"]) % f["proto_size"]
             rows = [[zero] * shape.lanes for _ in range(shape.rows)]
-            for row in range(here):
-                base = row_index + (channel + row) * f["proto_row"]
+            for number, row in enumerate(here):
+                base = (f["proto_first"] + block * f["proto_block"] + number * f["proto_row"])
                 for lane, at in enumerate(offsets):
                     taken += 1
                     if next(bits):
                         rows[row][lane] = prototype[(base + at) % f["proto_size"]]
             steps.append(rows)
-        channel += here
         assert taken - before == f["last_bits" if block == f["n_blocks"] - 1 else "block_bits"]
         blocks.append(steps)
     return blocks
@@ -212,7 +213,7 @@ def _lanewise(f, config, engine, group, place, steps, pads, codes):
     used = f["lead"] + 1
     address, iy, xb = place
     for step, pad, rows in zip(steps, pads, codes):
-        for column, weights in enumerate(rows[config.taps - used:]):
+        for column, weights in enumerate(rows[config.taps - used:config.taps]):
             x = _vector(f, config, engine, group, address + column * f["in_x"], iy,
                         xb + column * f["xb_x"], step, pad)
             for lane, code in enumerate(weights[:f["run_bytes"]]):

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from masked_models import chain, mask, masked_conv, random_prototype, repacked, tensor, three
+from masked_models import (
+    chain,
+    mask,
+    masked_conv,
+    masked_graph,
+    random_prototype,
+    repacked,
+    tensor,
+    three,
+)
 from program_reference import run_program
 
 from hdl.config import PRESETS, Config, EngineConfig
@@ -51,6 +60,30 @@ def test_programs_of_random_masked_networks_compute_their_graphs():
         checked += 1
     assert checked >= 15
     assert masked >= 15
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"kernel": (5, 5), "padding": (2, 2, 2, 2)}, {"kernel": (2, 3)}, {"kernel": (3, 4)},
+    {"stride": (1, 2)}, {"size": 1}, {"size": 500},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("taps", [1, 3, 5])
+def test_depthwise_masked_layers_run_channel_by_channel_from_masks(taps, changes):
+    options = {"kernel": (3, 3), "size": 37, "padding": (1, 1, 1, 1)} | changes
+    kernel = options.pop("kernel")
+    graph = masked_graph(5, shape=(12, *kernel, 1), groups=12, **options)
+    images = np.random.default_rng(7).integers(0, 256, (2, 6, 6, 12))
+    for lanes in (4, 6):
+        config = replace(CONFIG, taps=taps, pool_lanes=lanes)
+        program = compile_graph(graph, config, 2)
+        (layer,) = layers(program)
+        assert layer["lanewise"]
+        assert layer["masked"]
+        assert len(program.section(Space.WEIGHTS)) * 8 - 12 * kernel[0] * kernel[1] < 64
+        found = run_program(program, config, images)["masked"]
+        np.testing.assert_array_equal(found, run_layers(graph, images)["masked"])
+    # Blocks of 5, 5 and 2 channels are stored as codes.
+    program = compile_graph(graph, replace(CONFIG, taps=taps, pool_lanes=5), 2)
+    assert [layer["masked"] for layer in layers(program)] == [0]
 
 
 @pytest.mark.parametrize("load_bits", [16, 64, 512])

@@ -178,7 +178,10 @@ class _Passes:
         if fields["masked"]:
             self._first, self._all = timing.expanded
             self._restart = timing.burst_restart
-            to_first = timing.start_to_expanded(min(fields["chunk_bytes"], fields["run_bytes"]))
+            lanes = fields["run_bytes"]
+            if not fields["lanewise"]:
+                lanes = min(lanes, fields["chunk_bytes"])
+            to_first = timing.start_to_expanded(lanes)
         self._loaded = start + to_first + self._all - self._first if self._words else 0
         self._steps, self._taken = _steps(fields), 0
         self.time = pipeline.after(start + 1, timing.issue_to_take)

@@ -11,6 +11,7 @@ from .codes import code_table, shift_constant, zero_code
 from .errors import CompileError
 from .job import Job, Weights
 from .maps import Map
+from .masks import depthwise_masks
 
 __all__ = ["depthwise_job", "is_depthwise"]
 
@@ -80,7 +81,8 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
     constant = (shift_constant(op) if op.term == "shift"
                 else np.full(channels, 256 * kh * kw, np.int64))
     _prove_width(op, source, config, constant)
-    weights = Weights(codes, pad_lanes if pads.any() else None, constant)
+    weights = Weights(codes, pad_lanes if pads.any() else None, constant,
+                      depthwise_masks(op, engine, together, blocks))
     return Job(op, Engine.L1 if op.term == "l1" else Engine.SHIFT, source, target, residual,
                fields=fields, weights=weights, source_offset=offset)
 

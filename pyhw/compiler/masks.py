@@ -12,7 +12,7 @@ from .disassemble import instructions
 from .job import Job, Masks
 from .program import Program
 
-__all__ = ["expander_remedy", "mask_summary", "masks_of", "place_prototypes"]
+__all__ = ["depthwise_masks", "expander_remedy", "mask_summary", "masks_of", "place_prototypes"]
 
 
 def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: list[range],
@@ -31,17 +31,9 @@ def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: l
     fold : int
         Kernel rows of the convolution before folding, 1 if it is not folded.
     """
-    if conv.prototype is None or conv.term != "shift":
+    if conv.prototype is None:
         return None
-    assert conv.sign is not None
-    assert conv.code_width is not None
-    code = ShiftCode(engine.code_width)
-    used = conv.prototype[:conv.sign.size]
-    sign, exponent = decode_codes(used, conv.code_width)
-    if exponent.max() > code.max_exponent:
-        return None
-    codes = np.where(sign == 0, code.zero, exponent | (sign < 0) << (engine.code_width - 1))
-    kept = conv.sign[0].reshape(conv.out_channels, -1) != 0
+    kept = _kept(conv).reshape(conv.out_channels, -1)
     bits = np.concatenate([kept[rows.start:rows.stop][:, tap].reshape(-1)
                            for rows in blocks for tap in taps])
     height, width, channels = conv.weight_shape[1:]
@@ -53,14 +45,63 @@ def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: l
     steps = (plane, width - back, 1 - (height - 1) * width - back)
     if fold == 1:
         steps = (plane, 1 - back, 1 - back)
-    size = len(codes)
-    fields = {
-        "masked": 1, "block_bits": len(blocks[0]) * kept.shape[1],
-        "last_bits": len(blocks[-1]) * kept.shape[1], "proto_size": size,
-        "proto_first": blocks[0].start * kept.shape[1] % size,
-        "proto_row": kept.shape[1] % size, "n_tap0": channels,
-        "n_tap1": height if fold > 1 else 1,
-    } | {f"proto_tap{k}": step % size for k, step in enumerate(steps)}
+    taps_of_row = kept.shape[1]
+    return _masks(conv, engine, bits, {
+        "block_bits": len(blocks[0]) * taps_of_row, "last_bits": len(blocks[-1]) * taps_of_row,
+        "n_tap0": channels, "n_tap1": height if fold > 1 else 1,
+    }, {
+        "proto_first": blocks[0].start * taps_of_row, "proto_row": taps_of_row,
+        "proto_block": len(blocks[0]) * taps_of_row,
+    } | {f"proto_tap{k}": step for k, step in enumerate(steps)})
+
+
+def depthwise_masks(conv: Conv, engine: EngineConfig, together: int,
+                    blocks: list[range]) -> Masks | None:
+    """Return the same for a layer that runs channel by channel, or None.
+
+    Parameters
+    ----------
+    conv : Conv
+        Depthwise.
+    engine : EngineConfig
+    together : int
+        Kernel columns of a step.
+    blocks : list of range
+        Channels of every block; all must have as many.
+    """
+    if conv.prototype is None or len({len(block) for block in blocks}) > 1:
+        return None
+    _, height, width, _ = conv.weight_shape
+    # (channels, kh, n_kx, together) -> blocks, steps (kh, n_kx), rows (together), lanes
+    kept = _kept(conv).reshape(len(blocks), -1, height, width // together, together)
+    lanes, plane = len(blocks[0]), height * width
+    return _masks(conv, engine, kept.transpose(0, 2, 3, 4, 1).reshape(-1), {
+        "block_bits": lanes * plane, "last_bits": lanes * plane, "n_tap0": lanes, "n_tap1": 1,
+    }, {
+        "proto_first": 0, "proto_row": 1, "proto_block": lanes * plane, "proto_tap0": plane,
+        "proto_tap1": 0, "proto_tap2": together - (lanes - 1) * plane,
+    })
+
+
+def _kept(conv: Conv) -> np.ndarray:
+    """Return which weights count, bool (O, KH, KW, C / groups)."""
+    assert conv.sign is not None
+    return conv.sign[0] != 0
+
+
+def _masks(conv: Conv, engine: EngineConfig, bits: np.ndarray, counts: dict[str, int],
+           steps: dict[str, int]) -> Masks | None:
+    """Add the prototype's codes, and take index steps modulo their number; None if too large."""
+    assert conv.prototype is not None
+    assert conv.sign is not None
+    assert conv.code_width is not None
+    code = ShiftCode(engine.code_width)
+    sign, exponent = decode_codes(conv.prototype[:conv.sign.size], conv.code_width)
+    if exponent.max() > code.max_exponent:
+        return None
+    codes = np.where(sign == 0, code.zero, exponent | (sign < 0) << (engine.code_width - 1))
+    fields = {"masked": 1, "proto_size": len(codes)} | counts | {
+        name: step % len(codes) for name, step in steps.items()}
     if any(value > LAYER.fields[name].high for name, value in fields.items()):
         return None
     return Masks(bits, codes.astype(np.uint8), fields)
