@@ -67,26 +67,32 @@ class Counters(wiring.Component):
         fresh = Signal(size, init=-1)  # the memory word is to be taken as 0
         counts, bank, asked = (Signal(range(self._layers), name=name)
                                for name in ("counts", "bank", "asked"))
-        advances = Signal()
+        # In a run, and a little longer, the words that pass are those of the set that counts.
+        advances, counting, own, moves = Signal(), Signal(), Signal(), Signal()
+        settle = Signal(range(size + 1))  # cycles in which the last counts move after a run
         value, old, new = Signal(COUNTER_WIDTH), Signal(5), Signal(range(self._layers))
         m.d.comb += [
             next_turn.eq(Mux(turn == size - 1, 0, turn + 1)),
             advances.eq(self.i_next & (counts != self._layers - 1)),
-            new.eq(Mux(self.i_running | (moving > 1), counts - (moving > 1), asked)),
+            counting.eq(self.i_running | (settle != 0)),
+            new.eq(Mux(counting, counts - (moving > 1), asked)),
             read.addr.eq(new * slots + next_turn),
             value.eq(Mux(fresh.bit_select(turn, 1), 0, read.data)),
             old.eq(Mux(moving != 0, late[turn], small[turn])),
             write.addr.eq(bank * slots + turn), write.data.eq(value + old),
-            write.en.eq(~self.i_clear),
+            write.en.eq(own & ~self.i_clear), moves.eq(own & (moving == 0)),
         ]
-        m.d.sync += [turn.eq(next_turn), bank.eq(new), moving.eq(moving - (moving != 0))]
+        m.d.sync += [
+            turn.eq(next_turn), bank.eq(new), own.eq(counting), moving.eq(moving - (moving != 0)),
+            settle.eq(Mux(self.i_running, size, settle - (settle != 0))),
+        ]
         for k in range(size):
             increment, now = self.i_increment[k], turn == k
-            m.d.sync += small[k].eq(Mux(now & (moving == 0), 0, small[k]) + increment)
-            with m.If(now):
+            m.d.sync += small[k].eq(Mux(now & moves, 0, small[k]) + increment)
+            with m.If(now & own):
                 m.d.sync += fresh[k].eq(0)
             with m.If(advances):
-                m.d.sync += [late[k].eq(Mux(now & (moving == 0), 0, small[k])),
+                m.d.sync += [late[k].eq(Mux(now & moves, 0, small[k])),
                              small[k].eq(increment)]
             with m.If(self.i_clear):
                 m.d.sync += [small[k].eq(0), fresh[k].eq(1)]
@@ -113,7 +119,7 @@ class Counters(wiring.Component):
                 m.d.sync += copy.eq(Mux(counter < size, value, 0))
                 with m.If((counter >= size)
                           | ((counter == turn) & (moving == 0)
-                             & (self.i_running | (bank == asked)))):
+                             & (self.i_running | (~counting & (bank == asked))))):
                     m.next = "REPLY"
             with m.State("REPLY"):
                 m.d.comb += self.o_read.valid.eq(1)

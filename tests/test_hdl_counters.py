@@ -29,6 +29,7 @@ def simulate(bench, layers=1):
     simulator.add_clock(1e-6)
 
     async def testbench(ctx):
+        ctx.set(dut.i_running, 1)
         await bench(ctx, dut)
 
     simulator.add_testbench(testbench)
@@ -78,7 +79,7 @@ def test_layers_count_apart_and_the_last_set_for_the_rest(layers, gap):
     size = len(Counter)
 
     async def bench(ctx, dut):
-        for _ in range(2):  # a second run begins from nothing
+        for running in (False, True, False):  # every run begins from nothing
             counts = [[0] * size for _ in range(layers)]
             ctx.set(dut.i_clear, 1)
             await ctx.tick()
@@ -92,12 +93,14 @@ def test_layers_count_apart_and_the_last_set_for_the_rest(layers, gap):
                 ctx.set(dut.i_next, cycle > 0 and cycle % gap == 0)
                 await ctx.tick()
             ctx.set(dut.i_increment, 0)
-            await ctx.tick().repeat(20)
-            assert [await read_counter(ctx, dut, k, 0) for k in range(size)] == counts[-1]
+            ctx.set(dut.i_next, 0)
+            if running:
+                await ctx.tick().repeat(20)
+                assert [await read_counter(ctx, dut, k, 0) for k in range(size)] == counts[-1]
             ctx.set(dut.i_running, 0)
             assert [[await read_counter(ctx, dut, k, layer) for k in range(size)]
                     for layer in range(layers)] == counts
-            assert await read_counter(ctx, dut, size) == 0  # beyond the counters
+            assert await read_counter(ctx, dut, size, layers - 1) == 0  # beyond the counters
 
     simulate(bench, layers)
 

@@ -6,7 +6,6 @@ more on many more.
 
 import dataclasses
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from masked_models import three
 
 from small_graphs import DEPTHWISE, depthwise_case
 
-from bench.random_networks import CONFIGS, cycle_error, draw_cases
+from bench.random_networks import CONFIGS, cycle_error, draw_cases, wrong_counts
 from hdl.formats import Format, nearest_terms
 from hdl.isa import Opcode, Space
 from pyhw.compiler import compile_graph
@@ -65,23 +64,15 @@ def test_every_layer_of_the_random_networks_shows_what_it_does(name):
             assert saturated < 0.2, f"{case.graph.name} {layer}"
 
 
-@pytest.mark.parametrize("name", ["tiny", "odd"])
+@pytest.mark.parametrize("name", SHARES)
 def test_layers_overlap_as_the_cycle_model_says(name, verilator):
-    config = replace(CONFIGS[name], counted_layers=16)
+    config = CONFIGS[name]
     cases = draw_cases(config, itertools.count(100), SHARES[name])
     results = simulate(cases, config, verilog=cached_verilog(config), simulator=verilator)
     early = 0
     for case, result in zip(cases, results, strict=True):
         assert result.difference is None, f"{case.graph.name}: {result.difference}"
-        used = min(len(case.images), case.program.batch)
-        guess = estimate(case.program, config, used)
-        total = result.counters[0]
-        assert total["CYCLES"] == run_cycles(guess), case.graph.name
-        for layer, counted in zip(guess, result.layers, strict=False):
-            for name, value in (("VECTORS", layer.vectors), ("STALL_BANK", layer.stall_bank),
-                                ("STALL_LAYER", layer.stall_layer),
-                                ("STALL_WEIGHTS", layer.stall_weights)):
-                assert counted[name] == value, f"{case.graph.name} {layer.name} {name}"
+        assert wrong_counts(case, result, config) == [], case.graph.name
         early += sum(fields["early"] for _, opcode, fields
                      in instructions(case.program.section(Space.PROGRAM))
                      if opcode is Opcode.LAYER)
@@ -155,7 +146,7 @@ def test_masked_layers_agree_on_both_simulators_in_values_and_cycles(simulator, 
     assert result.compared == sum(golden.size for golden in case.golden.values())
     assert len(np.unique(result.outputs)) >= 30
     assert layer_cycles(result.counters) == [layer.cycles for layer in
-                                             estimate(program, config, len(images))]
+                                             estimate(program, config, len(images), alone=True)]
 
 
 def test_a_wrong_mask_bit_is_found_and_named(verilator):
