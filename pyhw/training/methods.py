@@ -26,8 +26,10 @@ METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
     # 200 epochs: after six on MNIST it is behind 0.1 by 0.7 points (Q) and more (PS).
     "shift-ps": {"optimizer": "radam", "weight_decay": 1e-4},
     "shift-q": {"weight_decay": 1e-4},
-    # ShiftAddNet (NeurIPS 2020), appendix, and its authors' scripts: steps at 80 and 120 of 160.
-    "shiftadd": {"weight_decay": 1e-4, "schedule": "steps"},
+    # ShiftAddNet (NeurIPS 2020) trains with SGD and steps at 80 and 120 of 160 epochs. Its shift
+    # layers are DeepShift-PS's, and want what those want: after six epochs on MNIST 98.8 % instead
+    # of 95.9 %.
+    "shiftadd": {"optimizer": "radam", "weight_decay": 1e-4},
     # PEMN (NeurIPS 2022), its authors' README command.
     "pemn": {"optimizer": "adamw", "lr": 0.05, "weight_decay": 0.005, "schedule": "ramp"},
 }
