@@ -109,7 +109,7 @@ WITHOUT_PROGRAM = [
     ("read of a missing group", Status.OUT_OF_RANGE,
      pack(Command.READ, space=0, address=2 << 24, length=1), Command.READ),
     ("read past the counters", Status.OUT_OF_RANGE,
-     pack(Command.READ, space=7, address=60, length=5), Command.READ),
+     pack(Command.READ, space=7, address=124, length=5), Command.READ),
     ("read of counters in a group", Status.OUT_OF_RANGE,
      pack(Command.READ, space=7, address=1 << 24, length=5), Command.READ),
     ("read of more than a reply holds", Status.BAD_LENGTH,

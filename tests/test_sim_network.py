@@ -10,7 +10,6 @@ import itertools
 import numpy as np
 import pytest
 from masked_models import three
-
 from small_graphs import DEPTHWISE, depthwise_case
 
 from bench.random_networks import CONFIGS, cycle_error, draw_cases, wrong_counts
