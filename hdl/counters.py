@@ -33,14 +33,15 @@ class Counters(wiring.Component):
     i_next : In(1)
         Strobe, at most every `2 * len(Counter)` cycles: from this cycle on the next set counts.
     i_running : In(1)
-        Reads get the set that counts, whichever they ask for.
+        Reads get the set that counts, whichever they ask for. Low from the cycle after the last
+        increment at the earliest.
     i_read : stream of bytes' addresses
         set * COUNTER_SET + counter * 8 + byte, little endian. Bytes 5 to 7 are 0, and so is what
         lies beyond the counters. Sets that the run has not reached mean nothing.
     o_read : stream of 8 bits
         The byte. Reading byte 0 keeps a copy of the counter for its other bytes, so that a
         counter read from byte 0 up is consistent while it counts. At most 20 cycles after the
-        address; what was counted 20 cycles before is in it. One byte at a time.
+        address (30 at the end of a run); what was counted 20 cycles before is in it. One byte at a time.
     """
 
     def __init__(self, layers=1):
@@ -67,19 +68,23 @@ class Counters(wiring.Component):
         fresh = Signal(size, init=-1)  # the memory word is to be taken as 0
         counts, bank, asked = (Signal(range(self._layers), name=name)
                                for name in ("counts", "bank", "asked"))
+        # What a run has counted last moves on for a whole turn after its end.
+        settling, counting = Signal(range(size + 1)), Signal()
         advances = Signal()
         value, old, new = Signal(COUNTER_WIDTH), Signal(5), Signal(range(self._layers))
         m.d.comb += [
             next_turn.eq(Mux(turn == size - 1, 0, turn + 1)),
             advances.eq(self.i_next & (counts != self._layers - 1)),
-            new.eq(Mux(self.i_running | (moving > 1), counts - (moving > 1), asked)),
+            counting.eq(self.i_running | (settling != 0)),
+            new.eq(Mux(counting | (moving > 1), counts - (moving > 1), asked)),
             read.addr.eq(new * slots + next_turn),
             value.eq(Mux(fresh.bit_select(turn, 1), 0, read.data)),
             old.eq(Mux(moving != 0, late[turn], small[turn])),
             write.addr.eq(bank * slots + turn), write.data.eq(value + old),
             write.en.eq(~self.i_clear),
         ]
-        m.d.sync += [turn.eq(next_turn), bank.eq(new), moving.eq(moving - (moving != 0))]
+        m.d.sync += [turn.eq(next_turn), bank.eq(new), moving.eq(moving - (moving != 0)),
+                     settling.eq(Mux(self.i_running, size, settling - (settling != 0)))]
         for k in range(size):
             increment, now = self.i_increment[k], turn == k
             m.d.sync += small[k].eq(Mux(now & (moving == 0), 0, small[k]) + increment)

@@ -33,9 +33,11 @@ class Pipeline:
             time = self.free(time + 1)
         return time
 
-    def held(self, first: int, end: int) -> int:
+    def held(self, first: int, end: int) -> list[int]:
         """Return the cycles from one to before another in which the vectors are held."""
-        return sum(first <= time < end for time in self._held)
+        if end - first < len(self._held):
+            return [time for time in range(first, end) if time in self._held]
+        return sorted(time for time in self._held if first <= time < end)
 
 
 class ResultPort:
@@ -44,6 +46,11 @@ class ResultPort:
     A residual and a result of one cycle must lie in different banks, whatever the group, or the
     residual waits. In block RAM with a single read port there is no such conflict, but a read
     holds the vectors in the cycle after it.
+
+    Attributes
+    ----------
+    conflicts : list of int
+        Cycles in which a residual has waited.
     """
 
     def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline) -> None:
@@ -51,6 +58,7 @@ class ResultPort:
         self._flight = Timing(config).issue_to_write
         self._writes: dict[int, tuple[int, int]] = {}
         self._groups = config.groups
+        self.conflicts: list[int] = []
 
     def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
         """Yield the first of the result vectors' channels in a block, and how many it has."""
@@ -78,6 +86,7 @@ class ResultPort:
                 place = burst * fields["burst"] + position
                 read = self._address("res", place, vector, block)
                 while self._conflict(time, read, residual):
+                    self.conflicts.append(time)
                     time += 1
                 self._writes[time + self._flight] = (
                     self._address("out", place, vector, block), size)

@@ -1,0 +1,201 @@
+"""``pyhw profile``: where the cycles of a network go."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pyhw.cli.options import ConfigFile, DataDir, Preset, Set
+from pyhw.errors import UserError, writing
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from hdl.config import Config
+    from pyhw.compiler.program import Program
+    from pyhw.graph.ops import Graph
+    from pyhw.profile.account import Counted, LayerAccount
+    from pyhw.profile.summary import EngineUse
+
+BAR = 32
+"""Characters of a layer's bar."""
+
+
+def profile(
+    graph: Annotated[Path, typer.Argument(help="Integer graph (.pyhw).")],
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Images at once.", show_default="one a group")
+    ] = None,
+    clock: Annotated[float, typer.Option(min=0.001, help="MHz, for the rates.")] = 100.0,
+    simulate: Annotated[
+        bool, typer.Option("--simulate/--model-only",
+                           help="Also run it on the simulated accelerator, and hold its counters "
+                                "against the model.")
+    ] = False,
+    data: Annotated[
+        str, typer.Option(help="Images to simulate: smooth, random, digits, mnist or a .npy file.")
+    ] = "smooth",
+    seed: Annotated[int, typer.Option(min=0, help="Of smooth and random images.")] = 0,
+    data_dir: DataDir = None,
+    simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the run along time (.svg, for a browser).")
+    ] = None,
+    json_: Annotated[
+        Path | None, typer.Option("--json", help="Write the account for scripts.")
+    ] = None,
+) -> None:
+    """Account for every lane in every cycle, layer by layer: useful, or lost to which cause.
+
+    The figures are the compiler's exact model. With --simulate the hardware's counters must say
+    the same, figure by figure, or it is an error.
+
+    Examples:
+
+      pyhw profile lenet5.pyhw --preset default --batch 8
+
+      pyhw profile resnet20.pyhw --preset resnet20_85f --picture resnet20.svg
+
+      pyhw profile resnet8.pyhw --config accelerator.json --simulate --json resnet8.json
+    """
+    from pyhw.cli.options import distinct
+    from pyhw.compiler import compile_graph
+    from pyhw.compiler.cycles import estimate, layer_fields, run_cycles, walk
+    from pyhw.configure import choose_config
+    from pyhw.files import write_atomically
+    from pyhw.inputs import check_output, read_graph
+    from pyhw.profile.account import Counted, account
+    from pyhw.profile.picture import WIDTH, draw
+    from pyhw.profile.summary import engines, hint, to_json
+    from pyhw.profile.timeline import timeline
+    from pyhw.simulation.launch import find_simulator
+
+    if simulate:
+        find_simulator(simulator)
+    distinct({"the graph": graph, "--config": config}, {"--picture": picture, "--json": json_})
+    if picture is not None:
+        if picture.suffix.lower() != ".svg":
+            raise UserError(f"--picture must end in .svg, not {picture.name!r}")
+        check_output(picture)
+    if json_ is not None:
+        check_output(json_)
+    chosen = choose_config(preset, config, set_ or ())
+    network = read_graph(graph)
+    images = batch or chosen.groups
+    program = compile_graph(network, chosen, images)
+    spans = walk(program, chosen, images)
+    layers = estimate(program, chosen, images, spans=spans)
+    cycles = run_cycles(layers)
+    counted = [Counted.of_model(layer) for layer in layers]
+    accounts = account(program, chosen, images, counted)
+    told = ""
+    if simulate:
+        told = _measure(network, program, chosen, counted, cycles, images, data=data, seed=seed,
+                        data_dir=data_dir, simulator=simulator)
+    title = f"{network.name} on {chosen.name}, {images} image{'s' if images > 1 else ''}"
+    _print(title, accounts)
+    _print_run(cycles, images, clock * 1e6, engines(accounts, cycles))
+    advice = hint(accounts, chosen, [bool(one["lanewise"]) for one in layer_fields(program)])
+    typer.echo(advice)
+    if told:
+        typer.echo(told)
+    if picture is not None:
+        with writing(picture):
+            write_atomically(picture, draw(title, timeline(spans, accounts, WIDTH), accounts,
+                                           clock * 1e6))
+    if json_ is not None:
+        report = to_json(network.name, chosen, images, clock * 1e6, cycles, accounts,
+                         measured=simulate, advice=advice)
+        with writing(json_):
+            write_atomically(json_, json.dumps(report, indent=1) + "\n")
+
+
+def _measure(network: "Graph", program: "Program", config: "Config",
+             model: "Sequence[Counted]", cycles: int, images: int, *, data: str, seed: int,
+             data_dir: Path | None, simulator: str) -> str:
+    """Simulate, compare with the model, and return what to tell."""
+    from pyhw.cli.progress import simulation_bar, spinner
+    from pyhw.generate import cached_verilog
+    from pyhw.inputs import load_images
+    from pyhw.profile.measure import counting, disagreement, measure
+
+    config = counting(config, program)
+    pixels, _ = load_images(network, data, images, data_dir, seed)
+    if len(pixels) < images:
+        raise UserError(f"{data} has {len(pixels)} images and a batch takes {images}")
+    with spinner("generating Verilog"):
+        text = cached_verilog(config)
+    with simulation_bar(simulator) as show:
+        found = measure(network, program, config, pixels, verilog=text, simulator=simulator,
+                        on_progress=show)
+    wrong = disagreement([layer.name for layer in program.layers], model, found.layers)
+    if wrong is None and found.cycles != cycles:
+        wrong = f"the run: {cycles:,} cycles in the model, {found.cycles:,} measured"
+    if wrong is not None:
+        raise UserError(f"model and hardware disagree: {wrong}")
+    bench = found.result.bench
+    built = "built before" if bench.build_cached else f"built in {bench.build_s:.0f} s"
+    return (f"{simulator} ({built}, run {bench.run_s:.1f} s): the hardware's counters of all "
+            f"{len(model)} layers equal the model; {found.result.compared:,} values compared with "
+            "the golden executor: 0 differences")
+
+
+def _print(title: str, accounts: "Sequence[LayerAccount]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from pyhw.cli.options import console
+    from pyhw.profile.account import CAUSES, total
+
+    table = Table(title=f"{title}: lane-cycles of each layer in per cent")
+    for name in ("layer", "engine"):
+        table.add_column(name)
+    for name in ("cycles", *CAUSES, "port waits"):
+        table.add_column(name, justify="right")
+    table.add_column(Text(" ").join(_bar({cause: 1.0}, 1) for cause in CAUSES))
+    for one in accounts:
+        shares = {cause: one.share(cause) for cause in CAUSES}
+        table.add_row(one.name, one.engine, f"{one.counted.cycles:,}", *_percents(shares),
+                      f"{one.counted.stall_port:,}" if one.counted.stall_port else "",
+                      _bar(shares, BAR))
+    cycles = sum(one.counted.cycles for one in accounts)
+    shares = {cause: value / cycles for cause, value in total(accounts).items()}
+    table.add_section()
+    table.add_row("all", "", f"{cycles:,}", *_percents(shares),
+                  f"{sum(one.counted.stall_port for one in accounts):,}", _bar(shares, BAR))
+    console().print(table)
+
+
+def _percents(shares: dict[str, float]) -> list[str]:
+    return [f"{share:.1%}".removesuffix("%") if share else "" for share in shares.values()]
+
+
+def _bar(shares: dict[str, float], width: int) -> "Text":
+    """Return a bar of shares that add up to 1: coloured, and in letters where there is no colour."""
+    from rich.text import Text
+
+    from pyhw.profile.picture import COLOURS
+
+    bar, done, place = Text(), 0.0, 0
+    for cause, share in shares.items():
+        done += share
+        end = round(done * width)
+        bar.append(("#" if cause == "useful" else cause[0]) * (end - place),
+                   style=f"black on {COLOURS[cause]}")
+        place = end
+    return bar
+
+
+def _print_run(cycles: int, images: int, clock_hz: float, used: "Sequence[EngineUse]") -> None:
+    typer.echo(f"{cycles:,} cycles, {cycles / images:,.0f} an image: "
+               f"{images * clock_hz / cycles:,.0f} images a second at {clock_hz / 1e6:g} MHz "
+               "without input and output")
+    for one in used:
+        if one.name != "POOL":
+            typer.echo(f"{one.name}, {one.lanes:,} lanes: {one.own:.1%} of its layers' cycles are "
+                       f"useful, {one.run:.1%} of the run's")
