@@ -100,7 +100,7 @@ def profile(
     title = f"{network.name} on {chosen.name}, {images} image{'s' if images > 1 else ''}"
     _print(title, accounts)
     _print_run(cycles, images, clock * 1e6, engines(accounts, cycles))
-    advice = hint(accounts, chosen, [bool(one["lanewise"]) for one in layer_fields(program)])
+    advice = hint(accounts, chosen, layer_fields(program))
     typer.echo(advice)
     if told:
         typer.echo(told)
@@ -172,7 +172,12 @@ def _print(title: str, accounts: "Sequence[LayerAccount]") -> None:
 
 
 def _percents(shares: dict[str, float]) -> list[str]:
-    return [f"{share:.1%}".removesuffix("%") if share else "" for share in shares.values()]
+    """Return shares in per cent, rounded so that they add up to 100.0."""
+    tenths = {cause: int(share * 1000) for cause, share in shares.items()}
+    by_rest = sorted(shares, key=lambda cause: tenths[cause] - shares[cause] * 1000)
+    for cause in by_rest[:1000 - sum(tenths.values())]:
+        tenths[cause] += 1
+    return [f"{tenths[cause] / 10:.1f}" if shares[cause] else "" for cause in shares]
 
 
 def _bar(shares: dict[str, float], width: int) -> "Text":

@@ -75,10 +75,18 @@ def _blocks(fields: dict[str, int]) -> Iterator[int]:
 
 
 class Machine:
-    """An accelerator in a run: what its layers leave behind for those that follow."""
+    """An accelerator in a run: what its layers leave behind for those that follow.
 
-    def __init__(self, config: Config) -> None:
+    Parameters
+    ----------
+    config : Config
+    free_residuals : bool
+        Pretend that reading residuals costs nothing.
+    """
+
+    def __init__(self, config: Config, *, free_residuals: bool = False) -> None:
         self._config, self._timing = config, Timing(config)
+        self._free_residuals = free_residuals
         self._pipeline = Pipeline()
         self._started = 0
         self._may_start = self._may_drain = 0
@@ -101,7 +109,7 @@ class Machine:
         leads = [burst // fields["n_x"] * fields["lead"] for burst in bursts]
         engine = "pool" if fields["lanewise"] else Engine(fields["engine"]).name.lower()
         accumulate = timing.take_to_last(engine)
-        port = ResultPort(fields, config, pipeline)
+        port = ResultPort(fields, config, pipeline, free=self._free_residuals)
         order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
                  for number in range(len(bursts))]
 
@@ -217,12 +225,12 @@ def layer_fields(program: Program) -> list[dict[str, int]]:
 
 
 def walk(program: Program, config: Config, batch: int | None = None, *,
-         alone: bool = False) -> list[Span]:
-    """Walk through a run of a program; parameters as of `estimate`."""
+         alone: bool = False, free_residuals: bool = False) -> list[Span]:
+    """Walk through a run of a program; parameters as of `estimate` and `Machine`."""
     slots = -(-(batch or program.batch) // config.groups)
-    machine, spans = Machine(config), []
+    machine, spans = Machine(config, free_residuals=free_residuals), []
     for fields in layer_fields(program):
-        machine = Machine(config) if alone else machine
+        machine = Machine(config, free_residuals=free_residuals) if alone else machine
         spans.append(machine.run(fields, slots))
     return spans
 

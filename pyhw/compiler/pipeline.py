@@ -47,17 +47,27 @@ class ResultPort:
     residual waits. In block RAM with a single read port there is no such conflict, but a read
     holds the vectors in the cycle after it.
 
+    Parameters
+    ----------
+    fields : dict
+        Of the LAYER instruction.
+    config : Config
+    pipeline : Pipeline
+    free : bool
+        Pretend that residuals cost nothing.
+
     Attributes
     ----------
     conflicts : list of int
         Cycles in which a residual has waited.
     """
 
-    def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline) -> None:
+    def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline, *,
+                 free: bool = False) -> None:
         self._fields, self._config, self._pipeline = fields, config, pipeline
         self._flight = Timing(config).issue_to_write
         self._writes: dict[int, tuple[int, int]] = {}
-        self._groups = config.groups
+        self._groups, self._free = config.groups, free
         self.conflicts: list[int] = []
 
     def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
@@ -76,7 +86,7 @@ class ResultPort:
             Cycle of the first issue, and the cycle after the last.
         """
         fields = self._fields
-        if not fields["res"]:
+        if self._free or not fields["res"]:
             return time, time + positions * self._groups
         size = (1 << fields["out_log_bytes"]) if fields["single"] else count
         residual = count << fields["res_wide"]

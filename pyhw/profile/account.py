@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hdl.config import Config
-from pyhw.compiler.cycles import LayerCycles, layer_fields
+from pyhw.compiler.cycles import LayerCycles, estimate, layer_fields, walk
 from pyhw.compiler.program import Layer, Program
 
 __all__ = ["CAUSES", "Counted", "LayerAccount", "account", "engine_shape", "total"]
@@ -17,6 +17,7 @@ CAUSES = {
     "weights": "weights not loaded",
     "layer": "waiting for the layer before",
     "bank": "waiting for post-processing",
+    "port": "residuals at the scratchpad",
     "fill": "fill and drain",
 }
 """What becomes of a lane in a cycle, each with its name for people; the first is no loss."""
@@ -99,8 +100,8 @@ def engine_shape(engine: str, config: Config) -> tuple[int, int]:
     return found.rows, found.lanes
 
 
-def account(program: Program, config: Config, images: int,
-            counted: Sequence[Counted]) -> list[LayerAccount]:
+def account(program: Program, config: Config, images: int, counted: Sequence[Counted],
+            unhindered: Sequence[Counted] | None = None) -> list[LayerAccount]:
     """Account for every lane and cycle of a run.
 
     Parameters
@@ -112,6 +113,9 @@ def account(program: Program, config: Config, images: int,
         Images of the run, from 1 to the program's batch.
     counted : sequence of Counted
         Of every layer.
+    unhindered : sequence of Counted, optional
+        The same in a run in which residuals cost nothing; by default that of the model. Waits for
+        a bank, and in block RAM holds, that such a run does not have are put down to residuals.
 
     Returns
     -------
@@ -122,12 +126,16 @@ def account(program: Program, config: Config, images: int,
     ValueError
         If the vectors counted are not those that a layer has.
     """
-    return [_account(layer, fields, config, images, one) for layer, fields, one in zip(
-        program.layers, layer_fields(program), counted, strict=True)]
+    if unhindered is None:
+        spans = walk(program, config, images, free_residuals=True)
+        unhindered = [Counted.of_model(layer) for layer in
+                      estimate(program, config, images, spans=spans)]
+    return [_account(layer, fields, config, images, one, free) for layer, fields, one, free in zip(
+        program.layers, layer_fields(program), counted, unhindered, strict=True)]
 
 
 def _account(layer: Layer, fields: Mapping[str, int], config: Config, images: int,
-             counted: Counted) -> LayerAccount:
+             counted: Counted, free: Counted) -> LayerAccount:
     rows, lanes = engine_shape(layer.engine, config)
     slots = -(-images // config.groups)
     passes = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
@@ -143,15 +151,18 @@ def _account(layer: Layer, fields: Mapping[str, int], config: Config, images: in
     if layer.engine == "POOL":
         useful = passes * fields["n_xy"] * channels * images
     size = config.groups * rows * lanes
+    bank = max(0, counted.stall_bank - free.stall_bank)
+    held = 0 if config.distributed else max(0, counted.stall_weights - free.stall_weights)
     found = {
         "useful": useful,
         "reduction": vectors * images * channels * along - useful,
         "channels": vectors * images * (fields["n_blocks"] * across - channels) * along,
         "images": (vectors * (slots * config.groups - images) * fields["n_blocks"]
                    * rows * lanes),
-        "weights": counted.stall_weights * size,
+        "weights": (counted.stall_weights - held) * size,
         "layer": counted.stall_layer * size,
-        "bank": counted.stall_bank * size,
+        "bank": (counted.stall_bank - bank) * size,
+        "port": (bank + held) * size,
         "fill": counted.fill * size,
     }
     assert list(found) == list(CAUSES)

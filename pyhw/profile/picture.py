@@ -12,13 +12,14 @@ __all__ = ["COLOURS", "WIDTH", "draw"]
 
 COLOURS = {
     "useful": "#2e8b57", "reduction": "#c6dbef", "channels": "#7fb2dc", "images": "#3f78b5",
-    "weights": "#e6780d", "layer": "#756bb1", "bank": "#c51b6a", "fill": "#dcdcdc",
+    "weights": "#e6780d", "layer": "#756bb1", "bank": "#c51b6a", "port": "#f4a6c8",
+    "fill": "#dcdcdc",
 }
 """Of every cause, in the picture and on the terminal."""
 WIDTH = 1200
 """Pixels of the whole run; a bin of the timeline should be one or more of them."""
 _LEFT, _RIGHT, _NAMES, _FRONT, _BACK = 70, 40, 120, 180, 50
-_RESULTS, _PORT = "#666666", "#c51b6a"
+_RESULTS, _PORT = "#666666", "#f4a6c8"
 _LABEL_WIDTH = 11
 
 

@@ -1,6 +1,6 @@
 """What an account says of a whole run: utilisation by engine, the largest loss, JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ _REMEDIES = {
     "layer": "more images a group (--batch), so that a layer's last results are on their way "
              "while the next one begins",
     "bank": "a wider post-processor (post_width above {post_width})",
+    "port": "more scratchpad banks (more lanes of the widest unit; there are {banks})",
     "fill": "more images a group (--batch): short layers mostly wait for their last results",
 }
-_DEPTHWISE = "taps that divide its kernel's width, and engines of few rows"
+_LANEWISE = "taps that divide its kernel's width, and engines of few rows"
+_DEPTHWISE = "a chain for depthwise layers (taps above 0)"
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,16 @@ def engines(accounts: Sequence[LayerAccount], cycles: int) -> list[EngineUse]:
     return out
 
 
-def hint(accounts: Sequence[LayerAccount], config: Config, lanewise: Sequence[bool]) -> str:
+def hint(accounts: Sequence[LayerAccount], config: Config,
+         fields: Sequence[Mapping[str, int]]) -> str:
     """Return what loses most and what to change.
 
     Parameters
     ----------
     accounts : sequence of LayerAccount
     config : Config
-    lanewise : sequence of bool
-        Which layers work channel by channel.
+    fields : sequence of dict
+        Of the layers' instructions.
     """
     losses = {cause: cycles for cause, cycles in total(accounts).items() if cause != "useful"}
     cause = max(losses, key=losses.__getitem__)
@@ -75,14 +78,19 @@ def hint(accounts: Sequence[LayerAccount], config: Config, lanewise: Sequence[bo
                 key=lambda k: accounts[k].share(cause) * accounts[k].counted.cycles)
     one = accounts[worst]
     lost = one.share(cause) * one.counted.cycles
-    remedy = _DEPTHWISE if cause == "reduction" and lanewise[worst] else _REMEDIES[cause]
+    remedy = _REMEDIES[cause]
+    if cause == "reduction" and fields[worst]["lanewise"]:
+        remedy = _LANEWISE
+    elif cause == "reduction" and fields[worst]["run_bytes"] == 1 and not config.taps:
+        remedy = _DEPTHWISE
     if one.engine == "POOL" and cause == "channels":
         remedy = "pool_lanes that divide its channels"
     run = sum(a.counted.cycles for a in accounts)
     return (f"largest loss: {CAUSES[cause]}, {losses[cause] / run:.1%} of the run, most of it in "
             f"{one.name} ({lost / losses[cause]:.0%}); what helps: "
             + remedy.format(groups=config.groups, load_bits=config.load_bits,
-                            burst_depth=config.burst_depth, post_width=config.post_width))
+                            burst_depth=config.burst_depth, post_width=config.post_width,
+                            banks=config.banks))
 
 
 def to_json(network: str, config: Config, images: int, clock_hz: float, cycles: int,

@@ -78,9 +78,15 @@ def timeline(spans: Sequence[Span], accounts: Sequence[LayerAccount], bins: int)
         place = np.searchsorted(edges, np.arange(span.start, span.start + len(states)), "right") - 1
         counts = np.zeros((bins, len(_STATES)))
         np.add.at(counts, (place, states), 1)
-        for index, name in enumerate(_STATES):
-            if name != "vectors":
-                front[:, column[name]] += counts[:, index]
+        for name in ("fill", "layer"):
+            front[:, column[name]] += counts[:, _STATES.index(name)]
+        # Of the waits that residuals share, every one has the same share.
+        for name in ("weights", "bank"):
+            here = counts[:, _STATES.index(name)]
+            cycles_of = here.sum()
+            rest = one.lane_cycles[name] / (one.lanes * cycles_of) if cycles_of else 0.0
+            front[:, column[name]] += here * rest
+            front[:, column["port"]] += here * (1 - rest)
         # Every vector of a layer uses the same share of the lanes.
         issued = one.counted.vectors * one.lanes
         for cause in _STATIC:
