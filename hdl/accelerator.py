@@ -80,7 +80,8 @@ class Accelerator(wiring.Component):
         events = {
             Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,
             Counter.STALL_WEIGHTS: datapath.o_stall_weights,
-            Counter.STALL_LAYER: datapath.o_stall_layer, Counter.STALL_BANK: datapath.o_stall_bank, Counter.STALL_PORT: datapath.o_stall_port,
+            Counter.STALL_LAYER: datapath.o_stall_layer,
+            Counter.STALL_BANK: datapath.o_stall_bank, Counter.STALL_PORT: datapath.o_stall_port,
             Counter.RESULTS: datapath.o_result, Counter.LAYERS: sequencer.o_layer_done,
             Counter.FETCH: sequencer.o_between,
         }

@@ -41,7 +41,8 @@ class Counters(wiring.Component):
     o_read : stream of 8 bits
         The byte. Reading byte 0 keeps a copy of the counter for its other bytes, so that a
         counter read from byte 0 up is consistent while it counts. At most 20 cycles after the
-        address (30 at the end of a run); what was counted 20 cycles before is in it. One byte at a time.
+        address (30 at the end of a run); what was counted 20 cycles before is in it. One byte at
+        a time.
     """
 
     def __init__(self, layers=1):

@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from masked_models import three
-
 from small_graphs import DEPTHWISE, depthwise_case
 
 from bench.random_networks import CONFIGS, cycle_error, draw_cases

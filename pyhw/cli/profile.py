@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 BAR = 32
 """Characters of a layer's bar."""
+ROOM = 120
+"""Characters of a terminal's line from which on there are bars."""
 
 
 def profile(
@@ -152,23 +154,32 @@ def _print(title: str, accounts: "Sequence[LayerAccount]") -> None:
     from pyhw.cli.options import console
     from pyhw.profile.account import CAUSES, total
 
+    terminal = console()
+    causes = [cause for cause in CAUSES if any(one.lane_cycles[cause] for one in accounts)]
+    waits = any(one.counted.stall_port for one in accounts)
+    bars = terminal.width >= ROOM
+
+    def row(name: str, engine: str, cycles: int, shares: dict[str, float], port: int) -> None:
+        """Add a row, without the columns that would be empty in all of them."""
+        percents = dict(zip(shares, _percents(shares), strict=True))
+        table.add_row(name, engine, f"{cycles:,}", *(percents[cause] for cause in causes),
+                      *[f"{port:,}" if port else ""] * waits, *[_bar(shares, BAR)] * bars)
+
     table = Table(title=f"{title}: lane-cycles of each layer in per cent")
     for name in ("layer", "engine"):
         table.add_column(name)
-    for name in ("cycles", *CAUSES, "port waits"):
+    for name in ("cycles", *causes, *["port waits"] * waits):
         table.add_column(name, justify="right")
-    table.add_column(Text(" ").join(_bar({cause: 1.0}, 1) for cause in CAUSES))
+    if bars:
+        table.add_column(Text(" ").join(_bar({cause: 1.0}, 1) for cause in causes))
     for one in accounts:
-        shares = {cause: one.share(cause) for cause in CAUSES}
-        table.add_row(one.name, one.engine, f"{one.counted.cycles:,}", *_percents(shares),
-                      f"{one.counted.stall_port:,}" if one.counted.stall_port else "",
-                      _bar(shares, BAR))
+        row(one.name, one.engine, one.counted.cycles,
+            {cause: one.share(cause) for cause in CAUSES}, one.counted.stall_port)
     cycles = sum(one.counted.cycles for one in accounts)
     shares = {cause: value / cycles for cause, value in total(accounts).items()}
     table.add_section()
-    table.add_row("all", "", f"{cycles:,}", *_percents(shares),
-                  f"{sum(one.counted.stall_port for one in accounts):,}", _bar(shares, BAR))
-    console().print(table)
+    row("all", "", cycles, shares, sum(one.counted.stall_port for one in accounts))
+    terminal.print(table)
 
 
 def _percents(shares: dict[str, float]) -> list[str]:
@@ -181,7 +192,7 @@ def _percents(shares: dict[str, float]) -> list[str]:
 
 
 def _bar(shares: dict[str, float], width: int) -> "Text":
-    """Return a bar of shares that add up to 1: coloured, and in letters where there is no colour."""
+    """Return a bar of shares that add up to 1: coloured, and letters where there is no colour."""
     from rich.text import Text
 
     from pyhw.profile.picture import COLOURS

@@ -1,5 +1,6 @@
 """The timeline of a run as a picture (SVG)."""
 
+import itertools
 from collections.abc import Sequence
 from html import escape
 
@@ -104,7 +105,7 @@ def _stack(bins: np.ndarray, cycles: int, colours: Sequence[str], top: float,
 def _steps(edges: np.ndarray, levels: np.ndarray, *, back: bool = False) -> str:
     """Return the path of a step function, from left to right or back; equal steps are one."""
     changes = [0, *(np.flatnonzero(np.abs(np.diff(levels)) > 0.01) + 1).tolist(), len(levels)]
-    points = [(edges[x], levels[begin]) for begin, end in zip(changes, changes[1:], strict=False)
+    points = [(edges[x], levels[begin]) for begin, end in itertools.pairwise(changes)
               for x in (begin, end)]
     if back:
         points.reverse()
