@@ -12,7 +12,7 @@ from small_graphs import DEPTHWISE, depthwise_case
 
 import pyhw
 from bench.random_networks import CONFIGS, draw_cases
-from bench.utilisation import utilisation
+from bench.utilisation import ROWS, read_model, utilisation
 from hdl.config import PRESETS
 from hdl.formats import Format
 from pyhw.cli.main import main
@@ -36,6 +36,7 @@ from pyhw.simulation.network import Case, simulate
 
 MODELS = Path(pyhw.__file__).parent / "models"
 LENET = MODELS / "lenet5_adder_digits.pyhw"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def model(program, config, images):
@@ -156,6 +157,10 @@ def test_residuals_in_the_way_are_told_from_slow_post_processing():
     assert meets.lane_cycles["bank"] == 0
     assert meets.lane_cycles["port"] == meets.counted.stall_bank * meets.lanes > 0
     assert found["layer1.1.conv1"].lane_cycles["port"] == 0  # it has no residual
+    wider = dataclasses.replace(config, shift=dataclasses.replace(config.shift, lanes=32))
+    assert (config.banks, wider.banks) == (16, 32)
+    fewer = [run_cycles(estimate(compile_graph(graph, one, 4), one)) for one in (config, wider)]
+    assert fewer == [241_544, 188_609]
 
 
 # The hardware -------------------------------------------------------------------------------------
@@ -338,6 +343,18 @@ def test_nothing_lost_needs_no_hint(lenet):
     assert hint(fake, config, layer_fields(program)) == "nothing is lost"
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.config and row.graph.endswith(".pyhw")],
+                         ids=lambda row: row.name)
+def test_the_documented_table_is_what_the_model_says(row):
+    program = compile_graph(read_model(row.graph), row.config, row.batch)
+    cycles = run_cycles(estimate(program, row.config, row.batch))
+    share = utilisation(accounts_of(program, row.config, row.batch), cycles)
+    [line] = [line for line in (DOCS / "performance.md").read_text("utf-8").splitlines()
+              if line.startswith(f"| {row.name} |")]
+    assert f"| {row.batch} | {cycles:,} |" in line
+    assert f"| {share:.1%} |" in line
+
+
 # The command --------------------------------------------------------------------------------------
 
 
@@ -355,6 +372,12 @@ def test_the_command_writes_table_picture_and_json(tmp_path, capsys):
         assert f" {layer['name']} " in out
         assert sum(layer["lane_cycles"].values()) == layer["lanes"] * layer["cycles"]["cycles"]
     assert ElementTree.fromstring(picture.read_text("utf-8")).tag.endswith("svg")
+
+
+def test_the_documented_output_is_what_the_command_prints(capsys):
+    assert main(["profile", str(LENET), "--preset", "default", "--batch", "8"]) == 0
+    shown = (DOCS / "profile.md").read_text("utf-8").split("```\n")[2]
+    assert capsys.readouterr().out.rstrip() == shown.rstrip()
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

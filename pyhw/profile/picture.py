@@ -19,9 +19,9 @@ COLOURS = {
 """Of every cause, in the picture and on the terminal."""
 WIDTH = 1200
 """Pixels of the whole run; a bin of the timeline should be one or more of them."""
-_LEFT, _RIGHT, _NAMES, _FRONT, _BACK = 70, 40, 120, 180, 50
+_LEFT, _RIGHT, _NAMES, _FRONT, _BACK = 70, 100, 120, 180, 50
 _RESULTS, _PORT = "#666666", "#f4a6c8"
-_LABEL_WIDTH = 11
+_LABEL_WIDTH = 16
 
 
 def draw(title: str, line: Timeline, accounts: Sequence[LayerAccount], clock_hz: float) -> str:
@@ -118,10 +118,10 @@ def _axis(cycles: int, scale: float, y: float, clock_hz: float) -> list[str]:
                 if cycles / size <= 12)
     parts = []
     for at in range(0, cycles + 1, step):
-        x = _LEFT + at * scale
+        x, us = _LEFT + at * scale, at / clock_hz * 1e6
         parts += [f'<path d="M{x:.2f} {y}v6" stroke="black"/>',
                   _text(x, y + 20, f"{at:,}", anchor="middle"),
-                  _text(x, y + 36, f"{at / clock_hz * 1e6:,.3g} µs", size=10, anchor="middle")]
+                  _text(x, y + 36, f"{us:,.{0 if us >= 10 else 2}f} µs", size=10, anchor="middle")]
     return [*parts, _text(_LEFT - 8, y + 20, "cycles", anchor="end")]
 
 

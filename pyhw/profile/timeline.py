@@ -74,10 +74,7 @@ def timeline(spans: Sequence[Span], accounts: Sequence[LayerAccount], bins: int)
     front = np.zeros((bins, len(CAUSES)))
     column = {cause: index for index, cause in enumerate(CAUSES)}
     for span, one in zip(spans, accounts, strict=True):
-        states = _states(span, one.counted.cycles)
-        place = np.searchsorted(edges, np.arange(span.start, span.start + len(states)), "right") - 1
-        counts = np.zeros((bins, len(_STATES)))
-        np.add.at(counts, (place, states), 1)
+        counts = _binned(_states(span, one.counted.cycles), span.start, edges, len(_STATES))
         for name in ("fill", "layer"):
             front[:, column[name]] += counts[:, _STATES.index(name)]
         # Of the waits that residuals share, every one has the same share.
@@ -95,11 +92,20 @@ def timeline(spans: Sequence[Span], accounts: Sequence[LayerAccount], bins: int)
     return Timeline(cycles, front, _back(spans, cycles, edges), [span.start for span in spans])
 
 
+def _binned(states: np.ndarray, start: int, edges: np.ndarray, kinds: int) -> np.ndarray:
+    """Count each of so many states in every bin; the first state is of cycle `start`."""
+    first, end = np.searchsorted(edges, (start, start + len(states) - 1), "right") - 1
+    cuts = np.maximum(edges[first:end + 1] - start, 0)
+    counts = np.zeros((len(edges) - 1, kinds))
+    for kind in range(kinds):
+        counts[first:end + 1, kind] = np.add.reduceat(states == kind, cuts, dtype=np.int64)
+    return counts
+
+
 def _back(spans: Sequence[Span], cycles: int, edges: np.ndarray) -> np.ndarray:
     states = np.zeros(cycles, np.uint8)
     for span in spans:
         for _, start, end in span.back:
             states[start:end] = 1
         states[np.array(span.conflicts, np.int64)] = 2
-    return np.stack([np.add.reduceat(states == 1 + index, edges[:-1]) for index in
-                     range(len(BACK))], axis=1).astype(float)
+    return _binned(states, 0, edges, 1 + len(BACK))[:, 1:]
