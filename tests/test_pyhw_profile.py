@@ -28,7 +28,7 @@ from pyhw.graph.ops import Conv, Graph, Input, Pool
 from pyhw.graph.post import Post, Step
 from pyhw.inputs import load_images
 from pyhw.profile.account import CAUSES, Counted, account, total
-from pyhw.profile.measure import MOST_LAYERS, counting, disagreement, measure
+from pyhw.profile.measure import MOST_LAYERS, Measured, counting, disagreement, measure
 from pyhw.profile.picture import COLOURS, WIDTH, draw
 from pyhw.profile.summary import engines, hint
 from pyhw.profile.timeline import front_counts, timeline
@@ -194,9 +194,12 @@ def test_a_profile_with_a_simulation_compares_outputs_and_counters(verilator, tm
     save(convolution(channels=10, pool=True), graph)
     # As many sets of counters as other tests simulate with: one build serves all.
     arguments = ["profile", str(graph), "--preset", "tiny", "--set", "counted_layers=16",
-                 "--simulate", "--data", "random"]
+                 "--simulate", "--data", "random", "--json", str(tmp_path / "net.json")]
     assert main(arguments) == 0
     out = capsys.readouterr().out
+    for layer in json.loads((tmp_path / "net.json").read_text("utf-8"))["layers"]:
+        assert layer["measured"] == layer["cycles"]
+        assert out.count(f" {layer['cycles']['cycles']:,} ") == 2
     assert "counters of all 2 layers equal the model" in out
     assert "values compared with the golden executor: 0 differences" in out
 
@@ -222,6 +225,22 @@ def test_a_disagreement_is_named():
     assert disagreement(["x", "y"], [a, a], [a, b]) == (
         "layer 'y': stall_bank 3 in the model, 5 measured")
     assert disagreement(["x"], [a], [a, a]) == "the model has 1 layers and the hardware counted 2"
+
+
+def test_a_disagreement_with_the_hardware_is_an_error(monkeypatch, capsys):
+    def other(graph, program, config, images, **_):
+        layers = model(program, config, len(images))
+        layers[2] = dataclasses.replace(layers[2], stall_layer=layers[2].stall_layer + 1)
+        return Measured(layers, sum(one.cycles for one in layers) + 45, 45, None)
+
+    monkeypatch.setattr("pyhw.profile.measure.measure", other)
+    monkeypatch.setattr("pyhw.simulation.launch.find_simulator", lambda name: None)
+    monkeypatch.setattr("pyhw.generate.cached_verilog", lambda config: "")
+    assert main(["profile", str(LENET), "--simulate"]) == 1
+    printed = capsys.readouterr()
+    assert "measured" in printed.out
+    assert printed.err.startswith("error: model and hardware disagree: layer 'conv2': stall_layer")
+    assert printed.err.count("\n") == 1
 
 
 def test_too_many_layers_for_the_counters_are_refused():
@@ -366,9 +385,9 @@ def test_the_command_writes_table_picture_and_json(tmp_path, capsys):
     found = json.loads(report.read_text("utf-8"))
     assert f"{found['images_per_second']:,.0f} images a second at 50 MHz" in out
     assert found["hint"] in out
-    assert found["measured"] is False
     assert found["images_per_second"] == 8 * 50e6 / found["cycles"]
     for layer in found["layers"]:
+        assert layer["measured"] is None
         assert f" {layer['name']} " in out
         assert sum(layer["lane_cycles"].values()) == layer["lanes"] * layer["cycles"]["cycles"]
     assert ElementTree.fromstring(picture.read_text("utf-8")).tag.endswith("svg")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pyhw.compiler.program import Program
     from pyhw.graph.ops import Graph
     from pyhw.profile.account import Counted, LayerAccount
+    from pyhw.profile.measure import Measured
     from pyhw.profile.summary import EngineUse
 
 BAR = 32
@@ -95,36 +96,35 @@ def profile(
     cycles = run_cycles(layers)
     counted = [Counted.of_model(layer) for layer in layers]
     accounts = account(program, chosen, images, counted)
-    told = ""
-    if simulate:
-        told = _measure(network, program, chosen, counted, cycles, images, data=data, seed=seed,
-                        data_dir=data_dir, simulator=simulator)
+    found = _measure(network, program, chosen, images, data=data, seed=seed, data_dir=data_dir,
+                     simulator=simulator) if simulate else None
+    measured = found.layers if found else None
     title = f"{network.name} on {chosen.name}, {images} image{'s' if images > 1 else ''}"
-    _print(title, accounts)
+    _print(title, accounts, measured)
+    if found is not None:
+        names = [layer.name for layer in layers]
+        typer.echo(_compare(names, counted, cycles, found, simulator))
     _print_run(cycles, images, clock * 1e6, engines(accounts, cycles))
     advice = hint(accounts, chosen, layer_fields(program))
     typer.echo(advice)
-    if told:
-        typer.echo(told)
     if picture is not None:
         with writing(picture):
             write_atomically(picture, draw(title, timeline(spans, accounts, WIDTH), accounts,
                                            clock * 1e6))
     if json_ is not None:
         report = to_json(network.name, chosen, images, clock * 1e6, cycles, accounts,
-                         measured=simulate, advice=advice)
+                         measured=measured, advice=advice)
         with writing(json_):
             write_atomically(json_, json.dumps(report, indent=1) + "\n")
 
 
 def _measure(network: "Graph", program: "Program", config: "Config",
-             model: "Sequence[Counted]", cycles: int, images: int, *, data: str, seed: int,
-             data_dir: Path | None, simulator: str) -> str:
-    """Simulate, compare with the model, and return what to tell."""
+             images: int, *, data: str, seed: int, data_dir: Path | None,
+             simulator: str) -> "Measured":
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.generate import cached_verilog
     from pyhw.inputs import load_images
-    from pyhw.profile.measure import counting, disagreement, measure
+    from pyhw.profile.measure import counting, measure
 
     config = counting(config, program)
     pixels, _ = load_images(network, data, images, data_dir, seed)
@@ -133,9 +133,16 @@ def _measure(network: "Graph", program: "Program", config: "Config",
     with spinner("generating Verilog"):
         text = cached_verilog(config)
     with simulation_bar(simulator) as show:
-        found = measure(network, program, config, pixels, verilog=text, simulator=simulator,
-                        on_progress=show)
-    wrong = disagreement([layer.name for layer in program.layers], model, found.layers)
+        return measure(network, program, config, pixels, verilog=text, simulator=simulator,
+                       on_progress=show)
+
+
+def _compare(names: list[str], model: "Sequence[Counted]", cycles: int, found: "Measured",
+             simulator: str) -> str:
+    """Return what to tell of a simulation, or raise `UserError` if the model says otherwise."""
+    from pyhw.profile.measure import disagreement
+
+    wrong = disagreement(names, model, found.layers)
     if wrong is None and found.cycles != cycles:
         wrong = f"the run: {cycles:,} cycles in the model, {found.cycles:,} measured"
     if wrong is not None:
@@ -147,7 +154,9 @@ def _measure(network: "Graph", program: "Program", config: "Config",
             "the golden executor: 0 differences")
 
 
-def _print(title: str, accounts: "Sequence[LayerAccount]") -> None:
+def _print(title: str, accounts: "Sequence[LayerAccount]",
+           measured: "Sequence[Counted] | None") -> None:
+    """Print the table of the layers, with the cycles that the hardware counted beside them."""
     from rich.table import Table
     from rich.text import Text
 
@@ -159,26 +168,30 @@ def _print(title: str, accounts: "Sequence[LayerAccount]") -> None:
     waits = any(one.counted.stall_port for one in accounts)
     bars = terminal.width >= ROOM
 
-    def row(name: str, engine: str, cycles: int, shares: dict[str, float], port: int) -> None:
+    def row(name: str, engine: str, cycles: int, counted: int, shares: dict[str, float],
+            port: int) -> None:
         """Add a row, without the columns that would be empty in all of them."""
         percents = dict(zip(shares, _percents(shares), strict=True))
-        table.add_row(name, engine, f"{cycles:,}", *(percents[cause] for cause in causes),
+        table.add_row(name, engine, f"{cycles:,}", *[f"{counted:,}"] * (measured is not None),
+                      *(percents[cause] for cause in causes),
                       *[f"{port:,}" if port else ""] * waits, *[_bar(shares, BAR)] * bars)
 
     table = Table(title=f"{title}: lane-cycles of each layer in per cent")
     for name in ("layer", "engine"):
         table.add_column(name)
-    for name in ("cycles", *causes, *["port waits"] * waits):
+    for name in ("cycles", *["measured"] * (measured is not None), *causes,
+                 *["port waits"] * waits):
         table.add_column(name, justify="right")
     if bars:
         table.add_column(Text(" ").join(_bar({cause: 1.0}, 1) for cause in causes))
-    for one in accounts:
-        row(one.name, one.engine, one.counted.cycles,
+    counted = [one.cycles for one in measured or [one.counted for one in accounts]]
+    for one, found in zip(accounts, counted, strict=True):
+        row(one.name, one.engine, one.counted.cycles, found,
             {cause: one.share(cause) for cause in CAUSES}, one.counted.stall_port)
     cycles = sum(one.counted.cycles for one in accounts)
     shares = {cause: value / cycles for cause, value in total(accounts).items()}
     table.add_section()
-    row("all", "", cycles, shares, sum(one.counted.stall_port for one in accounts))
+    row("all", "", cycles, sum(counted), shares, sum(one.counted.stall_port for one in accounts))
     terminal.print(table)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hdl.config import Config
 
-from .account import CAUSES, LayerAccount, total
+from .account import CAUSES, Counted, LayerAccount, total
 
 __all__ = ["EngineUse", "engines", "hint", "to_json"]
 
@@ -94,7 +94,8 @@ def hint(accounts: Sequence[LayerAccount], config: Config,
 
 
 def to_json(network: str, config: Config, images: int, clock_hz: float, cycles: int,
-            accounts: Sequence[LayerAccount], *, measured: bool, advice: str) -> dict[str, Any]:
+            accounts: Sequence[LayerAccount], *, measured: Sequence[Counted] | None,
+            advice: str) -> dict[str, Any]:
     """Return the account for scripts (``docs/profile.md`` lists the keys).
 
     Parameters
@@ -106,17 +107,19 @@ def to_json(network: str, config: Config, images: int, clock_hz: float, cycles: 
     cycles : int
         Of the whole run.
     accounts : sequence of LayerAccount
-    measured : bool
-        Whether the hardware's counters are the same.
+    measured : sequence of Counted or None
+        The hardware's counters, if there was a simulation.
     advice : str
         As `hint` returns it.
     """
     return {
         "network": network, "configuration": config.name, "hash": config.hash.hex(),
         "images": images, "clock_hz": clock_hz, "cycles": cycles,
-        "images_per_second": images * clock_hz / cycles, "measured": measured, "hint": advice,
+        "images_per_second": images * clock_hz / cycles, "hint": advice,
         "engines": [asdict(one) for one in engines(accounts, cycles)],
         "layers": [{"name": one.name, "engine": one.engine, "lanes": one.lanes,
                     "utilisation": one.utilisation, "lane_cycles": one.lane_cycles,
-                    "cycles": asdict(one.counted)} for one in accounts],
+                    "cycles": asdict(one.counted),
+                    "measured": None if measured is None else asdict(measured[index])}
+                   for index, one in enumerate(accounts)],
     }
