@@ -1,7 +1,7 @@
 """LeNet-5 on an accelerator: utilisation measured in simulation, beside the estimate.
 
 ``python -m bench.lenet5`` runs one batch of 8 digits on the `default` preset, with a stop after
-every layer and without, and prints the table of ``docs/performance.md``.
+every layer and without, and prints its layers one by one (``docs/performance.md``).
 """
 
 import argparse
@@ -47,7 +47,8 @@ def main() -> int:
     if (difference := layers.difference or whole.difference) is not None:
         print(difference)
         return 1
-    report = Report(estimated=estimate(program, config, arguments.batch), counters=layers.counters)
+    alone = estimate(program, config, arguments.batch, alone=True)
+    report = Report(estimated=alone, counters=layers.counters)
     lanes = {name: config.groups * e.rows * e.lanes for name, e in config.engines.items()}
     print(f"| layer | engine | cycles measured | estimated | utilisation |\n|{'---|' * 5}")
     useful = available = 0.0
@@ -60,7 +61,7 @@ def main() -> int:
                 useful, available = useful + terms, available + slots
         print(f"| {layer.name} | {guess.engine} | {cycles:,} | {guess.cycles:,} | {share} |")
     total = whole.counters[0]["CYCLES"]
-    guess = run_cycles(report.estimated)
+    guess = run_cycles(estimate(program, config, arguments.batch))
     print(f"| whole run | | {total:,} | {guess:,} | |\n")
     print(
         f"convolutions: {useful / available:.1%} of "

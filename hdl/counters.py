@@ -33,14 +33,16 @@ class Counters(wiring.Component):
     i_next : In(1)
         Strobe, at most every `2 * len(Counter)` cycles: from this cycle on the next set counts.
     i_running : In(1)
-        Reads get the set that counts, whichever they ask for.
+        Reads get the set that counts, whichever they ask for. Low from the cycle after the last
+        increment at the earliest.
     i_read : stream of bytes' addresses
         set * COUNTER_SET + counter * 8 + byte, little endian. Bytes 5 to 7 are 0, and so is what
         lies beyond the counters. Sets that the run has not reached mean nothing.
     o_read : stream of 8 bits
         The byte. Reading byte 0 keeps a copy of the counter for its other bytes, so that a
         counter read from byte 0 up is consistent while it counts. At most 20 cycles after the
-        address; what was counted 20 cycles before is in it. One byte at a time.
+        address (30 at the end of a run); what was counted 20 cycles before is in it. One byte at
+        a time.
     """
 
     def __init__(self, layers=1):

@@ -105,6 +105,24 @@ def test_layers_count_apart_and_the_last_set_for_the_rest(layers, gap):
     simulate(bench, layers)
 
 
+@pytest.mark.parametrize("cycles", range(40, 50))
+def test_what_is_counted_last_belongs_to_the_last_set(cycles):
+    size = len(Counter)
+
+    async def bench(ctx, dut):
+        ctx.set(dut.i_running, 1)
+        ctx.set(dut.i_increment, -1)
+        for cycle in range(cycles):
+            ctx.set(dut.i_next, cycle == 20)
+            await ctx.tick()
+        ctx.set(dut.i_increment, 0)
+        ctx.set(dut.i_running, 0)
+        assert [[await read_counter(ctx, dut, k, layer) for k in range(size)]
+                for layer in range(2)] == [[20] * size, [cycles - 20] * size]
+
+    simulate(bench, 2)
+
+
 def test_a_counter_is_read_whole_while_it_counts():
     async def bench(ctx, dut):
         ctx.set(dut.i_increment, 1)

@@ -35,6 +35,7 @@ COMMANDS = {
     "fit": "Propose an accelerator for a model and a device.",
     "info": "Show what is in a checkpoint, graph or program file.",
     "compile": "Turn an integer graph into a program for a configuration.",
+    "profile": "Show where the cycles of a network go, layer by layer.",
     "generate": "Write the accelerator as Verilog, with its configuration beside it.",
     "simulate": "Run a program on the simulated accelerator and compare every output.",
     "synth": "Count the cells of the accelerator on an FPGA family.",

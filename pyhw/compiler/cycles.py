@@ -12,11 +12,12 @@ from hdl.config import Config
 from hdl.isa import LAYER, Engine, Opcode, Space
 from hdl.timing import Timing
 
+from .activity import Activity, Span
 from .disassemble import instructions
 from .pipeline import Pipeline, ResultPort
 from .program import Program
 
-__all__ = ["LayerCycles", "Machine", "estimate", "run_cycles"]
+__all__ = ["LayerCycles", "Machine", "estimate", "layer_fields", "run_cycles", "walk"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class LayerCycles:
         Cycles in which all vectors were held.
     stall_layer, stall_bank : int
         Cycles the feeder waited for the results of the layer before, and for a free bank.
+    stall_port : int
+        Cycles in this time in which the drain, with whatever layer, waited for scratchpad port B.
     utilisation : float
         Useful terms / (cycles x lanes of the engine); 0 for pooling.
     """
@@ -49,29 +52,8 @@ class LayerCycles:
     stall_weights: int
     stall_layer: int
     stall_bank: int
+    stall_port: int
     utilisation: float
-
-
-@dataclass(frozen=True)
-class Span:
-    """When one layer is at work, cycles of the run.
-
-    Parameters
-    ----------
-    start : int
-        In front.
-    end : int
-        Its last result is written.
-    vectors, stall_weights, stall_layer, stall_bank : int
-        As in `LayerCycles`.
-    """
-
-    start: int
-    end: int
-    vectors: int
-    stall_weights: int
-    stall_layer: int
-    stall_bank: int
 
 
 def _bursts(fields: dict[str, int], total: int) -> list[int]:
@@ -93,10 +75,18 @@ def _blocks(fields: dict[str, int]) -> Iterator[int]:
 
 
 class Machine:
-    """An accelerator in a run: what its layers leave behind for those that follow."""
+    """An accelerator in a run: what its layers leave behind for those that follow.
 
-    def __init__(self, config: Config) -> None:
+    Parameters
+    ----------
+    config : Config
+    free_residuals : bool
+        Pretend that reading residuals costs nothing.
+    """
+
+    def __init__(self, config: Config, *, free_residuals: bool = False) -> None:
         self._config, self._timing = config, Timing(config)
+        self._free_residuals = free_residuals
         self._pipeline = Pipeline()
         self._started = 0
         self._may_start = self._may_drain = 0
@@ -119,13 +109,13 @@ class Machine:
         leads = [burst // fields["n_x"] * fields["lead"] for burst in bursts]
         engine = "pool" if fields["lanewise"] else Engine(fields["engine"]).name.lower()
         accumulate = timing.take_to_last(engine)
-        port = ResultPort(fields, config, pipeline)
+        port = ResultPort(fields, config, pipeline, free=self._free_residuals)
         order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
                  for number in range(len(bursts))]
 
         passes = _Passes(pipeline, timing, fields, start)
         requested = back + timing.start_to_request
-        tail = 0
+        drains, tail = Activity(), 0
         for index, (block, number, channels) in enumerate(order):
             early = fields["early"] and index == 0
             passes.gate(min(back, self._tail) if early else back, self._freed[-2] + 1)
@@ -139,6 +129,7 @@ class Machine:
             for first, count in port.vectors(channels):
                 time = max(time, requested + timing.request_to_ready)
                 begun, time = port.results(time, block, number, first, count, burst)
+                drains.add("results", begun, time)
                 requested = begun + timing.take_to_request
             self._freed = [self._freed[-1], time - 1]
             self._drained = time
@@ -153,7 +144,8 @@ class Machine:
         self._may_drain = end + timing.write_to_back
         vectors = steps * fields["n_blocks"] * (sum(bursts) + sum(leads))
         held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
-        return Span(start, end, vectors, held, passes.stall_layer, passes.stall_bank)
+        return Span(start, end, vectors, len(held), passes.stall_layer, passes.stall_bank,
+                    passes.activity, drains, held, port.conflicts)
 
 
 class _Passes:
@@ -167,6 +159,8 @@ class _Passes:
         When the last vector passed.
     stall_layer, stall_bank : int
         As in `LayerCycles`.
+    activity : Activity
+        As `Span.front`.
     """
 
     def __init__(self, pipeline: Pipeline, timing: Timing, fields: dict[str, int],
@@ -187,6 +181,7 @@ class _Passes:
         self.time = pipeline.after(start + 1, timing.issue_to_take)
         self.last = 0
         self.stall_layer = self.stall_bank = 0
+        self.activity = Activity()
 
     def _ready(self, *gates: int) -> int:
         """Return when a vector passes that may be issued from these cycles on."""
@@ -198,11 +193,12 @@ class _Passes:
 
     def gate(self, layer: int, bank: int) -> None:
         """Wait until a burst may be issued: for the layer before, then for a bank."""
-        for name, gate in (("stall_layer", layer), ("stall_bank", bank)):
+        for name, gate in (("layer", layer), ("bank", bank)):
             ready = self._ready(gate)
             if ready > self.time:
-                waited = ready - self.time - self._pipeline.held(self.time, ready)
-                setattr(self, name, getattr(self, name) + waited)
+                waited = ready - self.time - len(self._pipeline.held(self.time, ready))
+                setattr(self, f"stall_{name}", getattr(self, f"stall_{name}") + waited)
+                self.activity.add(name, self.time, ready)
                 self.time = ready
 
     def step(self, burst: int) -> None:
@@ -215,6 +211,7 @@ class _Passes:
             made = self._loaded + self._first + restart
             self._loaded = max(self.time + 1, made) + self._all - self._first
         self.last = self._pipeline.after(self.time, burst - 1)
+        self.activity.add("vectors", self.time, self.last + 1)
         self.time = self._pipeline.after(self.last, 1)
 
     def wait(self) -> None:
@@ -224,8 +221,25 @@ class _Passes:
             self.time = self._pipeline.free(self._loaded)
 
 
+def layer_fields(program: Program) -> list[dict[str, int]]:
+    """Return the fields of a program's LAYER instructions, in order."""
+    return [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
+            if opcode is Opcode.LAYER]
+
+
+def walk(program: Program, config: Config, batch: int | None = None, *,
+         alone: bool = False, free_residuals: bool = False) -> list[Span]:
+    """Walk through a run of a program; parameters as of `estimate` and `Machine`."""
+    slots = -(-(batch or program.batch) // config.groups)
+    machine, spans = Machine(config, free_residuals=free_residuals), []
+    for fields in layer_fields(program):
+        machine = Machine(config, free_residuals=free_residuals) if alone else machine
+        spans.append(machine.run(fields, slots))
+    return spans
+
+
 def estimate(program: Program, config: Config, batch: int | None = None, *,
-             alone: bool = False) -> list[LayerCycles]:
+             alone: bool = False, spans: list[Span] | None = None) -> list[LayerCycles]:
     """Estimate a run of a program.
 
     Parameters
@@ -237,31 +251,33 @@ def estimate(program: Program, config: Config, batch: int | None = None, *,
         Images of the run; by default as many as fit.
     alone : bool
         Every layer in a run of its own, as in a debug run.
+    spans : list of Span, optional
+        What `walk` gave for the same parameters, if it is there already.
 
     Returns
     -------
     list of LayerCycles
         In order; `run_cycles` adds them up.
     """
-    images = batch or program.batch
-    slots, timing = -(-images // config.groups), Timing(config)
+    images, timing = batch or program.batch, Timing(config)
     lanes = {name: config.groups * e.rows * e.lanes for name, e in config.engines.items()}
-    fields = [f for _, opcode, f in instructions(program.section(Space.PROGRAM))
-              if opcode is Opcode.LAYER]
-    machine, spans = Machine(config), []
-    for layer in fields:
-        machine = Machine(config) if alone else machine
-        spans.append(machine.run(layer, slots))
+    if spans is None:
+        spans = walk(program, config, batch, alone=alone)
     out, before = [], 0
     for index, (layer, span) in enumerate(zip(program.layers, spans, strict=True)):
         end = span.end + timing.write_to_halt - 1
+        # A back works on while the front has the next layer, or the one after.
+        backs = [span] if alone else spans[max(0, index - 1):index + 1]
+        until = end + 1
         if not alone and index + 1 < len(spans):
-            end = min(end, spans[index + 1].start)
+            until = spans[index + 1].start
+            end = min(end, until)
+        port = sum(span.start <= time < until for back in backs for time in back.conflicts)
         cycles, engine = end - span.start, layer.engine.lower()
         useful = layer.useful_terms * images / (cycles * lanes[engine]) if engine in lanes else 0.0
         out.append(LayerCycles(
             layer.name, layer.engine, cycles, span.start - before, span.vectors,
-            span.stall_weights, span.stall_layer, span.stall_bank, useful))
+            span.stall_weights, span.stall_layer, span.stall_bank, port, useful))
         before = 0 if alone else end
     return out
 

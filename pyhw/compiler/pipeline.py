@@ -33,9 +33,11 @@ class Pipeline:
             time = self.free(time + 1)
         return time
 
-    def held(self, first: int, end: int) -> int:
+    def held(self, first: int, end: int) -> list[int]:
         """Return the cycles from one to before another in which the vectors are held."""
-        return sum(first <= time < end for time in self._held)
+        if end - first < len(self._held):
+            return [time for time in range(first, end) if time in self._held]
+        return sorted(time for time in self._held if first <= time < end)
 
 
 class ResultPort:
@@ -44,13 +46,29 @@ class ResultPort:
     A residual and a result of one cycle must lie in different banks, whatever the group, or the
     residual waits. In block RAM with a single read port there is no such conflict, but a read
     holds the vectors in the cycle after it.
+
+    Parameters
+    ----------
+    fields : dict
+        Of the LAYER instruction.
+    config : Config
+    pipeline : Pipeline
+    free : bool
+        Pretend that residuals cost nothing.
+
+    Attributes
+    ----------
+    conflicts : list of int
+        Cycles in which a residual has waited.
     """
 
-    def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline) -> None:
+    def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline, *,
+                 free: bool = False) -> None:
         self._fields, self._config, self._pipeline = fields, config, pipeline
         self._flight = Timing(config).issue_to_write
         self._writes: dict[int, tuple[int, int]] = {}
-        self._groups = config.groups
+        self._groups, self._free = config.groups, free
+        self.conflicts: list[int] = []
 
     def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
         """Yield the first of the result vectors' channels in a block, and how many it has."""
@@ -68,7 +86,7 @@ class ResultPort:
             Cycle of the first issue, and the cycle after the last.
         """
         fields = self._fields
-        if not fields["res"]:
+        if self._free or not fields["res"]:
             return time, time + positions * self._groups
         size = (1 << fields["out_log_bytes"]) if fields["single"] else count
         residual = count << fields["res_wide"]
@@ -78,6 +96,7 @@ class ResultPort:
                 place = burst * fields["burst"] + position
                 read = self._address("res", place, vector, block)
                 while self._conflict(time, read, residual):
+                    self.conflicts.append(time)
                     time += 1
                 self._writes[time + self._flight] = (
                     self._address("out", place, vector, block), size)
