@@ -179,6 +179,23 @@ class Config:
         return 1 << (need - 1).bit_length()
 
     @property
+    def address_width(self):
+        """Bits of a scratch address; sums of addresses are modulo a power of two."""
+        return (self.scratch_bytes - 1).bit_length()
+
+    @property
+    def count_width(self):
+        """Bits that count the columns of a map, or the positions of all slots: each of them
+        takes a byte of the scratchpad."""
+        return (self.scratch_bytes + 7).bit_length()
+
+    @property
+    def coordinate_width(self):
+        """Bits of a signed byte coordinate in a row: up to two maps of the scratchpad's size
+        beside it."""
+        return min(self.address_width + 2, 21)
+
+    @property
     def value_width(self):
         """Bits of the signed value that an engine hands to the post-processor."""
         widths = [self.pool_acc_width]
