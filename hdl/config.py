@@ -62,6 +62,8 @@ class Config:
     """Channels the pooling unit takes per cycle and group, 1..128."""
     pool_acc_width: int = 20
     """Bits of a pooling accumulator (signed), 9..32."""
+    pool_max: bool = True
+    """Whether the pooling unit can take a maximum instead of a sum."""
     taps: int = 0
     """Kernel columns that depthwise layers take at once, `pool_lanes` channels at a time; 0
     leaves their chains out; at most 8 and the rows of every engine."""
@@ -114,7 +116,7 @@ class Config:
             ("prototypes", 0, 1 << 16),
         ):
             _check("Config", name, getattr(self, name), low, high)
-        for name in ("residual", "second_step", "distributed"):
+        for name in ("residual", "second_step", "pool_max", "distributed"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")

@@ -25,9 +25,9 @@ L1_CODE = 22.0
 SHIFT_LANE = {3: 36.0, 4: 49.5, 5: 74.3}
 """By code width, with its share of the tree: docs/area.md (4: 33 + 16.5; 5: the two cases of the
 table less their accumulators). 3 bits: two multiplexers of 10 and 11 bits, estimated."""
-POOL_LANE, POOL_BIT, POOL_TAPS = 11.0, 5.0, 25.0
-"""Sum or maximum without accumulators, each bit of it, and what chains add: docs/area.md, pool-8
-less 8 rows of 20 bits; 16 lanes of 16 bits; pool-8-taps3."""
+POOL_LANE, POOL_TAPS, MAXIMUM_BIT = 5.0, 22.0, 5.3
+"""Sum without accumulators, what chains add, and each bit that a maximum adds: docs/area.md, the
+four cases of pool-8 less 8 rows of 20 bits."""
 CHAIN = {"l1": 19.8, "shift": 14.2}
 """A tap of a chain, for each channel: docs/area.md, the cases with taps less those without."""
 EXPANDER, EXPANDER_LANE, EXPANDER_BIT = 1070.0, 100.0, 1.9
@@ -48,7 +48,7 @@ RESIDUAL_TERM = 110.0
 """Each term of a residual: docs/datapath.md."""
 LANE_REST, FIRST_LANE = 185.0, 383.0
 """Rest of a result lane, and what lane 0 has more (32 bits): docs/datapath.md, 1,718 and 2,101."""
-CONTROL, WORD_BIT = 5670.0, 7.7
+CONTROL, WORD_BIT = 4700.0, 7.7
 """Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
 left of `tiny` and `default` in docs/area.md after all other parts."""
 FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.0, "ice40": 0.92}
@@ -99,7 +99,8 @@ def shift_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: 
 def pooling(config: Config, groups: Any) -> Any:
     """Return the LUT4s of the pooling units of so many groups."""
     bit = _accumulator_bit(config.burst_depth, config.distributed)
-    lane = POOL_LANE + POOL_TAPS * (config.taps > 0) + config.pool_acc_width * (POOL_BIT + bit)
+    each = bit + MAXIMUM_BIT * config.pool_max
+    lane = POOL_LANE + POOL_TAPS * (config.taps > 0) + config.pool_acc_width * each
     return groups * config.pool_lanes * lane
 
 

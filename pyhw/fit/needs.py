@@ -33,7 +33,7 @@ class Needs:
         Codes of the vectors whose masked layers take less memory as masks.
     terms, tables, records, instructions, index_entries : int
         As in `Config`.
-    residual, second_step : bool
+    pool_max, residual, second_step : bool
     """
 
     l1: int | None
@@ -49,6 +49,7 @@ class Needs:
     records: int
     instructions: int
     index_entries: int
+    pool_max: bool
     residual: bool
     second_step: bool
 
@@ -94,6 +95,7 @@ def needs(graph: Graph) -> Needs:
                     if not isinstance(op, Input)),
         instructions=layers * LAYER.words + 1,
         index_entries=sum(op.index.size for op in permuted),
+        pool_max=any(op.kind == "max" for op in graph.ops if isinstance(op, Pool)),
         residual=bool(wide) or any(post.residuals for post in posts),
         second_step=any(post.second is not None for post in posts),
     )  # fmt: skip

@@ -26,13 +26,15 @@ FILL = 0.9
 GROUPS = (1, 2, 3, 4, 6, 8, 12, 16)
 SLOTS = (1, 2, 4)
 """Images a group."""
-SIDES = (1, 2, 4, 8, 12, 16, 24, 32, 64)
-"""Rows and lanes of an engine."""
+SIDES = (1, 2, 4, 8, 16, 32, 64)
+"""Rows and lanes of an engine that are tried for every graph; others if the graph fills them."""
+FILLED, OTHERS = 0.93, 5
+"""Share of an engine's rows or lanes that other sides must keep at work, and the most of them."""
 POST = (1, 2, 4, 8, 16, 32)
 """Results post-processed in a cycle."""
 WORDS = (32, 64, 128, 256, 512)
 """Bits of a weight word."""
-BURSTS = (16, 32, 64)
+BURSTS = (16, 32)
 """Positions of a burst; a family without distributed RAM takes 16."""
 POOLS = (1, 2, 4, 8)
 """Lanes of the pooling unit."""
@@ -100,6 +102,7 @@ class DesignSpace:
         self._work: dict[tuple[int, int, bool], list[Work]] = {}
         plain = Variant(taps=0, pool_lanes=4, burst_depth=16, prototypes=0,
                         second_step=self.needs.second_step)  # fmt: skip
+        self._sides = {name: self._sides_of(name, plain) for name in ("l1", "shift")}
         self._pooling = any(w.engine == "pool" for w in self.works(plain, 8, 8))
         self.scratch = self._scratch_bytes(plain)
         """Bytes of one image slot."""
@@ -111,8 +114,9 @@ class DesignSpace:
                   if width % c == 0}  # fmt: skip
         bursts = BURSTS if self.device.family != "ice40" else BURSTS[:1]
         steps = sorted({False, need.second_step})
+        # Masks are taken wherever they take less memory than codes.
         for taps, burst, second, codes in itertools.product(
-            sorted({0} | chains), bursts, steps, sorted({0, need.prototypes})
+            sorted({0} | chains), bursts, steps, [need.prototypes]
         ):
             for pool in CHAINED if taps else POOLS if self._pooling else POOLS[:1]:
                 yield Variant(taps=taps, pool_lanes=pool, burst_depth=burst, second_step=second,
@@ -120,11 +124,29 @@ class DesignSpace:
 
     def shapes(self, small: bool, taps: int) -> tuple[list[tuple[int, int]], ...]:
         """Return the rows and lanes of both engines to try; `small`: of sides up to 16."""
-        sides = [s for s in SIDES if not small or s in (1, 2, 4, 8, 16)]
-        every = [(rows, lanes) for rows in sides for lanes in sides if rows >= taps]
-        none = [(max(taps, 1), 1)]
-        first = every if self.needs.l1 else none
-        return first, every if self.needs.shift else none
+        found = []
+        for name, need in (("l1", self.needs.l1), ("shift", self.needs.shift)):
+            rows, lanes = self._sides[name]
+            if small:
+                rows = lanes = [side for side in SIDES if side <= 16]
+            every = [(r, n) for r in rows for n in lanes if r >= taps]
+            found.append(every if need else [(max(taps, 1), 1)])
+        return tuple(found)
+
+    def _sides_of(self, name: str, plain: Variant) -> tuple[list[int], list[int]]:
+        """Return the rows and the lanes of an engine to try: those that layers fill."""
+        rows, lanes = list(SIDES), list(SIDES)
+        works = [w for w in self.works(plain, 16, 16) if w.engine == name and not w.chain]
+        terms = [w.positions * w.channels * w.runs * w.run * w.digits for w in works]
+        for sides, sizes in ((rows, [w.block for w in works]), (lanes, [w.run for w in works])):
+            filled = {
+                side: sum(terms) / sum(t * -(-s // side) * side / s
+                                       for t, s in zip(terms, sizes, strict=True))
+                for side in range(6, SIDES[-1]) if side not in SIDES and works
+            }  # fmt: skip
+            best = sorted(filled, key=lambda side: (-filled[side], side))[:OTHERS]
+            sides += [side for side in best if filled[side] > FILLED]
+        return sorted(rows), sorted(lanes)
 
     def engines(self, l1: tuple[int, int], shift: tuple[int, int]) -> dict[str, Any]:
         """Return the engines that the graph needs, in these shapes."""
@@ -147,6 +169,7 @@ class DesignSpace:
             "name": self._name,
             "pool_lanes": variant.pool_lanes,
             "pool_acc_width": need.chain_acc_width if variant.taps else need.pool_acc_width,
+            "pool_max": need.pool_max,
             "taps": variant.taps,
             "prototypes": variant.prototypes,
             "terms": need.terms,

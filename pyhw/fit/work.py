@@ -20,6 +20,9 @@ from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Pointwise, Pool
 
 __all__ = ["LATENCY", "Sizes", "Work", "sizes_of", "work_of"]
 
+RESIDUAL = 1.6
+"""Cycles for each result of a sum that lies where its residual lay, about: most of a burst's
+results and residuals meet in a bank (1.4 to 1.75 by the exact model, ResNet-8)."""
 LATENCY = 60
 """Cycles of a layer in which its first vectors and last results are under way, about."""
 
@@ -39,7 +42,7 @@ class Sizes:
     visits* : int
         Cycles in which the weight expander makes a step's codes; 0 without one.
     held : bool
-        Whether a residual holds the vectors back for a cycle (block RAM).
+        Whether a residual holds the vectors back for a cycle (block RAM) instead of waiting.
     """
 
     rows: Any
@@ -175,6 +178,8 @@ class Work:
         here = self.block_rows(sizes)
         vectors = here if self.single else -(-here // sizes.post_width)
         drain = blocks * vectors * total * sizes.groups
+        if self.residual and not sizes.held:
+            drain = drain * RESIDUAL
         last = drain // (blocks * bursts)
         engine = blocks * self.steps(sizes) * issued + last
         if self.residual and sizes.held:
