@@ -188,13 +188,15 @@ class Config:
     @property
     def count_width(self):
         """Bits that count the columns of a map, or the positions of all slots: each of them
-        takes a byte of the scratchpad."""
+        takes a byte of the scratchpad.
+        """
         return (self.scratch_bytes + 7).bit_length()
 
     @property
     def coordinate_width(self):
         """Bits of a signed byte coordinate in a row: up to two maps of the scratchpad's size
-        beside it."""
+        beside it.
+        """
         return min(self.address_width + 2, 21)
 
     @property

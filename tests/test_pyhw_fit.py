@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from masked_models import random_prototype, three
 
 import pyhw
 from hdl.config import PRESETS, Config, EngineConfig
@@ -17,8 +18,8 @@ from pyhw.errors import UserError
 from pyhw.fit.area import area, luts
 from pyhw.fit.devices import DEVICES, find_device
 from pyhw.fit.memories import Memory, block_rams, memories
-from pyhw.fit.search import FILL, limits_of, propose
 from pyhw.fit.needs import needs
+from pyhw.fit.search import FILL, limits_of, propose
 from pyhw.fit.work import sizes_of, work_of
 from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
@@ -38,7 +39,7 @@ def blocks_of(config, family):
 
 @pytest.mark.parametrize(("preset", "family", "counted"), [
     ("tiny", "ecp5", 18), ("default", "ecp5", 114), ("tiny", "ice40", 71),
-    ("ds_cnn_25f", "ecp5", 51),
+    ("ds_cnn_25f", "ecp5", 51), ("resnet8_25f", "ecp5", 53),
 ])
 def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
     assert blocks_of(find_preset(preset), family) == counted  # docs/area.md, docs/fit.md
@@ -68,7 +69,7 @@ def test_families_and_devices_are_named():
 # Area ---------------------------------------------------------------------------------------------
 
 #: Whole accelerators by Yosys 0.70: docs/fit.md.
-COUNTED = [("ds_cnn_25f", "ecp5", 22_264)]
+COUNTED = [("ds_cnn_25f", "ecp5", 22_264), ("resnet8_25f", "ecp5", 22_223)]
 
 
 @pytest.mark.parametrize(("preset", "family", "counted"), COUNTED)
@@ -132,6 +133,24 @@ def test_the_bound_is_near_the_exact_cycles(path, slots, taps):
     bound = sum(max(work.cycles(sizes_of(config, work.engine), slots))
                 for work in work_of(graph, config))
     assert 0.85 * exact < bound < 1.1 * exact
+
+
+def test_masked_layers_are_bounded_as_masks():
+    graph = three(prototype=random_prototype(5, 40))
+    need = needs(graph)
+    config = Config(shift=EngineConfig(rows=4, lanes=8, code_width=5, acc_width=24), load_bits=32,
+                    prototypes=40, weight_words=1 << 12, scratch_bytes=1 << 14)
+    program = compile_graph(graph, config)
+    sizes = {space.name: len(raw) for space, _, raw in program.sections}
+    bound = sum(int(work.words(sizes_of(config, "shift"))) for work in work_of(graph, config))
+    stored = sizes["WEIGHTS"] // 4
+    assert stored <= bound <= stored + len(program.layers)  # masks share words
+    codes = replace(config, prototypes=0)
+    assert bound < sum(int(w.words(sizes_of(codes, "shift"))) for w in work_of(graph, codes))
+    assert need.prototypes == 40
+    chained = replace(config, taps=3)
+    deep = next(w for w in work_of(graph, chained) if w.chain)
+    assert deep.together(sizes_of(chained, "shift")) == 3
 
 
 def test_needs_suffice_for_random_networks():

@@ -50,7 +50,8 @@ LANE_REST, FIRST_LANE = 185.0, 383.0
 """Rest of a result lane, and what lane 0 has more (32 bits): docs/datapath.md, 1,718 and 2,101."""
 CONTROL, WORD_BIT = 4700.0, 7.7
 """Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
-left of `tiny` and `default` in docs/area.md after all other parts."""
+left of whole accelerators after all other parts: the constant of the second line in docs/fit.md,
+"Area", the share per bit of `tiny` and `default` when they had one control."""
 FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.0, "ice40": 0.92}
 """LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md; Gowin is
 taken to be like ECP5, without a measurement."""

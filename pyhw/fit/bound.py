@@ -55,7 +55,8 @@ class Bound:
         cycles = [self._engine_cycles(variant, plain, name, shapes[k])
                   for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         pooled = self._pool_cycles(variant, plain)
-        sizes = [self._engine_luts(plain, name, shapes[k]) for k, name in enumerate(("l1", "shift"))]
+        sizes = [self._engine_luts(plain, name, shapes[k])
+                 for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         words = [self._engine_words(variant, plain, name, shapes[k])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         lanes = [np.array([shape[1] if name in plain.engines else 1 for shape in shapes[k]])
@@ -63,8 +64,8 @@ class Bound:
         reads = np.maximum(np.maximum.outer(*lanes), variant.pool_lanes)
         copies = np.zeros((len(shapes[1]), len(WORDS)), np.int64)
         if variant.prototypes:
-            one = Memory(name="prototypes", depth=variant.prototypes, width=5)
-            copies = block_rams(one, self._family) * self._visits_of(plain, shapes[1])[1]
+            store = Memory(name="prototypes", depth=variant.prototypes, width=5)
+            copies = block_rams(store, self._family) * self._visits_of(plain, shapes[1])[1]
         for g, groups in enumerate(self._groups):
             rest = [self._rest(plain, variant, int(groups), post, np.unique(reads))
                     for post in POST]  # fmt: skip
@@ -209,7 +210,8 @@ class Bound:
     def _rest(self, plain: Config, variant: Variant, groups: int, post: int, reads: np.ndarray
               ) -> tuple[np.ndarray, dict[int, np.ndarray]]:  # fmt: skip
         """Return LUT4s without engines and words, and block RAMs without weights, by lanes read."""
-        luts, blocks = [], {int(slots): [] for slots in self._slots.ravel() if slots}
+        luts: list[float] = []
+        blocks: dict[int, list[int]] = {int(s): [] for s in self._slots.ravel() if s}
         for read in reads:
             one = EngineConfig(rows=max(plain.taps, 1), lanes=int(read), code_width=3, acc_width=16)
             probe = replace(plain, l1=None, shift=one, groups=groups, post_width=post,

@@ -136,7 +136,8 @@ def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int | Non
         assert op.sign is not None
         assert op.exponent is not None
         exponent = max(exponent, int(op.exponent.max()))
-        acc = max(acc, (_most_powers(op) * ((_most(types[op.input]) << op.ex) + 1)).bit_length() + 1)
+        most = _most_powers(op) * ((_most(types[op.input]) << op.ex) + 1)
+        acc = max(acc, most.bit_length() + 1)
     code = next(width for width in (3, 4, 5) if exponent <= (1 << (width - 1)) - 2)
     return code, min(acc, 32)
 

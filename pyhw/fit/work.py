@@ -224,8 +224,8 @@ def _works(
     if isinstance(op, Concat):
         for name in op.inputs:
             part = size[name][2]
-            yield Work(name=op.name, engine="pool", positions=positions, columns=width, channels=part,
-                       block=part, runs=1, run=1, single=single)  # fmt: skip
+            yield Work(name=op.name, engine="pool", positions=positions, columns=width,
+                       channels=part, block=part, runs=1, run=1, single=single)  # fmt: skip
         return
     post = getattr(op, "post", None)
     wide = isinstance(op, Pointwise) and types[op.input].bytes > 1
