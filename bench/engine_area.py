@@ -23,7 +23,19 @@ PROTOTYPES = 1024
 
 
 def case(
-    engine, groups, rows, lanes, code_width, *, family="ecp5", depth=32, post_width=2, load_bits=256
+    engine,
+    groups,
+    rows,
+    lanes,
+    code_width,
+    *,
+    family="ecp5",
+    depth=32,
+    post_width=2,
+    load_bits=256,
+    taps=0,
+    pool_lanes=None,
+    pool_max=True,
 ):
     """Return (engine name, family, `Config`) of one line of the table."""
     kind = "shift" if engine == "expander" else "l1" if engine == "pool" else engine
@@ -39,7 +51,9 @@ def case(
         Config(
             groups=groups,
             **parts,
-            pool_lanes=rows,
+            pool_lanes=pool_lanes or rows,
+            pool_max=pool_max,
+            taps=taps,
             burst_depth=depth,
             load_bits=load_bits,
             post_width=post_width,
@@ -58,7 +72,13 @@ CASES = {
     "shift-8x32": case("shift", 1, 8, 32, 4, load_bits=128),
     "shift5-8x16": case("shift", 1, 8, 16, 5, load_bits=128),
     "shift5-8x32": case("shift", 1, 8, 32, 5, load_bits=128),
+    "l1-8x16-taps3": case("l1", 1, 8, 16, 8, load_bits=128, taps=3, pool_lanes=16),
+    "shift-8x16-taps3": case("shift", 1, 8, 16, 4, load_bits=128, taps=3, pool_lanes=16),
+    "shift-8x16-taps5": case("shift", 1, 8, 16, 4, load_bits=128, taps=5, pool_lanes=16),
     "pool-8": case("pool", 1, 8, 1, 8),
+    "pool-8-taps3": case("pool", 1, 8, 8, 8, taps=3),
+    "pool-8-sums": case("pool", 1, 8, 1, 8, pool_max=False),
+    "pool-8-sums-taps3": case("pool", 1, 8, 8, 8, taps=3, pool_max=False),
     "expander-8x16": case("expander", 1, 8, 16, 4),
     "expander-4x8": case("expander", 1, 4, 8, 4, depth=16, load_bits=32),
     "l1-4x8-ice40": case("l1", 1, 4, 8, 8, family="ice40", depth=16, post_width=1, load_bits=32),

@@ -49,7 +49,7 @@ class Accelerator(wiring.Component):
         m.submodules.memories = memories = ProgramMemories(config)
         m.submodules.unfold = unfold = Unfold(config)
         m.submodules.counters = counters = Counters(config.counted_layers)
-        sequencer, datapath = Sequencer(), Datapath(config)
+        sequencer, datapath = Sequencer(config), Datapath(config)
         m.submodules.sequencer = ResetInserter(stop)(sequencer)
         m.submodules.datapath = ResetInserter(stop)(datapath)
         connect(m, source=flipped(self.rx), port=port.i)

@@ -62,6 +62,8 @@ class Config:
     """Channels the pooling unit takes per cycle and group, 1..128."""
     pool_acc_width: int = 20
     """Bits of a pooling accumulator (signed), 9..32."""
+    pool_max: bool = True
+    """Whether the pooling unit can take a maximum instead of a sum."""
     taps: int = 0
     """Kernel columns that depthwise layers take at once, `pool_lanes` channels at a time; 0
     leaves their chains out; at most 8 and the rows of every engine."""
@@ -114,7 +116,7 @@ class Config:
             ("prototypes", 0, 1 << 16),
         ):
             _check("Config", name, getattr(self, name), low, high)
-        for name in ("residual", "second_step", "distributed"):
+        for name in ("residual", "second_step", "pool_max", "distributed"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
@@ -177,6 +179,25 @@ class Config:
         """One-byte scratchpad banks per group: a power of two that holds every vector."""
         need = max(self.read_lanes, 4, self.post_width * (2 if self.residual else 1))
         return 1 << (need - 1).bit_length()
+
+    @property
+    def address_width(self):
+        """Bits of a scratch address; sums of addresses are modulo a power of two."""
+        return (self.scratch_bytes - 1).bit_length()
+
+    @property
+    def count_width(self):
+        """Bits that count the columns of a map, or the positions of all slots: each of them
+        takes a byte of the scratchpad.
+        """
+        return (self.scratch_bytes + 7).bit_length()
+
+    @property
+    def coordinate_width(self):
+        """Bits of a signed byte coordinate in a row: up to two maps of the scratchpad's size
+        beside it.
+        """
+        return min(self.address_width + 2, 21)
 
     @property
     def value_width(self):

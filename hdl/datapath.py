@@ -146,7 +146,8 @@ class Datapath(wiring.Component):
             m.d.comb += [engine.i_token.eq(token), engine.i_token.valid.eq(token.valid & here)]
             for group in range(config.groups):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
-        m.d.comb += engines[Engine.POOL].i_maximum.eq(layer.pool_max)
+        if config.pool_max:
+            m.d.comb += engines[Engine.POOL].i_maximum.eq(layer.pool_max)
         if config.taps:
             self._add_taps(m, engines, token)
         if Engine.L1 in engines:

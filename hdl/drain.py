@@ -14,7 +14,7 @@ __all__ = ["Drain", "tag_layout"]
 def tag_layout(config):
     """Return the layout that travels beside a result vector to its place in memory."""
     return data.StructLayout({
-        "address": 24, "group": range(max(config.groups, 2)),
+        "address": config.address_width, "group": range(max(config.groups, 2)),
         "count": range(max(config.post_width, 4) + 1)})
 
 
@@ -66,17 +66,21 @@ class Drain(wiring.Component):
         m = Module()
         layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
         width = self._config.post_width
-        m.submodules.positions = positions = Positions([24, 24])
+        address_width, count_width = self._config.address_width, self._config.count_width
+        m.submodules.positions = positions = Positions([address_width] * 2, count_width)
 
         busy, bank, full = Signal(), Signal(), Signal(2)
-        left, block = Signal(32), Signal(16)
-        burst_len, position = Signal(10), Signal(10)
+        records = range(self._config.param_records + 1)
+        left, block = Signal(count_width), Signal(records)  # blocks are counted from 1
+        burst_len, position = (Signal(range(self._config.burst_depth + 1), name=name)
+                               for name in ("burst_len", "position"))
         group = Signal(range(max(self._config.groups, 2)))
         vector, row = Signal(9), Signal(9)
-        rows_left, block_left = Signal(16), Signal(16)
-        record, block_record = Signal(16), Signal(16)
-        out_vector, out_block = Signal(24), Signal(24)
-        res_vector, res_block = Signal(24), Signal(24)
+        rows_left, block_left = Signal(records), Signal(records)
+        record, block_record = Signal(records), Signal(records)
+        out_vector, out_block, res_vector, res_block = (
+            Signal(address_width, name=name)
+            for name in ("out_vector", "out_block", "res_vector", "res_block"))
         vector_first = Signal()
 
         take_rows, lanes_now = Signal(6), Signal(6)
@@ -90,7 +94,7 @@ class Drain(wiring.Component):
             lanes_now.eq(Mux(vector_last, block_left, take_rows)),
             position_last.eq(position == burst_len - 1),
             group_last.eq(group == self._config.groups - 1),
-            block_last.eq(block == layer.n_blocks - 1),
+            block_last.eq(block == layer.n_blocks),
         ]
 
         wanted, issue, burst_end = Signal(), Signal(), Signal()
@@ -114,7 +118,7 @@ class Drain(wiring.Component):
         m.d.sync += full.eq(full + self.i_full - burst_end)
 
         # The records of the next vector are requested as soon as the current ones are in use.
-        next_record = Signal(16)
+        next_record = Signal(records)
         first_request = Signal()
         more = Signal()
         m.d.sync += first_request.eq(start)
@@ -160,7 +164,7 @@ class Drain(wiring.Component):
                          res_vector.eq(0), block_left.eq(block_rows(rows_left)),
                          record.eq(block_record), left.eq(left - layer.burst)]
             with m.If(burst_last):
-                after = Signal(16)
+                after = Signal(records)
                 m.d.comb += after.eq(rows_left - layer.block_rows)
                 m.d.sync += [
                     left.eq(total), block.eq(block + 1), rows_left.eq(after),
@@ -173,7 +177,7 @@ class Drain(wiring.Component):
                     m.d.sync += busy.eq(0)
         with m.If(start):
             m.d.sync += [
-                busy.eq(1), left.eq(total), block.eq(0), position.eq(0), group.eq(0),
+                busy.eq(1), left.eq(total), block.eq(1), position.eq(0), group.eq(0),
                 vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(layer.rows),
                 block_left.eq(block_rows(layer.rows)), record.eq(layer.param_base),
                 block_record.eq(layer.param_base), next_record.eq(layer.param_base),

@@ -73,36 +73,45 @@ class Feeder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
-        m.submodules.positions = positions = Positions([24, 21, 16, 16])
+        address_width, count_width = self._config.address_width, self._config.count_width
+        xb_width = self._config.coordinate_width
+        m.submodules.positions = positions = Positions(
+            [address_width, xb_width, 16, 16], count_width)
 
         # Position in burst, bursts of a block, blocks. Columns that lead a row are no positions.
         lead, columns = Signal(), Signal(16)
-        m.d.comb += [lead.eq(positions.o_x < layer.lead), columns.eq(layer.n_x + layer.lead)]
-        position, burst_len = Signal(10), Signal(10)
-        left, block, block_base = Signal(32), Signal(16), Signal(24)
+        m.d.comb += columns.eq(layer.n_x)
+        if self._config.taps:
+            m.d.comb += [lead.eq(positions.o_x <= layer.lead), columns.eq(layer.n_x + layer.lead)]
+        position, burst_len = (Signal(range(self._config.burst_depth + 1), name=name)
+                               for name in ("position", "burst_len"))
+        left, block_base = Signal(count_width), Signal(address_width)
+        block = Signal(range(self._config.param_records + 1))
         burst_last = Signal()
         m.d.comb += [
             burst_last.eq(left <= layer.burst),
             burst_len.eq(Mux(burst_last, left, layer.burst)),
         ]
         # Kernel row, kernel column, chunk, digit; each level keeps where it began.
-        digit, chunk = Signal(8), Signal(16)
-        kx, ky = Signal(8), Signal(8)
-        addr, kx_addr, ky_addr = Signal(24), Signal(24), Signal(24)
-        xb, kx_xb = Signal(21), Signal(21)
-        iy, run_left = Signal(16), Signal(20)
+        # Counted from 1, so that the ends need no subtraction.
+        digit, chunk = Signal(8, init=1), Signal(min(count_width, 16), init=1)
+        kx, ky = Signal(8, init=1), Signal(8, init=1)
+        addr, kx_addr, ky_addr = (Signal(address_width, name=name)
+                                  for name in ("addr", "kx_addr", "ky_addr"))
+        xb, kx_xb = Signal(xb_width), Signal(xb_width)
+        iy, run_left = Signal(16), Signal(min(count_width, 20))
         first_step = Signal()
         digit_last, chunk_last, kx_last, ky_last = (Signal(name=f"{n}_last") for n in
                                                     ("digit", "chunk", "kx", "ky"))
         position_last, step_last, block_last = Signal(), Signal(), Signal()
         m.d.comb += [
-            digit_last.eq(digit == layer.n_digits - 1),
-            chunk_last.eq(chunk == layer.n_chunks - 1),
-            kx_last.eq(kx == layer.n_kx - 1),
-            ky_last.eq(ky == layer.n_ky - 1),
+            digit_last.eq(digit == layer.n_digits),
+            chunk_last.eq(chunk == layer.n_chunks),
+            kx_last.eq(kx == layer.n_kx),
+            ky_last.eq(ky == layer.n_ky),
             step_last.eq(digit_last & chunk_last & kx_last & ky_last),
             position_last.eq((position == burst_len - 1) & ~lead),
-            block_last.eq(block == layer.n_blocks - 1),
+            block_last.eq(block == layer.n_blocks),
         ]
 
         busy, bank, used, go = Signal(), Signal(), Signal(2), Signal()
@@ -119,12 +128,12 @@ class Feeder(wiring.Component):
         m.d.sync += used.eq(used + (go & burst_first) - self.i_freed)
 
         def restart_steps():
-            return [digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(0), addr.eq(0), kx_addr.eq(0),
+            return [digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(1), addr.eq(0), kx_addr.eq(0),
                     ky_addr.eq(0), xb.eq(0), kx_xb.eq(0), iy.eq(0),
                     run_left.eq(layer.run_bytes), first_step.eq(1)]
 
         with m.If(start):
-            m.d.sync += [busy.eq(1), position.eq(0), left.eq(total), block.eq(0),
+            m.d.sync += [busy.eq(1), position.eq(0), left.eq(total), block.eq(1),
                          block_base.eq(layer.in_base), first_burst.eq(1), *restart_steps()]
         with m.Elif(go):
             m.d.sync += [position.eq(position + ~lead), step_first.eq(position_last)]
@@ -139,19 +148,19 @@ class Feeder(wiring.Component):
                         with m.If(block_last):
                             m.d.sync += busy.eq(0)
                 with m.Elif(digit_last & chunk_last & kx_last):
-                    m.d.sync += [digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(ky + 1),
+                    m.d.sync += [digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(ky + 1),
                                  addr.eq(ky_addr + layer.ky_addr),
                                  kx_addr.eq(ky_addr + layer.ky_addr),
                                  ky_addr.eq(ky_addr + layer.ky_addr), xb.eq(0), kx_xb.eq(0),
                                  iy.eq(iy + layer.ky_iy), run_left.eq(layer.run_bytes)]
                 with m.Elif(digit_last & chunk_last):
-                    m.d.sync += [digit.eq(0), chunk.eq(0), kx.eq(kx + 1),
+                    m.d.sync += [digit.eq(1), chunk.eq(1), kx.eq(kx + 1),
                                  addr.eq(kx_addr + layer.kx_addr),
                                  kx_addr.eq(kx_addr + layer.kx_addr),
                                  xb.eq(kx_xb + layer.kx_xb), kx_xb.eq(kx_xb + layer.kx_xb),
                                  run_left.eq(layer.run_bytes)]
                 with m.Elif(digit_last):
-                    m.d.sync += [digit.eq(0), chunk.eq(chunk + 1),
+                    m.d.sync += [digit.eq(1), chunk.eq(chunk + 1),
                                  addr.eq(addr + layer.chunk_bytes),
                                  xb.eq(xb + layer.chunk_bytes),
                                  run_left.eq(run_left - layer.chunk_bytes)]
@@ -177,9 +186,9 @@ class Feeder(wiring.Component):
         ]
 
         # Stage 1: sums. Stage 2: index added, masks clamped to lane counts.
-        address1, iy1, run1 = Signal(24), Signal(signed(17)), Signal(20)
-        xb1 = Signal(signed(22))
-        address2 = Signal(24)
+        address1, iy1 = Signal(address_width), Signal(signed(17))
+        run1, xb1 = Signal.like(run_left), Signal(signed(xb_width + 1))
+        address2 = Signal(address_width)
         masks2 = [Signal(range(self._config.read_lanes + 1), name=n)
                   for n in ("border_left2", "border_from2", "run_left2")]
         tokens, swaps = [], []

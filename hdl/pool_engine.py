@@ -23,7 +23,7 @@ class PoolEngine(BaseEngine):
     i_x, i_token, i_drain, o_values, o_last
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
     i_maximum : 1
-        Take the maximum instead of the sum; with the vectors.
+        Take the maximum instead of the sum; with the vectors (only with `Config.pool_max`).
     i_lanewise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
         Only with `Config.taps`: the engines' chains are added up instead of the vectors, of
         which only the tokens matter; the sums `CHAIN_LATENCY` cycles after them, and 0 otherwise.
@@ -33,11 +33,11 @@ class PoolEngine(BaseEngine):
 
     def __init__(self, config):
         lanes, shape = checked_config(config).pool_lanes, signed(config.pool_acc_width)
-        ports = {"i_maximum": In(1)}
+        ports = {"i_maximum": In(1)} if config.pool_max else {}
         if config.taps:
             ports |= {"i_lanewise": In(1), "i_taps": In(data.ArrayLayout(
                 data.ArrayLayout(shape, lanes), config.groups))}
-        super().__init__(config, rows=lanes, lanes=lanes, maximum=True, shape=shape,
+        super().__init__(config, rows=lanes, lanes=lanes, maximum=config.pool_max, shape=shape,
                          ports=ports)
         self._now_maximum = Signal(name="now_maximum")
 
@@ -51,7 +51,8 @@ class PoolEngine(BaseEngine):
         shape = self._shape if taps else signed(9)
         sums = [[Signal(shape, name=f"sum{group}_{row}", reset_less=True)
                  for row in range(self.rows)] for group in range(self._config.groups)]
-        m.d.comb += self._now_maximum.eq(delay(m, self.i_maximum, self.latency, "maximum"))
+        if self._config.pool_max:
+            m.d.comb += self._now_maximum.eq(delay(m, self.i_maximum, self.latency, "maximum"))
         for group, columns in enumerate(sums):
             for row, value in enumerate(columns):
                 x = self.i_x[group][row].as_signed()

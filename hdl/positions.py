@@ -19,11 +19,13 @@ class Positions(wiring.Component):
     ----------
     widths : sequence of int
         Width of each track, bits.
+    count_width : int
+        Bits that count columns and rows, at most 16.
 
     Members
     -------
     i_n_x, i_n_y : In(16)
-        Columns and rows, from 1.
+        Columns and rows, from 1; of each the low `count_width` bits.
     i_base{k}, i_x{k}, i_y{k}, i_slot{k} : In(signed)
         Start value and steps of track k.
     i_init : In(1)
@@ -34,18 +36,18 @@ class Positions(wiring.Component):
         With `i_step`: go back to the mark instead.
     i_commit : In(1)
         With `i_step`: mark the next position.
-    o_x : Out(16)
-        Column of the current position.
+    o_x : Out(count_width)
+        Column of the current position, from 1.
     o_value{k} : Out(signed)
         Track k at the current position.
 
     Latency 1 cycle, one step a cycle, no back-pressure.
     """
 
-    def __init__(self, widths):
-        self._widths = tuple(widths)
+    def __init__(self, widths, count_width=16):
+        self._widths, self._count_width = tuple(widths), min(count_width, 16)
         members = {"i_n_x": In(16), "i_n_y": In(16), "i_init": In(1), "i_step": In(1),
-                   "i_rewind": In(1), "i_commit": In(1), "o_x": Out(16)}
+                   "i_rewind": In(1), "i_commit": In(1), "o_x": Out(self._count_width)}
         for k, width in enumerate(self._widths):
             for name in ("base", "x", "y", "slot"):
                 members[f"i_{name}{k}"] = In(signed(width))
@@ -54,21 +56,22 @@ class Positions(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        x, y = Signal(16), Signal(16)
-        mark_x, mark_y = Signal(16), Signal(16)
+        # Counted from 1, so that the ends need no subtraction.
+        x, y, mark_x, mark_y = (Signal(self._count_width, name=name, init=1)
+                                for name in ("x", "y", "mark_x", "mark_y"))
         row_end, slot_end = Signal(), Signal()
-        next_x, next_y = Signal(16), Signal(16)
+        next_x, next_y = Signal(self._count_width), Signal(self._count_width)
         m.d.comb += [
-            self.o_x.eq(x), row_end.eq(x == self.i_n_x - 1),
-            slot_end.eq(row_end & (y == self.i_n_y - 1)),
+            self.o_x.eq(x), row_end.eq(x == self.i_n_x[:self._count_width]),
+            slot_end.eq(row_end & (y == self.i_n_y[:self._count_width])),
             next_x.eq(x + 1), next_y.eq(y),
         ]
         with m.If(row_end):
-            m.d.comb += [next_x.eq(0), next_y.eq(y + 1)]
+            m.d.comb += [next_x.eq(1), next_y.eq(y + 1)]
         with m.If(slot_end):
-            m.d.comb += next_y.eq(0)
+            m.d.comb += next_y.eq(1)
         with m.If(self.i_init):
-            m.d.sync += [x.eq(0), y.eq(0), mark_x.eq(0), mark_y.eq(0)]
+            m.d.sync += [x.eq(1), y.eq(1), mark_x.eq(1), mark_y.eq(1)]
         with m.Elif(self.i_step & self.i_rewind):
             m.d.sync += [x.eq(mark_x), y.eq(mark_y)]
         with m.Elif(self.i_step):

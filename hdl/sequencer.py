@@ -25,6 +25,10 @@ class Sequencer(wiring.Component):
     as the layer before is stored. The next instruction is fetched meanwhile. The image slots
     of a layer and the turns of a loop may come from the RUN command.
 
+    Parameters
+    ----------
+    config : Config
+
     Members
     -------
     i_run : In(1), i_resume : In(1), i_layers : In(16), i_count : In(16)
@@ -52,7 +56,8 @@ class Sequencer(wiring.Component):
     of the one before); the back starts 1 cycle after the front, or 1 cycle after it has ended.
     """
 
-    def __init__(self):
+    def __init__(self, config):
+        self._count_width = config.count_width
         super().__init__({
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
@@ -88,7 +93,7 @@ class Sequencer(wiring.Component):
         loop_pc, loop_left = Signal(16), Signal(16)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
         step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
-        total, slots = Signal(32), Signal(16)
+        total, slots = Signal(self._count_width), Signal(16)
         free, launch, skip, idle = Signal(), Signal(), Signal(), Signal()
         layers_done = Signal(16)
         m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]

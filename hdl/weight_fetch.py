@@ -29,7 +29,7 @@ class WeightFetch(wiring.Component):
     """
 
     def __init__(self, config):
-        self._masks = config.prototypes > 0
+        self._config, self._masks = config, config.prototypes > 0
         super().__init__({
             "i_run": In(LayerRun),
             "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.load_bits),
@@ -40,14 +40,18 @@ class WeightFetch(wiring.Component):
         m = Module()
         layer, total = self.i_run.layer, self.i_run.total
         busy, valid = Signal(), Signal()
-        address, block_address = Signal(24), Signal(24)
-        left, block = Signal(32), Signal(16)
-        word, words = Signal(22), Signal(22)
-        masked, following = Signal(), Signal(24)
+        depth = range(self._config.weight_words + 1)
+        address, block_address = Signal(depth), Signal(depth)
+        left = Signal(self._config.count_width)
+        # What is counted up to an end counts from 1, so that the ends need no subtraction.
+        block = Signal(range(self._config.param_records + 1), init=1)
+        word, words = Signal(depth, init=1), Signal(depth)
+        masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
         burst_last = Signal()
         # The steps of a burst, counted down through the same nest as the feeder's.
-        digit, chunk, kx, ky = Signal(8), Signal(16), Signal(8), Signal(8)
+        digit, chunk, kx, ky = (Signal(width, name=name, init=1) for name, width in
+                                (("digit", 8), ("chunk", 16), ("kx", 8), ("ky", 8)))
         m.d.comb += [
             words.eq(layer.pad_words + layer.code_words),
             masked.eq(layer.masked & self._masks),
@@ -55,17 +59,17 @@ class WeightFetch(wiring.Component):
             self.o_enable.eq(step), self.o_address.eq(address),
             self.o_stream.valid.eq(valid), self.o_stream.payload.eq(self.i_data),
             burst_last.eq(left <= layer.burst),
-            last.eq(word == words - 1),
+            last.eq(word == words),
             following.eq(address + 1),
         ]
-        ends = [digit == layer.n_digits - 1, chunk == layer.n_chunks - 1, kx == layer.n_kx - 1,
-                ky == layer.n_ky - 1]
+        ends = [digit == layer.n_digits, chunk == layer.n_chunks, kx == layer.n_kx,
+                ky == layer.n_ky]
         if self._masks:
             # A masked layer's burst counts as one step with all words of the block.
             load_bits = len(self.i_data)
             log2 = load_bits.bit_length() - 1
             first, behind = Signal(log2), Signal(25)
-            m.d.comb += behind.eq(first + Mux(block == layer.n_blocks - 1, layer.last_bits,
+            m.d.comb += behind.eq(first + Mux(block == layer.n_blocks, layer.last_bits,
                                               layer.block_bits))
             with m.If(masked):
                 m.d.comb += words.eq((behind + load_bits - 1) >> log2)
@@ -81,23 +85,23 @@ class WeightFetch(wiring.Component):
         with m.If(step):
             m.d.sync += [address.eq(following), word.eq(word + 1)]
             with m.If(last):
-                m.d.sync += word.eq(0)
+                m.d.sync += word.eq(1)
                 carry = 1
                 for counter, end in zip((digit, chunk, kx, ky), ends, strict=True):
                     with m.If(carry):
-                        m.d.sync += counter.eq(Mux(end, 0, counter + 1))
+                        m.d.sync += counter.eq(Mux(end, 1, counter + 1))
                     carry = carry & end
                 with m.If(carry):
                     m.d.sync += left.eq(left - layer.burst)
                     with m.If(burst_last):
                         m.d.sync += [left.eq(total), block.eq(block + 1),
                                      block_address.eq(following)]
-                        with m.If(block == layer.n_blocks - 1):
+                        with m.If(block == layer.n_blocks):
                             m.d.sync += busy.eq(0)
                     with m.Else():
                         m.d.sync += address.eq(block_address)
         with m.If(self.i_run.start):
             m.d.sync += [busy.eq(masked | (words != 0)), address.eq(layer.w_base),
-                         block_address.eq(layer.w_base), left.eq(total), block.eq(0),
-                         word.eq(0), digit.eq(0), chunk.eq(0), kx.eq(0), ky.eq(0)]
+                         block_address.eq(layer.w_base), left.eq(total), block.eq(1),
+                         word.eq(1), digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(1)]
         return m

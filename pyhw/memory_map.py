@@ -118,6 +118,7 @@ def memory_use(config: Config, device: Device, program: Program | None = None) -
             "instructions": sizes[Space.PROGRAM] // 4,
             "index lists": sizes[Space.INDEX] // 4,
             "tables": sizes[Space.TABLES],
+            "prototypes": sizes[Space.PROTOTYPES],
         }
     return [
         MemoryUse(

@@ -3,6 +3,7 @@
 import gc
 import random
 import warnings
+from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Cat, Const, Module, Signal, UnusedElaboratable
@@ -189,6 +190,13 @@ def test_engine_equals_compute(shape, kind, distributed):
     engine, width, bursts, expected = engine_case(kind, config)
     settings = {"i_maximum": kind == "max"} if width is None else {}
     assert Bench(engine, config, bursts, code_width=width, settings=settings).run() == expected
+
+
+def test_a_pooling_unit_without_maxima_sums():
+    config = replace(make_config(2, 3, 5), pool_max=False)
+    engine, width, bursts, expected = engine_case("sum", config)
+    assert Bench(engine, config, bursts, code_width=width).run() == expected
+    assert not hasattr(engine, "i_maximum")
 
 
 @pytest.mark.parametrize("kind", ["l1", "shift"])

@@ -102,7 +102,7 @@ def vector(address, row_inside, xb, row_bytes, run_left, lanes):
             kinds.append("border")
         else:
             kinds.append("value")
-    return address % (1 << 24), kinds
+    return address % (1 << CONFIG.address_width), kinds
 
 
 def conv_case(batch=4, **changes):

@@ -387,6 +387,12 @@ REFUSED = {
         {"terms": 2}, "layer 'layer': its multipliers have 3 terms .* takes 2"),
     "second_terms": (graph(two_steps(m_sign=np.ones((4, 3), int), m_exponent=[[0, 1, 2]] * 4)), {},
                      "layer 'layer': its multipliers have 4 terms .* takes 3"),
+    "maximum": (graph(Pool(name="layer", input="image", kind="max", kernel=(2, 2), stride=(2, 2),
+                           post=Post(step(3)))), {"pool_max": False},
+                "layer 'layer': is a maximum and the pooling unit only adds up; take .* pool_max"),
+    "padding": (graph(l1(1, (1, 255), 5, padding=(0, 127, 0, 127)), shape=(1, 3, 5)),
+                {"scratch_bytes": 256, "weight_words": 1 << 12},
+                "layer 'layer': its padding reaches .* bytes beside a row and the hardware counts"),
     "weights": (graph(l1(40, (3, 3), 40), shape=(5, 5, 40)), {"weight_words": 999},
                 r"layer '\(whole program\)': its weights take \d+ entries and the memory has 999; "
                 r"take a configuration with weight_words of at least \d+"),

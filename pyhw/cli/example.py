@@ -26,6 +26,13 @@ def example(
     weight_bits: Annotated[
         int, typer.Option(help="Bits of drawn adder weights, 2 to 8: fewer take less memory.")
     ] = 8,
+    digits: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=5, help="Powers of two of drawn ordinary weights: fewer take fewer cycles.",
+            show_default="3",
+        ),
+    ] = None,
 ) -> None:
     """Write an example network as an integer graph; without a name, list them.
 
@@ -51,13 +58,14 @@ def example(
     chosen = find_example(name)
     path = out or Path(f"{name}.pyhw")
     check_output(path, "graph")
-    changed = seed != 0 or weight_bits != 8
+    changed = seed != 0 or weight_bits != 8 or digits is not None
     if changed and chosen.trained:
-        raise UserError(f"the weights of {name} are trained; leave out --seed and --weight-bits")
+        raise UserError(f"the weights of {name} are trained; leave out --seed, --weight-bits and "
+                        "--digits")
     if chosen.path is not None and not changed:
         _copy(chosen.path, path)
     else:
-        _save(_drawn(name, seed, weight_bits), path)
+        _save(_drawn(name, seed, weight_bits, digits), path)
     note = "trained weights" if chosen.trained else "weights drawn from a seed, not trained"
     typer.echo(f"{path}: {path.stat().st_size:,} bytes, {note}")
 
@@ -79,7 +87,7 @@ def _list() -> None:
 def _needs(one: "Example") -> str:
     if one.path is None:
         return "PyTorch"
-    return "" if one.trained else "PyTorch with another --seed or --weight-bits"
+    return "" if one.trained else "PyTorch with another --seed, --weight-bits or --digits"
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -90,7 +98,7 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfileobj(original, file)
 
 
-def _drawn(name: str, seed: int, weight_bits: int) -> "Graph":
+def _drawn(name: str, seed: int, weight_bits: int, digits: int | None) -> "Graph":
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
     try:
         import torch  # noqa: F401
@@ -100,7 +108,8 @@ def _drawn(name: str, seed: int, weight_bits: int) -> "Graph":
     from pyhw.examples.draw import draw_example
 
     with bar("drawing") as update:
-        return draw_example(name, seed, weight_bits=weight_bits, progress=update)
+        return draw_example(
+            name, seed, weight_bits=weight_bits, digits=digits, progress=update)
 
 
 def _save(graph: "Graph", path: Path) -> None:

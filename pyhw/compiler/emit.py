@@ -100,10 +100,22 @@ def emit(jobs: list[Job], config: Config) -> Image:
         if before is not None:
             fields["early"] = may_start_early(before, fields)
         before = fields
+        _check_coordinates(job.name, fields, config)
         image.program += _encode(LAYER, job.name, fields)
     image.program += Opcode.END.value.to_bytes(4, "little")
     image.check()
     return image
+
+
+def _check_coordinates(name: str, fields: dict[str, int], config: Config) -> None:
+    """Refuse a layer whose windows go further beside a row than the hardware can count."""
+    right = fields["xb_start"] + (fields["n_x"] + fields.get("lead", 0) - 1) * fields["xb_x"]
+    right += fields["n_kx"] * fields.get("kx_xb", 0) + fields["run_bytes"]
+    most = 1 << (config.coordinate_width - 1)
+    if fields["xb_start"] < -most or right >= most:
+        raise CompileError(name, f"its padding reaches {max(-fields['xb_start'], right):,} bytes "
+                           f"beside a row and the hardware counts to {most:,}",
+                           "take a configuration with more scratch_bytes or less padding")
 
 
 def _encode(layout: Layout, name: str, fields: dict[str, int]) -> bytes:

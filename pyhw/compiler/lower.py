@@ -183,6 +183,9 @@ def _pool_job(op: Pool, config: Config, maps: dict[str, Map]) -> Job:
     channels = source.shape[2]
     if op.kind == "sum":
         _prove_pool(op, source.fmt, op.kernel[0] * op.kernel[1], config)
+    elif not config.pool_max:
+        raise CompileError(op.name, "is a maximum and the pooling unit only adds up",
+                           "take a configuration with pool_max")
     window, offset = _window(source, target.shape, op.padding, op.stride)
     shared = _pool_fields(channels, config)
     kh, kw = op.kernel

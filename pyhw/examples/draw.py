@@ -107,7 +107,12 @@ def _settle(model: nn.Module, images: np.ndarray) -> None:
 
 
 def draw_example(
-    name: str, seed: int = 0, *, weight_bits: int = 8, progress: Progress | None = None
+    name: str,
+    seed: int = 0,
+    *,
+    weight_bits: int = 8,
+    digits: int | None = None,
+    progress: Progress | None = None,
 ) -> Graph:
     """Return the integer graph of a drawn example, with 8-bit activations.
 
@@ -119,16 +124,18 @@ def draw_example(
         Not negative; equal seeds give equal graphs on one machine.
     weight_bits : int
         Of adder weights, 2..8.
+    digits : int, optional
+        Most powers of two of an ordinary weight, 1..5; the example's own by default.
     progress : callable, optional
         Called with what is done, the total, and what it is.
 
     Raises
     ------
     UserError
-        If there is no such example, it is a trained one, or `weight_bits` is out of range.
+        If there is no such example, it is a trained one, or a number is out of range.
     """
     example = find_example(name)
-    settings = Settings(digits=example.digits, weight_bits=weight_bits)
+    settings = Settings(digits=digits or example.digits, weight_bits=weight_bits)
     show = progress or (lambda done, total, text: None)
     show(0, 1, "calibrating")
     model = draw_model(name, seed)
@@ -143,6 +150,8 @@ def draw_example(
     command = f"pyhw example {name} --seed {seed}"
     if weight_bits != 8:
         command += f" --weight-bits {weight_bits}"
+    if digits is not None:
+        command += f" --digits {digits}"
     meta = dict(quantised.graph.meta) | {
         "weights": WEIGHTS.format(seed=seed),
         "command": command,

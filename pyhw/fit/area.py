@@ -6,10 +6,14 @@ the sums against whole accelerators.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from hdl.config import Config
 
-__all__ = ["FAMILY_SHARE", "Part", "area", "luts"]
+__all__ = ["FAMILY_SHARE", "Part", "area", "control", "expander", "l1_engine", "luts", "pooling",
+           "post_processor", "scratchpad", "shift_engine", "window"]  # fmt: skip
 
 L1_LANE = 21.0
 """Subtraction, reset and its share of the tree: docs/area.md, "Where it goes"; 20.8 to 21.5 in the
@@ -21,8 +25,14 @@ L1_CODE = 22.0
 SHIFT_LANE = {3: 36.0, 4: 49.5, 5: 74.3}
 """By code width, with its share of the tree: docs/area.md (4: 33 + 16.5; 5: the two cases of the
 table less their accumulators). 3 bits: two multiplexers of 10 and 11 bits, estimated."""
-POOL_LANE = 115.0
-"""Sum or maximum without accumulators: docs/area.md, pool-8 less 8 rows of 20 bits."""
+POOL_LANE, POOL_TAPS, MAXIMUM_BIT = 5.0, 22.0, 5.3
+"""Sum without accumulators, what chains add, and each bit that a maximum adds: docs/area.md, the
+four cases of pool-8 less 8 rows of 20 bits."""
+CHAIN = {"l1": 19.8, "shift": 14.2}
+"""A tap of a chain, for each channel: docs/area.md, the cases with taps less those without."""
+EXPANDER, EXPANDER_LANE, EXPANDER_BIT = 1070.0, 100.0, 1.9
+"""Weight expander, each code a cycle, each bit of a word: docs/area.md, its two cases; how the
+difference between them divides is estimated."""
 WINDOW_LANE = 35.0
 """docs/datapath.md, "Window"."""
 BANK_ROTATOR = 14.4
@@ -38,9 +48,10 @@ RESIDUAL_TERM = 110.0
 """Each term of a residual: docs/datapath.md."""
 LANE_REST, FIRST_LANE = 185.0, 383.0
 """Rest of a result lane, and what lane 0 has more (32 bits): docs/datapath.md, 1,718 and 2,101."""
-CONTROL, WORD_BIT = 5670.0, 7.7
+CONTROL, WORD_BIT = 4700.0, 7.7
 """Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
-left of `tiny` and `default` in docs/area.md after all other parts."""
+left of whole accelerators after all other parts: the constant of the second line in docs/fit.md,
+"Area", the share per bit of `tiny` and `default` when they had one control."""
 FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.0, "ice40": 0.92}
 """LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md; Gowin is
 taken to be like ECP5, without a measurement."""
@@ -54,12 +65,79 @@ class Part:
     luts: float
 
 
+# Of the sizes of these functions, groups, rows, lanes, widths and bits may be arrays.
+
+
 def _accumulator_bit(depth: int, distributed: bool) -> float:
     """Return the LUT4s of a bit of a row: memory, joining of halves, sum and choice."""
     if not distributed:
         return 6.0  # forwarding and previous value instead of memory
     halves = -(-depth // 16)
     return 2.0 * halves + 2.0 * (halves - 1) + 4.0
+
+
+def _chains(kind: str, config: Config, groups: Any, lanes: Any) -> Any:
+    return groups * config.taps * np.minimum(lanes, config.pool_lanes) * CHAIN[kind]
+
+
+def l1_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
+              load_bits: Any, code_width: int) -> Any:  # fmt: skip
+    """Return the LUT4s of L1 engines of some shapes; the rest is that of a configuration."""
+    bit = _accumulator_bit(config.burst_depth, config.distributed)
+    each = rows * lanes * L1_LANE + lanes * SUM_LANE + (rows + 1) * acc_width * bit
+    chains = _chains("l1", config, groups, lanes)
+    return groups * each + load_bits // code_width * L1_CODE + chains
+
+
+def shift_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
+                 load_bits: Any, code_width: int) -> Any:  # fmt: skip
+    """Return the LUT4s of shift engines of some shapes."""
+    bit = _accumulator_bit(config.burst_depth, config.distributed)
+    each = rows * lanes * SHIFT_LANE[code_width] + rows * acc_width * bit
+    return groups * each + load_bits // code_width + _chains("shift", config, groups, lanes)
+
+
+def pooling(config: Config, groups: Any) -> Any:
+    """Return the LUT4s of the pooling units of so many groups."""
+    bit = _accumulator_bit(config.burst_depth, config.distributed)
+    each = bit + MAXIMUM_BIT * config.pool_max
+    lane = POOL_LANE + POOL_TAPS * (config.taps > 0) + config.pool_acc_width * each
+    return groups * config.pool_lanes * lane
+
+
+def expander(expand_lanes: Any, load_bits: Any) -> Any:
+    """Return the LUT4s of a weight expander, 0 without lanes."""
+    size = EXPANDER + EXPANDER_LANE * expand_lanes + EXPANDER_BIT * load_bits
+    return np.where(np.asarray(expand_lanes) > 0, size, 0.0)
+
+
+def window(groups: Any, read_lanes: Any) -> Any:
+    """Return the LUT4s of the windows of so many groups."""
+    return groups * read_lanes * WINDOW_LANE
+
+
+def scratchpad(config: Config, groups: Any, banks: Any, post_width: Any) -> Any:
+    """Return the LUT4s of the scratchpads, without their memories."""
+    levels = np.ceil(np.log2(banks))
+    written = np.maximum(4, post_width)
+    read = 2 * post_width if config.residual else 1
+    shared = 8 * (written * np.ceil(np.log2(written)) + read * levels) + BANK_SHARED * banks
+    held = 0 if config.distributed else 8 * banks * groups
+    return groups * BANK_ROTATOR * banks * levels + shared + held
+
+
+def post_processor(config: Config, post_width: Any) -> Any:
+    """Return the LUT4s of so many result lanes."""
+    terms = config.terms
+    lane = LANE_REST + STEP + STEP_TERM * terms
+    lane += config.second_step * (SECOND + SECOND_TERM * terms)
+    lane += config.residual * RESIDUAL_TERM * terms
+    return post_width * lane + FIRST_LANE
+
+
+def control(load_bits: Any) -> Any:
+    """Return the LUT4s of all the rest."""
+    return CONTROL + WORD_BIT * load_bits
 
 
 def area(config: Config) -> list[Part]:
@@ -74,43 +152,21 @@ def area(config: Config) -> list[Part]:
     list of Part
         In LUT4 equivalents of ECP5; see `luts` for other families.
     """
-    groups, bit = config.groups, _accumulator_bit(config.burst_depth, config.distributed)
     parts = []
-    if (l1 := config.l1) is not None:
-        rows = (l1.rows + 1) * l1.acc_width * bit
-        lanes = l1.rows * l1.lanes * L1_LANE + l1.lanes * SUM_LANE
-        codes = config.load_bits // l1.code_width * L1_CODE
-        parts.append(Part("L1 engine", groups * (lanes + rows) + codes))
-    if (shift := config.shift) is not None:
-        rows = shift.rows * shift.acc_width * bit
-        lanes = shift.rows * shift.lanes * SHIFT_LANE[shift.code_width]
-        codes = config.load_bits // shift.code_width
-        parts.append(Part("shift engine", groups * (lanes + rows) + codes))
-    pool = config.pool_lanes * (POOL_LANE + config.pool_acc_width * bit)
-    parts.append(Part("pooling", groups * pool))
-    parts.append(Part("window", groups * config.read_lanes * WINDOW_LANE))
-    parts.append(Part("scratchpad", _scratchpad(config)))
-    parts.append(Part("post-processor", _post_processor(config)))
-    parts.append(Part("control and port", CONTROL + WORD_BIT * config.load_bits))
+    for name, engine in config.engines.items():
+        make = l1_engine if name == "l1" else shift_engine
+        size = make(config, config.groups, engine.rows, engine.lanes, engine.acc_width,
+                    config.load_bits, engine.code_width)  # fmt: skip
+        parts.append(Part("L1 engine" if name == "l1" else "shift engine", float(size)))
+    parts.append(Part("pooling", float(pooling(config, config.groups))))
+    if config.prototypes:
+        parts.append(Part("expander", float(expander(config.expand_lanes, config.load_bits))))
+    parts.append(Part("window", float(window(config.groups, config.read_lanes))))
+    size = scratchpad(config, config.groups, config.banks, config.post_width)
+    parts.append(Part("scratchpad", float(size)))
+    parts.append(Part("post-processor", float(post_processor(config, config.post_width))))
+    parts.append(Part("control and port", float(control(config.load_bits))))
     return parts
-
-
-def _scratchpad(config: Config) -> float:
-    banks = config.banks
-    levels = (banks - 1).bit_length()
-    written = max(4, config.post_width)
-    read = 2 * config.post_width if config.residual else 1
-    shared = 8 * (written * (written - 1).bit_length() + read * levels) + BANK_SHARED * banks
-    held = 0 if config.distributed else 8 * banks * config.groups
-    return config.groups * BANK_ROTATOR * banks * levels + shared + held
-
-
-def _post_processor(config: Config) -> float:
-    terms = config.terms
-    lane = LANE_REST + STEP + STEP_TERM * terms
-    lane += config.second_step * (SECOND + SECOND_TERM * terms)
-    lane += config.residual * RESIDUAL_TERM * terms
-    return config.post_width * lane + FIRST_LANE
 
 
 def luts(config: Config, family: str = "ecp5") -> float:

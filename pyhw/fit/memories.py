@@ -5,12 +5,15 @@ accelerators (``docs/fit.md``).
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 from hdl.config import Config
 from hdl.isa import param_layout
 from pyhw.errors import UserError
 
-__all__ = ["Memory", "block_rams", "memories"]
+__all__ = ["Memory", "block_rams", "memories", "weight_blocks"]
 
 COUNTERS, COUNTER_WIDTH = 8, 48
 
@@ -95,6 +98,9 @@ def memories(config: Config) -> list[Memory]:
         table = Memory(name="tables", depth=256 * config.tables, width=8)
         found += [replace(table, count=pairs, two_reads=True)] * bool(pairs)
         found += [table] * single
+    if config.shift is not None and config.prototypes:  # a copy for each code made in a cycle
+        found.append(Memory(name="prototypes", depth=config.prototypes,
+                            width=config.shift.code_width, count=config.expand_lanes))  # fmt: skip
     found.append(Memory(name="received frames", depth=2 * config.max_payload, width=8))
     found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
     return found + _accumulators(config)
@@ -141,11 +147,24 @@ def block_rams(memory: Memory, family: str) -> int:
         raise UserError(f"family must be one of {', '.join(_SHAPES)}, not {family!r}")
     if memory.distributed and family != "ice40":
         return 0
-    shapes = _SHAPES[family]
-    if memory.two_reads and family != "ice40":
-        shapes = tuple(shape for shape in shapes if shape[1] <= 16)
-    if memory.byte_writes and family != "ice40":  # its blocks write single bits
-        shapes = tuple(shape for shape in shapes if shape[1] >= 8)
+    shapes = _shapes(family, memory.two_reads, memory.byte_writes)
     copies = 2 if memory.two_reads and family == "ice40" else 1
     least = min(-(-memory.depth // depth) * -(-memory.width // width) for depth, width in shapes)
     return memory.count * copies * least
+
+
+def _shapes(family: str, two_reads: bool, byte_writes: bool) -> list[tuple[int, int]]:
+    """Return the shapes that a block may take; iCE40's blocks write single bits."""
+    shapes = list(_SHAPES[family])
+    if two_reads and family != "ice40":
+        shapes = [shape for shape in shapes if shape[1] <= 16]
+    if byte_writes and family != "ice40":
+        shapes = [shape for shape in shapes if shape[1] >= 8]
+    return shapes
+
+
+def weight_blocks(words: Any, bits: Any, family: str) -> Any:
+    """Return the block RAMs of weight memories of so many words; both may be arrays."""
+    each = [-(-words // depth) * -(-bits // width)
+            for depth, width in _shapes(family, False, True)]  # fmt: skip
+    return np.min(np.broadcast_arrays(*each), axis=0)

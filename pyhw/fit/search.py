@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,9 +16,11 @@ from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
 
 from .area import luts
+from .bound import Bound
 from .devices import DEVICES, Device
 from .memories import block_rams, memories
-from .space import FILL, GROUPS, LARGE, POST, SLOTS, WORDS, DesignSpace, Shape
+from .space import BURSTS, CHAINED, FILL, GROUPS, LARGE, POOLS, SLOTS, WORDS, DesignSpace, Point
+from .work import sizes_of, work_of
 
 __all__ = ["FILL", "OBJECTIVES", "Candidate", "limits_of", "propose"]
 
@@ -154,62 +156,44 @@ class _Search:
         self._graph, self._device, self._batch = graph, device, batch
         self._space = DesignSpace(graph, device)
 
-    def _slots(self, groups: int) -> tuple[int, ...]:
-        return SLOTS if self._batch is None else (-(-self._batch // groups),)
+    def _slots(self) -> np.ndarray:
+        """Return the images a group to try for every number of groups; 0 for none."""
+        if self._batch is None:
+            return np.array([SLOTS for _ in GROUPS])
+        return np.array([[-(-self._batch // g) if g <= self._batch else 0] for g in GROUPS])
 
     def rank(self, objective: str, progress: Progress) -> list[_Ranked]:
         """Return the best candidates that fit by the estimates, the best first."""
         found: list[_Ranked] = []
-        small = objective == "area"
-        shapes = list(self._space.shapes(small))
-        outer = list(itertools.product(GROUPS if not small else (1, 2), POST, WORDS))
-        for number, (groups, post, bits) in enumerate(outer):
-            progress(number, len(outer), "ranking")
-            if self._batch is not None and groups > self._batch:
-                continue
-            for slots in self._slots(groups):
-                found += self._rank_shapes(shapes, groups, post, bits, slots, objective, found)
-                found = sorted(found, key=lambda one: one.cost)[: 3 * EXACT]
-        return self._varied(found)
+        small, room = objective == "area", 3 * EXACT
+        bound = Bound(self._space, self._slots(), small)
+        # The largest pools first: good candidates early spare the look at others.
+        variants = sorted(self._space.variants(), key=lambda v: (-v.taps, -v.prototypes))
+        for number, variant in enumerate(variants):
+            progress(number, len(variants), "ranking")
+            worst = found[-1].cost if len(found) >= room else math.inf
+            for cost, point in bound.points(variant, worst, EXACT, small):
+                if len(found) >= room and cost >= found[-1].cost:
+                    continue
+                config = self._space.config(point)
+                if config is not None and self._space.fits(config):
+                    found.append(_Ranked(cost, config, point.slots))
+                    found.sort(key=lambda one: one.cost)
+                    found = self._varied(found)[:room]
+        return found
 
     @staticmethod
     def _varied(found: list[_Ranked]) -> list[_Ranked]:
-        """Keep the best of those that differ only in the width of memory words or the slots."""
+        """Keep the best of those that differ only in memories, bursts or slots."""
         seen, kept = set(), []
         for one in found:
             config = one.config
-            key = (config.groups, config.post_width, config.l1, config.shift)
+            key = (config.groups, config.post_width, config.pool_lanes, config.taps,
+                   config.prototypes, config.l1, config.shift)  # fmt: skip
             if key not in seen:
                 seen.add(key)
                 kept.append(one)
         return kept
-
-    def _rank_shapes(
-        self,
-        shapes: list[Shape],
-        groups: int,
-        post: int,
-        bits: int,
-        slots: int,
-        objective: str,
-        found: list[_Ranked],
-    ) -> Iterator[_Ranked]:
-        """Yield what fits with some groups and widths and is better than what was found."""
-        worst = found[-1].cost if len(found) >= 3 * EXACT else float("inf")
-        sizes, blocks = self._space.sizes(shapes, groups, post, bits, slots)
-        fitting = sizes <= FILL * self._device.luts
-        fitting &= blocks <= self._device.block_rams
-        if not fitting.any():
-            return
-        cycles = self._space.costs(groups, post, bits, slots)
-        costs = cycles if objective == "throughput" else sizes + cycles * 1e-9
-        costs = np.where(fitting & (costs < worst), costs, np.inf)
-        for index in np.argsort(costs)[:EXACT]:
-            if costs[index] == np.inf:
-                return
-            config = self._space.config(shapes[index], groups, post, bits, slots)
-            if config is not None and self._space.fits(config):
-                yield _Ranked(float(costs[index]), config, slots)
 
     def exact(self, ranked: _Ranked) -> Candidate | None:
         """Compile for a candidate and fit its memories to what the program takes."""
@@ -245,8 +229,8 @@ class _Search:
     def _limit(self, config: Config, slots: int) -> str:
         """Return what most cycles go to, by the bounds."""
         spent: dict[str, int] = {}
-        for work in self._space.works({"l1": config.l1, "shift": config.shift}):
-            engine, weights, drain = work.cycles(config, slots)
+        for work in work_of(self._graph, config):
+            engine, weights, drain = work.cycles(sizes_of(config, work.engine), slots)
             name = work.engine
             if drain > max(engine, weights):
                 name = "post-processor"
@@ -260,10 +244,16 @@ class _Search:
         slots = 1 if self._batch is None else self._batch
         tried = [
             config
-            for shape in self._space.shapes(small=True)
+            for variant in self._space.variants()
+            if variant.burst_depth == BURSTS[0] and variant.pool_lanes in (POOLS[0], CHAINED[0])
+            for l1, shift in itertools.product(*(
+                [shape for shape in shapes if shape[0] in (1, 2, 4, 16) and shape[1] in (1, 4, 16)]
+                or shapes[:1] for shapes in self._space.shapes(True, variant.taps)))
             for bits in WORDS[:3]
-            if (config := self._space.config(shape, 1, 1, bits, slots)) is not None
-        ]
+            if (config := self._space.config(Point(
+                variant=variant, l1=l1, shift=shift, groups=1, post=1, bits=bits,
+                slots=slots))) is not None
+        ]  # fmt: skip
         if not tried:
             return f"{self._graph.name} has more weights than any memory here holds"
         family = self._device.family

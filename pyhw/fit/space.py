@@ -1,12 +1,10 @@
-"""The accelerators that a graph could have: their shapes, sizes and bounds of their cycles."""
+"""The accelerators that a graph could have: what they are made of, and which a device holds."""
 
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from hdl.config import Config, EngineConfig
 from pyhw.compiler import CompileError, compile_graph
@@ -14,12 +12,14 @@ from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.graph.ops import Graph
 
-from .area import FAMILY_SHARE, area, luts
+from .area import luts
 from .devices import Device
-from .memories import Memory, block_rams, memories
-from .work import LATENCY, Needs, Work, needs, work_of
+from .memories import block_rams, memories
+from .needs import Needs, needs
+from .work import Work, sizes_of, work_of
 
-__all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace", "Shape"]
+__all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace", "Point",
+           "Variant"]  # fmt: skip
 
 FILL = 0.9
 """Share of a device's LUTs that a design may take; place and route needs the rest."""
@@ -27,32 +27,55 @@ GROUPS = (1, 2, 3, 4, 6, 8, 12, 16)
 SLOTS = (1, 2, 4)
 """Images a group."""
 SIDES = (1, 2, 4, 8, 16, 32, 64)
-"""Rows and lanes of an engine."""
+"""Rows and lanes of an engine that are tried for every graph; others if the graph fills them."""
+FILLED, OTHERS = 0.93, 5
+"""Share of an engine's rows or lanes that other sides must keep at work, and the most of them."""
 POST = (1, 2, 4, 8, 16, 32)
 """Results post-processed in a cycle."""
 WORDS = (32, 64, 128, 256, 512)
 """Bits of a weight word."""
-BURST = 32
+BURSTS = (16, 32)
+"""Positions of a burst; a family without distributed RAM takes 16."""
+POOLS = (1, 2, 4, 8)
+"""Lanes of the pooling unit."""
+CHAINED = (4, 8, 16, 32)
+"""The same, with chains of taps behind them."""
 LARGE: dict[str, Any] = {
     "scratch_bytes": 1 << 22, "weight_words": 1 << 22, "param_records": 1 << 16,
     "program_words": 1 << 16,
 }  # fmt: skip
 """Memories that hold any program."""
 
-Shape = tuple[int, int, int, int]
-"""Rows and lanes of the L1 engine, then of the shift engine."""
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """Choices that decide which layers there are and how they run.
+
+    Attributes
+    ----------
+    taps, pool_lanes, burst_depth, prototypes : int
+    second_step : bool
+        As in `Config`.
+    """
+
+    taps: int
+    pool_lanes: int
+    burst_depth: int
+    second_step: bool
+    prototypes: int
 
 
-class _Product:
-    """Shapes of two engines, and where each shape's halves stand in the lists of all halves."""
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One accelerator: a variant, shapes of both engines (rows, lanes), and widths."""
 
-    def __init__(self, shapes: list[Shape]) -> None:
-        self.first = sorted({shape[:2] for shape in shapes})
-        self.second = sorted({shape[2:] for shape in shapes})
-        self.lanes = sorted({max(shape[1], shape[3]) for shape in shapes})
-        self.in_first = np.array([self.first.index(shape[:2]) for shape in shapes])
-        self.in_second = np.array([self.second.index(shape[2:]) for shape in shapes])
-        self.in_lanes = np.array([self.lanes.index(max(s[1], s[3])) for s in shapes])
+    variant: Variant
+    l1: tuple[int, int]
+    shift: tuple[int, int]
+    groups: int
+    post: int
+    bits: int
+    slots: int
 
 
 class DesignSpace:
@@ -71,61 +94,108 @@ class DesignSpace:
     """
 
     def __init__(self, graph: Graph, device: Device) -> None:
-        self._graph, self._device = graph, device
+        self._graph, self.device = graph, device
         self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
         if not self._name.isidentifier():
             self._name = "fitted"
-        self._needs = needs(graph)
-        self._work: dict[tuple[int, ...], list[Work]] = {}
-        self._shares: dict[tuple[str, int, int, int, int], tuple[float, int]] = {}
-        self._product: _Product | None = None
-        self._weights: dict[tuple[int, int], int] = {}
-        self._scratch = self._scratch_bytes()
-        self._pooling = any(w.engine == "pool" for w in self.works(self.engines(4, 8, 4, 8)))
+        self.needs: Needs = needs(graph)
+        self._work: dict[tuple[int, int, bool], list[Work]] = {}
+        plain = Variant(taps=0, pool_lanes=4, burst_depth=16, prototypes=0,
+                        second_step=self.needs.second_step)  # fmt: skip
+        self._sides = {name: self._sides_of(name, plain) for name in ("l1", "shift")}
+        self._pooling = any(w.engine == "pool" for w in self.works(plain, 8, 8))
+        self.scratch = self._scratch_bytes(plain)
+        """Bytes of one image slot."""
 
-    def engines(self, rows: int, lanes: int, rows2: int, lanes2: int) -> dict[str, Any]:
+    def variants(self) -> Iterator[Variant]:
+        """Yield every choice of what is not a shape or a width."""
+        need = self.needs
+        chains = {c for width in need.kernels for c in range(1, min(width, 8) + 1)
+                  if width % c == 0}  # fmt: skip
+        bursts = BURSTS if self.device.family != "ice40" else BURSTS[:1]
+        steps = sorted({False, need.second_step})
+        # Masks are taken wherever they take less memory than codes.
+        for taps, burst, second, codes in itertools.product(
+            sorted({0} | chains), bursts, steps, [need.prototypes]
+        ):
+            for pool in CHAINED if taps else POOLS if self._pooling else POOLS[:1]:
+                yield Variant(taps=taps, pool_lanes=pool, burst_depth=burst, second_step=second,
+                              prototypes=codes)  # fmt: skip
+
+    def shapes(self, small: bool, taps: int) -> tuple[list[tuple[int, int]], ...]:
+        """Return the rows and lanes of both engines to try; `small`: of sides up to 16."""
+        found = []
+        for name, need in (("l1", self.needs.l1), ("shift", self.needs.shift)):
+            rows, lanes = self._sides[name]
+            if small:
+                rows = lanes = [side for side in SIDES if side <= 16]
+            every = [(r, n) for r in rows for n in lanes if r >= taps]
+            found.append(every if need else [(max(taps, 1), 1)])
+        return tuple(found)
+
+    def _sides_of(self, name: str, plain: Variant) -> tuple[list[int], list[int]]:
+        """Return the rows and the lanes of an engine to try: those that layers fill."""
+        rows, lanes = list(SIDES), list(SIDES)
+        works = [w for w in self.works(plain, 16, 16) if w.engine == name and not w.chain]
+        terms = [w.positions * w.channels * w.runs * w.run * w.digits for w in works]
+        for sides, sizes in ((rows, [w.block for w in works]), (lanes, [w.run for w in works])):
+            filled = {
+                side: sum(terms) / sum(t * -(-s // side) * side / s
+                                       for t, s in zip(terms, sizes, strict=True))
+                for side in range(6, SIDES[-1]) if side not in SIDES and works
+            }  # fmt: skip
+            best = sorted(filled, key=lambda side: (-filled[side], side))[:OTHERS]
+            sides += [side for side in best if filled[side] > FILLED]
+        return sorted(rows), sorted(lanes)
+
+    def engines(self, l1: tuple[int, int], shift: tuple[int, int]) -> dict[str, Any]:
         """Return the engines that the graph needs, in these shapes."""
-        need = self._needs
+        need = self.needs
         found: dict[str, EngineConfig | None] = {"l1": None, "shift": None}
         if need.l1 is not None:
-            found["l1"] = EngineConfig(rows=rows, lanes=lanes, code_width=need.l1,
-                                       acc_width=need.l1_acc_width(lanes))  # fmt: skip
+            found["l1"] = EngineConfig(rows=l1[0], lanes=l1[1], code_width=need.l1,
+                                       acc_width=need.l1_acc_width(l1[1]))  # fmt: skip
         if need.shift is not None:
-            found["shift"] = EngineConfig(rows=rows2, lanes=lanes2, code_width=need.shift,
+            found["shift"] = EngineConfig(rows=shift[0], lanes=shift[1], code_width=need.shift,
                                           acc_width=need.shift_acc_width)  # fmt: skip
         if found["l1"] is None and found["shift"] is None:  # a configuration has one
             found["shift"] = EngineConfig(rows=1, lanes=1, code_width=3, acc_width=16)
         return found
 
-    def _fixed(self) -> dict[str, Any]:
-        """Return the fields that the graph decides."""
-        need: Needs = self._needs
+    def fixed(self, variant: Variant) -> dict[str, Any]:
+        """Return the fields that the graph and a variant decide."""
+        need, small = self.needs, self.device.family == "ice40"
         return {
             "name": self._name,
-            "pool_acc_width": need.pool_acc_width,
+            "pool_lanes": variant.pool_lanes,
+            "pool_acc_width": need.chain_acc_width if variant.taps else need.pool_acc_width,
+            "pool_max": need.pool_max,
+            "taps": variant.taps,
+            "prototypes": variant.prototypes,
             "terms": need.terms,
             "tables": need.tables,
             "residual": need.residual,
-            "second_step": need.second_step,
-            "burst_depth": BURST if self._device.family != "ice40" else 16,
-            "max_payload": 1024 if self._device.family != "ice40" else 256,
-            "distributed": self._device.family != "ice40",
+            "second_step": variant.second_step,
+            "burst_depth": variant.burst_depth,
+            "max_payload": 256 if small else 1024,
+            "distributed": not small,
             "index_entries": need.index_entries,
         }
 
-    def works(self, engines: dict[str, Any]) -> list[Work]:
+    def works(self, variant: Variant, lanes: int, shift_lanes: int) -> list[Work]:
         """Return the layers as engines of these lanes run them."""
-        key = tuple(e.lanes if e else 0 for e in engines.values())
+        key = lanes, shift_lanes, variant.second_step
         if key not in self._work:
-            probe = Config(**self._fixed(), **engines)
-            self._work[key] = work_of(self._graph, probe)
+            plain = replace(variant, taps=0)
+            engines = self.engines((8, lanes), (8, shift_lanes))
+            self._work[key] = work_of(self._graph, Config(**self.fixed(plain), **engines))
         return self._work[key]
 
-    def _scratch_bytes(self) -> int:
-        """Return the bytes of one image slot."""
-        engines = self.engines(16, 16, 16, 16)
+    def _scratch_bytes(self, plain: Variant) -> int:
+        engines = self.engines((16, 16), (16, 16))
         try:
-            program = self.compiled(Config(**self._fixed() | LARGE, **engines, load_bits=512), 1)
+            program = self.compiled(
+                Config(**self.fixed(plain) | LARGE, **engines, load_bits=512), 1)  # fmt: skip
         except CompileError as error:
             raise UserError(f"no accelerator can run it: {error}") from None
         return max(place.base + place.size for place in program.placements)
@@ -134,140 +204,50 @@ class DesignSpace:
         """Return the graph's program."""
         return compile_graph(self._graph, config, batch)
 
-    def shapes(self, small: bool) -> Iterator[Shape]:
-        """Yield every combination of shapes, or only those with sides up to 16."""
-        sides = [s for s in SIDES if not small or s <= 16]
-        one = [(1, 1)]
-        first = list(itertools.product(sides, sides)) if self._needs.l1 else one
-        second = list(itertools.product(sides, sides)) if self._needs.shift else one
-        for (rows, lanes), (rows2, lanes2) in itertools.product(first, second):
-            yield rows, lanes, rows2, lanes2
-
-    def sizes(self, shapes: list[Shape], groups: int, post: int, bits: int,
-               slots: int) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-        """Return LUTs and block RAMs, as `luts` and `block_rams` of the whole have them.
-
-        Area and memories are sums, so the engines' shares are computed once for each shape and
-        the rest once for each width of the vectors.
-        """
-        family = self._device.family
-
-        def engine(name: str, rows: int, lanes: int) -> tuple[float, int]:
-            key = (name, rows, lanes, groups, bits)
-            if key not in self._shares:
-                engines = self.engines(rows, lanes, rows, lanes)
-                one = engines[name]
-                if one is None:
-                    self._shares[key] = 0.0, 0
-                else:
-                    probe = self._probe({"l1": None, "shift": None} | {name: one},
-                                        groups, post, bits)  # fmt: skip
-                    words = sum(
-                        work.blocks(rows) * work.steps(lanes)
-                        * work.words(probe, rows, lanes, one.code_width)
-                        for work in self.works(engines) if work.engine == name
-                    )  # fmt: skip
-                    self._shares[key] = area(probe)[0].luts, words
-            return self._shares[key]
-
-        def rest(lanes: int) -> tuple[float, int]:
-            one = EngineConfig(rows=1, lanes=lanes, code_width=3, acc_width=16)
-            probe = self._probe({"l1": None, "shift": one}, groups, post, bits)
-            probe = self._with_memories(probe, 1, slots)
-            blocks = sum(block_rams(memory, family) for memory in memories(probe)
-                         if memory.name not in ("weights", "accumulators, shift"))  # fmt: skip
-            return sum(part.luts for part in area(probe)[1:]), blocks
-
-        least_luts, least_blocks = rest(1)
-        if (
-            least_luts * FAMILY_SHARE[family] > FILL * self._device.luts
-            or least_blocks > self._device.block_rams
-        ):
-            return np.full(len(shapes), np.inf), np.full(len(shapes), np.inf)
-        # All shapes are the product of those of both engines, so each is looked at once.
-        if self._product is None:
-            self._product = _Product(shapes)
-        product = self._product
-        ones = np.array([engine("l1", *shape) for shape in product.first])[product.in_first]
-        others = np.array([engine("shift", *shape) for shape in product.second])[product.in_second]
-        remaining = np.array([rest(lanes) for lanes in product.lanes])[product.in_lanes]
-        words, where = np.unique(
-            np.maximum(ones[:, 1] + others[:, 1], 1).astype(int), return_inverse=True)  # fmt: skip
-        blocks = np.array([self._weight_blocks(int(total), bits) for total in words])[where]
-        size = ones[:, 0] + others[:, 0] + remaining[:, 0]
-        return size * FAMILY_SHARE[family], blocks + remaining[:, 1]
-
-    def _weight_blocks(self, words: int, bits: int) -> int:
-        key = (words, bits)
-        if key not in self._weights:
-            memory = Memory(name="weights", depth=words, width=bits, byte_writes=True)
-            self._weights[key] = block_rams(memory, self._device.family)
-        return self._weights[key]
-
-    def costs(self, groups: int, post: int, bits: int, slots: int) -> np.ndarray:
-        """Return bounds of the cycles per image, layer by layer, shared between shapes."""
-
-        def total(engine: str, rows: int, lanes: int) -> int:
-            engines = self.engines(rows, lanes, rows, lanes)
-            probe = self._probe(engines, groups, post, bits)
-            return sum(
-                max(work.cycles(probe, slots)) + LATENCY
-                for work in self.works(engines)
-                if work.engine == engine
-            )
-
-        pooled = total("pool", 8, 8)
-        assert self._product is not None
-        first = np.array([total("l1", *shape) for shape in self._product.first])
-        second = np.array([total("shift", *shape) for shape in self._product.second])
-        cycles = pooled + first[self._product.in_first] + second[self._product.in_second]
-        return cycles / (groups * slots)
-
-    def _pool_lanes(self) -> int:
-        return 4 if self._pooling else 1
-
-    def config(self, shape: Shape, groups: int, post: int, bits: int, slots: int) -> Config | None:
+    def config(self, point: Point) -> Config | None:
         """Return the configuration with memories just large enough, by the estimates."""
-        engines = self.engines(*shape)
-        probe = self._probe(engines, groups, post, bits)
-        words = 0
-        for work in self.works(engines):
-            engine = engines.get(work.engine)
-            if engine is not None:
-                each = work.words(probe, engine.rows, engine.lanes, engine.code_width)
-                words += work.blocks(engine.rows) * work.steps(engine.lanes) * each
-        return None if words > 1 << 20 else self._with_memories(probe, words, slots)
+        probe = self.probe(point)
+        engines = probe.engines
+        words = sum(
+            int(work.words(sizes_of(probe, work.engine)))
+            for work in self.works(point.variant, point.l1[1], point.shift[1])
+            if work.engine in engines
+        )
+        return None if words > 1 << 20 else self.with_memories(probe, words, point.slots)
 
-    def _probe(self, engines: dict[str, Any], groups: int, post: int, bits: int) -> Config:
+    def probe(self, point: Point) -> Config:
         """Return a configuration whose memories are not yet sized."""
-        return Config(**self._fixed(), **engines, groups=groups, post_width=post, load_bits=bits,
-                      pool_lanes=self._pool_lanes(), scratch_bytes=1 << 14)  # fmt: skip
+        return Config(**self.fixed(point.variant), **self.engines(point.l1, point.shift),
+                      groups=point.groups, post_width=point.post, load_bits=point.bits,
+                      scratch_bytes=1 << 14)  # fmt: skip
 
-    def _with_memories(self, probe: Config, words: int, slots: int) -> Config:
+    def with_memories(self, probe: Config, words: int, slots: int) -> Config:
+        """Return a configuration with so many weight words and image slots."""
         return replace(
             probe,
             weight_words=max(words, 1),
-            scratch_bytes=-(-max(self._scratch * slots, 64) // probe.banks) * probe.banks,
-            param_records=self._needs.records,
-            program_words=max(self._needs.instructions, 64),
+            scratch_bytes=-(-max(self.scratch * slots, 64) // probe.banks) * probe.banks,
+            param_records=max(self.needs.records, 1),
+            program_words=max(self.needs.instructions, 64),
         )
 
     def blocks(self, config: Config) -> int:
         """Return the block RAMs of a configuration on the device."""
-        return sum(block_rams(one, self._device.family) for one in memories(config))
+        return sum(block_rams(one, self.device.family) for one in memories(config))
 
     def fits(self, config: Config) -> bool:
         """Return whether the device holds a configuration."""
         return (
-            luts(config, self._device.family) <= FILL * self._device.luts
-            and self.blocks(config) <= self._device.block_rams
+            luts(config, self.device.family) <= FILL * self.device.luts
+            and self.blocks(config) <= self.device.block_rams
         )
 
     def rounded(self, config: Config) -> Config:
         """Fill the last block RAMs of the program memories, for programs a little larger."""
         for name in ("weight_words", "param_records", "program_words"):
-            depth = 512 if self._device.family != "ice40" else 256
+            depth = 512 if self.device.family != "ice40" else 256
             larger = replace(config, **{name: -(-getattr(config, name) // depth) * depth})
             if self.blocks(larger) == self.blocks(config):
                 config = larger
         return config
+

@@ -1,25 +1,76 @@
-"""What a graph asks of an accelerator, and a quick bound of its cycles on one.
+"""The layers of a graph as an accelerator runs them, and a quick bound of their cycles.
 
-The bound ranks thousands of shapes; `pyhw.compiler.cycles` then gives the exact figures of a few.
+The bound ranks hundreds of thousands of shapes, so everything here takes arrays of sizes as well as
+single ones; `pyhw.compiler.cycles` then gives the exact figures of a few.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hdl.config import Config
+from hdl.expansion import BURST_RESTART, visit_count
 from hdl.formats import Format
-from hdl.isa import LAYER
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
 from pyhw.graph.infer import formats, pad_values, shapes
-from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
+from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Pointwise, Pool
 
-__all__ = ["Needs", "Work", "needs", "work_of"]
+__all__ = ["LATENCY", "Sizes", "Work", "sizes_of", "work_of"]
 
+RESIDUAL = 1.6
+"""Cycles for each result of a sum that lies where its residual lay, about: most of a burst's
+results and residuals meet in a bank (1.4 to 1.75 by the exact model, ResNet-8)."""
 LATENCY = 60
 """Cycles of a layer in which its first vectors and last results are under way, about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """What a layer's cycles depend on; each is an int, and those with a * may be int arrays.
+
+    Attributes
+    ----------
+    rows*, lanes*, code_width : int
+        Of the layer's engine (pooling: 1).
+    groups*, pool_lanes, taps, burst_depth, load_bits*, post_width* : int
+        As in `Config`.
+    read_lanes* : int
+        Bytes of a vector.
+    visits* : int
+        Cycles in which the weight expander makes a step's codes; 0 without one.
+    held : bool
+        Whether a residual holds the vectors back for a cycle (block RAM) instead of waiting.
+    """
+
+    rows: Any
+    lanes: Any
+    code_width: int
+    groups: Any
+    pool_lanes: int
+    taps: int
+    burst_depth: int
+    load_bits: Any
+    post_width: Any
+    read_lanes: Any
+    visits: Any = 0
+    held: bool = False
+
+
+def sizes_of(config: Config, engine: str) -> Sizes:
+    """Return the sizes of a configuration for the layers of an engine, or of 'pool'."""
+    shape, visits = config.engines.get(engine), 0
+    if shape is not None and engine == "shift" and config.prototypes:
+        per_word = config.load_bits // shape.code_width
+        visits = visit_count(shape.rows, shape.lanes, per_word, config.expand_lanes)
+    return Sizes(
+        rows=shape.rows if shape else 1, lanes=shape.lanes if shape else 1,
+        code_width=shape.code_width if shape else 8, groups=config.groups,
+        pool_lanes=config.pool_lanes, taps=config.taps, burst_depth=config.burst_depth,
+        load_bits=config.load_bits, post_width=config.post_width, read_lanes=config.read_lanes,
+        visits=visits, held=not config.distributed)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +81,8 @@ class Work:
     ----------
     name, engine : str
         Engine: 'l1', 'shift' or 'pool'.
-    positions : int
-        Output positions.
+    positions, columns : int
+        Output positions, and those of a row.
     channels : int
         Output channels.
     block : int
@@ -39,6 +90,11 @@ class Work:
     runs, run : int
         Runs of a window, and bytes of each.
     digits : int
+    chain : tuple of (int, int), optional
+        Kernel width of a layer that chains of taps can run, and the columns of it that may go
+        through a chain together if there are so many taps.
+    masked : bool
+        Whether a weight expander can make its codes.
     pads : bool
         Whether pad values lie beside the weights.
     residual : bool
@@ -50,157 +106,88 @@ class Work:
     name: str
     engine: str
     positions: int
+    columns: int
     channels: int
     block: int
     runs: int
     run: int
     digits: int = 1
+    chain: tuple[int, int] | None = None
+    masked: bool = False
     pads: bool = False
     residual: bool = False
     single: bool = False
 
-    def steps(self, lanes: int) -> int:
-        """Return the vectors of a window."""
+    def together(self, sizes: Sizes) -> int:
+        """Return the kernel columns that go through a chain together; 0 without chains."""
+        if self.chain is None or not sizes.taps:
+            return 0
+        width, most = self.chain
+        if self.columns > sizes.burst_depth:
+            return 1
+        return max(c for c in range(1, min(most, sizes.taps) + 1) if width % c == 0)
+
+    def block_rows(self, sizes: Sizes) -> Any:
+        """Return the channels of a full block."""
+        if self.engine == "pool":
+            return np.minimum(sizes.pool_lanes, self.channels)
+        if self.together(sizes):
+            return np.minimum(np.minimum(sizes.pool_lanes, sizes.lanes), self.channels)
+        return np.minimum(sizes.rows, self.block)
+
+    def blocks(self, sizes: Sizes) -> Any:
+        """Return the blocks of output channels."""
+        whole = self.channels if self.together(sizes) else self.block
+        return self.channels // whole * -(-whole // self.block_rows(sizes))
+
+    def steps(self, sizes: Sizes) -> Any:
+        """Return the steps of a burst."""
+        if together := self.together(sizes):
+            return self.runs // together * self.digits
+        lanes = 1 if self.engine == "pool" else sizes.lanes
         return self.runs * -(-self.run // lanes) * self.digits
 
-    def blocks(self, rows: int) -> int:
-        """Return the blocks of output channels."""
-        return self.channels // self.block * -(-self.block // rows)
+    def step_words(self, sizes: Sizes) -> Any:
+        """Return the weight words of a step, or the cycles in which its codes are made."""
+        if self.engine == "pool":
+            return 0
+        together = self.together(sizes)
+        if self._expanded(sizes):
+            return sizes.visits
+        codes = -(-(sizes.taps if together else sizes.rows) * sizes.lanes
+                  // (sizes.load_bits // sizes.code_width))  # fmt: skip
+        return codes + (-(-sizes.read_lanes * 8 // sizes.load_bits) if self.pads else 0)
 
-    def words(self, config: Config, rows: int, lanes: int, code_width: int) -> int:
-        """Return the weight words of a step."""
-        codes = -(-rows * lanes // (config.load_bits // code_width))
-        pads = -(-config.read_lanes * 8 // config.load_bits) if self.pads else 0
-        return codes + pads
+    def _expanded(self, sizes: Sizes) -> bool:
+        return self.masked and bool(np.any(sizes.visits)) and not self.together(sizes)
 
-    def cycles(self, config: Config, slots: int) -> tuple[int, int, int]:
+    def words(self, sizes: Sizes) -> Any:
+        """Return the words that its weights or masks take; masks may share their first word."""
+        if self._expanded(sizes):
+            return -(-self.channels * self.runs * self.run // sizes.load_bits)
+        return self.blocks(sizes) * self.steps(sizes) * self.step_words(sizes)
+
+    def cycles(self, sizes: Sizes, slots: Any) -> tuple[Any, Any, Any]:
         """Return bounds of a layer for all images: of the engine, the weights and the drain."""
-        rows, lanes, words = config.pool_lanes, config.pool_lanes, 0
-        engine = config.engines.get(self.engine)
-        if engine is not None:
-            rows, lanes = engine.rows, engine.lanes
-            words = self.words(config, rows, lanes, engine.code_width)
-        steps = self.steps(lanes) if engine is not None else self.runs
-        total = self.positions * slots
-        blocks, bursts = self.blocks(rows), -(-total // config.burst_depth)
-        here = min(rows, self.block)
-        vectors = here if self.single else -(-here // config.post_width)
-        drain = blocks * vectors * total * config.groups * (1 + self.residual)
+        together, blocks = self.together(sizes), self.blocks(sizes)
+        total, rows = self.positions * slots, self.positions // self.columns * slots
+        issued, bursts = total, -(-total // sizes.burst_depth)
+        if together > 1:
+            issued = total + rows * (together - 1)
+            bursts = -(-rows // (sizes.burst_depth // self.columns))
+        here = self.block_rows(sizes)
+        vectors = here if self.single else -(-here // sizes.post_width)
+        drain = blocks * vectors * total * sizes.groups
+        if self.residual and not sizes.held:
+            drain = drain * RESIDUAL
         last = drain // (blocks * bursts)
-        return blocks * steps * total + last, blocks * steps * bursts * words + last, drain
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What a graph needs whatever the shape of the engines is.
-
-    Attributes
-    ----------
-    l1, shift : int or None
-        Bits of codes; None without such layers.
-    shift_acc_width : int
-    windows : tuple of (int, int, bool)
-        Of each L1 layer: terms, taps of the kernel, whether what it reads is signed.
-    pool_acc_width, terms, tables, records, instructions, index_entries : int
-        As in `Config`.
-    residual, second_step : bool
-    """
-
-    l1: int | None
-    shift: int | None
-    shift_acc_width: int
-    windows: tuple[tuple[int, int, bool], ...]
-    pool_acc_width: int
-    terms: int
-    tables: int
-    records: int
-    instructions: int
-    index_entries: int
-    residual: bool
-    second_step: bool
-
-    def l1_acc_width(self, lanes: int) -> int:
-        """Return bits that hold every L1 sum; lanes past a run count where inputs are signed."""
-        sums = [terms * 255 + signed * taps * (lanes - 1) * 128
-                for terms, taps, signed in self.windows]  # fmt: skip
-        return min(max([*sums, 255]).bit_length(), 32)
-
-
-def needs(graph: Graph) -> Needs:
-    """Read from a graph what every accelerator for it has to have."""
-    types, size = formats(graph), shapes(graph)
-    convs = [op for op in graph.ops if isinstance(op, Conv)]
-    posts = [op.post for op in graph.ops if isinstance(op, (Conv, Pool, Pointwise))]
-    steps = [step for post in posts for step in (post.first, post.second) if step is not None]
-    signs = [s for step in steps for s in (step.m_sign, step.r_sign) if s is not None]
-    pools = [op for op in graph.ops if isinstance(op, Pool) and op.kind == "sum"]
-    sums = [(op.kernel[0] * op.kernel[1] * _most(types[op.input])).bit_length() + 1 for op in pools]
-    wide = [op for op in graph.ops if isinstance(op, Pointwise) and types[op.input].bytes > 1]
-    permuted = [op for op in graph.ops if isinstance(op, Permute)]
-    tables = {(post.table & 0xFF).astype(np.uint8).tobytes() for post in posts
-              if post.table is not None}  # fmt: skip
-    layers = sum(_jobs(op) for op in graph.ops)
-    shift, acc = _shift_needs([c for c in convs if c.term == "shift"], types)
-    return Needs(
-        l1=_l1_code([c for c in convs if c.term == "l1"], types),
-        shift=shift,
-        shift_acc_width=acc,
-        windows=tuple(
-            (int(np.prod(c.weight_shape[1:])), c.kernel[0] * c.kernel[1], types[c.input].signed)
-            for c in convs if c.term == "l1"
-        ),
-        pool_acc_width=max([*sums, 10]),
-        terms=max(int((sign != 0).sum(axis=0).max()) for sign in signs),
-        tables=len(tables),
-        records=sum(size[op.name][2] * (1 + (_second(op))) for op in graph.ops
-                    if not isinstance(op, Input)),
-        instructions=layers * LAYER.words + 1,
-        index_entries=sum(op.index.size for op in permuted),
-        residual=bool(wide) or any(post.residuals for post in posts),
-        second_step=any(post.second is not None for post in posts),
-    )  # fmt: skip
-
-
-def _most(fmt: Format) -> int:
-    return int(max(fmt.max, -fmt.min))
-
-
-def _second(op: Op) -> bool:
-    post = getattr(op, "post", None)
-    return post is not None and post.second is not None
-
-
-def _jobs(op: Op) -> int:
-    """Return the most layers that an operation becomes on large enough engines."""
-    if isinstance(op, Input):
-        return 0
-    return len(op.inputs) if isinstance(op, Concat) else 1 + _second(op)
-
-
-def _l1_code(convs: list[Conv], types: dict[str, Format]) -> int | None:
-    if not convs:
-        return None
-    code = 2
-    for op in convs:
-        assert op.weight is not None
-        low, high = int(op.weight.min()), int(op.weight.max())
-        code = max(code, max(high, -1 - low).bit_length() + types[op.input].signed)
-    return code
-
-
-def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int | None, int]:
-    if not convs:
-        return None, 8
-    exponent, acc = 0, 8
-    for op in convs:
-        assert op.sign is not None
-        assert op.exponent is not None
-        exponent = max(exponent, int(op.exponent.max()))
-        powers = np.where(op.sign == 0, 0, 1 << op.exponent.astype(np.int64))
-        most = int(powers.sum(axis=(0, 2, 3, 4)).max())
-        acc = max(acc, (most * ((_most(types[op.input]) << op.ex) + 1)).bit_length() + 1)
-    code = next(width for width in (3, 4, 5) if exponent <= (1 << (width - 1)) - 2)
-    return code, min(acc, 32)
+        engine = blocks * self.steps(sizes) * issued + last
+        if self.residual and sizes.held:
+            engine = engine + drain
+        words = self.steps(sizes) * self.step_words(sizes)
+        if self._expanded(sizes):
+            words = words + BURST_RESTART
+        return engine, blocks * bursts * words + last, drain
 
 
 def work_of(graph: Graph, config: Config) -> list[Work]:
@@ -211,7 +198,7 @@ def work_of(graph: Graph, config: Config) -> list[Work]:
     graph : Graph
         Verified.
     config : Config
-        Only its engines' lanes, `second_step` and `residual` count.
+        Only its engines' lanes and `second_step` count.
     """
     graph = split_steps(graph, config)
     folded = fold_input(graph, config, 1)
@@ -237,13 +224,14 @@ def _works(
     if isinstance(op, Concat):
         for name in op.inputs:
             part = size[name][2]
-            yield Work(name=op.name, engine="pool", positions=positions, channels=part,
-                       block=part, runs=1, run=1, single=single)  # fmt: skip
+            yield Work(name=op.name, engine="pool", positions=positions, columns=width,
+                       channels=part, block=part, runs=1, run=1, single=single)  # fmt: skip
         return
     post = getattr(op, "post", None)
     wide = isinstance(op, Pointwise) and types[op.input].bytes > 1
     shared = {
-        "name": op.name, "positions": positions, "channels": channels, "single": single,
+        "name": op.name, "positions": positions, "columns": width, "channels": channels,
+        "single": single,
         "residual": wide or (post is not None and bool(post.residuals)),
     }  # fmt: skip
     if not isinstance(op, Conv):
@@ -261,6 +249,9 @@ def _works(
         runs, run = kh, kw * per_group
     else:
         runs, run = kh * kw, per_group
-    pads = pad_values(op, source[2], types[op.input])
+    pads, chain = bool(pad_values(op, source[2], types[op.input]).any()), None
+    if 1 < op.groups == op.out_channels and per_group == 1:
+        chain = kw, kw if op.stride[1] == op.dilation[1] == 1 else 1
     yield Work(engine=op.term, block=channels // op.groups, runs=runs, run=run, digits=op.digits,
-               pads=bool(pads.any()), **shared)  # fmt: skip
+               chain=chain, masked=op.prototype is not None and not pads, pads=pads,
+               **shared)  # fmt: skip
