@@ -210,7 +210,7 @@ LAYER = Layout("LAYER", [
     ("proto_tap1", 16, "the same after `n_tap0` taps"),
     ("proto_tap2", 16, "the same after `n_tap0` * `n_tap1` taps"),
     ("n_tap0", 16, "taps between `proto_tap1` steps"),
-    ("n_tap1", 8, "`n_tap0` taps between `proto_tap2` steps"),
+    ("n_tap1", 5, "`n_tap0` taps between `proto_tap2` steps"),
     # Positions: x fastest, then y, then image slots.
     ("n_x", 16, "output columns"),
     ("n_y", 16, "output rows"),

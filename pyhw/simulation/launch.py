@@ -178,7 +178,9 @@ def _run_job(
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        # What a compiler leaves when it is interrupted lies in the folder that is removed then.
+        env={**os.environ, "TMPDIR": str(job.parent),
+             "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         start_new_session=True,  # so that the simulator it starts can be ended with it
     )
     late = threading.Event()
