@@ -67,8 +67,8 @@ class Counter(enum.Enum, shape=4):
     """Performance counters, cleared by a RUN that does not go on.
 
     In every cycle of a run the feeder does one thing: it issues a vector, it stalls for one of
-    four reasons (in the order of their numbers), or it has none to issue: then drain and
-    post-processor finish (the rest of the cycles) or nothing is at work (`FETCH`).
+    three reasons (`STALL_WEIGHTS`, `STALL_LAYER`, `STALL_BANK`), or it has none to issue: then
+    drain and post-processor finish (the rest of the cycles) or nothing is at work (`FETCH`).
     """
 
     CYCLES = 0

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from hdl.formats import Format
 
-__all__ = ["Map", "Walk"]
+__all__ = ["Map", "Walk", "walk_offset"]
 
 
 @dataclass
@@ -68,3 +68,23 @@ class Walk:
     def over(cls, columns: int, rows: int, x: int, y: int, slot: int) -> "Walk":
         """Make the steps from plain strides."""
         return cls(x, y - (columns - 1) * x, slot - (rows - 1) * y - (columns - 1) * x)
+
+
+def walk_offset(fields: dict[str, int], prefix: str, place: int, lead: int = 0) -> int:
+    """Return the address of a position of an instruction, relative to its first one.
+
+    Parameters
+    ----------
+    fields : dict
+        Fields of a LAYER instruction.
+    prefix : {'in', 'out', 'res'}
+        Whose walk.
+    place : int
+        Number of the position, over rows and slots; columns that lead a row count.
+    lead : int
+        Columns that lead a row in this walk.
+    """
+    row = place // (fields["n_x"] + lead)
+    slot = row // fields["n_y"]
+    return ((place - row) * fields[f"{prefix}_x"] + (row - slot) * fields[f"{prefix}_y"]
+            + slot * fields[f"{prefix}_slot"])

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from .maps import walk_offset
+
 __all__ = ["may_start_early"]
 
 _SPACE = 1 << 24
@@ -20,19 +22,11 @@ def may_start_early(before: dict[str, int], layer: dict[str, int]) -> bool:
     if layer.get("index_mode"):
         return False
     for slots in range(1, layer["n_slots"] + 1):
-        reads = sorted(_reads(layer, slots))
+        reads = list(_reads(layer, slots))
         for start, end in _writes(before, slots):
             if any(first < end and start < last for first, last in reads):
                 return False
     return True
-
-
-def _walk(prefix: str, fields: dict[str, int], place: int, columns: int) -> int:
-    """Return the address of a position relative to the first one."""
-    row = place // columns
-    slot = row // fields["n_y"]
-    return ((place - row) * fields[f"{prefix}_x"] + (row - slot) * fields[f"{prefix}_y"]
-            + slot * fields[f"{prefix}_slot"])
 
 
 def _reads(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
@@ -43,7 +37,7 @@ def _reads(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
         row, column = divmod(place, columns + lead)
         top = layer["iy_start"] + row % layer["n_y"] * layer["iy_y"]
         left = layer["xb_start"] + column * layer["xb_x"]
-        address = layer["in_base"] + _walk("in", layer, place, columns + lead)
+        address = layer["in_base"] + walk_offset(layer, "in", place, lead)
         for ky in range(layer["n_ky"]):
             if not 0 <= top + ky * layer.get("ky_iy", 0) < layer["in_rows"]:
                 continue
@@ -62,5 +56,5 @@ def _writes(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
     channels = layer["rows"] - (layer["n_blocks"] - 1) * layer["block_rows"]
     base = layer["out_base"] + (layer["n_blocks"] - 1) * layer["out_block"]
     for place in range((places - 1) // layer["burst"] * layer["burst"], places):
-        start = base + _walk("out", layer, place, layer["n_x"])
+        start = base + walk_offset(layer, "out", place)
         yield start, start + (channels << layer["out_log_bytes"])

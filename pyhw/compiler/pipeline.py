@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from hdl.config import Config
 from hdl.timing import Timing
 
+from .maps import walk_offset
+
 __all__ = ["Pipeline", "ResultPort"]
 
 
@@ -109,11 +111,7 @@ class ResultPort:
 
     def _address(self, prefix: str, place: int, vector: int, block: int) -> int:
         fields = self._fields
-        # Steps of the walk: to the next column, from a row's last to the next row, likewise slots.
-        row = place // fields["n_x"]
-        slot = row // fields["n_y"]
-        return (fields[f"{prefix}_base"] + (place - row) * fields[f"{prefix}_x"]
-                + (row - slot) * fields[f"{prefix}_y"] + slot * fields[f"{prefix}_slot"]
+        return (fields[f"{prefix}_base"] + walk_offset(fields, prefix, place)
                 + vector * fields[f"{prefix}_vector"] + block * fields[f"{prefix}_block"])
 
     def _conflict(self, time: int, read: int, size: int) -> bool:
