@@ -75,6 +75,11 @@ class Config:
     """Results post-processed per cycle, all groups together, 1..32."""
     terms: int = 3
     """Signed powers of two in a multiplier (T), 1..4."""
+    exponent: int = 16
+    """Largest exponent of one (E), 1..16; that of a residual's multiplier is always 16."""
+    sum_bits: int = 0
+    """Bits of the first step's sums before their right shift, 16..64; 0 takes as many as any
+    program can need."""
     residual: bool = True
     """Whether the post-processor can add a stored map."""
     second_step: bool = True
@@ -109,17 +114,19 @@ class Config:
         for name, low, high in (
             ("groups", 1, 16), ("pool_lanes", 1, 128), ("pool_acc_width", 9, 32), ("taps", 0, 8),
             ("burst_depth", 1, 512), ("load_bits", 8, 1024), ("post_width", 1, 32),
-            ("terms", 1, 4), ("tables", 0, 16), ("scratch_bytes", 64, 1 << 22),
+            ("terms", 1, 4), ("exponent", 1, 16), ("tables", 0, 16), ("scratch_bytes", 64, 1 << 22),
             ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
             ("program_words", 64, 1 << 16), ("index_entries", 0, 1 << 16),
             ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30), ("counted_layers", 1, 64),
-            ("prototypes", 0, 1 << 16),
+            ("prototypes", 0, 1 << 16), ("sum_bits", 0, 64),
         ):
             _check("Config", name, getattr(self, name), low, high)
         for name in ("residual", "second_step", "pool_max", "distributed"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
+        if 0 < self.sum_bits < 16:
+            raise ValueError(f"Config.sum_bits must be 0 or at least 16, not {self.sum_bits}")
         for name in ("load_bits", "max_payload"):
             if (value := getattr(self, name)) & (value - 1):
                 raise ValueError(f"Config.{name} must be a power of two, not {value}")
@@ -212,7 +219,7 @@ class Config:
     @property
     def sum_width(self):
         """Bits of the post-processor's sum before its right shift (and of a stored bias)."""
-        return max(self.value_width + 16 + 2, 34) + 2
+        return self.sum_bits or max(self.value_width + self.exponent + 2, 34) + 2
 
     @property
     def hash(self):

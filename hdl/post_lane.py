@@ -49,12 +49,12 @@ class PostLane(wiring.Component):
             # One register more, to hold it back from the step that does not take it.
             ready = self._residual.latency + config.second_step
         self._first = ScaleStep(config.value_width, config.terms, config.sum_width, self._width,
-                                addend_width, ready)
+                                addend_width, ready, config.exponent)
         self._between = self._first.latency + (FunctionTable.latency if config.tables else 0)
         self.latency = self._between
         if config.second_step:
             self._second = ScaleStep(9, config.terms, _SUM2_WIDTH, min(self._width, 16),
-                                     addend_width)
+                                     addend_width, exponent=config.exponent)
             self.latency += self._second.latency
         super().__init__({
             "i_layer": In(LAYER.shape), "i_value": In(signed(config.value_width)),

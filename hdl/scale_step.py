@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .delay_line import delay
-from .formats import MAX_SHIFT, apply_terms
+from .formats import MAX_EXPONENT, MAX_SHIFT, apply_terms
 from .term_sum import TERM, add_carry, add_levels, shifted_terms, sum_levels
 from .thermometer import thermometer
 
@@ -22,10 +22,11 @@ class ScaleStep(wiring.Component):
     ----------
     value_width : int
         Bits of the signed value.
-    terms : int
-        Signed powers of two of the multiplier, 1..4.
+    terms, exponent : int
+        Signed powers of two of the multiplier, 1..4, and the largest exponent of one, 1..16.
     sum_width : int
-        Bits of the signed sum; the compiler proves that it fits.
+        Bits of the signed sum; the compiler proves that it fits. Parts of it, and the bias, may
+        be beyond: they add up modulo ``2 ** sum_width``.
     result_width : int
         Largest format width, 1..32.
     addend_width : int
@@ -52,10 +53,10 @@ class ScaleStep(wiring.Component):
     """
 
     def __init__(self, value_width, terms, sum_width, result_width, addend_width=0,
-                 addend_delay=0):
+                 addend_delay=0, exponent=MAX_EXPONENT):
         if result_width not in range(1, 33):
             raise ValueError(f"ScaleStep result_width must be from 1 to 32, not {result_width!r}")
-        self._terms = terms
+        self._terms, self._exponent = terms, exponent
         self._sum_width = sum_width
         self._result_width = result_width
         self._addend_width = addend_width
@@ -80,7 +81,7 @@ class ScaleStep(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         terms = [self.i_terms[t] for t in range(self._terms)]
-        operands, carries = shifted_terms(m, self.i_value, terms)
+        operands, carries = shifted_terms(m, self.i_value, terms, self._exponent)
         bias = delay(m, self.i_bias, 1, "bias")
         # As many adders as carries: none is left over.
         total, _ = add_levels(m, [*operands, bias], carries, self._sum_width)

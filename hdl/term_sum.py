@@ -23,10 +23,10 @@ def sum_levels(count):
     return (count - 1).bit_length()
 
 
-def shifted_terms(m, value, terms, enable=None, name="term"):
+def shifted_terms(m, value, terms, most=MAX_EXPONENT, enable=None, name="term"):
     """Shift a signed value by every term, into registers.
 
-    Exponents above 16 count as 16. A negative term is the one's complement of the shifted
+    Exponents must not be above `most`. A negative term is the one's complement of the shifted
     value with a carry of 1 still to be added, which an adder does for nothing.
 
     Returns
@@ -36,14 +36,18 @@ def shifted_terms(m, value, terms, enable=None, name="term"):
     """
     operands, carries = [], []
     for index, term in enumerate(terms):
-        # 16 = 1 + 1 + 2 + 4 + 8: the extra shift by one sits where the value is narrowest.
-        top, shifted = term.exponent[4], value
-        for step, take in ((1, top), *((1 << bit, term.exponent[bit] | top) for bit in range(4))):
-            wider = Signal(signed(len(shifted) + step), name=f"{name}{index}_by{step}")
+        exponent, shifted = term.exponent, value
+        stages = [(1 << bit, exponent[bit]) for bit in range(most.bit_length())]
+        if most == 16:
+            # 16 = 1 + 1 + 2 + 4 + 8: the extra shift by one sits where the value is narrowest.
+            top = exponent[4]
+            stages = [(1, top), *((step, take | top) for step, take in stages[:4])]
+        for number, (step, take) in enumerate(stages):
+            width = min(len(shifted) + step, len(value) + most)
+            wider = Signal(signed(width), name=f"{name}{index}_stage{number}")
             m.d.comb += wider.eq(Mux(take, shifted << step, shifted))
             shifted = wider
-        operand = Signal(signed(len(value) + MAX_EXPONENT), name=f"{name}{index}",
-                         reset_less=True)
+        operand = Signal(signed(len(value) + most), name=f"{name}{index}", reset_less=True)
         carry = Signal(name=f"{name}{index}_carry", reset_less=True)
         m.d.sync += [operand.eq(shifted ^ term.negative.replicate(len(operand)).as_signed()),
                      carry.eq(term.negative)]
@@ -134,7 +138,7 @@ class TermSum(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         terms = [self.i_terms[t] for t in range(self._terms)]
-        operands, carries = shifted_terms(m, self.i_value, terms, self.i_enable)
+        operands, carries = shifted_terms(m, self.i_value, terms, enable=self.i_enable)
         total, carries = add_levels(m, operands, carries, self.sum_width)
         m.d.comb += [self.o_sum.eq(total), self.o_carry.eq(carries[0] if carries else Const(0))]
         return m

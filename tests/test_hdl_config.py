@@ -17,7 +17,7 @@ RANGES = {
     "scratch_bytes": (64, 1 << 22), "weight_words": (1, 1 << 22), "param_records": (1, 1 << 16),
     "program_words": (64, 1 << 16), "index_entries": (0, 1 << 16), "max_payload": (64, 4096),
     "frame_timeout": (16, 1 << 30), "counted_layers": (1, 64), "prototypes": (0, 1 << 16),
-    "taps": (0, 8),
+    "taps": (0, 8), "exponent": (1, 16), "sum_bits": (0, 64),
 }
 
 
@@ -166,7 +166,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
         "burst_depth": 33, "load_bits": 128, "post_width": 2, "terms": 2, "residual": False,
         "second_step": False, "tables": 3, "scratch_bytes": 32768, "weight_words": 1025,
         "param_records": 257, "program_words": 1025, "index_entries": 1, "max_payload": 512,
-        "prototypes": 1, "taps": 1, "pool_max": False,
+        "prototypes": 1, "taps": 1, "pool_max": False, "exponent": 7, "sum_bits": 32,
     }
     assert set(other) | set(same) == {f.name for f in fields(Config)}
     changed = [replace(config, **{name: value}).hash for name, value in other.items()]
@@ -175,7 +175,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
 
 
 def test_the_hash_is_the_same_everywhere():
-    assert PRESETS["tiny"].hash.hex() == "50f5171d6890dab9"
+    assert PRESETS["tiny"].hash.hex() == "44f45c6ea3dc85f9"
 
 
 def test_presets_have_their_names():

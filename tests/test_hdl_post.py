@@ -240,12 +240,12 @@ def config(**changes):
     return Config(**{"l1": engine, "pool_acc_width": 16, **changes})
 
 
-def random_record(rng, layout):
+def random_record(rng, layout, exponent):
     record = {}
     for field in layout.fields.values():
         record[field.name] = rng.randint(field.low, field.high)
         if field.name.endswith("exponent"):
-            record[field.name] = rng.randint(0, 16)
+            record[field.name] = rng.randint(0, 16 if field.name[0] == "r" else exponent)
         if field.name in ("bias", "bias2"):
             record[field.name] >>= rng.randint(2, field.width - 1)
     return record
@@ -276,7 +276,7 @@ def run_post(config, layers, count=12):
                     assert ctx.get(dut.o_tag) == tag
                 values = [edge_int(rng, config.value_width - 3) for _ in range(lanes)]
                 residuals = [edge_int(rng, 17) for _ in range(lanes)]
-                records = [random_record(rng, layout) for _ in range(lanes)]
+                records = [random_record(rng, layout, config.exponent) for _ in range(lanes)]
                 tag, valid = rng.randrange(1 << 11), rng.random() < 0.7 and k < count
                 ctx.set(dut.i_values, values)
                 ctx.set(dut.i_residuals, residuals)
@@ -323,6 +323,12 @@ def test_post_processor_equals_compute(post_width, terms, distributed):
 def test_post_processor_without_residual():
     layers = [layer for layer in BYTES + WIDE if "res" not in layer]
     run_post(config(post_width=2, residual=False), layers)
+
+
+@pytest.mark.parametrize(("exponent", "sum_bits"), [(7, 30), (4, 28), (15, 0), (11, 40)])
+def test_post_processor_with_small_multipliers(exponent, sum_bits):
+    layers = [layer for layer in BYTES + WIDE if "res" not in layer]
+    run_post(config(post_width=2, residual=False, exponent=exponent, sum_bits=sum_bits), layers)
 
 
 def test_post_processor_without_second_step():

@@ -141,13 +141,13 @@ def test_the_ramp_is_followed_within_an_epoch(few):
 
 
 def test_a_student_learns_beside_its_teacher(few):
-    trainer = Trainer(replace(RECIPE, teacher=True, epochs=12), few)
-    student = weights(Trainer(replace(RECIPE, epochs=12), few))
+    trainer = Trainer(replace(RECIPE, teacher=True, epochs=24), few)
+    student = weights(Trainer(replace(RECIPE, epochs=24), few))
     assert same(weights(trainer), student)  # the teacher changes nothing of how it begins
     before = [tensor.clone() for tensor in trainer.distillation.state_dict().values()]
-    for _ in range(12):
+    for _ in range(24):
         record = trainer.run_epoch()
-    assert record.accuracy > 60
+    assert record.accuracy > 80
     after = trainer.distillation.state_dict()
     changed = [name for (name, b), a in zip(after.items(), before) if not torch.equal(a, b)]
     assert any(name.startswith("teacher.conv1") for name in changed)
@@ -176,8 +176,8 @@ def test_aligned_features_that_agree_are_at_no_distance():
     torch.manual_seed(0)
     aligner = pkkd._Aligner(3)
     features = torch.randn(8, 3, 4, 4)
-    assert aligner(features, -5 * features + 7) < 1e-6  # of one kernel's sign and scale
-    assert aligner(features, features) > 0.1
+    assert aligner(features, 5 * features + 7) < 1e-6  # whatever the scale
+    assert aligner(features, -features) > 0.1
     assert aligner(torch.randn(8, 3), torch.randn(8, 3)).isfinite()
 
 

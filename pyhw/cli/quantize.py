@@ -31,6 +31,16 @@ def quantize(
             "each one less saves that share of the layer's cycles."
         ),
     ] = 5,
+    terms: Annotated[
+        int, typer.Option(help="Most powers of two in a channel's multiplier, 1 to 3.")
+    ] = 3,
+    exponent: Annotated[
+        int,
+        typer.Option(
+            help="Largest exponent of one, 4 to 16: 7 makes a fitted accelerator's post-processor "
+            "a third smaller."
+        ),
+    ] = 16,
     data: Annotated[
         str | None,
         typer.Option(
@@ -65,7 +75,9 @@ def quantize(
     from pyhw.quantize.run import quantize_checkpoint
     from pyhw.quantize.settings import Settings
 
-    settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits)
+    settings = Settings(
+        bits=bits, weight_bits=weight_bits, digits=digits, terms=terms, exponent=exponent
+    )
     expect(checkpoint, "checkpoint")
     path = out or checkpoint.with_suffix(".pyhw")
     check_output(path, "graph")

@@ -104,6 +104,14 @@ def train(
             rich_help_panel=_METHOD,
         ),
     ] = None,
+    increase: Annotated[
+        float | None,
+        typer.Option(
+            help="Adder layers: learning rate over that of the others, instead of that step.",
+            show_default="1",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     bits: Annotated[
         int | None,
         typer.Option(

@@ -3,9 +3,9 @@
 import numpy as np
 
 from hdl.config import Config
-from hdl.formats import apply_terms, half, width_of
+from hdl.formats import apply_terms, half
 from hdl.isa import LAYER, Engine, Layout, Opcode, param_layout
-from pyhw.graph.infer import acc_bounds, step_bounds
+from pyhw.graph.infer import acc_bounds, largest_exponent, step_bounds, sum_width
 from pyhw.graph.post import Step
 
 from .codes import pack_words
@@ -209,7 +209,9 @@ def _records(job: Job, image: Image) -> bytes:
     constant = (np.zeros(first.channels, np.int64) if job.weights is None
                 else job.weights.constant)
     bias = first.bias + half(first.shift.astype(np.int64)) - apply_terms(constant, first.m)
-    _prove_sums(job, image.config)
+    _check_step(job, image.config)
+    half_range = 1 << (image.config.sum_width - 1)
+    bias = (bias + half_range) % (2 * half_range) - half_range  # sums are modulo their width
     raw = bytearray()
     for c in channels:
         fields = {"bias": int(bias[c]), "shift": int(first.shift[c]),
@@ -226,16 +228,26 @@ def _records(job: Job, image: Image) -> bytes:
     return bytes(raw)
 
 
-def _prove_sums(job: Job, config: Config) -> None:
-    """Check that the post-processor's widths hold every sum that the rules of a graph allow."""
+def _check_step(job: Job, config: Config) -> None:
+    """Refuse multipliers and sums that are too large for the post-processor."""
     low, high = acc_bounds(job.op, job.source.fmt, job.source.shape[2])
     post = job.post
     in_first = job.residual.fmt if job.residual is not None and post.residual else None
-    bounds = [(step_bounds(post.first, low, high, in_first), config.sum_width)]
+    steps = [(post.first, step_bounds(post.first, low, high, in_first))]
+    need = sum_width(*steps[0][1])
+    if need > config.sum_width:
+        raise CompileError(
+            job.name, f"its sums take {need} bits and the post-processor's have "
+            f"{config.sum_width}", f"take a configuration with sum_bits of at least {need}, or 0")
     if post.second is not None:
         least = np.full(post.second.channels, post.y_format.min)
         most = np.full(post.second.channels, post.y_format.max)
         in_second = job.residual.fmt if job.residual is not None and post.residual2 else None
-        bounds.append((step_bounds(post.second, least, most, in_second), 36))
-    for (least, most), limit in bounds:
-        assert width_of(int(least.min()), int(most.max())) <= limit
+        steps.append((post.second, step_bounds(post.second, least, most, in_second)))
+        assert sum_width(*steps[1][1]) <= 36
+    largest = max(largest_exponent(step) for step, _ in steps)
+    if largest > config.exponent:
+        raise CompileError(
+            job.name, f"its multipliers have exponents up to {largest} and the post-processor's "
+            f"go to {config.exponent}", f"take a configuration with exponent of at least "
+            f"{largest}, or quantise with --exponent {max(config.exponent, 4)}")

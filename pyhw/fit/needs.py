@@ -6,7 +6,16 @@ import numpy as np
 
 from hdl.formats import Format
 from hdl.isa import LAYER
-from pyhw.graph.infer import formats, pad_values, shapes
+from pyhw.graph.infer import (
+    Shape,
+    acc_bounds,
+    formats,
+    largest_exponent,
+    pad_values,
+    shapes,
+    step_bounds,
+    sum_width,
+)
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 
 __all__ = ["Needs", "needs"]
@@ -31,7 +40,7 @@ class Needs:
         Kernel widths of the layers that chains of taps can run.
     prototypes : int
         Codes of the vectors whose masked layers take less memory as masks.
-    terms, tables, records, instructions, index_entries : int
+    terms, exponent, sum_bits, tables, records, instructions, index_entries : int
         As in `Config`.
     pool_max, residual, second_step : bool
     """
@@ -45,6 +54,8 @@ class Needs:
     kernels: tuple[int, ...]
     prototypes: int
     terms: int
+    exponent: int
+    sum_bits: int
     tables: int
     records: int
     instructions: int
@@ -90,6 +101,8 @@ def needs(graph: Graph) -> Needs:
         kernels=tuple(sorted({c.kernel[1] for c in chained})),
         prototypes=_prototypes(convs, types, shift or 0),
         terms=max(int((sign != 0).sum(axis=0).max()) for sign in signs),
+        exponent=max(1, *map(largest_exponent, steps)),
+        sum_bits=max(16, *(_sum_bits(op, types, size) for op in graph.ops)),
         tables=len(tables),
         records=sum(size[op.name][2] * (1 + (_second(op))) for op in graph.ops
                     if not isinstance(op, Input)),
@@ -108,6 +121,21 @@ def _most(fmt: Format) -> int:
 def _second(op: Op) -> bool:
     post = getattr(op, "post", None)
     return post is not None and post.second is not None
+
+
+def _sum_bits(op: Op, types: dict[str, Format], size: dict[str, Shape]) -> int:
+    """Return the bits of the sums of an operation's steps before their right shifts."""
+    if not isinstance(op, (Conv, Pool, Pointwise)):
+        return 0
+    post = op.post
+    channels = (size[op.input] if isinstance(op, (Conv, Pool)) else size[op.name])[2]
+    added = None if post.residual is None else types[post.residual]
+    need = sum_width(*step_bounds(post.first, *acc_bounds(op, types[op.input], channels), added))
+    if post.second is None:
+        return need
+    ends = np.full((2, post.second.channels), [[post.y_format.min], [post.y_format.max]])
+    added = None if post.residual2 is None else types[post.residual2]
+    return max(need, sum_width(*step_bounds(post.second, *ends, added)))
 
 
 def _jobs(op: Op) -> int:

@@ -173,6 +173,8 @@ class DesignSpace:
             "taps": variant.taps,
             "prototypes": variant.prototypes,
             "terms": need.terms,
+            "exponent": need.exponent,
+            "sum_bits": need.sum_bits,
             "tables": need.tables,
             "residual": need.residual,
             "second_step": variant.second_step,

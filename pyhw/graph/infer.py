@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hdl.formats import Format
+from hdl.formats import Format, width_of
 
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool, Step
 
-__all__ = ["Shape", "acc_bounds", "formats", "output_format", "output_shape", "pad_values",
-           "partial_bounds", "shapes", "step_bounds"]  # fmt: skip
+__all__ = ["Shape", "acc_bounds", "formats", "largest_exponent", "output_format", "output_shape",
+           "pad_values", "partial_bounds", "shapes", "step_bounds", "sum_width"]  # fmt: skip
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image's map."""
@@ -170,3 +170,13 @@ def step_bounds(step: Step, low: np.ndarray, high: np.ndarray, residual: Format 
         products = np.stack([factor * least, factor * most])
         bounds = [bounds[0] + products.min(axis=0), bounds[1] + products.max(axis=0)]
     return bounds[0], bounds[1]
+
+
+def sum_width(low: np.ndarray, high: np.ndarray) -> int:
+    """Return the bits of the signed number that holds a step's bounds, of all channels."""
+    return width_of(int(low.min()), int(high.max()))
+
+
+def largest_exponent(step: Step) -> int:
+    """Return the largest exponent of the multipliers m of a step."""
+    return int(np.where(step.m_sign != 0, step.m_exponent, 0).max())

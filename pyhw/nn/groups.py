@@ -4,12 +4,15 @@ from typing import Any
 
 from torch import nn
 
+from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.nn.shift import ShiftConv2d, ShiftLinear
 
 __all__ = ["parameter_groups"]
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, increase: float = 1.0
+) -> list[dict[str, Any]]:
     """Return a model's trained parameters as groups for an optimiser of `torch.optim`.
 
     The latents `shift` and `sign` of shift layers decay not at all: it would pull exponents to 0,
@@ -21,15 +24,19 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         Of any layers; frozen parameters are left out.
     weight_decay : float
         Of all other parameters.
+    increase : float
+        Learning rate of adder layers' weights over that of the other parameters.
 
     Returns
     -------
     list of dict
-        One group, or a second one with the latents.
+        Those of parameters, adder weights (if their rate is another one) and latents that there
+        are; ``increase`` of each is the factor of its learning rate.
 
     Source
     ------
-    DeepShift (CVPR workshops 2021), its authors' code.
+    DeepShift (CVPR workshops 2021), its authors' code; AdderNet (CVPR 2020), section 4.4, for the
+    increased learning rate.
     """
     latents = {
         id(parameter)
@@ -37,9 +44,17 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
         if isinstance(layer, (ShiftConv2d, ShiftLinear)) and layer.mode == "ps"
         for parameter in (layer.shift, layer.sign)
     }
+    adders = {
+        id(layer.weight)
+        for layer in model.modules()
+        if isinstance(layer, (AdderConv2d, AdderLinear)) and increase != 1
+    }
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    others = [p for p in trained if id(p) not in latents | adders]
     groups = [
-        {"params": [p for p in trained if id(p) not in latents], "weight_decay": weight_decay},
-        {"params": [p for p in trained if id(p) in latents], "weight_decay": 0.0},
-    ]
+        {"params": others, "weight_decay": weight_decay, "increase": 1.0},
+        {"params": [p for p in trained if id(p) in adders], "weight_decay": weight_decay,
+         "increase": increase},
+        {"params": [p for p in trained if id(p) in latents], "weight_decay": 0.0, "increase": 1.0},
+    ]  # fmt: skip
     return [group for group in groups if group["params"]]

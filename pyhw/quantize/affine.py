@@ -17,14 +17,37 @@ from hdl.formats import (
 from pyhw.errors import UserError
 from pyhw.graph.post import Step
 
-__all__ = ["Line", "affine_step", "identity_step", "multiplier", "snap"]
+__all__ = ["ANY", "Line", "Multipliers", "affine_step", "identity_step", "multiplier", "snap"]
 
 Terms = tuple[tuple[int, int], ...]
 
-LARGEST = TERMS << MAX_EXPONENT
-"""Greatest multiplier that the terms can write."""
 GAIN = 1e-3
 """A larger shift is taken only if it lowers the error by more than this, in output steps."""
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """The multipliers m that there are.
+
+    Attributes
+    ----------
+    terms : int
+        Most signed powers of two, of a residual's multiplier r as well.
+    exponent : int
+        Largest exponent of one; r goes to `hdl.formats.MAX_EXPONENT`, since the shift that it
+        shares with m follows from m.
+    """
+
+    terms: int = TERMS
+    exponent: int = MAX_EXPONENT
+
+    def nearest(self, value: float, exponent: int | None = None) -> Terms | None:
+        """Return the terms of the multiplier nearest to a value; None if it is too large."""
+        most = self.exponent if exponent is None else exponent
+        return None if abs(value) > self.terms << most else nearest_terms(value, self.terms, most)
+
+
+ANY = Multipliers()
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,9 @@ class Line:
     r_deviation: float = 0.0
 
 
-def multiplier(line: Line) -> tuple[Terms, Terms, int, int] | None:
+def multiplier(
+    line: Line, allowed: Multipliers = ANY
+) -> tuple[Terms, Terms, int, int] | None:
     """Choose m, r, B and S of one channel: ``(m * v + r * residual + B) >> S`` near the line.
 
     B is computed from the m and r that were chosen, so that the line goes through the means, and
@@ -62,6 +87,8 @@ def multiplier(line: Line) -> tuple[Terms, Terms, int, int] | None:
     ----------
     line : Line
         What to come near to.
+    allowed : Multipliers
+        What to choose from.
 
     Returns
     -------
@@ -72,9 +99,10 @@ def multiplier(line: Line) -> tuple[Terms, Terms, int, int] | None:
     limit = (1 << (BIAS_WIDTH - 1)) - 1
     for shift in range(MAX_SHIFT + 1):
         unit = 1 << shift
-        if max(abs(line.slope), abs(line.r_slope)) * unit > LARGEST:
+        terms = allowed.nearest(line.slope * unit)
+        r_terms = allowed.nearest(line.r_slope * unit, MAX_EXPONENT)
+        if terms is None or r_terms is None:
             break
-        terms, r_terms = nearest_terms(line.slope * unit), nearest_terms(line.r_slope * unit)
         m, r = terms_value(terms), terms_value(r_terms)
         exact = line.out * unit - m * line.mean - r * line.r_mean
         bias = round(exact)
@@ -88,14 +116,18 @@ def multiplier(line: Line) -> tuple[Terms, Terms, int, int] | None:
     return best
 
 
-def snap(slope: float) -> float:
+def snap(slope: float, allowed: Multipliers = ANY) -> float:
     """Return the nearest number that a multiplier and a shift can write."""
     _, exponent = math.frexp(slope)
-    unit = 2.0 ** (MAX_EXPONENT - 1 - exponent)
-    return terms_value(nearest_terms(slope * unit)) / unit
+    unit = 2.0 ** (allowed.exponent - 1 - exponent)
+    terms = allowed.nearest(slope * unit)
+    assert terms is not None
+    return terms_value(terms) / unit
 
 
-def affine_step(lines: list[Line], fmt: Format, path: str, residual: bool = False) -> Step:
+def affine_step(
+    lines: list[Line], fmt: Format, path: str, residual: bool = False, allowed: Multipliers = ANY
+) -> Step:
     """Return the step of a stage, from the line of every channel.
 
     Parameters
@@ -108,6 +140,8 @@ def affine_step(lines: list[Line], fmt: Format, path: str, residual: bool = Fals
         Of the layer, for the error's text.
     residual : bool
         Whether a residual is added.
+    allowed : Multipliers
+        What to choose from.
 
     Raises
     ------
@@ -116,12 +150,12 @@ def affine_step(lines: list[Line], fmt: Format, path: str, residual: bool = Fals
     """
     chosen = []
     for c, line in enumerate(lines):
-        found = multiplier(line)
+        found = multiplier(line, allowed)
         if found is None:
             raise UserError(
                 f"layer {path!r}, channel {c}: its batch norm scales by {line.slope:.4g} output "
                 f"steps to an offset of {line.out:.4g}, more than the accelerator's "
-                f"{TERMS}-term multipliers and {BIAS_WIDTH}-bit constants can write; "
+                f"{allowed.terms}-term multipliers of exponents up to {allowed.exponent} and {BIAS_WIDTH}-bit constants can write; "
                 "its running variance is close to 0: train it longer or remove the channel"
             )
         chosen.append(found)
@@ -138,9 +172,11 @@ def affine_step(lines: list[Line], fmt: Format, path: str, residual: bool = Fals
     )
 
 
-def identity_step(channels: int, fmt: Format, divisor: int = 1) -> Step:
+def identity_step(
+    channels: int, fmt: Format, divisor: int = 1, allowed: Multipliers = ANY
+) -> Step:
     """Return the step that keeps a value, or divides it by a pool's number of taps."""
-    found = multiplier(Line(1 / divisor, 0.0, float(divisor * fmt.max), 0.0))
+    found = multiplier(Line(1 / divisor, 0.0, float(divisor * fmt.max), 0.0), allowed)
     assert found is not None
     terms, _, _, shift = found
     sign, exponent = np.repeat(np.array(terms).T[:, :, None], channels, axis=2)  # (2, T, C)

@@ -123,7 +123,7 @@ def quantise_stage(
     """
     read, real = values[stage.source], reals[stage.path]
     if chooser.keeps(stage) and not (last and stage.kind == "sum"):
-        return _pooled(stage, name, read, real)
+        return _pooled(stage, name, read, real, settings)
     table = stage.activation not in (None, "relu")
     one_step = not table and stage.second is None  # makes the stored value
     wide = last and (one_step or stage.second is not None)
@@ -134,19 +134,19 @@ def quantise_stage(
     else:
         stored = chooser.stored(stage)
         free = stage.path not in chooser.ties
-        stored = _snapped(stored, stage.second or stage.first, values) if free else stored
+        stored = _snapped(stored, stage.second or stage.first, values, settings) if free else stored
     if one_step:
         inner = stored
         table = stage.activation is not None and stored.fmt.signed  # no clamp at 0 does it
     else:
-        inner = _snapped(chooser.inner(stage), stage.first, values)
-    made = draft(stage, name, read, inner.scale, bits, settings.digits)
+        inner = _snapped(chooser.inner(stage), stage.first, values, settings)
+    made = draft(stage, name, read, inner.scale, bits, settings)
     identity = Post(identity_step(stage.channels, inner.fmt))
     acc = accumulators(made.build(identity), read.x, read.fmt)
     if wide and one_step:
         unit = np.abs(stage.first.gain(stage.channels) * made.slope).max()
-        stored = inner = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit)))
-    first = _fit(stage, stage.first, acc, made.slope, real.y_mean, values, reals, inner)
+        stored = inner = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit), settings.exponent))
+    first = _fit(stage, stage.first, acc, made.slope, real.y_mean, values, reals, inner, settings)
     x, beyond = _apply(first, acc, _added(stage.first, values))
     entries, second, between = None, None, inner
     if table:
@@ -163,9 +163,9 @@ def quantise_stage(
         slope = np.full(stage.channels, between.scale)
         if wide:
             unit = np.abs(stage.second.gain(stage.channels) * slope).max()
-            stored = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit)))
+            stored = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit), settings.exponent))
         mean = real.a.reshape(-1, stage.channels).mean(axis=0)
-        second = _fit(stage, stage.second, x, slope, mean, values, reals, stored)
+        second = _fit(stage, stage.second, x, slope, mean, values, reals, stored, settings)
         x, beyond = _apply(second, x, _added(stage.second, values))
     post = Post(
         first,
@@ -183,11 +183,12 @@ def quantise_stage(
     return Made(made.build(post), value, report)
 
 
-def _pooled(stage: Stage, name: str, read: Value, real: Real) -> Made:
+def _pooled(stage: Stage, name: str, read: Value, real: Real, settings: Settings) -> Made:
     """Pool and keep the format; an average's step takes what lacks to an exact division."""
-    made = draft(stage, name, read, read.scale, 0, 0)
+    made = draft(stage, name, read, read.scale, 0, settings)
     taps = stage.kernel[0] * stage.kernel[1] if stage.kind == "sum" else 1
-    step, scale = identity_step(stage.channels, read.fmt, taps), read.scale
+    step, scale = identity_step(
+        stage.channels, read.fmt, taps, settings.multipliers), read.scale
     scale /= taps * int(terms_value(step.m)[0]) / (1 << int(step.shift[0]))
     op = made.build(Post(step))
     x, beyond = _apply(step, accumulators(op, read.x, read.fmt), None)
@@ -195,12 +196,14 @@ def _pooled(stage: Stage, name: str, read: Value, real: Real) -> Made:
     return Made(op, value, _report(stage, value, real, None, 0, beyond))
 
 
-def _snapped(choice: Choice, step: Affine, values: dict[str, Value]) -> Choice:
+def _snapped(
+    choice: Choice, step: Affine, values: dict[str, Value], settings: Settings
+) -> Choice:
     """Move a step by a few percent, so that the multiplier of a plain residual is exact."""
     if step.residual is None or step.residual.gain is not None:
         return choice
     added = values[step.residual.path].scale
-    return Choice(choice.fmt, added / snap(added / choice.scale))
+    return Choice(choice.fmt, added / snap(added / choice.scale, settings.multipliers))
 
 
 def _residual_name(step: Affine, values: dict[str, Value]) -> str | None:
@@ -220,6 +223,7 @@ def _fit(
     values: dict[str, Value],
     reals: Reals,
     result: Choice,
+    settings: Settings,
 ) -> Step:
     """Return the integer step of an affine one.
 
@@ -240,6 +244,8 @@ def _fit(
         Of the residual.
     result : Choice
         Format and step of the result.
+    settings : Settings
+        Of the whole quantisation.
     """
     channels = stage.channels
     flat = v.reshape(-1, channels)
@@ -257,7 +263,8 @@ def _fit(
             x.std(axis=0),
         ]
     lines = [Line(*(float(number) for number in numbers)) for numbers in zip(*parts)]
-    return affine_step(lines, result.fmt, stage.path, affine.residual is not None)
+    residual = affine.residual is not None
+    return affine_step(lines, result.fmt, stage.path, residual, settings.multipliers)
 
 
 def _apply(step: Step, v: np.ndarray, added: np.ndarray | None) -> tuple[np.ndarray, float]:

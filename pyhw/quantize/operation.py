@@ -13,6 +13,7 @@ from pyhw.graph.post import Post
 from pyhw.graph.verify import NAME
 
 from .affine import snap
+from .settings import Settings
 from .stage import Stage
 from .weights import (
     CODE_WIDTH,
@@ -66,7 +67,9 @@ class Draft:
     digits: int = 0
 
 
-def draft(stage: Stage, name: str, read: Value, scale: float, bits: int, digits: int) -> Draft:
+def draft(
+    stage: Stage, name: str, read: Value, scale: float, bits: int, settings: Settings
+) -> Draft:
     """Quantise a stage's weights and return its operation without the post-processing.
 
     Parameters
@@ -79,8 +82,10 @@ def draft(stage: Stage, name: str, read: Value, scale: float, bits: int, digits:
         What it reads.
     scale : float
         Step of the result of its first step.
-    bits, digits : int
-        Bits of its weights, most digits of an ordinary one.
+    bits : int
+        Of its weights.
+    settings : Settings
+        Of the whole quantisation.
     """
     common: dict[str, Any] = {"name": name, "input": read.name}
     if stage.kind == "point":
@@ -109,7 +114,7 @@ def draft(stage: Stage, name: str, read: Value, scale: float, bits: int, digits:
             exponent, unit, width = codes_of(sign, exponent)
         slope = unit * read.scale
     else:
-        weight, slope = _ordinary(stage, read, scale, digit_grid(bits, digits))
+        weight, slope = _ordinary(stage, read, scale, bits, settings)
         sign, exponent = digits_of(weight)
         width = CODE_WIDTH
     common |= {"term": "shift", "sign": sign, "exponent": exponent, "code_width": width}
@@ -137,13 +142,14 @@ def round_weights(stage: Stage, read: Value, bits: int, digits: int) -> Stage:
 
 
 def _ordinary(
-    stage: Stage, read: Value, scale: float, grid: np.ndarray
+    stage: Stage, read: Value, scale: float, bits: int, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return integer weights and their slope, scaled so that the multiplier m is exact."""
     assert stage.weight is not None
+    grid, allowed = digit_grid(bits, settings.digits), settings.multipliers
     steps = fit_scales(stage.weight, grid)
     wanted = stage.first.gain(stage.channels) * steps * read.scale / scale
-    steps = steps * np.array([snap(v) / v if v else 1.0 for v in wanted.tolist()])
+    steps = steps * np.array([snap(v, allowed) / v if v else 1.0 for v in wanted.tolist()])
     weight = round_to(stage.weight / steps[:, None, None, None], grid)
     return weight, steps * read.scale
 

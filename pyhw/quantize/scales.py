@@ -72,7 +72,7 @@ def _squared(
     return float(np.mean((stored - values) ** 2))
 
 
-def output_scale(values: np.ndarray, fmt: Format, unit: float) -> float:
+def output_scale(values: np.ndarray, fmt: Format, unit: float, exponent: int) -> float:
     """Return the step of the outputs: a power of two with room above the largest seen.
 
     Parameters
@@ -84,6 +84,8 @@ def output_scale(values: np.ndarray, fmt: Format, unit: float) -> float:
     unit : float
         Largest change of an output by one unit of its accumulator; a step much finer than that
         would only need larger multipliers.
+    exponent : int
+        Largest exponent of a multiplier's term.
     """
     largest = float(np.abs(values).max()) * HEADROOM or 1.0
-    return float(2.0 ** np.ceil(np.log2(max(largest / fmt.max, unit / FINEST))))
+    return float(2.0 ** np.ceil(np.log2(max(largest / fmt.max, unit / min(FINEST, 1 << exponent)))))

@@ -3,7 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from hdl.formats import MAX_EXPONENT, TERMS
 from pyhw.errors import UserError
+
+from .affine import Multipliers
 
 __all__ = ["EDGE_WEIGHT_BITS", "Settings"]
 
@@ -27,6 +30,9 @@ class Settings:
         8-bit weight, fewer leave gaps between the large ones and save cycles.
     output_width : int
         Bits of the signed outputs (logits), 8..32.
+    terms, exponent : int
+        Most signed powers of two of a channel's multiplier, 1..3, and the largest exponent of
+        one, 4..16. Fewer and smaller ones make an accelerator's post-processor smaller.
 
     Raises
     ------
@@ -38,6 +44,8 @@ class Settings:
     weight_bits: int | None = None
     digits: int = 5
     output_width: int = 24
+    terms: int = TERMS
+    exponent: int = MAX_EXPONENT
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -45,6 +53,8 @@ class Settings:
             ("weight_bits", 2, 8),
             ("digits", 1, 5),
             ("output_width", 8, 32),
+            ("terms", 1, TERMS),
+            ("exponent", 4, MAX_EXPONENT),
         ):
             value = getattr(self, name)
             if value is None and name == "weight_bits":
@@ -57,6 +67,11 @@ class Settings:
     def inner_weight_bits(self) -> int:
         """Bits of the weights of the inner layers."""
         return self.bits if self.weight_bits is None else self.weight_bits
+
+    @property
+    def multipliers(self) -> Multipliers:
+        """What the multipliers of channels are chosen from."""
+        return Multipliers(self.terms, self.exponent)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain numbers."""

@@ -247,7 +247,8 @@ class Trainer:
             for step, (images, labels) in enumerate(self._batches(epoch)):
                 smooth = self.recipe.schedule == "ramp"
                 for group in self.optimizer.param_groups:
-                    group["lr"] = self.recipe.lr_at(epoch + smooth * (step + 0.5) / steps)
+                    rate = self.recipe.lr_at(epoch + smooth * (step + 0.5) / steps)
+                    group["lr"] = rate * group.get("increase", 1.0)
                 total += self._step(images, labels)
                 last = step + 1 == steps
                 looks = self.device.type == "cpu" or last or step % CHECK_EVERY == 0

@@ -39,6 +39,7 @@ _SHIFTS = ("shift-ps", "shift-q", "shiftadd")
 USED_BY: dict[str, tuple[str, ...]] = {
     "gradient": ("adder", "shiftadd"),
     "eta": ("adder", "shiftadd"),
+    "increase": ("adder", "shiftadd"),
     "bits": _SHIFTS,
     "terms": _SHIFTS,
     "frozen": ("shiftadd",),

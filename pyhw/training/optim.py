@@ -22,7 +22,7 @@ def make_optimizer(recipe: Recipe, modules: Iterable[nn.Module]) -> torch.optim.
         What is trained.
     """
     groups = [group for module in modules
-              for group in parameter_groups(module, recipe.weight_decay)]  # fmt: skip
+              for group in parameter_groups(module, recipe.weight_decay, recipe.increase)]  # fmt: skip
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr)
     if recipe.optimizer == "radam":

@@ -50,7 +50,7 @@ class _Aligner(nn.Module):
         one, other = (self.normalise(x.flatten(2) if x.dim() > 2 else x[:, :, None])
                       for x in (student, teacher))  # fmt: skip
         near = torch.exp(one.clamp(-LIMIT, LIMIT) / 2)  # y is minus a distance already
-        alike = torch.exp(-other.clamp(-LIMIT, LIMIT) / 2)
+        alike = torch.exp(other.clamp(-LIMIT, LIMIT) / 2)  # exp(-|x - f|^2) grows with x * f
         # Normalised once more: distance 0 is not to be had by aligning everything to nothing.
         return F.mse_loss(self.normalise(self.student(near)), self.normalise(self.teacher(alike)))
 

@@ -48,6 +48,9 @@ class Recipe:
         Decides initial weights, order and distortions, 0..2**31 - 1.
     momentum, weight_decay : float
         Momentum of SGD; decay of every parameter but the latent shifts and signs.
+    increase : float
+        Learning rate of adder layers' weights over `lr`, above 0, at most 1000: the paper's
+        increased learning rate, its alternative to the adaptive step.
     shift : int
         Training images are moved by up to this many whole pixels either way, 0..8.
     turn : float
@@ -88,6 +91,7 @@ class Recipe:
     seed: int = 0
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    increase: float = 1.0
     shift: int = 2
     turn: float = 10.0
     zoom: float = 0.1
@@ -97,7 +101,7 @@ class Recipe:
     precision: str = "float32"
     teacher: bool = False
     alpha: float = 1.0
-    beta: float = 1.0
+    beta: float = 0.03
     layers: LayerOptions = field(default_factory=LayerOptions)
 
     def __post_init__(self) -> None:
@@ -114,6 +118,7 @@ class Recipe:
                 raise UserError(f"{name} must be a whole number from {low} to {high}, not {value}")
         for name, number, most in (
             ("lr", self.lr, 10),
+            ("increase", self.increase, 1000),
             ("eta", 1 if layers.eta is None else layers.eta, 10),
             ("fraction", layers.fraction, 1),
         ):
