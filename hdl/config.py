@@ -80,8 +80,11 @@ class Config:
     sum_bits: int = 0
     """Bits of the first step's sums before their right shift, 16..64; 0 takes as many as any
     program can need."""
-    residual: bool = True
-    """Whether the post-processor can add a stored map."""
+    residual_terms: int = 3
+    """Signed powers of two in the multiplier of a stored map that is added, 1..4; 0 leaves the
+    unit out that adds it."""
+    residual_wide: bool = True
+    """Whether that map may have two bytes a value."""
     second_step: bool = True
     """Whether the post-processor has the second scale, add, round and clamp."""
     tables: int = 2
@@ -118,10 +121,10 @@ class Config:
             ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
             ("program_words", 64, 1 << 16), ("index_entries", 0, 1 << 16),
             ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30), ("counted_layers", 1, 64),
-            ("prototypes", 0, 1 << 16), ("sum_bits", 0, 64),
+            ("prototypes", 0, 1 << 16), ("sum_bits", 0, 64), ("residual_terms", 0, 4),
         ):
             _check("Config", name, getattr(self, name), low, high)
-        for name in ("residual", "second_step", "pool_max", "distributed"):
+        for name in ("residual_wide", "second_step", "pool_max", "distributed"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
@@ -182,9 +185,24 @@ class Config:
         return width
 
     @property
+    def residual(self):
+        """Whether the post-processor can add a stored map."""
+        return self.residual_terms > 0
+
+    @property
+    def residual_bytes(self):
+        """Bytes of a stored map that are read at once to be added; 0 without that unit."""
+        return self.residual * self.post_width * (1 + self.residual_wide)
+
+    @property
+    def residual_width(self):
+        """Bits of a signed value of such a map, signed or not."""
+        return 17 if self.residual_wide else 9
+
+    @property
     def banks(self):
         """One-byte scratchpad banks per group: a power of two that holds every vector."""
-        need = max(self.read_lanes, 4, self.post_width * (2 if self.residual else 1))
+        need = max(self.read_lanes, 4, self.post_width, self.residual_bytes)
         return 1 << (need - 1).bit_length()
 
     @property

@@ -219,11 +219,13 @@ class Datapath(wiring.Component):
         ]
         if config.residual:
             for lane in range(config.post_width):
-                low = scratchpad.o_r_data[lane]
-                wide = Cat(scratchpad.o_r_data[2 * lane], scratchpad.o_r_data[2 * lane + 1])
-                m.d.comb += post.i_residuals[lane].eq(Mux(
-                    layer.res_wide, Cat(wide, wide[15] & layer.res_signed).as_signed(),
-                    Cat(low, (low[7] & layer.res_signed).replicate(9)).as_signed()))
+                low, residual = scratchpad.o_r_data[lane], post.i_residuals[lane]
+                m.d.comb += residual.eq(Cat(low, low[7] & layer.res_signed).as_signed())
+                if config.residual_wide:
+                    wide = Cat(scratchpad.o_r_data[2 * lane], scratchpad.o_r_data[2 * lane + 1])
+                    with m.If(layer.res_wide):
+                        m.d.comb += residual.eq(
+                            Cat(wide, wide[15] & layer.res_signed).as_signed())
 
         # Port B: results and residuals first, then the host.
         host, host_here = self.i_host, Signal()

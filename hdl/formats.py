@@ -5,6 +5,7 @@ integer numpy arrays alike. The golden executor (`pyhw.graph`) and the gateware'
 ``compute`` functions both call them; nothing else defines arithmetic.
 """
 
+import math
 from dataclasses import dataclass
 
 __all__ = [
@@ -209,7 +210,7 @@ def signed_digits(value, max_exponent):
 
 
 def nearest_terms(value, terms=TERMS, max_exponent=MAX_EXPONENT):
-    """Approximate a real number by at most `terms` signed powers of two.
+    """Approximate a real number by at most `terms` signed powers of two, as well as they can.
 
     Parameters
     ----------
@@ -225,15 +226,25 @@ def nearest_terms(value, terms=TERMS, max_exponent=MAX_EXPONENT):
     tuple of (sign, exponent)
         Exactly `terms` pairs, unused ones ``(0, 0)``.
     """
-    digits = signed_digits(round(value), max_exponent)
+    digits = tuple(signed_digits(round(value), max_exponent))
     if len(digits) > terms:
-        # Keep the leading digits, then let the last one round the rest to the nearest power.
-        kept = digits[:terms - 1]
-        rest = value - sum(s << e for s, e in kept)
-        options = [(s, e) for s in (-1, 1) for e in range(max_exponent + 1)] + [(0, 0)]
-        kept.append(min(options, key=lambda d: abs(rest - d[0] * (1 << d[1]))))
-        digits = kept
-    return tuple(digits) + ((0, 0),) * (terms - len(digits))
+        digits = _nearest(value, terms, max_exponent)
+    return digits + ((0, 0),) * (terms - len(digits))
+
+
+def _nearest(value, terms, max_exponent):
+    """Return the terms nearest to a value: the first is the power below it or the one above."""
+    size = abs(value)
+    if terms == 0 or size <= 0.5:
+        return ()
+    sign = -1 if value < 0 else 1
+    below = min(max(math.frexp(size)[1] - 1, 0), max_exponent)
+    found = []
+    for exponent in {below, min(below + 1, max_exponent)}:
+        rest = size - (1 << exponent)
+        found.append(((1, exponent), *_nearest(rest, terms - 1, max_exponent)))
+    best = min(found, key=lambda digits: (abs(size - terms_value(digits)), len(digits)))
+    return tuple((sign * s, e) for s, e in best)
 
 
 def width_of(low, high):

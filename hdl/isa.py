@@ -350,15 +350,15 @@ def param_layout(config):
     A term is 7 bits: exponent (5), negative (1), present (1). The bias holds B, the
     rounding constant and the constants that engines leave out (``docs/architecture.md``).
     """
-    def terms(prefix):
-        return [row for t in range(config.terms) for row in (
+    def terms(prefix, count=config.terms):
+        return [row for t in range(count) for row in (
             (f"{prefix}{t}_exponent", 5, f"term {t} of {prefix}"),
             (f"{prefix}{t}_negative", 1, "its sign"),
             (f"{prefix}{t}_present", 1, "whether it counts"))]
     rows = [("bias", -config.sum_width, "B plus all constants of the first step"),
             ("shift", 5, "S"), *terms("m")]
     if config.residual:
-        rows += terms("r")
+        rows += terms("r", config.residual_terms)
     if config.second_step:
         rows += [("bias2", -36, "B2 plus the rounding constant"), ("shift2", 5, "S2"),
                  *terms("n")]

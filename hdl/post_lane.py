@@ -10,10 +10,8 @@ from .isa import LAYER, param_layout
 from .scale_step import ScaleStep
 from .term_sum import TermSum, record_terms
 
-__all__ = ["RESIDUAL_WIDTH", "PostLane"]
+__all__ = ["PostLane"]
 
-RESIDUAL_WIDTH = 17
-"""Bits of a signed residual value (a stored map has at most 16, signed or not)."""
 _SUM2_WIDTH = 38
 """Bits of the second step's sum: more than bias2, its terms and the residual can need."""
 
@@ -31,7 +29,7 @@ class PostLane(wiring.Component):
     -------
     i_layer : In(LAYER)
         Stable while results are on the way.
-    i_value : In(signed(value_width)), i_record : In(param_layout), i_residual : In(signed(17))
+    i_value : In(signed(value_width)), i_record : In(param_layout), i_residual : In(signed(residual_width))
     o_index : Out(8), i_looked_up : In(8)
         To the table, and from it one cycle later (only with `config.tables`).
     o_result : Out(32 if wide else 8)
@@ -44,7 +42,7 @@ class PostLane(wiring.Component):
         self._width = 32 if wide else 8
         addend_width, ready = 0, 0
         if config.residual:
-            self._residual = TermSum(RESIDUAL_WIDTH, config.terms)
+            self._residual = TermSum(config.residual_width, config.residual_terms)
             addend_width = self._residual.sum_width
             # One register more, to hold it back from the step that does not take it.
             ready = self._residual.latency + config.second_step
@@ -58,7 +56,8 @@ class PostLane(wiring.Component):
             self.latency += self._second.latency
         super().__init__({
             "i_layer": In(LAYER.shape), "i_value": In(signed(config.value_width)),
-            "i_record": In(param_layout(config).shape), "i_residual": In(signed(RESIDUAL_WIDTH)),
+            "i_record": In(param_layout(config).shape),
+            "i_residual": In(signed(config.residual_width)),
             "o_index": Out(8), "i_looked_up": In(8), "o_result": Out(self._width),
         })
 
@@ -83,7 +82,7 @@ class PostLane(wiring.Component):
         if config.residual:
             m.submodules.residual = residual = self._residual
             m.d.comb += [residual.i_value.eq(self.i_residual), residual.i_enable.eq(layer.res),
-                         residual.i_terms.eq(record_terms(record, "r", config.terms))]
+                         residual.i_terms.eq(record_terms(record, "r", config.residual_terms))]
             addend = Cat(residual.o_carry, residual.o_sum)
 
             def give(step, name, cycles, enable):

@@ -9,11 +9,11 @@ from .formats import Format
 from .function_table import FunctionTable, table_write_layout
 from .isa import LAYER, param_layout
 from .library import place
-from .post_lane import RESIDUAL_WIDTH, PostLane
+from .post_lane import PostLane
 from .scale_step import ScaleStep
 from .term_sum import TermSum
 
-__all__ = ["RESIDUAL_WIDTH", "PostProcessor"]
+__all__ = ["PostProcessor"]
 
 
 class PostProcessor(wiring.Component):
@@ -58,7 +58,7 @@ class PostProcessor(wiring.Component):
             "i_layer": In(LAYER.shape), "i_valid": In(1), "i_tag": In(tag_shape),
             "i_values": In(data.ArrayLayout(signed(config.value_width), lanes)),
             "i_records": In(data.ArrayLayout(self._record, lanes)),
-            "i_residuals": In(data.ArrayLayout(signed(RESIDUAL_WIDTH), lanes)),
+            "i_residuals": In(data.ArrayLayout(signed(config.residual_width), lanes)),
             "i_table_write": In(table_write_layout()),
             "o_valid": Out(1), "o_tag": Out(tag_shape),
             "o_data": Out(data.ArrayLayout(8, max(lanes, 4))),
@@ -81,17 +81,17 @@ class PostProcessor(wiring.Component):
         tables : bytes
             Contents of all tables.
         """
-        def terms(prefix):
+        def terms(prefix, count):
             return [((1 - 2 * record.get(f"{prefix}{t}_negative", 0))
                      * record.get(f"{prefix}{t}_present", 0),
-                     record.get(f"{prefix}{t}_exponent", 0)) for t in range(config.terms)]
+                     record.get(f"{prefix}{t}_exponent", 0)) for t in range(count)]
 
         def field(name):
             return layer.get(name, 0)
 
-        addend = TermSum.compute(residual, terms("r")) if field("res") else 0
+        addend = TermSum.compute(residual, terms("r", config.residual_terms)) if field("res") else 0
         fmt = Format(field("u_width"), bool(field("u_signed")))
-        result = ScaleStep.compute(value, terms("m"), record.get("bias", 0),
+        result = ScaleStep.compute(value, terms("m", config.terms), record.get("bias", 0),
                                    record.get("shift", 0), fmt,
                                    0 if field("res_second") else addend)
         if field("table"):
@@ -100,7 +100,7 @@ class PostProcessor(wiring.Component):
             y = result & 255
             y -= (y & 128) << 1 if field("y_signed") else 0
             fmt = Format(field("z_width"), bool(field("z_signed")))
-            result = ScaleStep.compute(y, terms("n"), record.get("bias2", 0),
+            result = ScaleStep.compute(y, terms("n", config.terms), record.get("bias2", 0),
                                        record.get("shift2", 0), fmt,
                                        addend if field("res_second") else 0)
         size = 1 << field("out_log_bytes")

@@ -62,7 +62,7 @@ class Scratchpad(wiring.Component):
     def __init__(self, config):
         self._config = config
         self.write_bytes = max(4, config.post_width)
-        self.read_bytes = 2 * config.post_width if config.residual else 1
+        self.read_bytes = max(1, config.residual_bytes)
         self._shared = not config.distributed
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),

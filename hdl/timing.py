@@ -99,7 +99,7 @@ class Timing:
         """Values to bytes."""
         config = self.config
         tree = 1 + _levels(config.terms + 1)
-        addend = 1 + _levels(config.terms) + config.second_step
+        addend = 1 + _levels(config.residual_terms) + config.second_step
         latency = (max(tree, addend) if config.residual else tree) + config.residual + 2
         latency += bool(config.tables)
         if config.second_step:

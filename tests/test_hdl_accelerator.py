@@ -17,7 +17,7 @@ from pyhw.host import Protocol, drive_async
 
 CONFIG = Config(
     groups=2, l1=EngineConfig(rows=2, lanes=2, code_width=8, acc_width=12), pool_lanes=2,
-    burst_depth=4, load_bits=16, residual=False, second_step=False, tables=0, scratch_bytes=128,
+    burst_depth=4, load_bits=16, residual_terms=0, second_step=False, tables=0, scratch_bytes=128,
     weight_words=8, param_records=4, program_words=128, max_payload=64)
 TILES, TILE = 3, 6
 """Tiles of an image, bytes of a tile: 3 positions of 2 channels."""

@@ -153,6 +153,15 @@ def test_nearest_terms_pads_to_its_length_and_is_exact_where_it_can_be(terms):
             assert terms_value(found) == value
 
 
+@pytest.mark.parametrize(("terms", "exponent"), [(2, 6), (3, 5)])
+def test_no_other_terms_are_nearer(terms, exponent):
+    powers = [0, *(s << e for s in (-1, 1) for e in range(exponent + 1))]
+    sums = np.array(sorted({sum(chosen) for chosen in itertools.product(powers, repeat=terms)}))
+    for value in np.arange(-150, 151) + 0.3:
+        error = abs(value - terms_value(nearest_terms(value, terms, exponent)))
+        assert error == pytest.approx(np.abs(sums - value).min())
+
+
 def test_one_term_is_the_nearest_power():
     for value in (v / 7 for v in range(8, 8000)):
         error = abs(value - terms_value(nearest_terms(value, 1)))

@@ -107,7 +107,7 @@ def test_an_input_record_has_4_pad_values_at_most():
 
 def test_records_have_what_the_configuration_has():
     engine = EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16)
-    plain = Config(l1=engine, terms=1, residual=False, second_step=False)
+    plain = Config(l1=engine, terms=1, residual_terms=0, second_step=False)
     assert list(param_layout(plain).fields) == ["bias", "shift", "m0_exponent", "m0_negative",
                                                 "m0_present"]
     assert param_layout(plain).fields["bias"].width == plain.sum_width

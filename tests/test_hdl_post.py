@@ -322,13 +322,13 @@ def test_post_processor_equals_compute(post_width, terms, distributed):
 
 def test_post_processor_without_residual():
     layers = [layer for layer in BYTES + WIDE if "res" not in layer]
-    run_post(config(post_width=2, residual=False), layers)
+    run_post(config(post_width=2, residual_terms=0), layers)
 
 
 @pytest.mark.parametrize(("exponent", "sum_bits"), [(7, 30), (4, 28), (15, 0), (11, 40)])
 def test_post_processor_with_small_multipliers(exponent, sum_bits):
     layers = [layer for layer in BYTES + WIDE if "res" not in layer]
-    run_post(config(post_width=2, residual=False, exponent=exponent, sum_bits=sum_bits), layers)
+    run_post(config(post_width=2, residual_terms=0, exponent=exponent, sum_bits=sum_bits), layers)
 
 
 def test_post_processor_without_second_step():
@@ -337,7 +337,7 @@ def test_post_processor_without_second_step():
 
 
 def test_post_processor_without_tables_or_anything_else():
-    run_post(config(tables=0, residual=False, second_step=False),
+    run_post(config(tables=0, residual_terms=0, second_step=False),
              [{"u_width": 8, "u_signed": 1}, WIDE[0]])
 
 

@@ -28,7 +28,7 @@ def engine(lanes, code_width=4):
     return EngineConfig(rows=2, lanes=lanes, code_width=code_width, acc_width=20)
 
 
-PLAIN = {"residual": False, "second_step": False, "tables": 0}
+PLAIN = {"residual_terms": 0, "second_step": False, "tables": 0}
 CONFIGS = [
     *PRESETS.values(),
     Config(name="one", l1=engine(1), shift=engine(1), terms=1),

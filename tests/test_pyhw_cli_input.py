@@ -36,7 +36,7 @@ from pyhw.simulation.network import NetworkResult, first_difference
 TINY = PRESETS["tiny"]
 FEW_LANES = Config(
     name="few", l1=EngineConfig(rows=2, lanes=2, code_width=8, acc_width=20), pool_lanes=1,
-    burst_depth=4, tables=0, residual=False, second_step=False, scratch_bytes=512,
+    burst_depth=4, tables=0, residual_terms=0, second_step=False, scratch_bytes=512,
     weight_words=256, param_records=8, program_words=128, max_payload=256)
 """Quick in Icarus, which takes time for every lane."""
 

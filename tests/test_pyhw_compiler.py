@@ -43,7 +43,7 @@ CONFIGS = {
         Config(name="one", l1=engine(1, 1, 8, 24), shift=engine(1, 1, 4, 24), pool_lanes=1,
                burst_depth=3, load_bits=8, tables=4, **MEMORY | {"weight_words": 65536}),
         Config(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, taps=2, burst_depth=16,
-               load_bits=32, post_width=3, residual=False, second_step=False, tables=0, **MEMORY),
+               load_bits=32, post_width=3, residual_terms=0, second_step=False, tables=0, **MEMORY),
         Config(name="shift_only", shift=engine(7, 5, 3), pool_lanes=7, taps=5, burst_depth=12,
                load_bits=16, terms=2, second_step=False, distributed=False, **MEMORY),
         PRESETS["default"],
@@ -87,7 +87,7 @@ def small_limits(config):
         engines=tuple(config.engines), work=3000, max_side=6, max_channels=14, max_images=16,
         l1_code_width=config.l1.code_width if config.l1 else 8,
         code_widths=(config.shift.code_width,) if config.shift else (4,),
-        acc_width=min(e.acc_width for e in config.engines.values()), terms=config.terms,
+        acc_width=min(e.acc_width for e in config.engines.values()), terms=min(config.terms, config.residual_terms or config.terms),
         residual=config.residual, tables=config.tables > 0, wide=config.residual,
         permute=config.index_entries > 0)
 
@@ -365,12 +365,22 @@ REFUSED = {
                    "take a configuration with index_entries of at least 20"),
     "residual": (graph(Pointwise(name="layer", input="image",
                                  post=Post(residual_step(3), residual="image"))),
-                 {"residual": False}, "layer 'layer': adds a stored map and the configuration has "
-                 "no residual unit; take a configuration with residual"),
+                 {"residual_terms": 0}, "layer 'layer': adds a stored map and the configuration has "
+                 "no residual unit; take a configuration with residual_terms of at least 1"),
     "wide": (graph(l1(3, (1, 1), 3, name="a", post=Post(step(3, Format(12, True)))),
                    Pointwise(name="layer", input="a", post=Post(step(3)))),
-             {"residual": False}, "layer 'layer': reads a map of more than 8 bits and .* no "
-             "residual unit; take a configuration with residual"),
+             {"residual_terms": 0}, "layer 'layer': reads a map of more than 8 bits and .* no "
+             "residual unit; take a configuration with residual_terms of at least 1"),
+    "wide_residual": (graph(l1(3, (1, 1), 3, name="a", post=Post(step(3, Format(12, True)))),
+                            Pointwise(name="layer", input="a", post=Post(step(3)))),
+                      {"residual_wide": False}, "layer 'layer': adds or reads a map of more than 8 "
+                      "bits .* take a configuration with residual_wide"),
+    "exponent": (graph(l1(3, (1, 1), 3, post=Post(step(3, U8, m_exponent=[[11] * 3])))),
+                 {"exponent": 10}, "layer 'layer': its multipliers have exponents up to 11 and the "
+                 "post-processor's go to 10; take .* of at least 11, or quantise with --exponent 10"),
+    "sums": (graph(l1(3, (1, 1), 3, post=Post(step(3, U8, bias=[0, 1 << 20, 0])))),
+             {"sum_bits": 21}, "layer 'layer': its sums take 22 bits and the post-processor's have "
+             "21; take a configuration with sum_bits of at least 22, or 0"),
     "table": (graph(l1(3, (1, 1), 3, post=table())), {"tables": 0},
               "layer 'layer': uses a function table and the configuration has none; take .* "
               "tables of at least 1"),
@@ -384,7 +394,7 @@ REFUSED = {
         "terms of at least 2"),
     "residual_terms": (graph(Pointwise(name="layer", input="image", post=Post(step(
         3, r_sign=np.ones((3, 3), int), r_exponent=np.arange(9).reshape(3, 3)), residual="image"))),
-        {"terms": 2}, "layer 'layer': its multipliers have 3 terms .* takes 2"),
+        {"residual_terms": 2}, "layer 'layer': its residual's multipliers have 3 terms .* takes 2"),
     "second_terms": (graph(two_steps(m_sign=np.ones((4, 3), int), m_exponent=[[0, 1, 2]] * 4)), {},
                      "layer 'layer': its multipliers have 4 terms .* takes 3"),
     "maximum": (graph(Pool(name="layer", input="image", kind="max", kernel=(2, 2), stride=(2, 2),
@@ -427,7 +437,7 @@ def test_the_post_processor_holds_the_largest_sums_that_the_rules_allow():
     sign, exponent = np.ones((4, 1), int), np.full((4, 1), 16)
     extreme = {"m_sign": sign, "m_exponent": exponent, "r_sign": sign, "r_exponent": exponent,
                "bias": [2**31 - 1], "shift": [31]}
-    small = replace(CONFIG, groups=1, terms=4, l1=replace(CONFIG.l1, acc_width=8), shift=None,
+    small = replace(CONFIG, groups=1, terms=4, residual_terms=4, l1=replace(CONFIG.l1, acc_width=8), shift=None,
                     pool_acc_width=9)
     wide = Pointwise(name="wide", input="image", post=Post(step(1, Format(16))))
     net = graph(wide, l1(1, (1, 1), 1, post=Post(Step(fmt=U8, **extreme), residual="wide")),

@@ -121,10 +121,10 @@ def test_the_list_names_every_example(capsys):
     ("arguments", "words"),
     [
         (["alexnet"], "example must be one of resnet20-adder"),
-        (["lenet5-adder-digits", "--seed", "3"], "leave out --seed"),
+        (["lenet5-adder-digits", "--seed", "3"], "leave out all options but --out"),
         (["lenet5-adder-digits", "--weight-bits", "5"],
-         "leave out --seed, --weight-bits and --digits"),
-        (["resnet8-adder", "--weight-bits", "9"], "weight_bits must be a whole number"),
+         "leave out all options but --out"),
+        (["resnet8-adder", "--exponent", "3"], "exponent must be a whole number from 4 to 16"),
         (["--out", "x.pyhw"], "needs the name of an example"),
         (["resnet8-adder", "--out", "/"], "it is a folder"),
     ],

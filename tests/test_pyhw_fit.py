@@ -166,7 +166,7 @@ def test_needs_suffice_for_random_networks():
         if not any(engines.values()):
             continue
         config = Config(**engines, load_bits=64, pool_acc_width=need.pool_acc_width,
-                        terms=need.terms, tables=need.tables, residual=need.residual,
+                        terms=need.terms, tables=need.tables, residual_terms=need.residual_terms,
                         second_step=need.second_step, index_entries=need.index_entries,
                         scratch_bytes=1 << 18, weight_words=1 << 16, param_records=1 << 14,
                         program_words=1 << 14)

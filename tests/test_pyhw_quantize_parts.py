@@ -5,7 +5,14 @@ import pytest
 
 from hdl.formats import Format, apply_terms, round_shift, signed_digits, terms_value
 from pyhw.errors import UserError
-from pyhw.quantize.affine import Line, affine_step, identity_step, multiplier, snap
+from pyhw.quantize.affine import (
+    Line,
+    Multipliers,
+    affine_step,
+    identity_step,
+    multiplier,
+    snap,
+)
 from pyhw.quantize.scales import activation_scale, output_scale
 from pyhw.quantize.weights import (
     adder_weights,
@@ -121,6 +128,26 @@ def test_a_gamma_of_zero_leaves_beta():
     assert (apply_terms(-1234, step.m) + step.bias[0]) >> int(step.shift[0]) == 17
 
 
+@pytest.mark.parametrize(("terms", "exponent"), [(1, 16), (2, 7), (3, 8)])
+def test_multipliers_keep_to_what_is_allowed(terms, exponent):
+    generator = np.random.default_rng(terms)
+    allowed, single = Multipliers(terms, exponent), Multipliers(1)
+    for _ in range(100):
+        slope = float(generator.normal() * 10 ** generator.uniform(-4, 0))
+        added = float(generator.uniform(0.1, 3))
+        line = Line(slope, -900.0, 50.0, 7.0, added, 20.0, 5.0)
+        m, r, bias, shift = multiplier(line, allowed, single)
+        assert sum(s != 0 for s, _ in m) <= terms
+        assert max(e for _, e in m) <= exponent
+        assert sum(s != 0 for s, _ in r) <= 1
+        assert abs(terms_value(r) / 2**shift - added) <= 0.34 * added
+        centre = terms_value(m) * -900 + terms_value(r) * 20 + bias
+        assert abs(centre / 2**shift - 7) <= 2.0**-shift
+        near = snap(slope, allowed)
+        assert terms_value(multiplier(Line(near, 0.0, 1e4, 0.0), allowed)[0]) != 0
+        assert abs(near - slope) <= (0.34, 0.12, 0.05)[terms - 1] * abs(slope)
+
+
 def test_snapped_slopes_are_exact_multipliers():
     for slope in (0.0213, -3.7, 1e-4):
         near = snap(slope)
@@ -169,11 +196,12 @@ def test_an_adder_layers_weights_have_a_say_in_the_scale():
 
 
 def test_output_scales_are_powers_of_two_with_room():
-    scale = output_scale(np.array([-3.0, 5.0]), Format(24, True), 1e-4)
+    scale = output_scale(np.array([-3.0, 5.0]), Format(24, True), 1e-4, 16)
     assert np.log2(scale) % 1 == 0
     assert 2 <= scale * 2**23 / 5 <= 4
-    assert output_scale(np.zeros(3), Format(24, True), 1e-4) > 0
+    assert output_scale(np.zeros(3), Format(24, True), 1e-4, 16) > 0
 
 
 def test_output_scales_are_not_much_finer_than_an_accumulators_unit():
-    assert output_scale(np.array([5.0]), Format(24, True), 2.0) == 2.0 / 1024
+    assert output_scale(np.array([5.0]), Format(24, True), 2.0, 16) == 2.0 / 1024
+    assert output_scale(np.array([5.0]), Format(24, True), 2.0, 7) == 2.0 / 128

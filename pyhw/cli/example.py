@@ -24,14 +24,27 @@ def example(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights that are drawn.")] = 0,
     weight_bits: Annotated[
-        int, typer.Option(help="Bits of drawn adder weights, 2 to 8: fewer take less memory.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=2, max=8, help="Bits of drawn adder weights: fewer take less memory.",
+            show_default="8",
+        ),
+    ] = None,
     digits: Annotated[
         int | None,
         typer.Option(
             min=1, max=5, help="Powers of two of drawn ordinary weights: fewer take fewer cycles.",
             show_default="3",
         ),
+    ] = None,
+    terms: Annotated[
+        int | None, typer.Option(help="As of `pyhw quantize`.", show_default="3")
+    ] = None,
+    exponent: Annotated[
+        int | None, typer.Option(help="As of `pyhw quantize`.", show_default="16")
+    ] = None,
+    residual_terms: Annotated[
+        int | None, typer.Option(help="As of `pyhw quantize`.", show_default="3")
     ] = None,
 ) -> None:
     """Write an example network as an integer graph; without a name, list them.
@@ -58,14 +71,17 @@ def example(
     chosen = find_example(name)
     path = out or Path(f"{name}.pyhw")
     check_output(path, "graph")
-    changed = seed != 0 or weight_bits != 8 or digits is not None
+    settings = {"weight_bits": weight_bits, "digits": digits, "terms": terms,
+                "exponent": exponent, "residual_terms": residual_terms}  # fmt: skip
+    given = {option: value for option, value in settings.items() if value is not None}
+    changed = seed != 0 or bool(given)
     if changed and chosen.trained:
-        raise UserError(f"the weights of {name} are trained; leave out --seed, --weight-bits and "
-                        "--digits")
+        raise UserError(f"the weights of {name} are trained; leave out all options but --out, or "
+                        "quantise its checkpoint with `pyhw quantize`")
     if chosen.path is not None and not changed:
         _copy(chosen.path, path)
     else:
-        _save(_drawn(name, seed, weight_bits, digits), path)
+        _save(_drawn(name, seed, given), path)
     note = "trained weights" if chosen.trained else "weights drawn from a seed, not trained"
     typer.echo(f"{path}: {path.stat().st_size:,} bytes, {note}")
 
@@ -87,7 +103,7 @@ def _list() -> None:
 def _needs(one: "Example") -> str:
     if one.path is None:
         return "PyTorch"
-    return "" if one.trained else "PyTorch with another --seed, --weight-bits or --digits"
+    return "" if one.trained else "PyTorch with options"
 
 
 def _copy(source: Path, path: Path) -> None:
@@ -98,7 +114,7 @@ def _copy(source: Path, path: Path) -> None:
         shutil.copyfileobj(original, file)
 
 
-def _drawn(name: str, seed: int, weight_bits: int, digits: int | None) -> "Graph":
+def _drawn(name: str, seed: int, settings: dict[str, int]) -> "Graph":
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
     try:
         import torch  # noqa: F401
@@ -108,8 +124,7 @@ def _drawn(name: str, seed: int, weight_bits: int, digits: int | None) -> "Graph
     from pyhw.examples.draw import draw_example
 
     with bar("drawing") as update:
-        return draw_example(
-            name, seed, weight_bits=weight_bits, digits=digits, progress=update)
+        return draw_example(name, seed, settings, progress=update)
 
 
 def _save(graph: "Graph", path: Path) -> None:

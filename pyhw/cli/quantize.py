@@ -41,6 +41,9 @@ def quantize(
             "a third smaller."
         ),
     ] = 16,
+    residual_terms: Annotated[
+        int, typer.Option(help="Most powers of two in the multiplier of an added map, 1 to 3.")
+    ] = 3,
     data: Annotated[
         str | None,
         typer.Option(
@@ -76,8 +79,9 @@ def quantize(
     from pyhw.quantize.settings import Settings
 
     settings = Settings(
-        bits=bits, weight_bits=weight_bits, digits=digits, terms=terms, exponent=exponent
-    )
+        bits=bits, weight_bits=weight_bits, digits=digits, terms=terms, exponent=exponent,
+        residual_terms=residual_terms,
+    )  # fmt: skip
     expect(checkpoint, "checkpoint")
     path = out or checkpoint.with_suffix(".pyhw")
     check_output(path, "graph")

@@ -266,13 +266,19 @@ def _check_post(job: Job, config: Config) -> None:
         wide = job.residual is job.source and job.source.fmt.bytes > 1
         what = "reads a map of more than 8 bits" if wide else "adds a stored map"
         raise CompileError(job.name, f"{what} and the configuration has no residual unit",
-                           "take a configuration with residual")
+                           "take a configuration with residual_terms of at least 1")
+    if job.residual is not None and job.residual.fmt.bytes > 1 and not config.residual_wide:
+        raise CompileError(job.name, "adds or reads a map of more than 8 bits and the "
+                           "configuration's residual unit takes bytes",
+                           "take a configuration with residual_wide")
     if post.table is not None and config.tables == 0:
         raise CompileError(job.name, "uses a function table and the configuration has none",
                            "take a configuration with tables of at least 1")
     for step in filter(None, (post.first, post.second)):
-        signs = [step.m_sign] + ([] if step.r_sign is None else [step.r_sign])
-        if (terms := max(int((sign != 0).sum(axis=0).max()) for sign in signs)) > config.terms:
-            raise CompileError(job.name, f"its multipliers have {terms} terms and the "
-                               f"post-processor takes {config.terms}",
-                               f"take a configuration with terms of at least {terms}")
+        for what, sign, name in (("multipliers", step.m_sign, "terms"),
+                                 ("residual's multipliers", step.r_sign, "residual_terms")):
+            most = getattr(config, name)
+            if sign is not None and (terms := int((sign != 0).sum(axis=0).max())) > most:
+                raise CompileError(job.name, f"its {what} have {terms} terms and the "
+                                   f"post-processor takes {most}",
+                                   f"take a configuration with {name} of at least {terms}")

@@ -1,7 +1,7 @@
 """Draw an example network: weights from a seed, batch norms calibrated, quantised to a graph."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -109,9 +109,8 @@ def _settle(model: nn.Module, images: np.ndarray) -> None:
 def draw_example(
     name: str,
     seed: int = 0,
+    options: Mapping[str, int] | None = None,
     *,
-    weight_bits: int = 8,
-    digits: int | None = None,
     progress: Progress | None = None,
 ) -> Graph:
     """Return the integer graph of a drawn example, with 8-bit activations.
@@ -122,10 +121,8 @@ def draw_example(
         A drawn example.
     seed : int
         Not negative; equal seeds give equal graphs on one machine.
-    weight_bits : int
-        Of adder weights, 2..8.
-    digits : int, optional
-        Most powers of two of an ordinary weight, 1..5; the example's own by default.
+    options : mapping, optional
+        Fields of `pyhw.quantize.settings.Settings` that are not the example's own.
     progress : callable, optional
         Called with what is done, the total, and what it is.
 
@@ -135,7 +132,8 @@ def draw_example(
         If there is no such example, it is a trained one, or a number is out of range.
     """
     example = find_example(name)
-    settings = Settings(digits=digits or example.digits, weight_bits=weight_bits)
+    options = options or {}
+    settings = Settings(**{"digits": example.digits, "weight_bits": 8, **options})
     show = progress or (lambda done, total, text: None)
     show(0, 1, "calibrating")
     model = draw_model(name, seed)
@@ -148,10 +146,7 @@ def draw_example(
         progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
     )
     command = f"pyhw example {name} --seed {seed}"
-    if weight_bits != 8:
-        command += f" --weight-bits {weight_bits}"
-    if digits is not None:
-        command += f" --digits {digits}"
+    command += "".join(f" --{name.replace('_', '-')} {n}" for name, n in options.items())
     meta = dict(quantised.graph.meta) | {
         "weights": WEIGHTS.format(seed=seed),
         "command": command,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hdl.config import Config
+from hdl.formats import MAX_EXPONENT
 
 __all__ = ["FAMILY_SHARE", "Part", "area", "control", "expander", "l1_engine", "luts", "pooling",
            "post_processor", "scratchpad", "shift_engine", "window"]  # fmt: skip
@@ -40,13 +41,12 @@ BANK_ROTATOR = 14.4
 groups of 16 banks less the one with one."""
 BANK_SHARED = 10.0
 """A bank's share of what all groups have in common: rows, masks, order of bytes."""
-STEP, STEP_TERM = 248.0, 150.0
-"""First step of a result lane, and each term's barrel: docs/datapath.md, `ScaleStep` and barrel."""
-SECOND, SECOND_TERM = 250.0, 85.0
-"""Second step, and each term: docs/datapath.md."""
-RESIDUAL_TERM = 110.0
-"""Each term of a residual: docs/datapath.md."""
-LANE_REST, FIRST_LANE = 185.0, 383.0
+RIGHT, RIGHT_BIT = 60.0, 1.1
+"""Right shift and clamp of a result lane, and each bit of the sum: docs/datapath.md, what is left of
+`ScaleStep` after barrels and adders."""
+SECOND, SECOND_TERM = 250.0, 9.0
+"""Second step, and each term beside its barrel: docs/datapath.md."""
+LANE_REST, FIRST_LANE = 60.0, 383.0
 """Rest of a result lane, and what lane 0 has more (32 bits): docs/datapath.md, 1,718 and 2,101."""
 CONTROL, WORD_BIT = 4700.0, 7.7
 """Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
@@ -120,7 +120,7 @@ def scratchpad(config: Config, groups: Any, banks: Any, post_width: Any) -> Any:
     """Return the LUT4s of the scratchpads, without their memories."""
     levels = np.ceil(np.log2(banks))
     written = np.maximum(4, post_width)
-    read = 2 * post_width if config.residual else 1
+    read = np.maximum(1, post_width * config.residual * (1 + config.residual_wide))
     shared = 8 * (written * np.ceil(np.log2(written)) + read * levels) + BANK_SHARED * banks
     held = 0 if config.distributed else 8 * banks * groups
     return groups * BANK_ROTATOR * banks * levels + shared + held
@@ -128,11 +128,24 @@ def scratchpad(config: Config, groups: Any, banks: Any, post_width: Any) -> Any:
 
 def post_processor(config: Config, post_width: Any) -> Any:
     """Return the LUT4s of so many result lanes."""
-    terms = config.terms
-    lane = LANE_REST + STEP + STEP_TERM * terms
-    lane += config.second_step * (SECOND + SECOND_TERM * terms)
-    lane += config.residual * RESIDUAL_TERM * terms
+    terms, total = config.terms, config.sum_width
+    lane = LANE_REST + RIGHT + (RIGHT_BIT + terms) * total
+    lane += terms * barrel(config.value_width, config.exponent)
+    if config.second_step:
+        lane += SECOND + terms * (SECOND_TERM + barrel(9, config.exponent))
+    if config.residual:
+        width, added = config.residual_width, config.residual_terms
+        lane += added * barrel(width, MAX_EXPONENT) + (added - 1) * (width + MAX_EXPONENT) + total
     return post_width * lane + FIRST_LANE
+
+
+def barrel(width: int, exponent: int) -> float:
+    """Return the LUT4s of a left shift by up to `exponent`: a multiplexer a bit of each stage."""
+    steps = [1 << bit for bit in range(exponent.bit_length())]
+    if exponent == MAX_EXPONENT:
+        steps = [1, 1, 2, 4, 8]
+    reached = [min(sum(steps[: k + 1]), exponent) for k in range(len(steps))]
+    return float(sum(width + reach for reach in reached))
 
 
 def control(load_bits: Any) -> Any:

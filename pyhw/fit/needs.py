@@ -42,7 +42,9 @@ class Needs:
         Codes of the vectors whose masked layers take less memory as masks.
     terms, exponent, sum_bits, tables, records, instructions, index_entries : int
         As in `Config`.
-    pool_max, residual, second_step : bool
+    residual_terms : int
+    residual_wide, pool_max, second_step : bool
+        As in `Config`.
     """
 
     l1: int | None
@@ -61,7 +63,8 @@ class Needs:
     instructions: int
     index_entries: int
     pool_max: bool
-    residual: bool
+    residual_terms: int
+    residual_wide: bool
     second_step: bool
 
     def l1_acc_width(self, lanes: int) -> int:
@@ -77,7 +80,6 @@ def needs(graph: Graph) -> Needs:
     convs = [op for op in graph.ops if isinstance(op, Conv)]
     posts = [op.post for op in graph.ops if isinstance(op, (Conv, Pool, Pointwise))]
     steps = [step for post in posts for step in (post.first, post.second) if step is not None]
-    signs = [s for step in steps for s in (step.m_sign, step.r_sign) if s is not None]
     pools = [op for op in graph.ops if isinstance(op, Pool) and op.kind == "sum"]
     sums = [(op.kernel[0] * op.kernel[1] * _most(types[op.input])).bit_length() + 1 for op in pools]
     wide = [op for op in graph.ops if isinstance(op, Pointwise) and types[op.input].bytes > 1]
@@ -100,7 +102,7 @@ def needs(graph: Graph) -> Needs:
         chain_acc_width=max([pool_acc, *(_chain_bits(c, types[c.input]) for c in chained)]),
         kernels=tuple(sorted({c.kernel[1] for c in chained})),
         prototypes=_prototypes(convs, types, shift or 0),
-        terms=max(int((sign != 0).sum(axis=0).max()) for sign in signs),
+        terms=max(_terms(step.m_sign) for step in steps),
         exponent=max(1, *map(largest_exponent, steps)),
         sum_bits=max(16, *(_sum_bits(op, types, size) for op in graph.ops)),
         tables=len(tables),
@@ -109,7 +111,11 @@ def needs(graph: Graph) -> Needs:
         instructions=layers * LAYER.words + 1,
         index_entries=sum(op.index.size for op in permuted),
         pool_max=any(op.kind == "max" for op in graph.ops if isinstance(op, Pool)),
-        residual=bool(wide) or any(post.residuals for post in posts),
+        residual_terms=max(
+            [0, *(_terms(step.r_sign) for step in steps if step.r_sign is not None),
+             *(_terms(op.post.first.m_sign) for op in wide)]),
+        residual_wide=bool(wide) or any(
+            types[name].bytes > 1 for post in posts for name in post.residuals),
         second_step=any(post.second is not None for post in posts),
     )  # fmt: skip
 
@@ -121,6 +127,11 @@ def _most(fmt: Format) -> int:
 def _second(op: Op) -> bool:
     post = getattr(op, "post", None)
     return post is not None and post.second is not None
+
+
+def _terms(sign: np.ndarray) -> int:
+    """Return the most terms of a channel's multiplier."""
+    return int((sign != 0).sum(axis=0).max())
 
 
 def _sum_bits(op: Op, types: dict[str, Format], size: dict[str, Shape]) -> int:

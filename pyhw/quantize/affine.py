@@ -32,19 +32,19 @@ class Multipliers:
     Attributes
     ----------
     terms : int
-        Most signed powers of two, of a residual's multiplier r as well.
+        Most signed powers of two.
     exponent : int
-        Largest exponent of one; r goes to `hdl.formats.MAX_EXPONENT`, since the shift that it
-        shares with m follows from m.
+        Largest exponent of one.
     """
 
     terms: int = TERMS
     exponent: int = MAX_EXPONENT
 
-    def nearest(self, value: float, exponent: int | None = None) -> Terms | None:
+    def nearest(self, value: float) -> Terms | None:
         """Return the terms of the multiplier nearest to a value; None if it is too large."""
-        most = self.exponent if exponent is None else exponent
-        return None if abs(value) > self.terms << most else nearest_terms(value, self.terms, most)
+        if abs(value) > self.terms << self.exponent:
+            return None
+        return nearest_terms(value, self.terms, self.exponent)
 
 
 ANY = Multipliers()
@@ -76,7 +76,7 @@ class Line:
 
 
 def multiplier(
-    line: Line, allowed: Multipliers = ANY
+    line: Line, allowed: Multipliers = ANY, r_allowed: Multipliers = ANY
 ) -> tuple[Terms, Terms, int, int] | None:
     """Choose m, r, B and S of one channel: ``(m * v + r * residual + B) >> S`` near the line.
 
@@ -87,8 +87,8 @@ def multiplier(
     ----------
     line : Line
         What to come near to.
-    allowed : Multipliers
-        What to choose from.
+    allowed, r_allowed : Multipliers
+        What to choose m and r from.
 
     Returns
     -------
@@ -100,7 +100,7 @@ def multiplier(
     for shift in range(MAX_SHIFT + 1):
         unit = 1 << shift
         terms = allowed.nearest(line.slope * unit)
-        r_terms = allowed.nearest(line.r_slope * unit, MAX_EXPONENT)
+        r_terms = r_allowed.nearest(line.r_slope * unit)
         if terms is None or r_terms is None:
             break
         m, r = terms_value(terms), terms_value(r_terms)
@@ -126,7 +126,12 @@ def snap(slope: float, allowed: Multipliers = ANY) -> float:
 
 
 def affine_step(
-    lines: list[Line], fmt: Format, path: str, residual: bool = False, allowed: Multipliers = ANY
+    lines: list[Line],
+    fmt: Format,
+    path: str,
+    residual: bool = False,
+    allowed: Multipliers = ANY,
+    r_allowed: Multipliers = ANY,
 ) -> Step:
     """Return the step of a stage, from the line of every channel.
 
@@ -140,8 +145,8 @@ def affine_step(
         Of the layer, for the error's text.
     residual : bool
         Whether a residual is added.
-    allowed : Multipliers
-        What to choose from.
+    allowed, r_allowed : Multipliers
+        What to choose m and r from.
 
     Raises
     ------
@@ -150,7 +155,7 @@ def affine_step(
     """
     chosen = []
     for c, line in enumerate(lines):
-        found = multiplier(line, allowed)
+        found = multiplier(line, allowed, r_allowed)
         if found is None:
             raise UserError(
                 f"layer {path!r}, channel {c}: its batch norm scales by {line.slope:.4g} output "

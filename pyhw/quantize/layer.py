@@ -199,11 +199,14 @@ def _pooled(stage: Stage, name: str, read: Value, real: Real, settings: Settings
 def _snapped(
     choice: Choice, step: Affine, values: dict[str, Value], settings: Settings
 ) -> Choice:
-    """Move a step by a few percent, so that the multiplier of a plain residual is exact."""
+    """Move a step a little, so that the multiplier of a plain residual is exact.
+
+    With three terms by a few percent, with one by up to a third.
+    """
     if step.residual is None or step.residual.gain is not None:
         return choice
     added = values[step.residual.path].scale
-    return Choice(choice.fmt, added / snap(added / choice.scale, settings.multipliers))
+    return Choice(choice.fmt, added / snap(added / choice.scale, settings.residual_multipliers))
 
 
 def _residual_name(step: Affine, values: dict[str, Value]) -> str | None:
@@ -263,8 +266,10 @@ def _fit(
             x.std(axis=0),
         ]
     lines = [Line(*(float(number) for number in numbers)) for numbers in zip(*parts)]
-    residual = affine.residual is not None
-    return affine_step(lines, result.fmt, stage.path, residual, settings.multipliers)
+    return affine_step(
+        lines, result.fmt, stage.path, affine.residual is not None,
+        settings.multipliers, settings.residual_multipliers,
+    )  # fmt: skip
 
 
 def _apply(step: Step, v: np.ndarray, added: np.ndarray | None) -> tuple[np.ndarray, float]:

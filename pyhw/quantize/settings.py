@@ -33,6 +33,8 @@ class Settings:
     terms, exponent : int
         Most signed powers of two of a channel's multiplier, 1..3, and the largest exponent of
         one, 4..16. Fewer and smaller ones make an accelerator's post-processor smaller.
+    residual_terms : int
+        Most signed powers of two of the multiplier of a value that is added, 1..3.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class Settings:
     output_width: int = 24
     terms: int = TERMS
     exponent: int = MAX_EXPONENT
+    residual_terms: int = TERMS
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -55,6 +58,7 @@ class Settings:
             ("output_width", 8, 32),
             ("terms", 1, TERMS),
             ("exponent", 4, MAX_EXPONENT),
+            ("residual_terms", 1, TERMS),
         ):
             value = getattr(self, name)
             if value is None and name == "weight_bits":
@@ -72,6 +76,14 @@ class Settings:
     def multipliers(self) -> Multipliers:
         """What the multipliers of channels are chosen from."""
         return Multipliers(self.terms, self.exponent)
+
+    @property
+    def residual_multipliers(self) -> Multipliers:
+        """What the multipliers of added values are chosen from.
+
+        Exponents are not bounded: the shift that r shares with m follows from m.
+        """
+        return Multipliers(self.residual_terms)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain numbers."""
