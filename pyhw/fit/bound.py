@@ -32,10 +32,14 @@ class Bound:
         Images a group to try, for each of `GROUPS`.
     small : bool
         Whether to try only what is small.
+    batch : int or None
+        Images at once; None for as many as there is room for.
     """
 
-    def __init__(self, space: DesignSpace, slots: np.ndarray, small: bool) -> None:
-        self._space, self._small = space, small
+    def __init__(
+        self, space: DesignSpace, slots: np.ndarray, small: bool, batch: int | None
+    ) -> None:
+        self._space, self._small, self._batch = space, small, batch
         self._family = space.device.family
         self._room = FILL * space.device.luts / area.FAMILY_SHARE[self._family]
         self._groups = np.array(GROUPS[:2] if small else GROUPS)
@@ -81,7 +85,7 @@ class Bound:
                     fit1, fit2 = one <= room - two.min(), two <= room - one.min()
                     if not fit1.any() or not fit2.any():
                         continue
-                    share = float(groups * slots)
+                    share = float(min(groups * slots, self._batch or groups * slots))
                     pool = pooled[g, s, p, b]
                     if not by_area and (
                         here[0][fit1].min() + here[1][fit2].min() + pool

@@ -166,7 +166,7 @@ class _Search:
         """Return the best candidates that fit by the estimates, the best first."""
         found: list[_Ranked] = []
         small, room = objective == "area", 3 * EXACT
-        bound = Bound(self._space, self._slots(), small)
+        bound = Bound(self._space, self._slots(), small, self._batch)
         # The largest pools first: good candidates early spare the look at others.
         variants = sorted(self._space.variants(), key=lambda v: (-v.taps, -v.prototypes))
         for number, variant in enumerate(variants):
@@ -198,7 +198,7 @@ class _Search:
     def exact(self, ranked: _Ranked) -> Candidate | None:
         """Compile for a candidate and fit its memories to what the program takes."""
         roomy = replace(ranked.config, **LARGE)
-        batch = ranked.config.groups * ranked.slots
+        batch = self._batch or ranked.config.groups * ranked.slots
         try:
             program = self._space.compiled(roomy, batch)
         except CompileError:
@@ -216,7 +216,7 @@ class _Search:
         config = self._space.rounded(config)
         if not self._space.fits(config):
             return None
-        layers = estimate(program, roomy)
+        layers = estimate(program, roomy, batch)
         return Candidate(
             config=config,
             batch=batch,

@@ -24,7 +24,7 @@ def _every_method(data: str) -> dict[str, dict[str, Any]]:
     for options in rows.values():
         options["epochs"] = 30 if options.get("teacher") else 20
     for gradient in ("full", "sign"):
-        for step, eta, increase in (("adaptive", 0.2, 1.0), ("increased", 0, 100.0)):
+        for step, eta, increase in (("adaptive", 0.2, 1.0), ("increased", 0, 10.0)):
             rows[f"AdderNet, {gradient} gradient, {step} step"] = {
                 "ops": "adder", "gradient": gradient, "eta": eta, "increase": increase,
                 "epochs": 10, "shift": 0, "turn": 0.0, "zoom": 0.0,
