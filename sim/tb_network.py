@@ -14,8 +14,9 @@ timeout      cycles without an answer after which a command is sent again
 ============ ==================================================================================
 
 For each case it reports the performance counters of the first batch (in a debug run: after every
-layer of it; otherwise also those of every layer, if the configuration counts layers), and for all
-of them the cycles simulated and the speed.
+layer of it; otherwise also those of every layer, if the configuration counts layers) and the
+cycles from one batch's start to the next one's, and for all of them the cycles simulated and the
+speed.
 """
 
 import time
@@ -75,9 +76,9 @@ class Session:
         """Wait for the end of a run."""
         await self.do("wait", 1000 * self._protocol.timeout_s)
 
-    async def send_images(self, images: np.ndarray) -> int:
-        """Send a batch; return the image slots in use."""
-        groups, stored = self.program.groups, self.program.input
+    async def send_images(self, images: np.ndarray, turn: int = 0) -> int:
+        """Send a batch into a turn's buffer; return the image slots in use."""
+        groups, stored = self.program.groups, self.program.turns[turn][0]
         for index, image in enumerate(images):
             base = stored.base + index // groups * stored.slot_bytes
             await self.do("write_image", index % groups, base, image.tobytes())
@@ -106,43 +107,98 @@ async def idle(session: Session) -> None:
     IDLE["cycles"] += round(get_sim_time("ns") - before) // clocking.PERIOD_NS
 
 
-async def run_case(
-    session: Session, case: dict[str, str], debug: bool, progress: Callable[[int], None],
-) -> tuple[list[dict[str, int]], list[dict[str, int]]]:
-    """Load a program, then send, run and read batch by batch; return counters, also by layer."""
+class Findings:
+    """What a case showed: maps by name, counters of the first batch, cycles between its runs."""
+
+    def __init__(self, session: Session) -> None:
+        self.maps: dict[str, list[np.ndarray]] = {}
+        self.counters: list[dict[str, int]] = []
+        self.layers: list[dict[str, int]] = []
+        self._session = session
+        self._began: list[float] = []
+
+    async def keep(self, stored: StoredMap, count: int, name: str = "") -> None:
+        """Read a value of `count` images back."""
+        self.maps.setdefault(name or stored.name, []).append(
+            await self._session.read_map(stored, count))
+
+    async def count(self, done: int) -> None:
+        """Read the counters after so many layers."""
+        session = self._session
+        self.layers = [
+            {c.name: v for c, v in (await session.do("counters", layer)).items()}
+            for layer in range(min(done, session.config.counted_layers))
+        ]
+        self.counters.append({name: sum(one[name] for one in self.layers)
+                              for name in self.layers[0]})
+
+    async def start(self, **options: Any) -> None:
+        """Start a run."""
+        self._began.append(get_sim_time("ns"))
+        await self._session.do("run", **options)
+
+    @property
+    def period(self) -> int:
+        """Cycles between the starts of the last two runs; 0 before there are three."""
+        if len(self._began) < 3:
+            return 0
+        return round(self._began[-1] - self._began[-2]) // clocking.PERIOD_NS
+
+
+async def one_by_one(session: Session, batches: list[np.ndarray], debug: bool, found: Findings,
+                     progress: Callable[[int], None]) -> None:  # fmt: skip
+    """Send, run and read batch by batch; with `debug` run and read layer by layer."""
     program = session.program
-    images = np.load(case["images"], allow_pickle=False)
-    await session.do("load_program", program)
-    found: dict[str, list[np.ndarray]] = {}
-    counters: list[dict[str, int]] = []
-    sets: list[dict[str, int]] = []
-
-    async def keep(stored: StoredMap, count: int) -> None:
-        found.setdefault(stored.name, []).append(await session.read_map(stored, count))
-
-    async def count(done: int) -> None:
-        sets.clear()
-        for layer in range(min(done, session.config.counted_layers)):
-            sets.append({c.name: v for c, v in (await session.do("counters", layer)).items()})
-        counters.append({name: sum(found[name] for found in sets) for name in sets[0]})
-
-    for first in range(0, len(images), program.batch):
-        batch = images[first:first + program.batch]
+    for first, batch in enumerate(batches):
         slots = await session.send_images(batch)
         if debug:
-            await keep(program.input, len(batch))
+            await found.keep(program.input, len(batch))
         for index in range(len(program.layers) if debug else 1):
-            await session.do("run", layers=int(debug), count=slots, resume=index > 0)
+            await found.start(layers=1 if debug else len(program.layers), count=slots,
+                              resume=index > 0)  # fmt: skip
             await idle(session)
             if first == 0:
-                await count(index + 1 if debug else len(program.layers))
+                await found.count(index + 1 if debug else len(program.layers))
             if debug and program.layers[index].complete:
-                await keep(program.layers[index].target, len(batch))
+                await found.keep(program.layers[index].target, len(batch))
         if not debug:
-            await keep(program.output, len(batch))
+            await found.keep(program.output, len(batch))
         progress(len(batch))
-    np.savez(case["outputs"], **{name: np.concatenate(v) for name, v in found.items()})
-    return counters, sets if session.config.counted_layers > 1 else []
+
+
+async def in_turns(session: Session, batches: list[np.ndarray], found: Findings,
+                   progress: Callable[[int], None]) -> None:  # fmt: skip
+    """Send the next batch and read the one before while one runs."""
+    program, turn = session.program, 0
+    slots = await session.send_images(batches[0])
+    for index, batch in enumerate(batches):
+        turn = index % 2
+        await found.start(layers=len(program.layers), count=slots, resume=turn == 1)
+        if index + 1 < len(batches):
+            slots = await session.send_images(batches[index + 1], 1 - turn)
+        if index > 0:
+            output = program.turns[1 - turn][1]
+            await found.keep(output, len(batches[index - 1]), program.output.name)
+        await idle(session)
+        if index == 0:
+            await found.count(len(program.layers))
+        progress(len(batch))
+    await found.keep(program.turns[turn][1], len(batches[-1]), program.output.name)
+
+
+async def run_case(session: Session, case: dict[str, str], debug: bool,
+                   progress: Callable[[int], None]) -> Findings:  # fmt: skip
+    """Load a program, then send, run and read all batches."""
+    program, found = session.program, Findings(session)
+    images = np.load(case["images"], allow_pickle=False)
+    await session.do("load_program", program)
+    batches = [images[k : k + program.batch] for k in range(0, len(images), program.batch)]
+    if program.twins and not debug:
+        await in_turns(session, batches, found, progress)
+    else:
+        await one_by_one(session, batches, debug, found, progress)
+    np.savez(case["outputs"], **{name: np.concatenate(v) for name, v in found.maps.items()})
+    return found
 
 
 @cocotb.test()
@@ -166,14 +222,15 @@ async def networks(dut: Any) -> None:
         job.progress(done, total, "images")
 
     progress(0)
-    counters, layers = [], []
+    counters, layers, periods = [], [], []
     for case in cases:
         session = Session(Program.load(case["program"]), port, protocol)
-        found, sets = await run_case(session, case, parameters["debug"], progress)
-        counters.append(found)
-        layers.append(sets)
+        found = await run_case(session, case, parameters["debug"], progress)
+        counters.append(found.counters)
+        layers.append(found.layers if config.counted_layers > 1 else [])
+        periods.append(found.period)
         seconds = time.perf_counter() - started
         cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
-        job.report(counters=counters, layers=layers, cycles=cycles, seconds=seconds,
+        job.report(counters=counters, layers=layers, periods=periods, cycles=cycles, seconds=seconds,
                    cycles_per_s=cycles / seconds,
                    idle_cycles_per_s=IDLE["cycles"] / IDLE["seconds"])

@@ -18,29 +18,32 @@ from hdl.window import Window
 from pyhw.compiler.disassemble import instructions
 
 
-def run_program(program, config, images):
-    """Run a program on images (N, H, W, C); return every complete map by its layer's name."""
+def run_program(program, config, images, turn=0):
+    """Run a turn of a program on images (N, H, W, C); return complete maps by their layers' names."""
+    source, output = program.turns[turn]
     slots = -(-len(images) // config.groups)
-    assert slots * program.input.slot_bytes + program.input.base <= config.scratch_bytes
+    assert slots * source.slot_bytes + source.base <= config.scratch_bytes
     scratch = [bytearray(config.scratch_bytes + 256) for _ in range(config.groups)]
     record = INPUT.decode(program.section(Space.INPUT))
     for index, image in enumerate(images):
-        base = program.input.base + index // config.groups * program.input.slot_bytes
+        base = source.base + index // config.groups * source.slot_bytes
         raw = (image.astype(np.int64) & 255).astype(np.uint8).tobytes()
         for address, value in unfold.compute(record, raw, base).items():
             scratch[index % config.groups][address] = value
     found = {}
-    for number, (_, opcode, fields) in enumerate(instructions(program.section(Space.PROGRAM))):
-        if opcode is Opcode.END:
-            break
+    every = list(instructions(program.section(Space.PROGRAM)))
+    assert [opcode for _, opcode, _ in every] == (
+        [Opcode.LAYER] * len(program.turns) * len(program.layers) + [Opcode.END])
+    taken = every[turn * len(program.layers):][:len(program.layers)]
+    for layer, (_, _, fields) in zip(program.layers, taken, strict=True):
         _layer(program, config, fields, slots, scratch)
-        layer = program.layers[number]
+        target = output if layer.target.name == program.output.name else layer.target
         if layer.complete:
             maps = []
             for index in range(len(images)):
-                base = layer.target.base + index // config.groups * layer.target.slot_bytes
-                raw = scratch[index % config.groups][base:base + layer.target.slot_bytes]
-                maps.append(layer.target.decode(bytes(raw)))
+                base = target.base + index // config.groups * target.slot_bytes
+                raw = scratch[index % config.groups][base:base + target.slot_bytes]
+                maps.append(target.decode(bytes(raw)))
             found[layer.name] = np.stack(maps)
     return found
 

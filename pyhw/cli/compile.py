@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyhw.cli.options import ConfigFile, Preset, Set
+from pyhw.cli.options import ConfigFile, DoubleBuffer, Preset, Set
 from pyhw.errors import writing
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def compile(
     config: ConfigFile = None,
     set_: Set = None,
     batch: Annotated[int, typer.Option(min=1, help="Images to hold at once.")] = 8,
+    double_buffer: DoubleBuffer = False,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Program to write.", show_default="GRAPH.pyhwprog"),
@@ -64,7 +65,7 @@ def compile(
     if listing is not None:
         check_output(listing)
     chosen = choose_config(preset, config, set_ or ())
-    program = compile_graph(read_graph(graph), chosen, batch)
+    program = compile_graph(read_graph(graph), chosen, batch, double_buffer=double_buffer)
     if listing is not None:
         with writing(listing):
             write_atomically(listing, disassemble(program))

@@ -25,6 +25,13 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a field: groups=4, l1.lanes=32, shift=none ..."),
 ]
+DoubleBuffer = Annotated[
+    bool,
+    typer.Option(
+        "--double-buffer",
+        help="Input and output twice, so that images and results move while a batch runs.",
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder of the data files.", show_default="environment PYHW_DATA"),

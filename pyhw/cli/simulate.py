@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import ConfigFile, DataDir, Preset, Set
+from pyhw.cli.options import ConfigFile, DataDir, DoubleBuffer, Preset, Set
 from pyhw.errors import UserError
 
 
@@ -29,6 +29,7 @@ def simulate(
     data_dir: DataDir = None,
     images: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
     batch: Annotated[int, typer.Option(min=1, help="Images at once, if compiled now.")] = 8,
+    double_buffer: DoubleBuffer = False,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     debug: Annotated[
         bool, typer.Option("--debug", help="Stop after every layer and compare its whole map.")
@@ -64,6 +65,8 @@ def simulate(
       pyhw simulate net.pyhw --data mnist --images 999 --out net.npz --resume
 
       pyhw simulate resnet8.pyhw --data smooth --seed 1 --images 4
+
+      pyhw simulate lenet5.pyhw --images 32 --batch 8 --double-buffer
     """
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
@@ -95,7 +98,10 @@ def simulate(
                             "both again with pyhw generate")
     else:
         chosen = choose_config(preset, config, set_ or ())
-    compiled = compile_graph(network, chosen, batch) if program is None else read_program(program)
+    if program is None:
+        compiled = compile_graph(network, chosen, batch, double_buffer=double_buffer)
+    else:
+        compiled = read_program(program)
     check_program(compiled, network, chosen)
     pixels, labels = load_images(network, data, images, data_dir, seed)
     results = Results.open(out, network, pixels, resume=resume)

@@ -1,7 +1,7 @@
 """Memory: every map gets scratch addresses for as long as it is needed."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from hdl.config import Config
@@ -10,7 +10,7 @@ from .errors import CompileError
 from .job import Job
 from .maps import Map
 
-__all__ = ["Placement", "allocate", "in_place"]
+__all__ = ["Placement", "allocate", "in_place", "twin_of"]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,15 @@ class _Buffer:
     last: int
 
 
-def _lifetimes(jobs: list[Job], source: str, output: str) -> dict[str, list[int]]:
-    """Return the first and last job that needs each map."""
+def twin_of(name: str) -> str:
+    """Return the name of a map's second buffer."""
+    return f"{name}'"
+
+
+def _lifetimes(
+    jobs: list[Job], source: str, output: str, doubled: Collection[str] = ()
+) -> dict[str, list[int]]:
+    """Return the first and last job that needs each map; doubled ones are always needed."""
     life = {source: [-1, -1]}
     for index, job in enumerate(jobs):
         life.setdefault(job.target.name, [index, index])[1] = index
@@ -48,10 +55,15 @@ def _lifetimes(jobs: list[Job], source: str, output: str) -> dict[str, list[int]
             if read is not None:
                 life[read.name][1] = index
     life[output][1] = len(jobs)
+    for name in doubled:
+        life[name] = [-1, len(jobs)]
+        life[twin_of(name)] = [-1, len(jobs)]
     return life
 
 
-def in_place(jobs: list[Job], source: str, output: str) -> dict[str, str]:
+def in_place(
+    jobs: list[Job], source: str, output: str, doubled: Collection[str] = ()
+) -> dict[str, str]:
     """Return the maps that may take the place of a residual, and which one.
 
     The drain reads the residual of a result before it stores that result at the same address, and
@@ -64,6 +76,8 @@ def in_place(jobs: list[Job], source: str, output: str) -> dict[str, str]:
     jobs : list of Job
     source, output : str
         Names of the graph's input and output.
+    doubled : collection of str
+        Maps with two buffers, which stay where they are.
 
     Returns
     -------
@@ -72,6 +86,8 @@ def in_place(jobs: list[Job], source: str, output: str) -> dict[str, str]:
     """
     life, found = _lifetimes(jobs, source, output), {}
     for name, (first, last) in life.items():
+        if name in doubled:
+            continue
         makers = [job for job in jobs if job.target.name == name]
         residuals = {job.residual.name if job.residual else "" for job in makers}
         if len(residuals) != 1 or "" in residuals:
@@ -81,6 +97,7 @@ def in_place(jobs: list[Job], source: str, output: str) -> dict[str, str]:
         read = any(job.source.name == residual.name for job in jobs[first : last + 1])
         if (
             not read
+            and residual.name not in doubled
             and life[residual.name][1] == max(jobs.index(job) for job in makers)
             and target.shape == residual.shape
             and target.fmt.bytes == residual.fmt.bytes
@@ -91,7 +108,12 @@ def in_place(jobs: list[Job], source: str, output: str) -> dict[str, str]:
 
 
 def allocate(
-    jobs: list[Job], maps: dict[str, Map], source: str, output: str, config: Config
+    jobs: list[Job],
+    maps: dict[str, Map],
+    source: str,
+    output: str,
+    config: Config,
+    doubled: Collection[str] = (),
 ) -> list[Placement]:
     """Assign bases, the lowest free ones; maps that are needed at once are disjoint.
 
@@ -106,6 +128,8 @@ def allocate(
     source, output : str
         Names of the graph's input and output.
     config : Config
+    doubled : collection of str
+        Maps that have a second buffer, in `maps` under `twin_of` their name.
 
     Returns
     -------
@@ -117,13 +141,13 @@ def allocate(
     CompileError
         If the maps do not fit the scratchpad: which layer, and by how much.
     """
-    life = _lifetimes(jobs, source, output)
+    life = _lifetimes(jobs, source, output, doubled)
     orders: list[Callable[[_Buffer], tuple[int, int]]] = [
         lambda buffer: (buffer.first, 0),
         lambda buffer: (-buffer.size, buffer.first),
     ]
     best: tuple[int, dict[str, int], Mapping[str, str]] | None = None
-    for replaced, order in itertools.product(({}, in_place(jobs, source, output)), orders):
+    for replaced, order in itertools.product(({}, in_place(jobs, source, output, doubled)), orders):
         bases = _first_fit(sorted(_buffers(life, maps, replaced), key=order))
         end = max(base + maps[name].size for name, base in bases.items())
         if best is None or end < best[0]:

@@ -1,12 +1,14 @@
 """The compiler: one list of passes from an integer graph to a program."""
 
+from dataclasses import replace
+
 from hdl.config import Config
 from hdl.isa import INPUT, Space
 from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
 
-from .allocate import allocate
+from .allocate import allocate, twin_of
 from .emit import emit
 from .errors import CompileError
 from .lower import lower, split_steps
@@ -15,7 +17,9 @@ from .program import Layer, Program, StoredMap
 __all__ = ["CompileError", "compile_graph"]
 
 
-def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
+def compile_graph(
+    graph: Graph, config: Config, batch: int = 1, *, double_buffer: bool = False
+) -> Program:
     """Compile a graph for an accelerator.
 
     Parameters
@@ -25,6 +29,9 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
     batch : int
         Images that memory is laid out for; a run may take fewer. They are spread over the
         groups, and images of a group share resident weights.
+    double_buffer : bool
+        Lay the input and the output out twice, with instructions for either: while a batch runs,
+        the next one can be written and the results of the one before read.
 
     Returns
     -------
@@ -42,8 +49,12 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
     slots, key = -(-batch // config.groups), fingerprint(graph)
     graph = verify(split_steps(verify(graph), config))
     jobs, maps, folded = lower(graph, config, slots)
-    placements = allocate(jobs, maps, graph.input.name, graph.output, config)
-    image = emit(jobs, config)
+    doubled = (graph.input.name, graph.output) if double_buffer else ()
+    for name in doubled:
+        maps[twin_of(name)] = replace(maps[name], name=twin_of(name))
+    placements = allocate(jobs, maps, graph.input.name, graph.output, config, doubled)
+    moves = {name: maps[twin_of(name)].base - maps[name].base for name in doubled}
+    image = emit(jobs, config, moves)
     sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights)),
                 (Space.PARAMS, bytes(image.params)), (Space.TABLES, bytes(image.tables)),
                 (Space.INDEX, bytes(image.index)),
@@ -62,5 +73,6 @@ def compile_graph(graph: Graph, config: Config, batch: int = 1) -> Program:
         name=graph.name, graph=key, config_hash=config.hash, batch=slots * config.groups,
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
-        output=stored(graph.output), placements=placements)
+        output=stored(graph.output), placements=placements,
+        twins=tuple(stored(twin_of(name)) for name in doubled))
 

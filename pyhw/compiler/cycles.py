@@ -222,9 +222,10 @@ class _Passes:
 
 
 def layer_fields(program: Program) -> list[dict[str, int]]:
-    """Return the fields of a program's LAYER instructions, in order."""
-    return [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
-            if opcode is Opcode.LAYER]
+    """Return the fields of a program's LAYER instructions, in order (of its first turn)."""
+    found = [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
+             if opcode is Opcode.LAYER]
+    return found[: len(program.layers)]
 
 
 def walk(program: Program, config: Config, batch: int | None = None, *,

@@ -52,7 +52,9 @@ def disassemble(program: Program) -> str:
     for address, opcode, fields in instructions(program.section(Space.PROGRAM)):
         label = ""
         if opcode is Opcode.LAYER:
-            label = f" {layer} {program.layers[layer].name} ({Engine(fields['engine']).name})"
+            turn, number = divmod(layer, len(program.layers))
+            label = f" {number} {program.layers[number].name} ({Engine(fields['engine']).name})"
+            label += ", second turn" if turn else ""
             layer += 1
         lines.append(f"{address:6}: {opcode.name}{label}")
         shown = [f"{name}={value}" for name, value in fields.items()

@@ -78,9 +78,13 @@ def burst_length(config: Config, positions: int) -> int:
     return -(-positions // bursts)
 
 
-def emit(jobs: list[Job], config: Config) -> Image:
-    """Turn placed jobs into memory contents; each job is one LAYER instruction."""
-    image, before = Image(config), None
+def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -> Image:
+    """Turn placed jobs into memory contents; each job is one LAYER instruction.
+
+    With `moves` all instructions follow a second time, for maps that are so many bytes further on
+    (by name).
+    """
+    image, laid = Image(config), []
     places, image.prototypes = place_prototypes(jobs, config)
     image.remedy = expander_remedy(jobs, places, config)
     for index, job in enumerate(jobs):
@@ -97,14 +101,28 @@ def emit(jobs: list[Job], config: Config) -> Image:
         if job.index is not None:
             fields["index_base"] = len(image.index) // 4
             image.index += job.index.astype("<u4").tobytes()
-        if before is not None:
-            fields["early"] = may_start_early(before, fields)
-        before = fields
         _check_coordinates(job.name, fields, config)
-        image.program += _encode(LAYER, job.name, fields)
+        laid.append(fields)
+    for moved in ({}, moves) if moves else ({},):
+        before = None
+        for job, fields in zip(jobs, laid, strict=True):
+            fields = fields | _moved(job, fields, moved)
+            if before is not None:
+                fields["early"] = may_start_early(before, fields)
+            before = fields
+            image.program += _encode(LAYER, job.name, fields)
     image.program += Opcode.END.value.to_bytes(4, "little")
     image.check()
     return image
+
+
+def _moved(job: Job, fields: dict[str, int], moves: dict[str, int]) -> dict[str, int]:
+    """Return the addresses of a job's maps when some of them have moved."""
+    named = {"in_base": job.source, "res_base": job.residual, "out_base": job.target}
+    return {
+        name: (fields[name] + moves[stored.name]) % (1 << 24)
+        for name, stored in named.items() if stored is not None and stored.name in moves
+    }  # fmt: skip
 
 
 def _check_coordinates(name: str, fields: dict[str, int], config: Config) -> None:

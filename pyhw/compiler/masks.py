@@ -175,8 +175,8 @@ def _stored_words(job: Job, config: Config) -> int:
 
 def mask_summary(program: Program, config: Config) -> str:
     """Return what a program's masked layers take in memory, one line; empty without any."""
-    masked = [fields for _, _, fields in instructions(program.section(Space.PROGRAM))
-              if fields.get("masked")]
+    every = [fields for _, _, fields in instructions(program.section(Space.PROGRAM))]
+    masked = [fields for fields in every[: len(program.layers)] if fields.get("masked")]
     if not masked or config.shift is None:
         return ""
     weights = sum((f["n_blocks"] - 1) * f["block_bits"] + f["last_bits"] for f in masked)

@@ -89,6 +89,9 @@ class Program:
         In order of execution.
     placements : list of Placement
         Memory map, for reports.
+    twins : tuple of StoredMap
+        Second input and output, if the program has them: the instructions of all `layers` then
+        follow a second time, for these.
     """
 
     name: str
@@ -102,6 +105,12 @@ class Program:
     layers: list[Layer]
     output: StoredMap
     placements: list[Placement] = field(default_factory=list)
+    twins: tuple[StoredMap, ...] = ()
+
+    @property
+    def turns(self) -> list[tuple[StoredMap, StoredMap]]:
+        """Input and output of every batch in turn: of one kind, or of two."""
+        return [(self.input, self.output), *([(self.twins[0], self.twins[1])] if self.twins else [])]
 
     def section(self, space: Space) -> bytes:
         """Return a memory's contents, empty if it has none."""
@@ -116,6 +125,7 @@ class Program:
             "input_shape": self.input_shape, "layers": [asdict(la) for la in self.layers],
             "placements": [asdict(p) for p in self.placements],
             "sections": [[s.name, word, len(raw)] for s, word, raw in self.sections],
+            "twins": [asdict(twin) for twin in self.twins],
         }
         text = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
         body = b"".join(raw for _, _, raw in self.sections)
@@ -175,12 +185,15 @@ class Program:
 
         layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
         height, width, channels = (_natural(v) for v in meta["input_shape"])
+        twins = tuple(stored(twin) for twin in meta.get("twins", []))
+        if len(twins) not in (0, 2):
+            raise ValueError("other than two second buffers")
         return cls(
             name=str(meta["name"]), graph=str(meta["graph"]),
             config_hash=bytes.fromhex(meta["config_hash"]), batch=_natural(meta["batch"]),
             groups=_natural(meta["groups"]), sections=sections, input=stored(meta["input"]),
             input_shape=(height, width, channels), layers=layers, output=stored(meta["output"]),
-            placements=[Placement(**p) for p in meta["placements"]])
+            placements=[Placement(**p) for p in meta["placements"]], twins=twins)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Program":

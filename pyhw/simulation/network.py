@@ -53,6 +53,9 @@ class NetworkResult:
         Hardware counters of the first batch: of the run, or after each layer of a debug run.
     layers : list of dict
         The same of every layer of that run, if the configuration counts layers.
+    period : int
+        Cycles from the start of one batch to that of the next, images and results included; 0
+        before there are three batches.
     bench : BenchResult
         Simulator, build and speed.
     """
@@ -62,6 +65,7 @@ class NetworkResult:
     compared: int
     counters: list[dict[str, int]] = field(default_factory=list)
     layers: list[dict[str, int]] = field(default_factory=list)
+    period: int = 0
     bench: BenchResult
 
 
@@ -158,11 +162,11 @@ def simulate(
         if not bench.passed:
             raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")
         results = []
-        for case, paths, counters, layers in zip(
-                cases, described, bench.report["counters"], bench.report["layers"], strict=True):
+        answers = (bench.report[name] for name in ("counters", "layers", "periods"))
+        for case, paths, *answer in zip(cases, described, *answers, strict=True):
             with np.load(paths["outputs"], allow_pickle=False) as found:
                 got = {value: found[value] for value in found.files}
-            results.append(_compare(case, got, debug, bench, counters, layers))
+            results.append(_compare(case, got, debug, bench, *answer))
     return results
 
 
@@ -177,7 +181,8 @@ def _write_case(case: Case, folder: Path, index: int) -> dict[str, str]:
 
 
 def _compare(case: Case, got: dict[str, np.ndarray], debug: bool, bench: BenchResult,
-             counters: list[dict[str, int]], layers: list[dict[str, int]]) -> NetworkResult:
+             counters: list[dict[str, int]], layers: list[dict[str, int]], period: int
+             ) -> NetworkResult:  # fmt: skip
     graph, golden = case.graph, case.golden
     if golden is None:
         golden = (run_layers(graph, case.images) if debug
@@ -190,4 +195,4 @@ def _compare(case: Case, got: dict[str, np.ndarray], debug: bool, bench: BenchRe
         compared += value.size
         difference = difference or first_difference(name, golden[name], value)
     return NetworkResult(outputs=got[graph.output], difference=difference, compared=compared,
-                         counters=counters, layers=layers, bench=bench)
+                         counters=counters, layers=layers, period=period, bench=bench)

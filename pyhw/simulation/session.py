@@ -35,6 +35,7 @@ class Report:
     run_s: float = 0.0
     cycles: int = 0
     counters: list[dict[str, int]] = field(default_factory=list)
+    period: int = 0
     estimated: list[LayerCycles] = field(default_factory=list)
     debug: bool = False
 
@@ -58,6 +59,9 @@ class Report:
             guess = run_cycles(self.estimated)
             out.append(f"a batch takes {self.counters[0]['CYCLES']:,} cycles measured, "
                        f"{guess:,} estimated")
+            if self.period:
+                out.append(f"a batch every {self.period:,} cycles, images and results included "
+                           "(a byte of the port a cycle)")
         where = f"first difference: {self.difference}" if self.difference else "0 differences"
         out.append(f"{self.images} images, {self.compared:,} values compared with the golden "
                    f"executor: {where}")
@@ -114,7 +118,7 @@ def simulate_chunks(
             report.cycles += found.bench.report["cycles"]
             report.run_s += found.bench.report["seconds"]
             if not report.counters:
-                report.counters = found.counters
+                report.counters, report.period = found.counters, found.period
                 report.build_s = found.bench.build_s
                 report.build_cached = found.bench.build_cached
     except KeyboardInterrupt:
