@@ -15,15 +15,12 @@ from pathlib import Path
 
 from bench.random_networks import engine
 from hdl.config import PRESETS, Config
-from pyhw.cache import cache_dir
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.errors import UserError
 from pyhw.fit.devices import find_device
 from pyhw.fit.search import propose
 from pyhw.generate import cached_verilog
-from pyhw.graph.file import save
-from pyhw.graph.ops import Graph
 from pyhw.inputs import load_images, read_graph
 from pyhw.profile.account import CAUSES, Counted, LayerAccount, account, total
 from pyhw.profile.measure import counting, disagreement, measure
@@ -49,7 +46,7 @@ class Row:
     ----------
     name : str
     graph : str
-        File in ``pyhw/models``, or the name of an example that is drawn.
+        File in ``pyhw/models``.
     config : Config or None
         None: what `pyhw fit` proposes for an ECP5-85F.
     batch : int
@@ -119,7 +116,7 @@ ROWS = (
     Row("LeNet-5 adder, fitted to an ECP5-85F", "lenet5_adder_digits.pyhw", None, 8, _CONVOLUTIONS),
     Row(
         "ConvMixer-256/6 PEMN, 256 lanes",
-        "convmixer-256-6-pemn",
+        "convmixer_256_6_pemn.pyhw",
         _CONVMIXER,
         1,
         {"pointwise": r"layer\d+\.\d+\.1", "depthwise": r".*\.fn\.0"},
@@ -128,19 +125,6 @@ ROWS = (
     Row("DS-CNN adder, 256 lanes", "ds_cnn_adder.pyhw", _SMALL_256, 1, _SEPARABLE),
 )
 """The table's rows: networks, configurations and batches."""
-
-
-def read_model(name: str) -> Graph:
-    """Return a bundled graph, or an example that is drawn once (PyTorch; some minutes)."""
-    if name.endswith(".pyhw"):
-        return read_graph(MODELS / name)
-    path = cache_dir("examples") / f"{name}.pyhw"
-    if not path.exists():
-        from pyhw.examples.draw import draw_example
-
-        print(f"drawing {name} ...", file=sys.stderr)
-        save(draw_example(name, 0), path)
-    return read_graph(path)
 
 
 def utilisation(accounts: list[LayerAccount], cycles: int | None = None) -> float:
@@ -169,7 +153,7 @@ def _shape(config: Config) -> str:
 
 def _row(row: Row, simulated: bool) -> bool:
     """Print a row; return whether model, hardware and executor agree."""
-    graph = read_model(row.graph)
+    graph = read_graph(MODELS / row.graph)
     config = row.config or propose(graph, find_device("ecp5-85f"), batch=row.batch)[0].config
     program = compile_graph(graph, config, row.batch)
     layers = estimate(program, config, row.batch)

@@ -29,7 +29,8 @@ class PostLane(wiring.Component):
     -------
     i_layer : In(LAYER)
         Stable while results are on the way.
-    i_value : In(signed(value_width)), i_record : In(param_layout), i_residual : In(signed(residual_width))
+    i_value : In(signed(value_width)), i_record : In(param_layout)
+    i_residual : In(signed(residual_width))
     o_index : Out(8), i_looked_up : In(8)
         To the table, and from it one cycle later (only with `config.tables`).
     o_result : Out(32 if wide else 8)

@@ -67,7 +67,7 @@ def test_weights_and_cycles_are_those_of_a_plain_program():
 
 
 def test_the_file_and_the_listing_hold_both_turns():
-    net, _, program = networks(replace(TINY, scratch_bytes=1 << 14, program_words=2048), 1)[0]
+    _, _, program = networks(replace(TINY, scratch_bytes=1 << 14, program_words=2048), 1)[0]
     assert Program.from_bytes(program.to_bytes()) == program
     assert len(program.turns) == 2
     text = disassemble(program)

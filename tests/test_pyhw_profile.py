@@ -12,7 +12,7 @@ from small_graphs import DEPTHWISE, depthwise_case
 
 import pyhw
 from bench.random_networks import CONFIGS, draw_cases
-from bench.utilisation import ROWS, read_model, utilisation
+from bench.utilisation import ROWS, utilisation
 from hdl.config import PRESETS
 from hdl.formats import Format
 from pyhw.cli.main import main
@@ -362,10 +362,10 @@ def test_nothing_lost_needs_no_hint(lenet):
     assert hint(fake, config, layer_fields(program)) == "nothing is lost"
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row.config and row.graph.endswith(".pyhw")],
+@pytest.mark.parametrize("row", [row for row in ROWS if row.config],
                          ids=lambda row: row.name)
 def test_the_documented_table_is_what_the_model_says(row):
-    program = compile_graph(read_model(row.graph), row.config, row.batch)
+    program = compile_graph(load(MODELS / row.graph), row.config, row.batch)
     cycles = run_cycles(estimate(program, row.config, row.batch))
     share = utilisation(accounts_of(program, row.config, row.batch), cycles)
     [line] = [line for line in (DOCS / "performance.md").read_text("utf-8").splitlines()

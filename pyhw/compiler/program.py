@@ -110,7 +110,8 @@ class Program:
     @property
     def turns(self) -> list[tuple[StoredMap, StoredMap]]:
         """Input and output of every batch in turn: of one kind, or of two."""
-        return [(self.input, self.output), *([(self.twins[0], self.twins[1])] if self.twins else [])]
+        first = (self.input, self.output)
+        return [first, (self.twins[0], self.twins[1])] if self.twins else [first]
 
     def section(self, space: Space) -> bytes:
         """Return a memory's contents, empty if it has none."""

@@ -67,6 +67,7 @@ EXAMPLES = {
         model="resnet20",
         ops="shiftadd",
         layers={"bits": 4},
+        bundled="resnet20_shiftadd.pyhw",
     ),
     "resnet8-adder": Example(
         summary="ResNet-8 AdderNet, 32x32x3 (MLPerf Tiny's image classification)",
@@ -83,6 +84,7 @@ EXAMPLES = {
         model="convmixer-256-6",
         ops="pemn",
         layers={"bits": 4, "sharing": "rp", "fraction": 0.01, "sparsity": 0.5},
+        bundled="convmixer_256_6_pemn.pyhw",
     ),
     "lenet5-adder-digits": Example(
         summary="LeNet-5 AdderNet, trained on scikit-learn's digits",

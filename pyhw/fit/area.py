@@ -42,8 +42,8 @@ groups of 16 banks less the one with one."""
 BANK_SHARED = 10.0
 """A bank's share of what all groups have in common: rows, masks, order of bytes."""
 RIGHT, RIGHT_BIT = 60.0, 1.1
-"""Right shift and clamp of a result lane, and each bit of the sum: docs/datapath.md, what is left of
-`ScaleStep` after barrels and adders."""
+"""Right shift and clamp of a result lane, and each bit of the sum: docs/datapath.md, what is left
+of `ScaleStep` after barrels and adders."""
 SECOND, SECOND_TERM = 250.0, 9.0
 """Second step, and each term beside its barrel: docs/datapath.md."""
 LANE_REST, FIRST_LANE = 60.0, 383.0

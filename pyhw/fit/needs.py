@@ -141,12 +141,13 @@ def _sum_bits(op: Op, types: dict[str, Format], size: dict[str, Shape]) -> int:
     post = op.post
     channels = (size[op.input] if isinstance(op, (Conv, Pool)) else size[op.name])[2]
     added = None if post.residual is None else types[post.residual]
-    need = sum_width(*step_bounds(post.first, *acc_bounds(op, types[op.input], channels), added))
+    low, high = acc_bounds(op, types[op.input], channels)
+    need = sum_width(*step_bounds(post.first, low, high, added))
     if post.second is None:
         return need
-    ends = np.full((2, post.second.channels), [[post.y_format.min], [post.y_format.max]])
+    least, most = np.full((2, post.second.channels), [[post.y_format.min], [post.y_format.max]])
     added = None if post.residual2 is None else types[post.residual2]
-    return max(need, sum_width(*step_bounds(post.second, *ends, added)))
+    return max(need, sum_width(*step_bounds(post.second, least, most, added)))
 
 
 def _jobs(op: Op) -> int:

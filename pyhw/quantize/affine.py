@@ -160,7 +160,8 @@ def affine_step(
             raise UserError(
                 f"layer {path!r}, channel {c}: its batch norm scales by {line.slope:.4g} output "
                 f"steps to an offset of {line.out:.4g}, more than the accelerator's "
-                f"{allowed.terms}-term multipliers of exponents up to {allowed.exponent} and {BIAS_WIDTH}-bit constants can write; "
+                f"{allowed.terms}-term multipliers of exponents up to {allowed.exponent} and "
+                f"{BIAS_WIDTH}-bit constants can write; "
                 "its running variance is close to 0: train it longer or remove the channel"
             )
         chosen.append(found)

@@ -145,7 +145,8 @@ def quantise_stage(
     acc = accumulators(made.build(identity), read.x, read.fmt)
     if wide and one_step:
         unit = np.abs(stage.first.gain(stage.channels) * made.slope).max()
-        stored = inner = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit), settings.exponent))
+        scale = output_scale(real.z, stored.fmt, float(unit), settings.exponent)
+        stored = inner = Choice(stored.fmt, scale)
     first = _fit(stage, stage.first, acc, made.slope, real.y_mean, values, reals, inner, settings)
     x, beyond = _apply(first, acc, _added(stage.first, values))
     entries, second, between = None, None, inner
@@ -163,7 +164,8 @@ def quantise_stage(
         slope = np.full(stage.channels, between.scale)
         if wide:
             unit = np.abs(stage.second.gain(stage.channels) * slope).max()
-            stored = Choice(stored.fmt, output_scale(real.z, stored.fmt, float(unit), settings.exponent))
+            scale = output_scale(real.z, stored.fmt, float(unit), settings.exponent)
+            stored = Choice(stored.fmt, scale)
         mean = real.a.reshape(-1, stage.channels).mean(axis=0)
         second = _fit(stage, stage.second, x, slope, mean, values, reals, stored, settings)
         x, beyond = _apply(second, x, _added(stage.second, values))

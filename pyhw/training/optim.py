@@ -21,8 +21,9 @@ def make_optimizer(recipe: Recipe, modules: Iterable[nn.Module]) -> torch.optim.
     modules : iterable of torch.nn.Module
         What is trained.
     """
+    decay, increase = recipe.weight_decay, recipe.increase
     groups = [group for module in modules
-              for group in parameter_groups(module, recipe.weight_decay, recipe.increase)]  # fmt: skip
+              for group in parameter_groups(module, decay, increase)]  # fmt: skip
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr)
     if recipe.optimizer == "radam":
