@@ -231,6 +231,6 @@ async def networks(dut: Any) -> None:
         periods.append(found.period)
         seconds = time.perf_counter() - started
         cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS
-        job.report(counters=counters, layers=layers, periods=periods, cycles=cycles, seconds=seconds,
-                   cycles_per_s=cycles / seconds,
+        job.report(counters=counters, layers=layers, periods=periods, cycles=cycles,
+                   seconds=seconds, cycles_per_s=cycles / seconds,
                    idle_cycles_per_s=IDLE["cycles"] / IDLE["seconds"])

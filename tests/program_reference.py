@@ -19,7 +19,7 @@ from pyhw.compiler.disassemble import instructions
 
 
 def run_program(program, config, images, turn=0):
-    """Run a turn of a program on images (N, H, W, C); return complete maps by their layers' names."""
+    """Run a turn of a program on images (N, H, W, C); return complete maps by layer."""
     source, output = program.turns[turn]
     slots = -(-len(images) // config.groups)
     assert slots * source.slot_bytes + source.base <= config.scratch_bytes

@@ -164,7 +164,8 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
         assert replace(config, **{name: value}).hash == config.hash
     other = {
         "groups": 2, "l1": None, "shift": None, "pool_lanes": 5, "pool_acc_width": 21,
-        "burst_depth": 33, "load_bits": 128, "post_width": 2, "terms": 2, "residual_terms": 2, "residual_wide": False,
+        "burst_depth": 33, "load_bits": 128, "post_width": 2, "terms": 2,
+        "residual_terms": 2, "residual_wide": False,
         "second_step": False, "tables": 3, "scratch_bytes": 32768, "weight_words": 1025,
         "param_records": 257, "program_words": 1025, "index_entries": 1, "max_payload": 512,
         "prototypes": 1, "taps": 1, "pool_max": False, "exponent": 7, "sum_bits": 32,

@@ -87,7 +87,8 @@ def small_limits(config):
         engines=tuple(config.engines), work=3000, max_side=6, max_channels=14, max_images=16,
         l1_code_width=config.l1.code_width if config.l1 else 8,
         code_widths=(config.shift.code_width,) if config.shift else (4,),
-        acc_width=min(e.acc_width for e in config.engines.values()), terms=min(config.terms, config.residual_terms or config.terms),
+        acc_width=min(e.acc_width for e in config.engines.values()),
+        terms=min(config.terms, config.residual_terms or config.terms),
         residual=config.residual, tables=config.tables > 0, wide=config.residual,
         permute=config.index_entries > 0)
 
@@ -365,8 +366,8 @@ REFUSED = {
                    "take a configuration with index_entries of at least 20"),
     "residual": (graph(Pointwise(name="layer", input="image",
                                  post=Post(residual_step(3), residual="image"))),
-                 {"residual_terms": 0}, "layer 'layer': adds a stored map and the configuration has "
-                 "no residual unit; take a configuration with residual_terms of at least 1"),
+                 {"residual_terms": 0}, "layer 'layer': adds a stored map and the configuration "
+                 "has no residual unit; take a configuration with residual_terms of at least 1"),
     "wide": (graph(l1(3, (1, 1), 3, name="a", post=Post(step(3, Format(12, True)))),
                    Pointwise(name="layer", input="a", post=Post(step(3)))),
              {"residual_terms": 0}, "layer 'layer': reads a map of more than 8 bits and .* no "
@@ -377,7 +378,7 @@ REFUSED = {
                       "bits .* take a configuration with residual_wide"),
     "exponent": (graph(l1(3, (1, 1), 3, post=Post(step(3, U8, m_exponent=[[11] * 3])))),
                  {"exponent": 10}, "layer 'layer': its multipliers have exponents up to 11 and the "
-                 "post-processor's go to 10; take .* of at least 11, or quantise with --exponent 10"),
+                 "post-processor's go to 10; take .* of at least 11, or .* --exponent 10"),
     "sums": (graph(l1(3, (1, 1), 3, post=Post(step(3, U8, bias=[0, 1 << 20, 0])))),
              {"sum_bits": 21}, "layer 'layer': its sums take 22 bits and the post-processor's have "
              "21; take a configuration with sum_bits of at least 22, or 0"),
@@ -437,8 +438,8 @@ def test_the_post_processor_holds_the_largest_sums_that_the_rules_allow():
     sign, exponent = np.ones((4, 1), int), np.full((4, 1), 16)
     extreme = {"m_sign": sign, "m_exponent": exponent, "r_sign": sign, "r_exponent": exponent,
                "bias": [2**31 - 1], "shift": [31]}
-    small = replace(CONFIG, groups=1, terms=4, residual_terms=4, l1=replace(CONFIG.l1, acc_width=8), shift=None,
-                    pool_acc_width=9)
+    small = replace(CONFIG, groups=1, terms=4, residual_terms=4, shift=None,
+                    l1=replace(CONFIG.l1, acc_width=8), pool_acc_width=9)
     wide = Pointwise(name="wide", input="image", post=Post(step(1, Format(16))))
     net = graph(wide, l1(1, (1, 1), 1, post=Post(Step(fmt=U8, **extreme), residual="wide")),
                 Pointwise(name="last", input="layer", post=Post(

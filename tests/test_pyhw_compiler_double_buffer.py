@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from program_reference import run_program
+from test_pyhw_compiler import small_limits
 
 from bench.random_networks import CONFIGS, draw_cases
 from hdl.config import PRESETS
-from program_reference import run_program
 from pyhw.compiler import CompileError, Program, compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.compiler.disassemble import disassemble
@@ -16,7 +17,6 @@ from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run, run_layers
 from pyhw.graph.random import random_graph
 from pyhw.simulation.network import Case, simulate
-from test_pyhw_compiler import small_limits
 
 TINY = PRESETS["tiny"]
 
