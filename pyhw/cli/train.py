@@ -240,7 +240,7 @@ def train(
         float | None,
         typer.Option(
             help="With a teacher: weight of its features.",
-            show_default="1",
+            show_default="0.03",
             rich_help_panel=_RECIPE,
         ),
     ] = None,
