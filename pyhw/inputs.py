@@ -39,7 +39,12 @@ _MAKES = {
 
 
 def read_file(path: Path, load: Callable[[Path], T]) -> T:
-    """Call a loader; `OSError` and `ValueError` become a `UserError` that names the file."""
+    """Call a loader; `OSError` and `ValueError` become a `UserError` that names the file.
+
+    Pipes and devices, which may never end, are refused.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"cannot read {path}: it is no ordinary file")
     try:
         return load(path)
     except FileNotFoundError:

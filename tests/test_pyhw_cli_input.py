@@ -227,6 +227,12 @@ def test_verilog_and_a_configuration_are_one_too_many(refused, golden):
     assert "the configuration lies beside --verilog" in error
 
 
+@pytest.mark.parametrize("option", [["--batch", "2"], ["--double-buffer"]])
+def test_a_program_says_itself_what_it_takes(refused, golden, option):
+    error = refused("simulate", "net.pyhw", "--preset", "tiny", "--program", "net.pyhwprog", *option)
+    assert "leave out --batch and --double-buffer" in error
+
+
 def test_verilog_that_is_no_text_is_refused(refused, golden, folder):
     (folder / "tiny.v").write_bytes(b"\xff\xfe\x00")
     error = refused("simulate", "net.pyhw", "--verilog", "tiny.v")

@@ -1,12 +1,13 @@
 """Files are written whole or not at all, and only where a file belongs."""
 
 import os
+from pathlib import Path
 
 import pytest
 
 from pyhw.errors import UserError
 from pyhw.files import replacing, write_atomically
-from pyhw.inputs import check_output
+from pyhw.inputs import check_output, read_file
 
 
 def test_failed_write_leaves_the_old_file(tmp_path):
@@ -43,6 +44,8 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
             pass
         with pytest.raises(UserError, match=r"cannot write .*: it is"):
             check_output(path)
+    with pytest.raises(UserError, match=r"cannot read .*pipe: it is no ordinary file"):
+        read_file(pipe, Path.read_bytes)
     assert pipe.is_fifo()
 
 

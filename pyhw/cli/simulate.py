@@ -28,7 +28,10 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Of smooth and random images.")] = 0,
     data_dir: DataDir = None,
     images: Annotated[int, typer.Option(min=1, help="How many.")] = 8,
-    batch: Annotated[int, typer.Option(min=1, help="Images at once, if compiled now.")] = 8,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at once, if compiled now.", show_default="8"),
+    ] = None,
     double_buffer: DoubleBuffer = False,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     debug: Annotated[
@@ -98,8 +101,11 @@ def simulate(
                             "both again with pyhw generate")
     else:
         chosen = choose_config(preset, config, set_ or ())
+    if program is not None and (batch is not None or double_buffer):
+        raise UserError("the program says how many images it takes and how many buffers it has; "
+                        "leave out --batch and --double-buffer")
     if program is None:
-        compiled = compile_graph(network, chosen, batch, double_buffer=double_buffer)
+        compiled = compile_graph(network, chosen, batch or 8, double_buffer=double_buffer)
     else:
         compiled = read_program(program)
     check_program(compiled, network, chosen)
