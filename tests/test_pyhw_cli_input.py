@@ -229,7 +229,8 @@ def test_verilog_and_a_configuration_are_one_too_many(refused, golden):
 
 @pytest.mark.parametrize("option", [["--batch", "2"], ["--double-buffer"]])
 def test_a_program_says_itself_what_it_takes(refused, golden, option):
-    error = refused("simulate", "net.pyhw", "--preset", "tiny", "--program", "net.pyhwprog", *option)
+    program = "--preset", "tiny", "--program", "net.pyhwprog"
+    error = refused("simulate", "net.pyhw", *program, *option)
     assert "leave out --batch and --double-buffer" in error
 
 

@@ -170,3 +170,15 @@ def test_missing_mnist_says_how_to_name_its_folder(tmp_path, monkeypatch):
         load_mnist()
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz was not found in"):
         load_mnist(tmp_path)
+
+
+def test_a_part_is_drawn_by_the_seed():
+    data = load_digits()
+    part = data.part(50, 1)
+    assert (len(part.train_images), len(part.test_images)) == (50, 50)
+    assert np.array_equal(part.train_images, data.part(50, 1).train_images)
+    assert not np.array_equal(part.train_labels, data.part(50, 2).train_labels)
+    assert len(data.part(1000, 0).test_labels) == len(data.test_labels)
+    assert data.part(0, 0) is data
+    with pytest.raises(UserError, match="digits has 1198 training images, not 1199"):
+        data.part(1199, 0)

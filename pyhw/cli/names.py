@@ -95,6 +95,8 @@ class Sweep(StrEnum):
 
     MNIST = "mnist"
     DIGITS = "digits"
+    CIFAR10 = "cifar10"
+    CIFAR10_TRIAL = "cifar10-trial"
 
 
 class Source(StrEnum):

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    name: Annotated[Sweep, typer.Argument(help="Table: every method on LeNet-5 with this data.")],
+    name: Annotated[Sweep, typer.Argument(
+        help="Table: every method on LeNet-5 with mnist or digits; the residual networks and "
+        "ConvMixer on cifar10 (for a GPU), or on a thousand of its images."
+    )],
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of checkpoints and records.", show_default="sweep-NAME"),
@@ -42,6 +45,8 @@ def sweep(
       pyhw sweep mnist --data-dir ~/mnist --docs docs/results.md
 
       pyhw sweep digits --only PEMN --list
+
+      pyhw sweep cifar10 --device auto --data-dir ~/cifar10
     """
     from pyhw.cli.train import need_pytorch
 

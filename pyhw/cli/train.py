@@ -53,6 +53,14 @@ def train(
             show_default="digits",
         ),
     ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            help="Take so many training images, drawn by the seed, for a trial.",
+            show_default="all",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Passes over the data.", show_default="as published"),

@@ -108,6 +108,8 @@ def quantize_checkpoint(
     model, trained = load_checkpoint(checkpoint)
     recipe = trained.recipe
     dataset = load_dataset(data or recipe.data, data_dir)
+    if dataset.name == recipe.data:
+        dataset = dataset.part(recipe.images, recipe.seed)
     images = calibration_images(dataset.train_images, calibration)
     show = progress or (lambda done, total, text: None)
     command = ["pyhw", "quantize", Path(checkpoint).name, "--data", dataset.name]

@@ -5,7 +5,7 @@ that the bytes themselves are the accelerator's input.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +70,32 @@ class Dataset:
         """Channels, height and width of an image."""
         height, width, *channels = self.train_images.shape[1:]
         return (channels[0] if channels else 1, height, width)
+
+    def part(self, count: int, seed: int) -> "Dataset":
+        """Return `count` training images and at most as many test images, drawn by a seed.
+
+        0 returns all of them.
+
+        Raises
+        ------
+        UserError
+            If there are fewer training images.
+        """
+        if not count:
+            return self
+        if count > len(self.train_labels):
+            most = len(self.train_labels)
+            raise UserError(f"{self.name} has {most} training images, not {count}")
+        rng = np.random.default_rng(seed)
+        train = rng.permutation(len(self.train_labels))[:count]
+        test = rng.permutation(len(self.test_labels))[:count]
+        return replace(
+            self,
+            train_images=self.train_images[train],
+            train_labels=self.train_labels[train],
+            test_images=self.test_images[test],
+            test_labels=self.test_labels[test],
+        )
 
 
 def enlarge(images: np.ndarray) -> np.ndarray:

@@ -38,6 +38,8 @@ class Recipe:
         Kind of its inner layers, one of `pyhw.nn.models.OPS`.
     data : str
         Name of the data set, one of `pyhw.training.data.DATASETS`.
+    images : int
+        Training images taken, drawn by the seed, and at most as many test images; 0 for all.
     epochs : int
         Passes over the training images, 1..10000.
     batch : int
@@ -85,6 +87,7 @@ class Recipe:
     model: str = "lenet5"
     ops: str = "adder"
     data: str = "digits"
+    images: int = 0
     epochs: int = 60
     batch: int = 64
     lr: float = 0.1
@@ -108,6 +111,7 @@ class Recipe:
         layers = self.layers
         for name, value, low, high in (
             ("epochs", self.epochs, 1, 10000),
+            ("images", self.images, 0, 10**9),
             ("batch", self.batch, 2, 65536),
             ("seed", self.seed, 0, 2**31 - 1),
             ("shift", self.shift, 0, 8),
@@ -249,7 +253,8 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
             raise UserError(f"{name} must be one of {', '.join(known)}, not {given[name]!r}")
     ops = given.get("ops", Recipe.ops)
     for name, kinds in USED_BY.items():
-        if ops not in kinds and (name in layers or given.get(name)):
+        usual = getattr(Recipe, name, None)
+        if ops not in kinds and (name in layers or given.get(name, usual) != usual):
             raise UserError(
                 f"{name} is an option of {', '.join(kinds)} layers: leave it out with {ops} layers"
             )

@@ -100,7 +100,8 @@ def table(rows: dict[str, Row]) -> str:
         size = "" if row.stored_bytes is None else f"{row.stored_bytes:,}"
         lines.append((
             row.name, row.network, row.method, row.options, row.data, row.seed, row.epochs,
-            f"{row.minutes:.1f}", _percent(row.float_accuracy, "diverged"),
+            f"{row.minutes:.1f}" if row.minutes else "",
+            _percent(row.float_accuracy, row.note or "diverged"),
             _percent(row.int8_accuracy, row.note), size,
         ))  # fmt: skip
     text = "".join("| " + " | ".join(map(str, line)) + " |\n" for line in lines)

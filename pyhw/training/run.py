@@ -9,11 +9,11 @@ import torch
 
 from pyhw.errors import UserError
 from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
-from pyhw.training.data import load_dataset
+from pyhw.training.data import Dataset, load_dataset
 from pyhw.training.guard import Diverged
 from pyhw.training.loop import EpochRecord, Trainer
 from pyhw.training.parallel import ALONE, Processes
-from pyhw.training.recipe import make_recipe
+from pyhw.training.recipe import Recipe, make_recipe
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -94,19 +94,23 @@ def prepare(
             raise UserError(
                 f"{out} exists: go on with it by --resume, remove it, or choose another --out"
             )
-        return Trainer(recipe, load_dataset(recipe.data, data_dir), device, processes), out
+        return Trainer(recipe, _images(recipe, data_dir), device, processes), out
     model, meta = load_checkpoint(out)
     recipe = make_recipe(saved=meta.recipe.to_dict(), **options)
     if meta.finished:
         raise UserError(f"{out} is finished ({meta.epoch} epochs): there is nothing to resume")
     if meta.optimizer is None:
         raise UserError(f"{out} has no optimiser state: it cannot be resumed")
-    trainer = Trainer(recipe, load_dataset(recipe.data, data_dir), device, processes)
+    trainer = Trainer(recipe, _images(recipe, data_dir), device, processes)
     try:
         trainer.restore(model.state_dict(), meta.optimizer, meta.history, meta.distillation)
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise UserError(f"{out} is damaged: its optimiser state does not fit the network") from None
     return trainer, out
+
+
+def _images(recipe: Recipe, folder: str | os.PathLike | None) -> Dataset:
+    return load_dataset(recipe.data, folder).part(recipe.images, recipe.seed)
 
 
 def run(

@@ -13,7 +13,7 @@ from pyhw.training.recipe import Recipe, make_recipe
 from pyhw.training.records import FILE, Row, add_row, read_rows, update_docs
 from pyhw.training.sweeps import SWEEPS, slug
 
-__all__ = ["measure", "missing_rows", "row_of", "run_sweep"]
+__all__ = ["every_row", "measure", "missing_rows", "row_of", "run_sweep"]
 
 Say = Callable[[str], None]
 
@@ -106,6 +106,14 @@ def missing_rows(
     return found
 
 
+def every_row(table: str, recorded: dict[str, Row]) -> dict[str, Row]:
+    """Return a table's rows, those that are not recorded as not run."""
+    return {
+        name: recorded.get(name) or row_of(name, make_recipe(**options), 0, float_accuracy=None)
+        for name, options in SWEEPS[table].items()
+    }
+
+
 def run_sweep(
     table: str,
     folder: Path,
@@ -152,7 +160,6 @@ def run_sweep(
             row = row_of(name, recipe, 0, float_accuracy=None, note="")
         recorded = add_row(folder / FILE, row)
         if docs is not None:
-            listed = {name: recorded[name] for name in SWEEPS[table] if name in recorded}
-            update_docs(docs, table, listed)
+            update_docs(docs, table, every_row(table, recorded))
     left = len(missing_rows(table, folder, epochs=epochs))
     say(f"{table}: {len(SWEEPS[table])} rows, {left} missing; records in {folder / FILE}")
