@@ -58,7 +58,7 @@ class Counters(wiring.Component):
         m = Module()
         size, slots = len(Counter), COUNTER_SET // 8
         m.submodules.values = values = memory.Memory(
-            shape=COUNTER_WIDTH, depth=self._layers * slots, init=[])
+            shape=COUNTER_WIDTH, depth=self._layers * slots, init=[], attrs={"no_rw_check": 1})
         read, write = values.read_port(), values.write_port()
 
         turn, next_turn = Signal(range(size)), Signal(range(size))

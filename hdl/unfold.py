@@ -5,6 +5,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import INPUT
+from .thermometer import above
 
 __all__ = ["Unfold", "compute"]
 
@@ -102,7 +103,7 @@ class Unfold(wiring.Component):
         more, step, accept = Signal(), Signal(), Signal()
         inside = Signal()
         m.d.comb += [
-            inside.eq(address < self._scratch_bytes),
+            inside.eq(~above(address, self._scratch_bytes - 1)),
             self.o.valid.eq(copying & inside),
             self.o.payload.address.eq(address),
             self.o.payload.data.eq(byte),
