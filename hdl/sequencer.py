@@ -58,6 +58,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config):
         self._count_width = config.count_width
+        self._program_words = config.program_words
         super().__init__({
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
@@ -69,7 +70,9 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pc, count, limit, fetched = Signal(16), Signal(16), Signal(16), Signal(16)
+        # The program counter runs ahead with the reads and ends behind the instruction.
+        pc = Signal(range(self._program_words))
+        count, limit, fetched = Signal(16), Signal(16), Signal(16)
         words = [Signal(32, name=f"word{k}") for k in range(LAYER.words)]
         staged = Signal(LAYER.shape)
         loop = Signal(LOOP.shape)
@@ -82,15 +85,17 @@ class Sequencer(wiring.Component):
         # Reading: word k is asked for in one cycle and arrives in the next.
         asked, arriving, arrival = Signal(range(LAYER.words + 1)), Signal(), Signal(6)
         reading, last = Signal(), Signal(6)
-        m.d.comb += [self.o_address.eq(pc + asked), self.o_enable.eq(reading)]
+        m.d.comb += [self.o_address.eq(pc), self.o_enable.eq(reading)]
         m.d.sync += [arriving.eq(reading), arrival.eq(asked)]
+        with m.If(reading):
+            m.d.sync += pc.eq(pc + 1)
         with m.If(arriving):
             with m.Switch(arrival):
                 for k, word in enumerate(words):
                     with m.Case(k):
                         m.d.sync += word.eq(self.i_data)
 
-        loop_pc, loop_left = Signal(16), Signal(16)
+        loop_pc, loop_left = Signal.like(pc), Signal(16)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
         step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
         total, slots = Signal(self._count_width), Signal(16)
@@ -123,18 +128,17 @@ class Sequencer(wiring.Component):
                             m.d.comb += final.eq(LOOP.words - 1)
                     m.d.sync += last.eq(final)
                 with m.If(arrival == final):
-                    m.d.sync += asked.eq(0)
+                    m.d.sync += [asked.eq(0), pc.eq(pc)]
                     m.next = "DECODE"
             with m.State("DECODE"):
                 m.d.sync += [total.eq(0),
                              slots.eq(Mux(staged.slots_from_run, count, staged.n_slots))]
                 with m.Switch(staged.opcode):
                     with m.Case(Opcode.LAYER):
-                        m.d.sync += pc.eq(pc + LAYER.words)
                         m.next = "TOTAL"
                     with m.Case(Opcode.LOOP):
                         m.d.sync += [
-                            pc.eq(pc + LOOP.words), loop_pc.eq(pc + LOOP.words),
+                            loop_pc.eq(pc),
                             loop_left.eq(Mux(loop.count_from_run, count, loop.count)),
                             step_in.eq(loop.in_step), step_out.eq(loop.out_step),
                             step_res.eq(loop.res_step),
@@ -147,10 +151,10 @@ class Sequencer(wiring.Component):
                                 loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
                                 loop_res.eq(loop_res + step_res)]
                         with m.Else():
-                            m.d.sync += [pc.eq(pc + 1), loop_in.eq(0), loop_out.eq(0),
-                                         loop_res.eq(0)]
+                            m.d.sync += [loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
                         m.next = "READ"
-                    with m.Default():
+                    with m.Default():  # a run that goes on finds it again
+                        m.d.sync += pc.eq(pc - 1)
                         m.next = "FINISH"
             with m.State("TOTAL"):
                 with m.If(slots == 0):
