@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER, LOOP, Opcode
+from .thermometer import above
 
 __all__ = ["LayerRun", "Sequencer"]
 
@@ -82,18 +83,16 @@ class Sequencer(wiring.Component):
             opcode.eq(self.i_data[:4]),
         ]
 
-        # Reading: word k is asked for in one cycle and arrives in the next.
-        asked, arriving, arrival = Signal(range(LAYER.words + 1)), Signal(), Signal(6)
-        reading, last = Signal(), Signal(6)
+        # Reading: a word is asked for in one cycle and arrives in the next; one bit goes from word
+        # to word with them.
+        arrives, reading, first, final = Signal(LAYER.words), Signal(), Signal(), Signal()
         m.d.comb += [self.o_address.eq(pc), self.o_enable.eq(reading)]
-        m.d.sync += [arriving.eq(reading), arrival.eq(asked)]
-        with m.If(reading):
+        m.d.sync += arrives.eq(Mux(final, 0, Cat(first, arrives[:-1])))
+        with m.If(reading & ~final):
             m.d.sync += pc.eq(pc + 1)
-        with m.If(arriving):
-            with m.Switch(arrival):
-                for k, word in enumerate(words):
-                    with m.Case(k):
-                        m.d.sync += word.eq(self.i_data)
+        for word, here in zip(words, arrives, strict=True):
+            with m.If(here):
+                m.d.sync += word.eq(self.i_data)
 
         loop_pc, loop_left = Signal.like(pc), Signal(16)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
@@ -112,23 +111,16 @@ class Sequencer(wiring.Component):
                                      loop_res.eq(0), self.o_first.eq(1)]
                     m.next = "READ"
             with m.State("READ"):
-                m.d.sync += [asked.eq(1), last.eq(0)]
-                m.d.comb += reading.eq(1)
+                m.d.comb += [reading.eq(1), first.eq(1)]
                 m.next = "WORDS"
             with m.State("WORDS"):
-                m.d.comb += reading.eq(1)
-                m.d.sync += asked.eq(asked + 1)
-                final = Signal(6)
-                m.d.comb += final.eq(last)
-                with m.If(arrival == 0):
-                    with m.Switch(opcode):
-                        with m.Case(Opcode.LAYER):
-                            m.d.comb += final.eq(LAYER.words - 1)
-                        with m.Case(Opcode.LOOP):
-                            m.d.comb += final.eq(LOOP.words - 1)
-                    m.d.sync += last.eq(final)
-                with m.If(arrival == final):
-                    m.d.sync += [asked.eq(0), pc.eq(pc)]
+                short = (opcode != Opcode.LAYER) & (opcode != Opcode.LOOP)
+                m.d.comb += [
+                    reading.eq(1),
+                    final.eq((arrives[0] & short) | arrives[-1]
+                             | (arrives[LOOP.words - 1] & (loop.opcode == Opcode.LOOP))),
+                ]
+                with m.If(final):
                     m.next = "DECODE"
             with m.State("DECODE"):
                 m.d.sync += [total.eq(0),
@@ -145,7 +137,7 @@ class Sequencer(wiring.Component):
                             loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
                         m.next = "READ"
                     with m.Case(Opcode.NEXT):
-                        with m.If(loop_left > 1):
+                        with m.If(above(loop_left, 1)):
                             m.d.sync += [
                                 pc.eq(loop_pc), loop_left.eq(loop_left - 1),
                                 loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
@@ -202,5 +194,5 @@ class Sequencer(wiring.Component):
         with m.If(hand_over):
             m.d.sync += [back.layer.eq(front.layer), back.total.eq(front.total)]
         with m.If(self.o_layer_done | skip):
-            m.d.sync += layers_done.eq(layers_done + (self.o_layer_done & skip) + 1)
+            m.d.sync += layers_done.eq(layers_done + Mux(self.o_layer_done & skip, 2, 1))
         return m
