@@ -231,7 +231,7 @@ class Feeder(wiring.Component):
                 m.d.sync += target.eq(value[:len(target)] + carry)
 
         outside, right = Signal(), Signal(signed(xb_width + 2))
-        m.d.comb += [outside.eq((iy1 < 0) | (iy1 >= layer.in_rows)),
+        m.d.comb += [outside.eq(iy1[-1] | (iy1[:-1] >= layer.in_rows)),
                      right.eq(layer.row_bytes - xb1)]
         with m.If(self.i_advance):
             m.d.sync += [
@@ -240,10 +240,10 @@ class Feeder(wiring.Component):
                 address2.eq(address1 + Mux(layer.index_mode, self.i_index_data, 0)),
             ]
             # -xb1 is its complement and a carry.
-            clamp(masks2[0], ~xb1[:-1], lanes - 1, xb1 >= 0, carry=1)
+            clamp(masks2[0], ~xb1[:-1], lanes - 1, ~xb1[-1], carry=1)
             with m.If(outside):
                 m.d.sync += masks2[0].eq(lanes)
-            clamp(masks2[1], right[:-1], lanes, right < 0)
+            clamp(masks2[1], right[:-1], lanes, right[-1])
             clamp(masks2[2], run1, lanes)
         m.d.comb += self.o_address.eq(address2)
         for mask, output in zip(masks2, (self.o_border_left, self.o_border_from,

@@ -8,6 +8,7 @@ from amaranth.utils import ceil_log2
 from .bus import FrameHeader
 from .crc32 import Crc32
 from .frames import CRC_BYTES, FRAME_VERSION, SYNC, Status
+from .thermometer import above
 
 __all__ = ["FrameRx"]
 
@@ -82,7 +83,7 @@ class FrameRx(wiring.Component):
             m.d.sync += silence.eq(Mux(take, self._timeout - 2, silence - 1))
             with m.If(take):
                 m.d.sync += position.eq(next_position)
-            with m.Elif(silence < 0):
+            with m.Elif(silence[-1]):
                 fail(Status.TRUNCATED)
 
         with m.FSM():
@@ -119,7 +120,7 @@ class FrameRx(wiring.Component):
                             m.next = "PAYLOAD"
                             with m.If(total == 0):
                                 m.next = "CRC"
-                            with m.Elif(total > self._max_payload):
+                            with m.Elif(above(total, self._max_payload)):
                                 fail(Status.BAD_LENGTH)
             with m.State("PAYLOAD"):
                 in_frame()

@@ -97,7 +97,7 @@ class SpaceCursor(wiring.Component):
             with m.State("CHECK"):
                 m.d.comb += checking.eq(1)
                 m.d.sync += [word.eq(next_word), left.eq(Mux(at_once, 0, rest))]
-                with m.If(rest < 0):
+                with m.If(rest[-1]):
                     m.d.sync += [word.eq(start), lane.eq(0)]
                     m.d.comb += self.o_done.eq(1)
                     m.next = "STEP"
