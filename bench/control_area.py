@@ -1,8 +1,8 @@
-"""Print the area of what the engines' work is controlled by, component by component.
+"""Print the area of command port and control, component by component.
 
 ``python -m bench.control_area [--preset NAME] [--family FAMILY] [component ...]``; components are
-named in `COMPONENTS`. Each is synthesised beside a path that is deeper than its own, as it stands in
-an accelerator, so that the mapper saves area; alone it would save levels. LUT4 equivalents are
+named in `COMPONENTS`. Each is synthesised beside a path that is deeper than its own, as it stands
+in an accelerator, so that the mapper saves area; alone it would save levels. LUT4 equivalents are
 counted as in `bench.engine_area`.
 """
 

@@ -158,7 +158,8 @@ class CommandExecutor(wiring.Component):
                         base = field(Command.IMAGE, "base")
                         with m.If(~valid):
                             finish(Status.NO_PROGRAM)
-                        with m.Elif(above(to, config.groups - 1) | above(base, config.scratch_bytes - 1)):
+                        with m.Elif(above(to, config.groups - 1)
+                                    | above(base, config.scratch_bytes - 1)):
                             finish(Status.OUT_OF_RANGE)
                         with m.Elif(offset == 0):
                             m.d.comb += [self.o_image_start.strobe.eq(1),
