@@ -2,15 +2,16 @@
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from .bus import control_members
 from .command_intake import Request, argument
+from .crc32 import Crc32
 from .frames import ARGUMENTS, Command, State, Status
 from .isa import Space
 from .responder import Answer, identity
 from .space_cursor import SpaceCursor
+from .thermometer import above
 
 __all__ = ["CommandExecutor"]
 
@@ -50,7 +51,7 @@ class CommandExecutor(wiring.Component):
         m = Module()
         config, request, answer = self._config, self.i_request.payload, self.o_answer.payload
         m.submodules.cursor = cursor = SpaceCursor(config)
-        m.submodules.checksum = checksum = CRC32_ISO_HDLC(8).create()
+        m.submodules.checksum = checksum = Crc32()
 
         def field(command, name):
             return argument(request, command, name)
@@ -62,16 +63,16 @@ class CommandExecutor(wiring.Component):
 
         is_read, in_program = Signal(), Signal()
         space = Signal(8)
-        left = Signal(13)
-        status, length = Signal(Status), Signal(13)
+        left = Signal(range(config.max_payload + 1))
+        status, length = Signal(Status), Signal(range(config.max_payload + 1))
         state, layers_done = Signal(State), Signal(16, reset_less=True)
         m.d.comb += [
             is_read.eq(request.opcode == Command.READ.value),
-            space.eq(Mux(is_read, field(Command.READ, "space"), field(Command.WRITE, "space"))),
+            # READ and WRITE have space and address at the same place.
+            space.eq(field(Command.READ, "space")),
             in_program.eq(space != Space.SCRATCH.value),
             cursor.i_space.eq(space),
-            cursor.i_address.eq(Mux(is_read, field(Command.READ, "address"),
-                                    field(Command.WRITE, "address"))),
+            cursor.i_address.eq(field(Command.READ, "address")),
             cursor.i_length.eq(Mux(is_read, field(Command.READ, "length"), request.length)),
             answer.sequence.eq(request.sequence),
             answer.opcode.eq(request.opcode),
@@ -92,7 +93,7 @@ class CommandExecutor(wiring.Component):
             self.o_run.layers.eq(field(Command.RUN, "layers")),
             self.o_run.count.eq(field(Command.RUN, "count")),
             self.o_program_valid.eq(valid),
-            checksum.data.eq(self.i_data.payload),
+            checksum.i_data.eq(self.i_data.payload),
         ]
 
         def finish(code, data_bytes=0):
@@ -127,12 +128,12 @@ class CommandExecutor(wiring.Component):
                         with m.Elif(field(Command.BEGIN, "hash") != wanted):
                             finish(Status.WRONG_CONFIG)
                         with m.Else():
-                            m.d.comb += checksum.start.eq(1)
+                            m.d.comb += checksum.i_start.eq(1)
                             m.d.sync += [valid.eq(0), loading.eq(1), image_open.eq(0)]
                             finish(Status.OK)
                     with m.Case(Command.WRITE.value):
                         with m.If((space == Space.COUNTERS.value)
-                                  | (space > max(s.value for s in Space))):
+                                  | above(space, max(s.value for s in Space))):
                             finish(Status.OUT_OF_RANGE)
                         with m.Elif(in_program & self.i_running):
                             finish(Status.BUSY)
@@ -149,7 +150,7 @@ class CommandExecutor(wiring.Component):
                         with m.Else():
                             m.d.sync += loading.eq(0)
                             finish(Status.BAD_CHECKSUM)
-                            with m.If(field(Command.COMMIT, "crc") == checksum.crc):
+                            with m.If(field(Command.COMMIT, "crc") == checksum.o_crc):
                                 m.d.sync += valid.eq(1)
                                 finish(Status.OK)
                     with m.Case(Command.IMAGE.value):
@@ -157,7 +158,8 @@ class CommandExecutor(wiring.Component):
                         base = field(Command.IMAGE, "base")
                         with m.If(~valid):
                             finish(Status.NO_PROGRAM)
-                        with m.Elif((to >= config.groups) | (base >= config.scratch_bytes)):
+                        with m.Elif(above(to, config.groups - 1)
+                                    | above(base, config.scratch_bytes - 1)):
                             finish(Status.OUT_OF_RANGE)
                         with m.Elif(offset == 0):
                             m.d.comb += [self.o_image_start.strobe.eq(1),
@@ -181,7 +183,7 @@ class CommandExecutor(wiring.Component):
                     with m.Case(Command.READ.value):
                         with m.If(in_program & (space != Space.COUNTERS.value)):
                             finish(Status.OUT_OF_RANGE)
-                        with m.Elif(field(Command.READ, "length") >= config.max_payload):
+                        with m.Elif(above(field(Command.READ, "length"), config.max_payload - 1)):
                             finish(Status.BAD_LENGTH)
                         with m.Else():
                             m.d.comb += cursor.i_start.eq(1)
@@ -203,15 +205,15 @@ class CommandExecutor(wiring.Component):
                             m.next = "WRITE"
             # Only the arguments of a write that is carried out enter the checksum.
             with m.State("COUNT-IN"):
-                m.d.comb += [self.o_rotate.eq(1), checksum.valid.eq(1),
-                             checksum.data.eq(field(Command.WRITE, "space"))]
+                m.d.comb += [self.o_rotate.eq(1), checksum.i_valid.eq(1),
+                             checksum.i_data.eq(field(Command.WRITE, "space"))]
                 m.d.sync += left.eq(left - 1)
                 with m.If(left == 1):
                     m.d.sync += left.eq(request.length)
                     m.next = "WRITE"
             with m.State("WRITE"):
                 passed = pass_data(self.o_write, after="DONE")
-                m.d.comb += [cursor.i_step.eq(passed), checksum.valid.eq(passed & in_program)]
+                m.d.comb += [cursor.i_step.eq(passed), checksum.i_valid.eq(passed & in_program)]
             with m.State("IMAGE"):
                 with m.If(pass_data(self.o_image, after="UNFOLD")):
                     m.d.sync += image_count.eq(image_count + 1)

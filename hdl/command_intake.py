@@ -9,7 +9,13 @@ from .frames import ARGUMENTS, FRAME_ERROR, WITH_DATA, Command, Status
 
 __all__ = ["CommandIntake", "Request", "argument"]
 
-ARGUMENT_BYTES = max(sum(size for _, size in fields) for fields in ARGUMENTS.values())
+
+def _size(command):
+    """Return the bytes of a command's arguments."""
+    return sum(size for _, size in ARGUMENTS[command])
+
+
+ARGUMENT_BYTES = max(map(_size, ARGUMENTS))
 
 
 class Request(data.Struct):
@@ -26,9 +32,19 @@ class Request(data.Struct):
     """Bytes of data after the arguments."""
 
 
+def _end(command):
+    """Return the byte of a request's arguments behind those of a command.
+
+    They are shifted in from the top, except that a WRITE begins where a READ does.
+    """
+    if command is Command.WRITE:
+        return _end(Command.READ) - _size(Command.READ) + _size(Command.WRITE)
+    return ARGUMENT_BYTES
+
+
 def argument(request, command, name):
-    """Return the bits of a command's argument; they were shifted in from the top."""
-    start = ARGUMENT_BYTES - sum(size for _, size in ARGUMENTS[command])
+    """Return the bits of a command's argument."""
+    start = _end(command) - _size(command)
     for field, size in ARGUMENTS[command]:
         if field == name:
             return request.arguments[8 * start:8 * (start + size)]
@@ -76,10 +92,10 @@ class CommandIntake(wiring.Component):
         needs = Signal(range(ARGUMENT_BYTES + 1))
         known, with_data, replayed = Signal(), Signal(), Signal()
         with m.Switch(frame.opcode):
-            for command, fields in ARGUMENTS.items():
+            for command in ARGUMENTS:
                 with m.Case(command.value):
                     m.d.comb += [
-                        known.eq(1), needs.eq(sum(size for _, size in fields)),
+                        known.eq(1), needs.eq(_size(command)),
                         with_data.eq(command in WITH_DATA),
                         replayed.eq(command not in (
                             Command.IDENTIFY, Command.STATUS, Command.READ)),
@@ -110,6 +126,11 @@ class CommandIntake(wiring.Component):
         with m.Else():
             m.d.comb += fresh.eq(1)
 
+        incoming, moved = Signal(8), Signal.like(arguments)
+        m.d.comb += [incoming.eq(self.i_payload.payload), moved.eq(Cat(arguments[8:], incoming))]
+        with m.If(frame.opcode == Command.WRITE.value):
+            m.d.comb += moved.word_select(_end(Command.WRITE) - 1, 8).eq(incoming)
+
         with m.FSM():
             with m.State("CHECK"):
                 m.d.sync += [status.eq(answer), execute.eq(fresh), left.eq(needs)]
@@ -120,8 +141,7 @@ class CommandIntake(wiring.Component):
             with m.State("ARGUMENTS"):
                 m.d.comb += self.i_payload.ready.eq(1)
                 with m.If(self.i_payload.valid):
-                    m.d.sync += [arguments.eq(Cat(arguments[8:], self.i_payload.payload)),
-                                 left.eq(left - 1)]
+                    m.d.sync += [arguments.eq(moved), left.eq(left - 1)]
                     with m.If(left == 1):
                         m.next = "OFFER"
             with m.State("OFFER"):
@@ -133,8 +153,8 @@ class CommandIntake(wiring.Component):
                     self.i_frame.ready.eq(self.o_request.ready),
                 ]
                 with m.If(self.i_rotate):
-                    oldest = argument(request, Command.WRITE, "space")
-                    m.d.sync += arguments.eq(Cat(arguments[8:], oldest))
+                    m.d.comb += incoming.eq(argument(request, Command.WRITE, "space"))
+                    m.d.sync += arguments.eq(moved)
                 with m.If(self.o_request.ready):
                     m.next = "CHECK"
                     with m.If(~error):

@@ -5,6 +5,7 @@ from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import COUNTER_SET, Counter
+from .thermometer import above
 
 __all__ = ["COUNTER_WIDTH", "Counters"]
 
@@ -15,7 +16,7 @@ COUNTER_WIDTH = 40
 class Counters(wiring.Component):
     """Count strobes, one counter for each `Counter`, layer by layer if there is room.
 
-    Every counter has 5 bits of its own; their contents move into a 40-bit memory word, one
+    Every counter has 4 or 5 bits of its own; their contents move into a 40-bit memory word, one
     counter a cycle in turn, so that a single wide adder serves all.
 
     Parameters
@@ -58,13 +59,15 @@ class Counters(wiring.Component):
         m = Module()
         size, slots = len(Counter), COUNTER_SET // 8
         m.submodules.values = values = memory.Memory(
-            shape=COUNTER_WIDTH, depth=self._layers * slots, init=[])
+            shape=COUNTER_WIDTH, depth=self._layers * slots, init=[], attrs={"no_rw_check": 1})
         read, write = values.read_port(), values.write_port()
 
         turn, next_turn = Signal(range(size)), Signal(range(size))
-        small = Array(Signal(5, name=f"small{k}") for k in range(size))
+        # Every turn, or while those of the set before move, every second one.
+        width = 4 if self._layers == 1 else 5
+        small = Array(Signal(width, name=f"small{k}") for k in range(size))
         # What the set before has counted last, on its way to the memory.
-        late = Array(Signal(5, name=f"late{k}") for k in range(size))
+        late = Array(Signal(width, name=f"late{k}") for k in range(size))
         moving = Signal(range(size + 1))
         fresh = Signal(size, init=-1)  # the memory word is to be taken as 0
         counts, bank, asked = (Signal(range(self._layers), name=name)
@@ -72,7 +75,7 @@ class Counters(wiring.Component):
         # In a run, and a little longer, the words that pass are those of the set that counts.
         advances, counting, own, moves = Signal(), Signal(), Signal(), Signal()
         settle = Signal(range(size + 1))  # cycles in which the last counts move after a run
-        value, old, new = Signal(COUNTER_WIDTH), Signal(5), Signal(range(self._layers))
+        value, old, new = Signal(COUNTER_WIDTH), Signal(width), Signal(range(self._layers))
         m.d.comb += [
             next_turn.eq(Mux(turn == size - 1, 0, turn + 1)),
             advances.eq(self.i_next & (counts != self._layers - 1)),
@@ -90,7 +93,9 @@ class Counters(wiring.Component):
         ]
         for k in range(size):
             increment, now = self.i_increment[k], turn == k
-            m.d.sync += small[k].eq(Mux(now & moves, 0, small[k]) + increment)
+            m.d.sync += small[k].eq(small[k] + increment)
+            with m.If(now & moves):
+                m.d.sync += small[k].eq(increment)
             with m.If(now & own):
                 m.d.sync += fresh[k].eq(0)
             with m.If(advances):
@@ -107,8 +112,9 @@ class Counters(wiring.Component):
 
         copy = Signal(COUNTER_WIDTH, reset_less=True)
         address = Signal(len(self.i_read.payload), reset_less=True)
-        counter = Signal(range(slots))
-        m.d.comb += [counter.eq(address[3:]), asked.eq(address[3:] >> (slots - 1).bit_length())]
+        counter, none = Signal(range(slots)), Signal()
+        m.d.comb += [counter.eq(address[3:]), none.eq(above(counter, size - 1)),
+                     asked.eq(address[3:] >> (slots - 1).bit_length())]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.comb += self.i_read.ready.eq(1)
@@ -118,8 +124,8 @@ class Counters(wiring.Component):
                     with m.If(self.i_read.payload[:3] == 0):
                         m.next = "COPY"
             with m.State("COPY"):
-                m.d.sync += copy.eq(Mux(counter < size, value, 0))
-                with m.If((counter >= size)
+                m.d.sync += copy.eq(Mux(none, 0, value))
+                with m.If(none
                           | ((counter == turn) & (moving == 0)
                              & (self.i_running | (~counting & (bank == asked))))):
                     m.next = "REPLY"

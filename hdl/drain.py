@@ -67,7 +67,9 @@ class Drain(wiring.Component):
         layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
         width = self._config.post_width
         address_width, count_width = self._config.address_width, self._config.count_width
-        m.submodules.positions = positions = Positions([address_width] * 2, count_width)
+        residual = self._config.residual
+        m.submodules.positions = positions = Positions([address_width] * (1 + residual),
+                                                       count_width)
 
         busy, bank, full = Signal(), Signal(), Signal(2)
         records = range(self._config.param_records + 1)
@@ -100,7 +102,7 @@ class Drain(wiring.Component):
         wanted, issue, burst_end = Signal(), Signal(), Signal()
         m.d.comb += [
             wanted.eq(busy & (full != 0) & (~vector_first | self.i_ready)),
-            self.o_residual.eq(wanted & layer.res),
+            self.o_residual.eq(wanted & layer.res & residual),
             self.o_wait_port.eq(self.o_residual & self.i_conflict),
             issue.eq(wanted & ~self.o_wait_port),
             burst_end.eq(issue & position_last & group_last & vector_last),
@@ -112,8 +114,6 @@ class Drain(wiring.Component):
             self.o_tag.address.eq(positions.o_value0 + out_block + out_vector),
             self.o_tag.group.eq(group),
             self.o_tag.count.eq(Mux(layer.single, 1 << layer.out_log_bytes, lanes_now)),
-            self.o_residual_address.eq(positions.o_value1 + res_block + res_vector),
-            self.o_residual_count.eq(lanes_now << layer.res_wide),
         ]
         m.d.sync += full.eq(full + self.i_full - burst_end)
 
@@ -141,12 +141,25 @@ class Drain(wiring.Component):
             positions.i_commit.eq(position_last & group_last & vector_last),
             positions.i_base0.eq(layer.out_base), positions.i_x0.eq(layer.out_x),
             positions.i_y0.eq(layer.out_y), positions.i_slot0.eq(layer.out_slot),
-            positions.i_base1.eq(layer.res_base), positions.i_x1.eq(layer.res_x),
-            positions.i_y1.eq(layer.res_y), positions.i_slot1.eq(layer.res_slot),
         ]
+        if residual:
+            m.d.comb += [
+                positions.i_base1.eq(layer.res_base), positions.i_x1.eq(layer.res_x),
+                positions.i_y1.eq(layer.res_y), positions.i_slot1.eq(layer.res_slot),
+                self.o_residual_address.eq(positions.o_value1 + res_block + res_vector),
+                self.o_residual_count.eq(lanes_now << layer.res_wide),
+            ]
 
-        def block_rows(rows):
-            return Mux(rows < layer.block_rows, rows, layer.block_rows)
+        # Rows from the next block on, and how many of them it has.
+        rows_after, rows_now = Signal(records), Signal(records)
+        m.d.comb += [
+            rows_after.eq(rows_left),
+            rows_now.eq(Mux(rows_after < layer.block_rows, rows_after, layer.block_rows)),
+        ]
+        with m.If(start):
+            m.d.comb += rows_after.eq(layer.rows)
+        with m.Elif(burst_last):
+            m.d.comb += rows_after.eq(rows_left - layer.block_rows)
 
         with m.If(issue):
             m.d.sync += [vector_first.eq(0), position.eq(position + 1)]
@@ -161,14 +174,11 @@ class Drain(wiring.Component):
                     ]
         with m.If(burst_end):
             m.d.sync += [bank.eq(~bank), vector.eq(0), row.eq(0), out_vector.eq(0),
-                         res_vector.eq(0), block_left.eq(block_rows(rows_left)),
+                         res_vector.eq(0), rows_left.eq(rows_after), block_left.eq(rows_now),
                          record.eq(block_record), left.eq(left - layer.burst)]
             with m.If(burst_last):
-                after = Signal(records)
-                m.d.comb += after.eq(rows_left - layer.block_rows)
                 m.d.sync += [
-                    left.eq(total), block.eq(block + 1), rows_left.eq(after),
-                    block_left.eq(block_rows(after)), record.eq(record + lanes_now),
+                    left.eq(total), block.eq(block + 1), record.eq(record + lanes_now),
                     block_record.eq(record + lanes_now),
                     out_block.eq(out_block + layer.out_block),
                     res_block.eq(res_block + layer.res_block),
@@ -178,8 +188,8 @@ class Drain(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 busy.eq(1), left.eq(total), block.eq(1), position.eq(0), group.eq(0),
-                vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(layer.rows),
-                block_left.eq(block_rows(layer.rows)), record.eq(layer.param_base),
+                vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(rows_after),
+                block_left.eq(rows_now), record.eq(layer.param_base),
                 block_record.eq(layer.param_base), next_record.eq(layer.param_base),
                 out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),
             ]

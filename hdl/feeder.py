@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 
 from .positions import Positions
 from .sequencer import LayerRun
+from .thermometer import above
 from .token import Token
 
 __all__ = ["Feeder"]
@@ -100,6 +101,8 @@ class Feeder(wiring.Component):
                                   for name in ("addr", "kx_addr", "ky_addr"))
         xb, kx_xb = Signal(xb_width), Signal(xb_width)
         iy, run_left = Signal(16), Signal(min(count_width, 20))
+        # A step goes on from where the innermost level that has not ended began.
+        next_addr, next_xb = Signal(address_width), Signal(xb_width)
         first_step = Signal()
         digit_last, chunk_last, kx_last, ky_last = (Signal(name=f"{n}_last") for n in
                                                     ("digit", "chunk", "kx", "ky"))
@@ -112,6 +115,18 @@ class Feeder(wiring.Component):
             step_last.eq(digit_last & chunk_last & kx_last & ky_last),
             position_last.eq((position == burst_len - 1) & ~lead),
             block_last.eq(block == layer.n_blocks),
+        ]
+
+        addr_from, addr_by = Signal.like(addr), Signal.like(addr)
+        m.d.comb += [addr_from.eq(addr), addr_by.eq(layer.chunk_bytes)]
+        with m.If(chunk_last & kx_last):
+            m.d.comb += [addr_from.eq(ky_addr), addr_by.eq(layer.ky_addr)]
+        with m.Elif(chunk_last):
+            m.d.comb += [addr_from.eq(kx_addr), addr_by.eq(layer.kx_addr)]
+        m.d.comb += [
+            next_addr.eq(addr_from + addr_by),
+            next_xb.eq(Mux(chunk_last, kx_xb, xb)
+                       + Mux(chunk_last, layer.kx_xb, layer.chunk_bytes)),
         ]
 
         busy, bank, used, go = Signal(), Signal(), Signal(2), Signal()
@@ -134,7 +149,7 @@ class Feeder(wiring.Component):
 
         with m.If(start):
             m.d.sync += [busy.eq(1), position.eq(0), left.eq(total), block.eq(1),
-                         block_base.eq(layer.in_base), first_burst.eq(1), *restart_steps()]
+                         first_burst.eq(1), *restart_steps()]
         with m.Elif(go):
             m.d.sync += [position.eq(position + ~lead), step_first.eq(position_last)]
             with m.If(position_last):
@@ -143,37 +158,35 @@ class Feeder(wiring.Component):
                     m.d.sync += [*restart_steps(), bank.eq(~bank), left.eq(left - layer.burst),
                                  first_burst.eq(0)]
                     with m.If(burst_last):
-                        m.d.sync += [left.eq(total), block.eq(block + 1),
-                                     block_base.eq(block_base + layer.block_in)]
+                        m.d.sync += [left.eq(total), block.eq(block + 1)]
                         with m.If(block_last):
                             m.d.sync += busy.eq(0)
                 with m.Elif(digit_last & chunk_last & kx_last):
                     m.d.sync += [digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(ky + 1),
-                                 addr.eq(ky_addr + layer.ky_addr),
-                                 kx_addr.eq(ky_addr + layer.ky_addr),
-                                 ky_addr.eq(ky_addr + layer.ky_addr), xb.eq(0), kx_xb.eq(0),
+                                 addr.eq(next_addr), kx_addr.eq(next_addr),
+                                 ky_addr.eq(next_addr), xb.eq(0), kx_xb.eq(0),
                                  iy.eq(iy + layer.ky_iy), run_left.eq(layer.run_bytes)]
                 with m.Elif(digit_last & chunk_last):
                     m.d.sync += [digit.eq(1), chunk.eq(1), kx.eq(kx + 1),
-                                 addr.eq(kx_addr + layer.kx_addr),
-                                 kx_addr.eq(kx_addr + layer.kx_addr),
-                                 xb.eq(kx_xb + layer.kx_xb), kx_xb.eq(kx_xb + layer.kx_xb),
-                                 run_left.eq(layer.run_bytes)]
+                                 addr.eq(next_addr), kx_addr.eq(next_addr), xb.eq(next_xb),
+                                 kx_xb.eq(next_xb), run_left.eq(layer.run_bytes)]
                 with m.Elif(digit_last):
                     m.d.sync += [digit.eq(1), chunk.eq(chunk + 1),
-                                 addr.eq(addr + layer.chunk_bytes),
-                                 xb.eq(xb + layer.chunk_bytes),
+                                 addr.eq(next_addr), xb.eq(next_xb),
                                  run_left.eq(run_left - layer.chunk_bytes)]
                 with m.Else():
                     m.d.sync += digit.eq(digit + 1)
 
-        next_block = go & position_last & step_last & burst_last
+        next_block, next_base = go & position_last & step_last & burst_last, Signal(address_width)
+        m.d.comb += next_base.eq(Mux(start, layer.in_base, block_base + layer.block_in))
+        with m.If(positions.i_init):
+            m.d.sync += block_base.eq(next_base)
         m.d.comb += [
             positions.i_n_x.eq(columns), positions.i_n_y.eq(layer.n_y),
             positions.i_init.eq(start | next_block), positions.i_step.eq(go),
             positions.i_rewind.eq(position_last & ~step_last),
             positions.i_commit.eq(position_last & step_last),
-            positions.i_base0.eq(Mux(start, layer.in_base, block_base + layer.block_in)),
+            positions.i_base0.eq(next_base),
             positions.i_x0.eq(layer.in_x), positions.i_y0.eq(layer.in_y),
             positions.i_slot0.eq(layer.in_slot),
             positions.i_base1.eq(layer.xb_start), positions.i_x1.eq(layer.xb_x),
@@ -208,25 +221,30 @@ class Feeder(wiring.Component):
 
         lanes = self._config.read_lanes
 
-        def clamp(target, value):
-            with m.If(value < 0):
+        def clamp(target, value, most, negative=0, carry=0):
+            """Register a number, if it is not negative and at most `most`, and a carry."""
+            with m.If(negative):
                 m.d.sync += target.eq(0)
-            with m.Elif(value > lanes):
+            with m.Elif(above(value, most)):
                 m.d.sync += target.eq(lanes)
             with m.Else():
-                m.d.sync += target.eq(value)
+                m.d.sync += target.eq(value[:len(target)] + carry)
 
-        outside = Signal()
-        m.d.comb += outside.eq((iy1 < 0) | (iy1 >= layer.in_rows))
+        outside, right = Signal(), Signal(signed(xb_width + 2))
+        m.d.comb += [outside.eq(iy1[-1] | (iy1[:-1] >= layer.in_rows)),
+                     right.eq(layer.row_bytes - xb1)]
         with m.If(self.i_advance):
             m.d.sync += [
                 address1.eq(positions.o_value0 + addr), run1.eq(run_left),
                 xb1.eq(positions.o_value1 + xb), iy1.eq(positions.o_value2 + iy),
                 address2.eq(address1 + Mux(layer.index_mode, self.i_index_data, 0)),
             ]
-            clamp(masks2[0], Mux(outside, lanes, -xb1))
-            clamp(masks2[1], layer.row_bytes - xb1)
-            clamp(masks2[2], run1)
+            # -xb1 is its complement and a carry.
+            clamp(masks2[0], ~xb1[:-1], lanes - 1, ~xb1[-1], carry=1)
+            with m.If(outside):
+                m.d.sync += masks2[0].eq(lanes)
+            clamp(masks2[1], right[:-1], lanes, right[-1])
+            clamp(masks2[2], run1, lanes)
         m.d.comb += self.o_address.eq(address2)
         for mask, output in zip(masks2, (self.o_border_left, self.o_border_from,
                                          self.o_run_left), strict=True):

@@ -1,13 +1,14 @@
 """Bytes to frames: find SYNC, check version, length and CRC, keep the payload."""
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from .bus import FrameHeader
+from .crc32 import Crc32
 from .frames import CRC_BYTES, FRAME_VERSION, SYNC, Status
+from .thermometer import above
 
 __all__ = ["FrameRx"]
 
@@ -46,9 +47,9 @@ class FrameRx(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = CRC32_ISO_HDLC(8).create()
+        m.submodules.crc = crc = Crc32()
         m.submodules.payload = payload = memory.Memory(
-            shape=8, depth=2 * self._max_payload, init=[])
+            shape=8, depth=2 * self._max_payload, init=[], attrs={"no_rw_check": 1})
         write, read = payload.write_port(), payload.read_port()
 
         byte, take = self.i.payload, Signal()
@@ -57,15 +58,17 @@ class FrameRx(wiring.Component):
         opcode = Signal(8, reset_less=True)
         length = Signal(16, reset_less=True)
         position = Signal(ceil_log2(self._max_payload) + 1)
+        next_position = Signal.like(position)
         half = Signal()
         resync = Signal()  # the byte that gave an error away may be the first of SYNC
-        silence = Signal(range(self._timeout), init=self._timeout - 1)
+        silence = Signal(range(-1, self._timeout), init=self._timeout - 2)
         load = Signal()
         release = Signal()
 
         m.d.comb += [
             take.eq(self.i.valid & self.i.ready),
-            crc.data.eq(byte),
+            next_position.eq(position + 1),
+            crc.i_data.eq(byte),
             write.addr.eq(Cat(position[:-1], half)),
             write.data.eq(byte),
             release.eq(self.o_frame.valid & self.o_frame.ready),
@@ -77,10 +80,10 @@ class FrameRx(wiring.Component):
 
         def in_frame():
             m.d.comb += self.i.ready.eq(1)
-            m.d.sync += silence.eq(Mux(take, self._timeout - 1, silence - 1))
+            m.d.sync += silence.eq(Mux(take, self._timeout - 2, silence - 1))
             with m.If(take):
-                m.d.sync += position.eq(position + 1)
-            with m.Elif(silence == 0):
+                m.d.sync += position.eq(next_position)
+            with m.Elif(silence[-1]):
                 fail(Status.TRUNCATED)
 
         with m.FSM():
@@ -89,9 +92,9 @@ class FrameRx(wiring.Component):
                 with m.If(take & (byte == SYNC[0])):
                     m.next = "SYNC1"
             with m.State("SYNC1"):
-                m.d.comb += [self.i.ready.eq(1), crc.start.eq(1)]
+                m.d.comb += [self.i.ready.eq(1), crc.i_start.eq(1)]
                 m.d.sync += [status.eq(Status.OK), sequence.eq(0), position.eq(0),
-                             silence.eq(self._timeout - 1)]
+                             silence.eq(self._timeout - 2)]
                 with m.If(take):
                     with m.If(byte == SYNC[1]):
                         m.next = "HEADER"
@@ -99,7 +102,7 @@ class FrameRx(wiring.Component):
                         m.next = "SYNC0"
             with m.State("HEADER"):
                 in_frame()
-                m.d.comb += crc.valid.eq(take)
+                m.d.comb += crc.i_valid.eq(take)
                 with m.If(take):
                     with m.Switch(position[:3]):
                         with m.Case(0):
@@ -117,19 +120,19 @@ class FrameRx(wiring.Component):
                             m.next = "PAYLOAD"
                             with m.If(total == 0):
                                 m.next = "CRC"
-                            with m.Elif(total > self._max_payload):
+                            with m.Elif(above(total, self._max_payload)):
                                 fail(Status.BAD_LENGTH)
             with m.State("PAYLOAD"):
                 in_frame()
-                m.d.comb += [crc.valid.eq(take), write.en.eq(take)]
-                with m.If(take & (position + 1 == length)):
+                m.d.comb += [crc.i_valid.eq(take), write.en.eq(take)]
+                with m.If(take & (next_position == length[:len(position)])):
                     m.d.sync += position.eq(0)
                     m.next = "CRC"
             with m.State("CRC"):
                 in_frame()
-                expected = Array(crc.crc.word_select(k, 8) for k in range(CRC_BYTES))
+                m.d.comb += [crc.i_valid.eq(take), crc.i_turn.eq(1)]
                 with m.If(take):
-                    with m.If(byte != expected[position[:2]]):
+                    with m.If(byte != crc.o_crc[:8]):
                         fail(Status.BAD_CRC)
                     with m.Elif(position == CRC_BYTES - 1):
                         m.d.sync += resync.eq(0)
@@ -149,8 +152,8 @@ class FrameRx(wiring.Component):
                 offered.status.eq(status),
                 offered.sequence.eq(sequence),
                 offered.opcode.eq(opcode),
-                offered.length.eq(Mux(status == Status.OK, length, 0)),
-                offered.crc.eq(crc.crc),
+                offered.length.eq(Mux(status == Status.OK, length[:len(position)], 0)),
+                offered.crc.eq(crc.o_crc),
                 half.eq(~half),
             ]
         with m.Elif(release):

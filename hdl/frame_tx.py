@@ -2,10 +2,10 @@
 
 from amaranth.hdl import Array, C, Module, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from .bus import ReplyHeader
+from .crc32 import Crc32
 from .frames import CRC_BYTES, FRAME_VERSION, HEADER_BYTES, SYNC
 
 __all__ = ["FrameTx"]
@@ -31,7 +31,7 @@ class FrameTx(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.crc = crc = CRC32_ISO_HDLC(8).create()
+        m.submodules.crc = crc = Crc32()
         reply = Signal(ReplyHeader, reset_less=True)
         length = Signal(16)  # of the payload, status included
         index = Signal(3)
@@ -39,25 +39,24 @@ class FrameTx(wiring.Component):
         m.d.comb += [
             sent.eq(self.o.valid & self.o.ready),
             length.eq(reply.length + 1),
-            crc.data.eq(self.o.payload),
+            crc.i_data.eq(self.o.payload),
         ]
         head = Array([
             *(C(byte, 8) for byte in SYNC), C(FRAME_VERSION, 8), reply.sequence, reply.opcode,
             length[:8], length[8:], reply.as_value()[16:24]])
-        tail = Array(crc.crc.word_select(k, 8) for k in range(CRC_BYTES))
         assert len(head) == HEADER_BYTES + 1
 
         with m.If(sent):
             m.d.sync += index.eq(index + 1)
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += [self.i_reply.ready.eq(1), crc.start.eq(1)]
+                m.d.comb += [self.i_reply.ready.eq(1), crc.i_start.eq(1)]
                 m.d.sync += [reply.eq(self.i_reply.payload), index.eq(0)]
                 with m.If(self.i_reply.valid):
                     m.next = "HEAD"
             with m.State("HEAD"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(head[index]),
-                             crc.valid.eq(sent & (index >= len(SYNC)))]
+                             crc.i_valid.eq(sent & (index >= len(SYNC)))]
                 with m.If(sent & (index == len(head) - 1)):
                     m.d.sync += index.eq(0)
                     m.next = "DATA"
@@ -65,13 +64,14 @@ class FrameTx(wiring.Component):
                         m.next = "CRC"
             with m.State("DATA"):
                 m.d.comb += [self.o.valid.eq(self.i_data.valid), self.i_data.ready.eq(self.o.ready),
-                             self.o.payload.eq(self.i_data.payload), crc.valid.eq(sent)]
+                             self.o.payload.eq(self.i_data.payload), crc.i_valid.eq(sent)]
                 with m.If(sent):
                     m.d.sync += [reply.length.eq(reply.length - 1), index.eq(0)]
                     with m.If(reply.length == 1):
                         m.next = "CRC"
             with m.State("CRC"):
-                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(tail[index[:2]])]
+                m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(crc.o_crc[:8]),
+                             crc.i_valid.eq(sent), crc.i_turn.eq(1)]
                 with m.If(sent & (index == CRC_BYTES - 1)):
                     m.next = "IDLE"
         return m

@@ -1,6 +1,6 @@
 """The program memories: instructions, weight words, records, index lists."""
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -16,7 +16,8 @@ class ProgramMemories(wiring.Component):
     Members
     -------
     i_write : In(MemoryWrite), i_write_valid : In(1)
-        One byte for any of the spaces; others are ignored. Always taken.
+        One byte for any of the spaces; others are ignored. Always taken. All bytes of an input
+        record come, in order.
     i_{name}_address, i_{name}_enable : In, o_{name}_data : Out
         Synchronous read port of `program` (32 bits), `weights` (load_bits), `records`
         (one record) and, where the configuration has index lists, `index` (24 bits).
@@ -47,7 +48,8 @@ class ProgramMemories(wiring.Component):
         m = Module()
         for name, (space, depth, lanes, width) in self._memories.items():
             # Whole bytes, so that each has its write enable.
-            store = memory.Memory(shape=lanes * 8, depth=depth, init=[])
+            store = memory.Memory(shape=lanes * 8, depth=depth, init=[],
+                                  attrs={"no_rw_check": 1})
             m.submodules[name] = store
             write = store.write_port(granularity=8)
             read = store.read_port(transparent_for=())
@@ -62,9 +64,7 @@ class ProgramMemories(wiring.Component):
             for lane in range(lanes):
                 m.d.comb += write.en[lane].eq(chosen & (self.i_write.lane == lane))
         fields = Signal(INPUT.bytes * 8)
-        for lane in range(INPUT.bytes):
-            with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)
-                      & (self.i_write.lane == lane)):
-                m.d.sync += fields[lane * 8:lane * 8 + 8].eq(self.i_write.data)
+        with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)):
+            m.d.sync += fields.eq(Cat(fields[8:], self.i_write.data))
         m.d.comb += self.o_input.as_value().eq(fields)
         return m

@@ -35,7 +35,7 @@ class Positions(wiring.Component):
     i_rewind : In(1)
         With `i_step`: go back to the mark instead.
     i_commit : In(1)
-        With `i_step`: mark the next position.
+        With `i_step` and not with `i_rewind`: mark the next position.
     o_x : Out(count_width)
         Column of the current position, from 1.
     o_value{k} : Out(signed)
@@ -61,6 +61,8 @@ class Positions(wiring.Component):
                                 for name in ("x", "y", "mark_x", "mark_y"))
         row_end, slot_end = Signal(), Signal()
         next_x, next_y = Signal(self._count_width), Signal(self._count_width)
+        # A mark takes what its counter or track takes.
+        moves, marks = Signal(), Signal()
         m.d.comb += [
             self.o_x.eq(x), row_end.eq(x == self.i_n_x[:self._count_width]),
             slot_end.eq(row_end & (y == self.i_n_y[:self._count_width])),
@@ -70,36 +72,38 @@ class Positions(wiring.Component):
             m.d.comb += [next_x.eq(1), next_y.eq(y + 1)]
         with m.If(slot_end):
             m.d.comb += next_y.eq(1)
+        with m.If(self.i_rewind):
+            m.d.comb += [next_x.eq(mark_x), next_y.eq(mark_y)]
         with m.If(self.i_init):
-            m.d.sync += [x.eq(1), y.eq(1), mark_x.eq(1), mark_y.eq(1)]
-        with m.Elif(self.i_step & self.i_rewind):
-            m.d.sync += [x.eq(mark_x), y.eq(mark_y)]
-        with m.Elif(self.i_step):
+            m.d.comb += [next_x.eq(1), next_y.eq(1)]
+        m.d.comb += [moves.eq(self.i_init | self.i_step),
+                     marks.eq(self.i_init | (self.i_step & self.i_commit))]
+        with m.If(moves):
             m.d.sync += [x.eq(next_x), y.eq(next_y)]
-            with m.If(self.i_commit):
-                m.d.sync += [mark_x.eq(next_x), mark_y.eq(next_y)]
+        with m.If(marks):
+            m.d.sync += [mark_x.eq(next_x), mark_y.eq(next_y)]
 
         for k, width in enumerate(self._widths):
             value = Signal(signed(width), name=f"value{k}", reset_less=True)
             mark = Signal(signed(width), name=f"mark{k}", reset_less=True)
             step = Signal(signed(width), name=f"step{k}")
             after = Signal(signed(width), name=f"after{k}")
+            following = Signal(signed(width), name=f"following{k}")
             m.d.comb += [
                 step.eq(getattr(self, f"i_x{k}")),
-                after.eq(value + step),
+                after.eq(value + step), following.eq(after),
                 getattr(self, f"o_value{k}").eq(value),
             ]
             with m.If(slot_end):
                 m.d.comb += step.eq(getattr(self, f"i_slot{k}"))
             with m.Elif(row_end):
                 m.d.comb += step.eq(getattr(self, f"i_y{k}"))
+            with m.If(self.i_rewind):
+                m.d.comb += following.eq(mark)
             with m.If(self.i_init):
-                m.d.sync += [value.eq(getattr(self, f"i_base{k}")),
-                             mark.eq(getattr(self, f"i_base{k}"))]
-            with m.Elif(self.i_step & self.i_rewind):
-                m.d.sync += value.eq(mark)
-            with m.Elif(self.i_step):
-                m.d.sync += value.eq(after)
-                with m.If(self.i_commit):
-                    m.d.sync += mark.eq(after)
+                m.d.comb += following.eq(getattr(self, f"i_base{k}"))
+            with m.If(moves):
+                m.d.sync += value.eq(following)
+            with m.If(marks):
+                m.d.sync += mark.eq(following)
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER, LOOP, Opcode
+from .thermometer import above
 
 __all__ = ["LayerRun", "Sequencer"]
 
@@ -58,6 +59,7 @@ class Sequencer(wiring.Component):
 
     def __init__(self, config):
         self._count_width = config.count_width
+        self._program_words = config.program_words
         super().__init__({
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
@@ -69,7 +71,9 @@ class Sequencer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pc, count, limit, fetched = Signal(16), Signal(16), Signal(16), Signal(16)
+        # The program counter runs ahead with the reads and ends behind the instruction.
+        pc = Signal(range(self._program_words))
+        count, limit, fetched = Signal(16), Signal(16), Signal(16)
         words = [Signal(32, name=f"word{k}") for k in range(LAYER.words)]
         staged = Signal(LAYER.shape)
         loop = Signal(LOOP.shape)
@@ -79,18 +83,18 @@ class Sequencer(wiring.Component):
             opcode.eq(self.i_data[:4]),
         ]
 
-        # Reading: word k is asked for in one cycle and arrives in the next.
-        asked, arriving, arrival = Signal(range(LAYER.words + 1)), Signal(), Signal(6)
-        reading, last = Signal(), Signal(6)
-        m.d.comb += [self.o_address.eq(pc + asked), self.o_enable.eq(reading)]
-        m.d.sync += [arriving.eq(reading), arrival.eq(asked)]
-        with m.If(arriving):
-            with m.Switch(arrival):
-                for k, word in enumerate(words):
-                    with m.Case(k):
-                        m.d.sync += word.eq(self.i_data)
+        # Reading: a word is asked for in one cycle and arrives in the next; one bit goes from word
+        # to word with them.
+        arrives, reading, first, final = Signal(LAYER.words), Signal(), Signal(), Signal()
+        m.d.comb += [self.o_address.eq(pc), self.o_enable.eq(reading)]
+        m.d.sync += arrives.eq(Mux(final, 0, Cat(first, arrives[:-1])))
+        with m.If(reading & ~final):
+            m.d.sync += pc.eq(pc + 1)
+        for word, here in zip(words, arrives, strict=True):
+            with m.If(here):
+                m.d.sync += word.eq(self.i_data)
 
-        loop_pc, loop_left = Signal(16), Signal(16)
+        loop_pc, loop_left = Signal.like(pc), Signal(16)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
         step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
         total, slots = Signal(self._count_width), Signal(16)
@@ -107,50 +111,42 @@ class Sequencer(wiring.Component):
                                      loop_res.eq(0), self.o_first.eq(1)]
                     m.next = "READ"
             with m.State("READ"):
-                m.d.sync += [asked.eq(1), last.eq(0)]
-                m.d.comb += reading.eq(1)
+                m.d.comb += [reading.eq(1), first.eq(1)]
                 m.next = "WORDS"
             with m.State("WORDS"):
-                m.d.comb += reading.eq(1)
-                m.d.sync += asked.eq(asked + 1)
-                final = Signal(6)
-                m.d.comb += final.eq(last)
-                with m.If(arrival == 0):
-                    with m.Switch(opcode):
-                        with m.Case(Opcode.LAYER):
-                            m.d.comb += final.eq(LAYER.words - 1)
-                        with m.Case(Opcode.LOOP):
-                            m.d.comb += final.eq(LOOP.words - 1)
-                    m.d.sync += last.eq(final)
-                with m.If(arrival == final):
-                    m.d.sync += asked.eq(0)
+                short = (opcode != Opcode.LAYER) & (opcode != Opcode.LOOP)
+                m.d.comb += [
+                    reading.eq(1),
+                    final.eq((arrives[0] & short) | arrives[-1]
+                             | (arrives[LOOP.words - 1] & (loop.opcode == Opcode.LOOP))),
+                ]
+                with m.If(final):
                     m.next = "DECODE"
             with m.State("DECODE"):
                 m.d.sync += [total.eq(0),
                              slots.eq(Mux(staged.slots_from_run, count, staged.n_slots))]
                 with m.Switch(staged.opcode):
                     with m.Case(Opcode.LAYER):
-                        m.d.sync += pc.eq(pc + LAYER.words)
                         m.next = "TOTAL"
                     with m.Case(Opcode.LOOP):
                         m.d.sync += [
-                            pc.eq(pc + LOOP.words), loop_pc.eq(pc + LOOP.words),
+                            loop_pc.eq(pc),
                             loop_left.eq(Mux(loop.count_from_run, count, loop.count)),
                             step_in.eq(loop.in_step), step_out.eq(loop.out_step),
                             step_res.eq(loop.res_step),
                             loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
                         m.next = "READ"
                     with m.Case(Opcode.NEXT):
-                        with m.If(loop_left > 1):
+                        with m.If(above(loop_left, 1)):
                             m.d.sync += [
                                 pc.eq(loop_pc), loop_left.eq(loop_left - 1),
                                 loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
                                 loop_res.eq(loop_res + step_res)]
                         with m.Else():
-                            m.d.sync += [pc.eq(pc + 1), loop_in.eq(0), loop_out.eq(0),
-                                         loop_res.eq(0)]
+                            m.d.sync += [loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
                         m.next = "READ"
-                    with m.Default():
+                    with m.Default():  # a run that goes on finds it again
+                        m.d.sync += pc.eq(pc - 1)
                         m.next = "FINISH"
             with m.State("TOTAL"):
                 with m.If(slots == 0):
@@ -198,5 +194,5 @@ class Sequencer(wiring.Component):
         with m.If(hand_over):
             m.d.sync += [back.layer.eq(front.layer), back.total.eq(front.total)]
         with m.If(self.o_layer_done | skip):
-            m.d.sync += layers_done.eq(layers_done + (self.o_layer_done & skip) + 1)
+            m.d.sync += layers_done.eq(layers_done + Mux(self.o_layer_done & skip, 2, 1))
         return m

@@ -1,11 +1,12 @@
 """Addresses of a memory access: check the whole range first, then step byte by byte."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .frames import Status
 from .isa import Space, space_bytes, space_depth
+from .thermometer import above
 
 __all__ = ["SpaceCursor"]
 
@@ -48,33 +49,37 @@ class SpaceCursor(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        size = Signal(range(self._config.load_bits // 8 + 256))  # bytes of a word
-        depth = Signal(25)
+        sizes = {space: space_bytes(self._config, space) for space in Space}
+        depths = {space: space_depth(self._config, space) for space in Space}
+        largest = max(depths.values())
+        size = Signal(range(max(sizes.values()) + 1))  # bytes of a word
+        depth = Signal(range(largest + 1))
         outside = Signal()
         scratch = Signal()
         m.d.comb += scratch.eq(self.i_space == Space.SCRATCH.value)
         with m.Switch(self.i_space):
             for space in Space:
                 with m.Case(space.value):
-                    m.d.comb += [size.eq(space_bytes(self._config, space)),
-                                 depth.eq(space_depth(self._config, space))]
+                    m.d.comb += [size.eq(sizes[space]), depth.eq(depths[space])]
             with m.Default():
                 m.d.comb += [size.eq(1), depth.eq(0), outside.eq(1)]
+        start, beyond = self.i_address[:len(depth)], self.i_address[len(depth):24]
         group = self.i_address[24:]
-        with m.If(Mux(scratch, group >= self._config.groups, group.any())):
+        with m.If(beyond.any() | Mux(scratch, above(group, self._config.groups - 1), group.any())):
             m.d.comb += outside.eq(1)
 
-        word = Signal(25, reset_less=True)
-        left = Signal(13, reset_less=True)
-        lane = Signal(8, reset_less=True)
+        # Wide enough for the end of any access that starts within the bits of the largest space.
+        word = Signal(range((1 << len(depth)) + self._config.max_payload), reset_less=True)
+        left = Signal(range(self._config.max_payload + 1), reset_less=True)
+        lane = Signal(range(max(sizes.values())), reset_less=True)
         m.d.comb += [
-            self.o_address.eq(Cat(word[:24], Mux(scratch, group, 0))),
+            self.o_address[:24].eq(word), self.o_address[24:].eq(Mux(scratch, group, 0)),
             self.o_lane.eq(lane),
         ]
         # One adder counts words, one subtractor tells what is left after a word.
         checking, at_once = Signal(), Signal()
-        next_word = Signal(25)
-        rest = Signal(signed(14))
+        next_word = Signal.like(word)
+        rest = Signal(signed(len(left) + 1))
         m.d.comb += [
             at_once.eq(size == 1),
             next_word.eq(word + Mux(checking & at_once, left, 1)),
@@ -83,7 +88,7 @@ class SpaceCursor(wiring.Component):
         with m.FSM():
             with m.State("STEP"):
                 with m.If(self.i_start):
-                    m.d.sync += [word.eq(self.i_address[:24]), left.eq(self.i_length)]
+                    m.d.sync += [word.eq(start), left.eq(self.i_length)]
                     m.next = "CHECK"
                 with m.Elif(self.i_step):
                     m.d.sync += lane.eq(lane + 1)
@@ -92,8 +97,8 @@ class SpaceCursor(wiring.Component):
             with m.State("CHECK"):
                 m.d.comb += checking.eq(1)
                 m.d.sync += [word.eq(next_word), left.eq(Mux(at_once, 0, rest))]
-                with m.If(rest < 0):
-                    m.d.sync += [word.eq(self.i_address[:24]), lane.eq(0)]
+                with m.If(rest[-1]):
+                    m.d.sync += [word.eq(start), lane.eq(0)]
                     m.d.comb += self.o_done.eq(1)
                     m.next = "STEP"
                 with m.If(left != 0):

@@ -5,6 +5,7 @@ from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import INPUT
+from .thermometer import above
 
 __all__ = ["Unfold", "compute"]
 
@@ -102,7 +103,7 @@ class Unfold(wiring.Component):
         more, step, accept = Signal(), Signal(), Signal()
         inside = Signal()
         m.d.comb += [
-            inside.eq(address < self._scratch_bytes),
+            inside.eq(~above(address, self._scratch_bytes - 1)),
             self.o.valid.eq(copying & inside),
             self.o.payload.address.eq(address),
             self.o.payload.data.eq(byte),
@@ -129,6 +130,8 @@ class Unfold(wiring.Component):
             wrap.eq((rem + 1 >= record.stride) & ~last_row),
             next_first.eq(Mux(wrap, base, first) + Mux(wrap, record.row_step, record.channels)),
         ]
+        with m.If(self.i_start.strobe):
+            m.d.comb += next_first.eq(self.i_start.base)
 
         # The value: column and channel.
         put = Signal()
@@ -162,7 +165,8 @@ class Unfold(wiring.Component):
                 restart()
             with m.State("TURN"):
                 m.d.comb += self.o_busy.eq(1)
-                m.d.sync += [rows_left.eq(rows_left - 1), value.eq(0), channel.eq(0)]
+                m.d.sync += [rows_left.eq(rows_left - 1), value.eq(0), channel.eq(0),
+                             cursor.eq(first)]
                 m.next = "ROW"
                 with m.Switch(phase):
                     with m.Case(_Phase.ABOVE):
@@ -189,7 +193,7 @@ class Unfold(wiring.Component):
                 restart()
             with m.State("NEXT"):
                 m.d.comb += self.o_busy.eq(1)
-                m.d.sync += [first.eq(next_first), cursor.eq(next_first)]
+                m.d.sync += first.eq(next_first)
                 with m.If(wrap):
                     m.d.sync += [base.eq(next_first), row.eq(row + 1), rem.eq(0)]
                 with m.Elif(wanted | ~last_row):
@@ -199,7 +203,6 @@ class Unfold(wiring.Component):
         with m.If(start):
             m.d.sync += [
                 copying.eq(0), phase.eq(_Phase.ABOVE), rows_left.eq(record.pad), row.eq(0),
-                rem.eq(0), base.eq(self.i_start.base), first.eq(self.i_start.base),
-                cursor.eq(self.i_start.base),
+                rem.eq(0), base.eq(next_first), first.eq(next_first),
             ]
         return m

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .sequencer import LayerRun
+from .weight_loader import step_words
 
 __all__ = ["WeightFetch"]
 
@@ -45,13 +46,15 @@ class WeightFetch(wiring.Component):
         left = Signal(self._config.count_width)
         # What is counted up to an end counts from 1, so that the ends need no subtraction.
         block = Signal(range(self._config.param_records + 1), init=1)
-        word, words = Signal(depth, init=1), Signal(depth)
+        most = depth if self._masks else range(sum(step_words(self._config)) + 1)
+        word, words = Signal(most, init=1), Signal(most)
         masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
         burst_last = Signal()
         # The steps of a burst, counted down through the same nest as the feeder's.
         digit, chunk, kx, ky = (Signal(width, name=name, init=1) for name, width in
-                                (("digit", 8), ("chunk", 16), ("kx", 8), ("ky", 8)))
+                                (("digit", 8), ("chunk", min(len(left), 16)), ("kx", 8),
+                                 ("ky", 8)))
         m.d.comb += [
             words.eq(layer.pad_words + layer.code_words),
             masked.eq(layer.masked & self._masks),

@@ -7,7 +7,13 @@ from amaranth.lib.wiring import In, Out
 from .isa import LAYER, Engine
 from .token import Load
 
-__all__ = ["WeightLoader"]
+__all__ = ["WeightLoader", "step_words"]
+
+
+def step_words(config):
+    """Return the most words with pads and the most with codes that a step can have."""
+    return (-(-config.read_lanes * 8 // config.load_bits),
+            max(engine.load_words(config.load_bits) for engine in config.engines.values()))
 
 
 class WeightLoader(wiring.Component):
@@ -49,21 +55,28 @@ class WeightLoader(wiring.Component):
         layer = self.i_layer
         pad_bits = self._config.read_lanes * 8
         load_bits = self._config.load_bits
-        full, word, words = Signal(), Signal(17), Signal(17)
+        most = max(step_words(self._config))
+        # Pads and codes are counted by one counter, one after the other.
+        pads, codes = layer.pad_words[:most.bit_length()], layer.code_words[:most.bit_length()]
+        full, in_codes = Signal(), Signal()
+        word, following, end = Signal(range(most)), Signal(range(most + 1)), Signal()
         shadow = Signal(pad_bits, reset_less=True)
         active = Signal(pad_bits)
         last, is_pad, accept = Signal(), Signal(), Signal()
         m.d.comb += [
-            words.eq(layer.pad_words + layer.code_words),
             self.i_stream.ready.eq(~full),
             accept.eq(self.i_stream.valid & self.i_stream.ready),
-            last.eq(accept & (word == words - 1)),
-            is_pad.eq(word < layer.pad_words),
+            is_pad.eq(~in_codes & (pads != 0)),
+            following.eq(word + 1),
+            end.eq(accept & (following == Mux(is_pad, pads, codes))),
+            last.eq(end & (~is_pad | (codes == 0))),
             # A layer without words has nothing to wait for.
-            self.o_ready.eq(full | last | (words == 0)),
+            self.o_ready.eq(full | last | ((pads == 0) & (codes == 0))),
         ]
         with m.If(accept):
-            m.d.sync += word.eq(Mux(last, 0, word + 1))
+            m.d.sync += word.eq(following)
+        with m.If(end):
+            m.d.sync += [word.eq(0), in_codes.eq(~last)]
         with m.If(self.i_take):
             m.d.sync += full.eq(0)
         with m.Elif(last):
@@ -84,7 +97,7 @@ class WeightLoader(wiring.Component):
         for engine, port in ((Engine.L1, self.o_l1), (Engine.SHIFT, self.o_shift)):
             m.d.comb += [
                 port.valid.eq(accept & ~is_pad & (layer.engine == engine)),
-                port.index.eq(word - layer.pad_words),
+                port.index.eq(word),
                 port.word.eq(self.i_stream.payload),
             ]
         return m
