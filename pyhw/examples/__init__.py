@@ -29,8 +29,8 @@ class Example:
         Keys of `pyhw.nn.models.MODELS` and kind of the layers; empty for a trained one.
     layers : dict
         Fields of `pyhw.nn.options.LayerOptions`.
-    digits : int
-        Most powers of two in the weights of the first and last layer of an adder network, 1..5.
+    settings : dict
+        Fields of `pyhw.quantize.settings.Settings` besides three digits and 8-bit weights.
     bundled : str or None
         File in ``pyhw/models`` (for drawn ones: of seed 0), if it comes with the package.
     """
@@ -39,7 +39,7 @@ class Example:
     model: str = ""
     ops: str = "adder"
     layers: dict[str, Any] = field(default_factory=dict)
-    digits: int = 3
+    settings: dict[str, int] = field(default_factory=dict)
     bundled: str | None = None
 
     @property
@@ -77,6 +77,7 @@ EXAMPLES = {
     "ds-cnn-adder": Example(
         summary="DS-CNN, 49x10x1 (MLPerf Tiny's keywords): one power of two, then adder layers",
         model="ds-cnn",
+        settings={"terms": 2, "exponent": 7},
         bundled="ds_cnn_adder.pyhw",
     ),
     "convmixer-256-6-pemn": Example(

@@ -133,7 +133,7 @@ def draw_example(
     """
     example = find_example(name)
     options = options or {}
-    settings = Settings(**{"digits": example.digits, "weight_bits": 8, **options})
+    settings = Settings(**{"digits": 3, "weight_bits": 8, **example.settings, **options})
     show = progress or (lambda done, total, text: None)
     show(0, 1, "calibrating")
     model = draw_model(name, seed)
