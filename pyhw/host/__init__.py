@@ -2,7 +2,9 @@
 
 from .device import Device, Transport
 from .frames import Decoder, Frame, encode
-from .protocol import DeviceError, Identity, Protocol, Receive, Send, drive, drive_async
+from .inference import Inference, check_images
+from .link import DeviceError, Receive, Request, Send, drive, drive_async
+from .protocol import Identity, Protocol
 
 __all__ = [
     "Decoder",
@@ -10,10 +12,13 @@ __all__ = [
     "DeviceError",
     "Frame",
     "Identity",
+    "Inference",
     "Protocol",
     "Receive",
+    "Request",
     "Send",
     "Transport",
+    "check_images",
     "drive",
     "drive_async",
     "encode",

@@ -7,7 +7,7 @@ from hdl.config import Config
 from hdl.frames import State
 from hdl.isa import Counter, Space
 
-from .protocol import DeviceError, Identity, Loadable, Protocol, drive
+from .protocol import Identity, Loadable, Protocol, drive
 
 
 class Transport(Interface):
@@ -43,14 +43,7 @@ class Device:
 
     def check(self) -> Identity:
         """Ask who the device is; `DeviceError` if it has another configuration."""
-        identity = self.identify()
-        if identity.hash != self._protocol.config.hash:
-            raise DeviceError(
-                f"The device has configuration {identity.hash.hex()}, not "
-                f"{self._protocol.config.hash.hex()} "
-                f"({self._protocol.config.name}); load its gateware first"
-            )
-        return identity
+        return drive(self._protocol.check(), self._transport)
 
     def load_program(self, program: Loadable) -> None:
         """Load a program; the device has none until all of it has arrived."""
