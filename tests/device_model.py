@@ -77,6 +77,10 @@ class DeviceModel:
         """Return bytes for the host."""
         if not self._out and not self._queue and (cut := self._wire.silence()):
             self._queue.append(cut)
+        return self.work()
+
+    def work(self):
+        """Return bytes for the host, if there are any without a silence."""
         while self._queue and not self._out:
             if not self._execute(self._queue[0]):
                 return b""  # the run takes longer than the host waits

@@ -171,4 +171,5 @@ def check_images(program: Program, images: np.ndarray) -> np.ndarray:
     if len(images) and not fmt.min <= int(images.min()) <= int(images.max()) <= fmt.max:
         raise UserError(f"images must hold values from {fmt.min} to {fmt.max} ({program.input.fmt}"
                         f"), not {images.min()} to {images.max()}")
-    return (images.astype(np.int64) & 0xFF).astype(np.uint8).reshape(len(images), -1)
+    return (images.astype(np.int64) & 0xFF).astype(np.uint8).reshape(
+        len(images), int(np.prod(shape)))
