@@ -40,6 +40,7 @@ COMMANDS = {
     "simulate": "Run a program on the simulated accelerator and compare every output.",
     "infer": "Run a program on a board, over its serial port.",
     "bench": "Measure images a second on a board, and what its line allows.",
+    "emulate": "Simulate an accelerator behind a port that infer and bench open.",
     "synth": "Count the cells of the accelerator on an FPGA family.",
     "doctor": "List the tools pyhw can use here and how to get the missing ones.",
 }
