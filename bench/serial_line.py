@@ -23,15 +23,15 @@ CASES = ((256, 1), (256, 2), (1024, 1), (1024, 2), (1024, 8))
 
 
 def graph() -> Graph:
-    """Return one L1 layer of 4 channels with a stride of 4."""
+    """Return one L1 layer, 18 values of 784 pixels."""
     terms = np.array(nearest_terms(25)).T
-    step = Step(m_sign=np.repeat(terms[0][:, None], 4, 1),
-                m_exponent=np.repeat(terms[1][:, None], 4, 1),
-                bias=np.full(4, 60_000), shift=np.full(4, 8), fmt=Format(8))
-    weight = np.random.default_rng(5).integers(0, 256, (4, 5, 5, 1))
+    step = Step(m_sign=np.repeat(terms[0][:, None], 2, 1),
+                m_exponent=np.repeat(terms[1][:, None], 2, 1),
+                bias=np.full(2, 60_000), shift=np.full(2, 8), fmt=Format(8))
+    weight = np.random.default_rng(5).integers(0, 256, (2, 5, 5, 1))
     return Graph("small", (
         Input(name="image", shape=(28, 28, 1), fmt=Format(8)),
-        Conv(name="l1", input="image", term="l1", weight=weight, stride=(4, 4),
+        Conv(name="l1", input="image", term="l1", weight=weight, stride=(8, 8),
              post=Post(first=step))), "l1")
 
 

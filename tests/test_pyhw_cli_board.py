@@ -114,8 +114,8 @@ def test_bench_prints_rates_bytes_and_retries(call):
     lines = printed.splitlines()
     assert re.match(r"program: [\d,]+ bytes in [\d.]+ s, [\d.]+% of what was sent", lines[0])
     assert re.match(r"40 images in [\d.]+ s: [\d,.]+ images/s", lines[1])
-    # 40 bytes and 19 more an image, a RUN and two STATUS a batch of 4, a READ of 4 outputs.
-    sent = 40 * (40 + 19) + 10 * (16 + 12 + 12 + 18)
+    # 40 bytes and 19 more an image; RUN, STATUS and READ of each batch of 4, and a last STATUS.
+    sent = 40 * (40 + 19) + 10 * (16 + 12 + 18) + 12
     assert re.match(rf"sent {sent:,} bytes \({1600 / sent:.1%} of them images\), received [\d,]+, "
                     "0 retries, 0 reloads", lines[3])
     assert f"{100_000 * 40 / sent:,.1f} images/s at 1,000,000 baud" in lines[2]

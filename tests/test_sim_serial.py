@@ -89,7 +89,7 @@ def test_lenet5_on_an_emulated_board_equals_the_executor(verilator, tmp_path):
 def test_a_load_fills_the_line_when_frames_are_sent_ahead(verilator, ahead):
     graph, images = small_graph(), small_images(8)
     program = compile_graph(graph, CONFIG, 4)
-    space, first, raw = next(s for s in program.sections if s[0].name == "WEIGHTS")
+    space, _, raw = next(s for s in program.sections if s[0].name == "WEIGHTS")
     padded = raw + bytes(4096 - len(raw))  # a large transfer: all of the weight memory
     sections = [(s, w, padded if s is space else r) for s, w, r in program.sections]
     program = dataclasses.replace(program, sections=sections)

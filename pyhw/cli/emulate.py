@@ -26,7 +26,7 @@ def emulate(
 
       pyhw emulate --preset tiny
 
-      pyhw infer net.pyhwprog --port /dev/pts/7 --timeout 60
+      pyhw emulate --config accelerator.json --once
     """
     from pyhw.cli.progress import simulation_bar
     from pyhw.configure import choose_config

@@ -46,7 +46,7 @@ def infer(
 
       pyhw infer lenet5.pyhwprog --data mnist --images 1000
 
-      pyhw infer net.pyhwprog --port /dev/ttyUSB1 --baud 3000000 --data images.npy --out out.npz
+      pyhw infer net.pyhwprog --port /dev/ttyUSB1 --data images.npy --out out.npz
 
       pyhw infer lenet5.pyhwprog --graph lenet5.pyhw --data digits
     """

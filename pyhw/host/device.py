@@ -108,9 +108,18 @@ class Device:
         """Yield the outputs of one batch after the other, so that an error loses none of them."""
         if self._inference is None:
             raise ValueError("Device.start must load a program first")
-        raw, batch = check_images(self._inference.program, images), self._inference.program.batch
-        for first in range(0, len(raw), batch):
-            yield drive(self._inference.batch(raw[first:first + batch]), self._transport)
+        inference = self._inference
+        raw, batch = check_images(inference.program, images), inference.program.batch
+        parts: list[np.ndarray | None] = [raw[k:k + batch] for k in range(0, len(raw), batch)]
+        for part in [*parts, None]:
+            try:
+                outputs = drive(inference.advance(part), self._transport)
+            except BaseException:
+                if (rescued := inference.rescue()) is not None:
+                    yield rescued
+                raise
+            if outputs is not None:
+                yield outputs
 
     @property
     def traffic(self) -> Traffic:

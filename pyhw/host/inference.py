@@ -1,12 +1,14 @@
 """Images through a program on a device, whatever happens on the way.
 
-A batch is what is done again: image frames, RUN and STATUS go ahead of their replies, then the
-READs and a STATUS. What a frame that got lost leaves behind is not looked into; the run is stopped
-and the batch sent again, frame by frame. Results count only if the STATUS behind them says that the
-program is still there: a device that was reset in between has none.
+While a batch runs nothing is sent, but everything else goes ahead of its replies: the READs of one
+batch, the images of the next, its RUN and a STATUS. What a frame that got lost leaves behind is not
+looked into; the run is stopped and the batch sent again, frame by frame. Results count only if a
+command behind them shows that the program is still there: a device that was reset in between has
+none.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,6 +27,18 @@ _AGAIN = (Status.NO_PROGRAM, Status.OUT_OF_ORDER, Status.BUSY)
 """Answers that a lost frame or a reset of the device leads to."""
 
 
+@dataclass
+class _Flight:
+    """Results that are being read."""
+
+    images: np.ndarray
+    reads: list[list[Request]]
+    """Of each group."""
+    replies: list[bytes]
+    status: bool
+    """Whether the command behind the READs is a STATUS; otherwise it needs a program itself."""
+
+
 class Inference:
     """One program on one device.
 
@@ -34,7 +48,7 @@ class Inference:
         For the configuration that the program was compiled for.
     program : Program
     attempts : int
-        How often a batch is tried, at least 1.
+        How often a batch is tried after it was damaged, at least 1.
     run_s : float
         Longest time that a run may take.
     """
@@ -47,105 +61,156 @@ class Inference:
         """How often the program was loaded."""
         self._attempts = attempts
         self._run_s = run_s
+        self._waiting: np.ndarray | None = None  # images that have run, and were not read
+        self._flight: _Flight | None = None
+        self._outputs: np.ndarray | None = None
 
     def start(self, progress: Progress | None = None) -> Operation[Identity]:
         """Check that the device is the right one, stop what it does, and load the program."""
+        self._waiting = self._flight = self._outputs = None
         identity = yield from self.protocol.check()
         yield from self.protocol.reset()
         yield from self._load(progress)
         return identity
 
-    def batch(self, images: np.ndarray) -> Operation[np.ndarray]:
-        """Return the outputs of a batch.
+    def advance(self, images: np.ndarray | None = None) -> Operation[np.ndarray | None]:
+        """Read the batch before, and run another one.
 
         Parameters
         ----------
-        images : uint8 array (N, bytes of an image)
-            N at most `Program.batch`; values as the host sends them (`raw_images`).
+        images : uint8 array (N, bytes of an image), optional
+            From `check_images`, N at most `Program.batch`; None only reads.
 
         Returns
         -------
-        int64 array (N, H, W, C)
+        int64 array (N, H, W, C) or None
+            Outputs of the batch before; None if there was none.
 
         Raises
         ------
         DeviceError
-            If the device does not answer, refuses, or no attempt came through.
+            If the device does not answer, refuses, or no attempt came through; `rescue` has the
+            outputs that came before, and only `start` goes on.
         """
-        if not 0 < len(images) <= self.program.batch:
+        if images is not None and not 0 < len(images) <= self.program.batch:
             raise ValueError(f"images must be 1 to {self.program.batch}, not {len(images)}")
-        for attempt in range(self._attempts):
-            try:
-                if attempt:
-                    self.protocol.retries += 1
-                    yield from self._recover()
-                yield from self._run(images, careful=attempt > 0)
-                outputs = yield from self._outputs(len(images))
-            except Damaged:
-                continue
-            except DeviceError as error:
-                if error.status not in _AGAIN:
-                    raise
-                continue
-            if outputs is not None:
-                return outputs
-        raise DeviceError(f"A batch of {len(images)} images was not answered in "
-                          f"{self._attempts} attempts; check the cable and the speed")
+        before, self._waiting, self._outputs = self._waiting, None, None
+        ran = yield from self._ahead(before, images)
+        self._outputs, self._flight = self.rescue(), None
+        if before is not None and self._outputs is None:  # and so the images have not run
+            self._outputs = yield from self._carefully(before, read=True)
+        if images is not None and not ran:
+            yield from self._carefully(images, read=False)
+        self._waiting, outputs, self._outputs = images, self._outputs, None
+        return outputs
+
+    def rescue(self) -> np.ndarray | None:
+        """Return the outputs that had come when an error ended `advance`; None if none had."""
+        if self._outputs is not None or self._flight is None:
+            return self._outputs
+        flight = self._flight
+        count = sum(map(len, flight.reads))
+        if len(flight.replies) <= count:
+            return None
+        if flight.status and decode_status(flight.replies[count])[0] is not State.IDLE:
+            return None
+        return self._decode(flight)
+
+    def batch(self, images: np.ndarray) -> Operation[np.ndarray]:
+        """Return the outputs of a batch, as `advance` with the images and without."""
+        yield from self.advance(images)
+        outputs = yield from self.advance()
+        assert outputs is not None
+        return outputs
 
     def _load(self, progress: Progress | None = None) -> Operation[None]:
         self.loads += 1
         yield from self.protocol.load_program(self.program, progress)
 
-    def _recover(self) -> Operation[None]:
-        yield from self.protocol.reset()
-        state, _ = yield from self.protocol.status()
-        if state is State.NO_PROGRAM:
-            yield from self._load()
+    def _ahead(self, before: np.ndarray | None, images: np.ndarray | None) -> Operation[bool]:
+        """Send everything ahead; return whether the images have run."""
+        reads = [] if before is None else self._reads(len(before))
+        requests = [request for part in reads for request in part]
+        replies: list[bytes] = []
+        if before is not None:
+            self._flight = _Flight(before, reads, replies, status=images is None)
+        if images is not None:
+            requests += self._run_requests(images)
+        started = len(requests)
+        if requests:
+            requests.append(Request.of(Command.STATUS, flags=int(images is not None)))
+        try:
+            yield from self.protocol.all(requests, replies=replies)
+        except Damaged:
+            if len(replies) < started or images is None:
+                self.protocol.retries += 1
+                return False
+            # It runs; the answer to STATUS takes its time.
+        except DeviceError as error:
+            if error.status not in _AGAIN:
+                raise
+            self.protocol.retries += 1
+            return False
+        if images is None:
+            return False
+        if len(replies) == started or decode_status(replies[-1])[0] is State.RUNNING:
+            yield from self.protocol.wait(self._run_s)
+        return True
 
-    def _run(self, images: np.ndarray, careful: bool) -> Operation[None]:
-        program, protocol = self.program, self.protocol
+    def _carefully(self, images: np.ndarray, *, read: bool) -> Operation[np.ndarray | None]:
+        """Run images frame by frame, and read their outputs if wanted."""
+        protocol = self.protocol
+        for attempt in range(self._attempts):
+            protocol.retries += attempt > 0
+            try:
+                yield from protocol.reset()
+                state, _ = yield from protocol.status()
+                if state is State.NO_PROGRAM:
+                    yield from self._load()
+                yield from protocol.all(self._run_requests(images), careful=True)
+                yield from protocol.wait(self._run_s)
+                if not read:
+                    return None
+                reads = self._reads(len(images))
+                requests = [request for part in reads for request in part]
+                replies = yield from protocol.all(
+                    [*requests, Request.of(Command.STATUS, flags=0)], careful=True)
+            except DeviceError as error:
+                if error.status not in _AGAIN:
+                    raise
+                continue
+            if decode_status(replies[-1])[0] is State.IDLE:
+                return self._decode(_Flight(images, reads, replies, status=True))
+        raise DeviceError(f"A batch of {len(images)} images was not answered in "
+                          f"{self._attempts} attempts; check the cable and the speed")
+
+    def _run_requests(self, images: np.ndarray) -> list[Request]:
+        """Return the frames of all images and of RUN."""
+        groups, stored = self.program.groups, self.program.input
         requests = [
             request for index, image in enumerate(images)
-            for request in protocol.image_requests(
-                index % program.groups,
-                program.input.base + index // program.groups * program.input.slot_bytes,
+            for request in self.protocol.image_requests(
+                index % groups, stored.base + index // groups * stored.slot_bytes,
                 image.tobytes())]
-        count = -(-len(images) // program.groups)
-        requests.append(Request.of(Command.RUN, flags=0, layers=0, count=count))
-        started = len(requests)
-        requests.append(Request.of(Command.STATUS, flags=1))
-        try:
-            replies = yield from protocol.all(requests[:started] if careful else requests,
-                                              careful=careful)
-        except Damaged as damaged:
-            if len(damaged.replies) < started:
-                raise
-            replies = damaged.replies  # it runs; the answer to STATUS takes its time
-        done = len(replies) > started and decode_status(replies[started])[0] is not State.RUNNING
-        if not done:
-            yield from protocol.wait(self._run_s)
+        count = -(-len(images) // groups)
+        return [*requests, Request.of(Command.RUN, flags=0, layers=0, count=count)]
 
-    def _outputs(self, count: int) -> Operation[np.ndarray | None]:
-        """Read the results of a run; None if the device was reset since."""
-        program, protocol = self.program, self.protocol
-        stored, groups = program.output, program.groups
-        reads = [protocol.read_requests(Space.SCRATCH, group << 24 | stored.base,
-                                        len(range(group, count, groups)) * stored.slot_bytes)
-                 for group in range(min(groups, count))]
-        requests = [request for part in reads for request in part]
-        last = Request.of(Command.STATUS, flags=0)
-        try:
-            replies = yield from protocol.all([*requests, last])
-        except Damaged:
-            protocol.retries += 1
-            replies = yield from protocol.all([*requests, last], careful=True)
-        if decode_status(replies.pop())[0] is not State.IDLE:
-            return None
+    def _reads(self, count: int) -> list[list[Request]]:
+        """Return the READs of each group: all its slots at once."""
+        groups, stored = self.program.groups, self.program.output
+        return [self.protocol.read_requests(
+                    Space.SCRATCH, group << 24 | stored.base,
+                    len(range(group, count, groups)) * stored.slot_bytes)
+                for group in range(min(groups, count))]  # fmt: skip
+
+    def _decode(self, flight: _Flight) -> np.ndarray:
+        stored, groups, count = self.program.output, self.program.groups, len(flight.images)
         outputs = np.empty((count, *stored.shape), np.int64)
         size = int(np.prod(stored.shape)) * Format.parse(stored.fmt).bytes
-        for group, part in enumerate(reads):
-            raw = protocol.joined(part, replies[:len(part)])
-            del replies[:len(part)]
+        first = 0
+        for group, part in enumerate(flight.reads):
+            raw = self.protocol.joined(part, flight.replies[first:first + len(part)])
+            first += len(part)
             for slot, index in enumerate(range(group, count, groups)):
                 at = slot * stored.slot_bytes
                 outputs[index] = stored.decode(raw[at:at + size])

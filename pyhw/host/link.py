@@ -129,7 +129,8 @@ class Link:
         self._sequence = 0
 
     def all(self, requests: Sequence[Request], *, careful: bool = False,
-            progress: Progress | None = None) -> Operation[list[bytes]]:
+            progress: Progress | None = None,
+            replies: list[bytes] | None = None) -> Operation[list[bytes]]:
         """Send commands in order and return the data of their replies.
 
         Parameters
@@ -138,6 +139,8 @@ class Link:
         careful : bool
             One at a time, each until it is answered, instead of sending ahead.
         progress : callable, optional
+        replies : list of bytes, optional
+            Takes the data as they come, so that an error loses none; empty at first.
 
         Raises
         ------
@@ -146,7 +149,7 @@ class Link:
         DeviceError
             If a command is refused, or the device does not answer at all.
         """
-        replies: list[bytes] = []
+        replies = [] if replies is None else replies
         flying: deque[tuple[int, Command]] = deque()
         sent = ignored = 0
         while len(replies) < len(requests):
