@@ -48,7 +48,7 @@ def main() -> None:
     network = graph()
     images = np.random.default_rng(1).integers(0, 256, (8, 28, 28, 1)).astype(np.uint8)
     golden = run(network, images.astype(np.int64))
-    print("| payload | ahead | program of the line | images of the line | overruns | retries |")
+    print("| payload | ahead | program | images | overruns | retries |")
     print("|---|---|---|---|---|---|")
     for payload, ahead in CASES:
         config = dataclasses.replace(PRESETS["tiny"], name="custom", scratch_bytes=16384,

@@ -42,7 +42,7 @@ class DeviceModel:
         self.config, self.graph, self.program, self.isa = config, graph, program, isa
         self.random = random.Random(f"device {seed}")
         self.frames = self.executed = self.resets = self.most_waiting = 0
-        self.sent = self.received = 0
+        self.sent = self.received = self.most_behind_read = 0
         self.patience = 2
         """A run may take so many silences."""
         self._known = {}
@@ -72,6 +72,8 @@ class DeviceModel:
             self.frames += 1
             self._queue.append(arrived)
         self.most_waiting = max(self.most_waiting, len(self._queue))
+        if any(frame.opcode == READ for frame in self._queue):
+            self.most_behind_read = max(self.most_behind_read, len(self._queue))
 
     def receive(self, timeout_s):
         """Return bytes for the host."""

@@ -61,6 +61,7 @@ def test_a_good_line_gives_the_golden_outputs_without_a_retry(ahead):
     assert np.array_equal(infer(engine, device), GOLDEN)
     assert engine.protocol.retries == 0
     assert engine.loads == 1
+    assert device.most_behind_read == min(ahead, 2)
     assert device.most_waiting == max(ahead, 2)  # a STATUS waits and is asked again
 
 

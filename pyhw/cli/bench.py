@@ -37,8 +37,9 @@ def bench(
     from pyhw.cli.progress import bar
     from pyhw.configure import choose_config
     from pyhw.host.connect import connect
+    from pyhw.host.link import DeviceError
     from pyhw.host.measure import measure
-    from pyhw.host.serial_port import require_pyserial
+    from pyhw.host.serial_port import PortError, require_pyserial
     from pyhw.inputs import input_graph, load_images, read_program
 
     require_pyserial()
@@ -58,7 +59,7 @@ def bench(
                 found = measure(device, loaded, pixels, baud, count)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{done} of {images} images were answered") from None
-    except UserError as error:
+    except (DeviceError, PortError) as error:
         raise UserError(f"{error}; {done} of {images} images were answered") from None
     for line in found.lines():
         typer.echo(line)

@@ -54,7 +54,8 @@ def infer(
     from pyhw.configure import choose_config
     from pyhw.graph.execute import run
     from pyhw.host.connect import config_of, connect
-    from pyhw.host.serial_port import require_pyserial
+    from pyhw.host.link import DeviceError
+    from pyhw.host.serial_port import PortError, require_pyserial
     from pyhw.inputs import input_graph, load_images, read_graph, read_program
     from pyhw.simulation.network import check_program, first_difference
     from pyhw.simulation.results import Results, kept_at_times
@@ -72,6 +73,8 @@ def infer(
     pixels, labels = load_images(input_graph(loaded), data, images, data_dir, seed)
     results = Results.of(out, loaded.graph, loaded.output.shape, pixels, resume=resume)
     first, started = results.done, False
+    if first == len(pixels):
+        raise UserError(f"{out} holds the outputs of all {first} images already")
     try:
         with bar("loading the program") as show:
             with connect(loaded, port, config=chosen, baud=baud, ahead=ahead, timeout_s=timeout,
@@ -83,7 +86,7 @@ def infer(
                 spent = device.traffic.since(before)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(results.kept()) from None
-    except UserError as error:
+    except (DeviceError, PortError) as error:
         if not started:
             raise
         raise UserError(f"{error}; {results.kept()}") from None

@@ -6,7 +6,7 @@ a simulation (`drive_async`).
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -110,7 +110,7 @@ class Link:
     attempts : int
         How often a command is sent before the device is given up.
     ahead : int
-        Frames sent before the first of them is answered.
+        Frames sent before the first of them is answered; with a READ among them at most 2.
     """
 
     def __init__(self, config: Config, *, timeout_s: float = 1.0, attempts: int = 4,
@@ -158,7 +158,7 @@ class Link:
                 if progress is not None:
                     progress(len(replies), len(requests))
                 continue
-            while sent < len(requests) and len(flying) < self.ahead:
+            while sent < len(requests) and len(flying) < self._room(flying, requests[sent]):
                 flying.append((self._next_sequence(), requests[sent].command))
                 yield Send(self._encode(requests[sent]))
                 sent += 1
@@ -201,6 +201,15 @@ class Link:
 
     def _encode(self, request: Request) -> bytes:
         return encode(self._sequence, request.command.value, request.payload)
+
+    def _room(self, flying: Iterable[tuple[int, Command]], request: Request) -> int:
+        """Return how many frames may be unanswered once a request is sent.
+
+        A READ is executed as slowly as the line takes its reply, and fills the device's buffers;
+        others are executed faster than the line brings them.
+        """
+        reads = request.command is Command.READ or any(c is Command.READ for _, c in flying)
+        return min(self.ahead, AHEAD) if reads else self.ahead
 
     def _patience(self, frames: int) -> int:
         """Return the bytes that may come without the reply that is waited for."""

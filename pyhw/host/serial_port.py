@@ -119,10 +119,10 @@ def _cannot_open(path: str, baud: int, error: Exception) -> str:
 
 def _group(path: str) -> str:
     """Return the group that may open a port, ``dialout`` if that is not plain."""
-    import grp
-
     try:
+        import grp
+
         name = grp.getgrgid(os.stat(path).st_gid).gr_name
-    except (OSError, KeyError):
+    except (ImportError, OSError, KeyError):  # no such thing on Windows
         return "dialout"
     return "dialout" if name == "root" else name

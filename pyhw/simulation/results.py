@@ -85,7 +85,7 @@ class Results:
             found = _members(path)
         except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError,
                 zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} is not a result of pyhw simulate, or damaged: "
+            raise UserError(f"{path} holds no results of pyhw, or is damaged: "
                             f"{error}") from None
         if int(found["version"]) != RESULTS_VERSION:
             raise UserError(f"{path} must be of version {RESULTS_VERSION}, not "
