@@ -55,7 +55,7 @@ class DeviceModel:
         self._wire.silence()
         self._queue.clear()
         self._valid = self._loading = False
-        self._running = 0
+        self._running, self._turn, self._results = 0, 0, []
         self._memory, self._crc = {}, 0
         self._image = None
         self._last = None
@@ -110,6 +110,8 @@ class DeviceModel:
             return True
         if frame.opcode == STATUS and frame.payload[:1] == b"\1" and self._running:
             self._running -= len(self._queue) < 2
+            if not self._running:
+                self._finish()
             if self._running and len(self._queue) < 2:
                 return False
         reply = self._answer(frame.opcode, frame.payload)
@@ -167,6 +169,7 @@ class DeviceModel:
         if number(payload) != self._crc:
             return BAD_CHECKSUM
         self._valid = True
+        self._turn = None  # where the program before stopped is of no use
         return OK
 
     def _take_image(self, payload):
@@ -199,17 +202,28 @@ class DeviceModel:
         for space, _, data in program.sections:
             right[space.value] += data
         right = {space: data for space, data in right.items() if data}
+        # All layers at once, the first time from the start, then the second time if there is one.
+        assert number(payload[1:3]) == len(program.layers)
+        resume = payload[0] & 1
+        known = not resume or self._turn is not None
+        self._turn = (self._turn + 1) % len(program.turns) if resume and known else 0
+        source, target = program.turns[self._turn]
+        self._results = []
         for group in range(self.config.groups):
             for slot in range(number(payload[3:5])):
-                at = program.output.base + slot * program.output.slot_bytes
-                image = self._images.pop(
-                    (group, program.input.base + slot * program.input.slot_bytes), None)
+                at = target.base + slot * target.slot_bytes
+                image = self._images.pop((group, source.base + slot * source.slot_bytes), None)
                 # Whatever was not sent is arbitrary; and what was, is overwritten by the run.
-                result = self.random.randbytes(program.output.slot_bytes)
-                if image is not None and loaded == right:
-                    result = self._golden(image)
-                self._scratch[group][at:at + len(result)] = result
+                garbage = self.random.randbytes(target.slot_bytes)
+                self._scratch[group][at:at + len(garbage)] = garbage
+                if image is not None and loaded == right and known:
+                    self._results.append((group, at, self._golden(image)))
         return OK
+
+    def _finish(self):
+        for group, at, result in self._results:
+            self._scratch[group][at:at + len(result)] = result
+        self._results = []
 
     def _golden(self, raw):
         shape = self.program.input_shape
@@ -237,6 +251,6 @@ class DeviceModel:
         return bytes([OK]) + bytes(self._scratch[group][address:address + length])
 
     def _reset(self, payload):
-        self._running = 0
+        self._running, self._results = 0, []
         self.resets += 1
         return OK

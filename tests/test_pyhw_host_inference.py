@@ -36,27 +36,29 @@ def small_graph():
 
 GRAPH = small_graph()
 PROGRAM = compile_graph(GRAPH, CONFIG, 6)
+TWICE = compile_graph(GRAPH, CONFIG, 4, double_buffer=True)
+"""The same with input and output twice."""
 IMAGES = np.random.default_rng(7).integers(0, 256, (40, 5, 6, 4))
 GOLDEN = execute(GRAPH, IMAGES)
 
 
-def inference(*, ahead=2, attempts=4):
-    return Inference(Protocol(CONFIG, ahead=ahead, attempts=attempts), PROGRAM)
+def inference(program=PROGRAM, *, ahead=2, attempts=4):
+    return Inference(Protocol(CONFIG, ahead=ahead, attempts=attempts), program)
 
 
 def infer(engine, line, images=IMAGES):
     """Start and run all images in batches."""
     drive(engine.start(), line)
-    raw = check_images(PROGRAM, images)
-    parts = [drive(engine.advance(raw[k:k + PROGRAM.batch]), line)
-             for k in range(0, len(raw), PROGRAM.batch)]
+    raw, batch = check_images(PROGRAM, images), engine.program.batch
+    parts = [drive(engine.advance(raw[k:k + batch]), line) for k in range(0, len(raw), batch)]
     assert parts[0] is None
     return np.concatenate([*parts[1:], drive(engine.advance(), line)])
 
 
+@pytest.mark.parametrize("program", [PROGRAM, TWICE], ids=["once", "twice"])
 @pytest.mark.parametrize("ahead", [1, 2, 5])
-def test_a_good_line_gives_the_golden_outputs_without_a_retry(ahead):
-    device, engine = DeviceModel(CONFIG, GRAPH, PROGRAM), inference(ahead=ahead)
+def test_a_good_line_gives_the_golden_outputs_without_a_retry(ahead, program):
+    device, engine = DeviceModel(CONFIG, GRAPH, program), inference(program, ahead=ahead)
     assert len(np.unique(GOLDEN)) > 30
     assert np.array_equal(infer(engine, device), GOLDEN)
     assert engine.protocol.retries == 0
@@ -112,24 +114,26 @@ class Faulty:
         return data[:at] + noise + data[at:] if draw.random() < 0.5 else noise + data
 
 
-@pytest.mark.parametrize(("ahead", "rate", "resets", "frames"), [
-    (2, 0.01, 0.0005, 20_000), (1, 0.03, 0.001, 10_000), (2, 0.05, 0.002, 10_000),
-    (5, 0.02, 0.001, 10_000),
+@pytest.mark.parametrize(("program", "ahead", "rate", "resets", "frames"), [
+    (PROGRAM, 2, 0.01, 0.0005, 10_000), (PROGRAM, 1, 0.03, 0.001, 5_000),
+    (PROGRAM, 2, 0.05, 0.002, 10_000), (PROGRAM, 5, 0.02, 0.001, 5_000),
+    (TWICE, 2, 0.01, 0.002, 10_000), (TWICE, 2, 0.05, 0.002, 10_000), (TWICE, 1, 0.03, 0.01, 5_000),
 ])
-def test_soak_no_wrong_result_no_hang_every_image_answered_or_reported(ahead, rate, resets, frames):
-    device = DeviceModel(CONFIG, GRAPH, PROGRAM, seed=frames)
+def test_soak_no_wrong_result_no_hang_every_image_answered_or_reported(
+        program, ahead, rate, resets, frames):
+    device = DeviceModel(CONFIG, GRAPH, program, seed=frames)
     line = Faulty(device, seed=frames, rate=rate, reset_rate=resets)
     answered = reported = rescued = 0
     raw = check_images(PROGRAM, IMAGES)
     draw = random.Random(frames)
     started = time.monotonic()
     while device.frames < frames:
-        engine = inference(ahead=ahead)
+        engine = inference(program, ahead=ahead)
         try:
             drive(engine.start(), line)
             waiting = []
             while device.frames < frames or waiting:
-                chosen = draw.sample(range(len(IMAGES)), draw.randint(1, PROGRAM.batch))
+                chosen = draw.sample(range(len(IMAGES)), draw.randint(1, program.batch))
                 if device.frames >= frames or draw.random() < 0.1:
                     chosen = []
                 reported += len(chosen)
@@ -149,8 +153,9 @@ def test_soak_no_wrong_result_no_hang_every_image_answered_or_reported(ahead, ra
     assert all(line.faults.values()), line.faults
 
 
-def test_a_reset_after_a_run_is_noticed_though_reads_are_answered():
-    device, engine = DeviceModel(CONFIG, GRAPH, PROGRAM), inference()
+@pytest.mark.parametrize("program", [PROGRAM, TWICE], ids=["once", "twice"])
+def test_a_reset_after_a_run_is_noticed_though_reads_are_answered(program):
+    device, engine = DeviceModel(CONFIG, GRAPH, program), inference(program)
 
     class Line:
         armed = True
@@ -164,9 +169,21 @@ def test_a_reset_after_a_run_is_noticed_though_reads_are_answered():
         receive = staticmethod(device.receive)
 
     line = Line()
-    assert np.array_equal(infer(engine, line, IMAGES[:6]), GOLDEN[:6])
+    assert np.array_equal(infer(engine, line, IMAGES[:12]), GOLDEN[:12])
     assert not line.armed
     assert engine.loads == 2
+
+
+@pytest.mark.parametrize("program", [PROGRAM, TWICE], ids=["once", "twice"])
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_program_is_started_again_in_the_middle(program, batches):
+    device, engine = DeviceModel(CONFIG, GRAPH, program, seed=2), inference(program)
+    drive(engine.start(), device)
+    raw = check_images(PROGRAM, IMAGES)
+    for k in range(batches):
+        drive(engine.advance(raw[k:k + 3]), device)
+    assert np.array_equal(infer(engine, device, IMAGES[:8]), GOLDEN[:8])
+    assert engine.protocol.retries == 0
 
 
 def test_a_dead_line_ends_in_one_line_of_error():

@@ -96,9 +96,16 @@ def test_a_load_fills_the_line_when_frames_are_sent_ahead(verilator, ahead):
     found = transfer(CONFIG, program, images, divisor=DIVISOR, ahead=ahead)
     assert np.array_equal(found.outputs, execute(graph, images.astype(np.int64)))
     assert (found.retries, found.overruns) == (0, 0)
-    print(f"ahead {ahead}: {found.load} {found.load.efficiency:.1%}")
     assert found.load.efficiency >= (0.9 if ahead > 1 else 0.8)
     assert ahead > 1 or found.load.efficiency < 0.9
+
+
+def test_a_batch_runs_while_images_of_the_next_one_arrive(verilator):
+    graph, images = small_graph(), small_images(14)
+    program = compile_graph(graph, CONFIG, 4, double_buffer=True)
+    found = transfer(CONFIG, program, images, divisor=DIVISOR)
+    assert np.array_equal(found.outputs, execute(graph, images.astype(np.int64)))
+    assert (found.retries, found.overruns) == (0, 0)
 
 
 def test_pyhw_emulate_names_a_port_that_bench_opens(verilator, tmp_path):

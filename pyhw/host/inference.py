@@ -1,10 +1,12 @@
 """Images through a program on a device, whatever happens on the way.
 
-While a batch runs nothing is sent, but everything else goes ahead of its replies: the READs of one
-batch, the images of the next, its RUN and a STATUS. What a frame that got lost leaves behind is not
-looked into; the run is stopped and the batch sent again, frame by frame. Results count only if a
-command behind them shows that the program is still there: a device that was reset in between has
-none.
+Everything goes ahead of its replies: the READs of one batch, the images of the next, its RUN and a
+STATUS. A program that has its input and output twice runs one batch while the images of the next
+arrive, and that while the results of the one before leave.
+
+What a frame that got lost leaves behind is not looked into; the run is stopped and the batch sent
+again, frame by frame. Results count only if a command behind them shows that the program is still
+there: a device that was reset in between has none.
 """
 
 from collections.abc import Sequence
@@ -37,6 +39,8 @@ class _Flight:
     replies: list[bytes]
     status: bool
     """Whether the command behind the READs is a STATUS; otherwise it needs a program itself."""
+    turn: int
+    """Which of the program's buffers."""
 
 
 class Inference:
@@ -62,12 +66,14 @@ class Inference:
         self._attempts = attempts
         self._run_s = run_s
         self._waiting: np.ndarray | None = None  # images that have run, and were not read
+        self._turn = 1  # of the buffers they are in
         self._flight: _Flight | None = None
         self._outputs: np.ndarray | None = None
 
     def start(self, progress: Progress | None = None) -> Operation[Identity]:
         """Check that the device is the right one, stop what it does, and load the program."""
         self._waiting = self._flight = self._outputs = None
+        self._turn = 1  # the next one is 0
         identity = yield from self.protocol.check()
         yield from self.protocol.reset()
         yield from self._load(progress)
@@ -95,10 +101,11 @@ class Inference:
         if images is not None and not 0 < len(images) <= self.program.batch:
             raise ValueError(f"images must be 1 to {self.program.batch}, not {len(images)}")
         before, self._waiting, self._outputs = self._waiting, None, None
-        ran = yield from self._ahead(before, images)
+        ahead = self._overlapped if self.program.twins else self._ahead
+        ran = yield from self._tried(ahead(before, images))
         self._outputs, self._flight = self.rescue(), None
-        if before is not None and self._outputs is None:  # and so the images have not run
-            self._outputs = yield from self._carefully(before, read=True)
+        if before is not None and self._outputs is None:
+            self._outputs, ran = (yield from self._carefully(before, read=True)), False
         if images is not None and not ran:
             yield from self._carefully(images, read=False)
         self._waiting, outputs, self._outputs = images, self._outputs, None
@@ -112,7 +119,7 @@ class Inference:
         count = sum(map(len, flight.reads))
         if len(flight.replies) <= count:
             return None
-        if flight.status and decode_status(flight.replies[count])[0] is not State.IDLE:
+        if flight.status and decode_status(flight.replies[count])[0] is State.NO_PROGRAM:
             return None
         return self._decode(flight)
 
@@ -127,15 +134,27 @@ class Inference:
         self.loads += 1
         yield from self.protocol.load_program(self.program, progress)
 
+    def _tried(self, ahead: Operation[bool]) -> Operation[bool]:
+        """Try the fast way; False if something was damaged, or the device was reset."""
+        try:
+            return (yield from ahead)
+        except Damaged:
+            pass
+        except DeviceError as error:
+            if error.status not in _AGAIN:
+                raise
+        self.protocol.retries += 1
+        return False
+
     def _ahead(self, before: np.ndarray | None, images: np.ndarray | None) -> Operation[bool]:
-        """Send everything ahead; return whether the images have run."""
+        """Read a batch, then send and run another; return whether its images have run."""
         reads = [] if before is None else self._reads(len(before))
         requests = [request for part in reads for request in part]
         replies: list[bytes] = []
         if before is not None:
-            self._flight = _Flight(before, reads, replies, status=images is None)
+            self._flight = _Flight(before, reads, replies, status=images is None, turn=0)
         if images is not None:
-            requests += self._run_requests(images)
+            requests += [*self._image_requests(images), self._run_request(len(images))]
         started = len(requests)
         if requests:
             requests.append(Request.of(Command.STATUS, flags=int(images is not None)))
@@ -143,19 +162,38 @@ class Inference:
             yield from self.protocol.all(requests, replies=replies)
         except Damaged:
             if len(replies) < started or images is None:
-                self.protocol.retries += 1
-                return False
-            # It runs; the answer to STATUS takes its time.
-        except DeviceError as error:
-            if error.status not in _AGAIN:
                 raise
-            self.protocol.retries += 1
-            return False
+            # It runs; the answer to STATUS takes its time.
         if images is None:
             return False
         if len(replies) == started or decode_status(replies[-1])[0] is State.RUNNING:
             yield from self.protocol.wait(self._run_s)
         return True
+
+    def _overlapped(self, before: np.ndarray | None, images: np.ndarray | None) -> Operation[bool]:
+        """Send images while the batch before runs, run them, and read it meanwhile."""
+        protocol, turn = self.protocol, self._turn
+        requests = [] if images is None else self._image_requests(images, 1 - turn)
+        waits = [] if before is None else [Request.of(Command.STATUS, flags=1)]
+        replies: list[bytes] = []
+        try:
+            yield from protocol.all([*requests, *waits], replies=replies)
+        except Damaged:
+            if len(replies) < len(requests):
+                raise
+        if waits and (len(replies) == len(requests)
+                      or decode_status(replies[-1])[0] is State.RUNNING):  # fmt: skip
+            yield from protocol.wait(self._run_s)
+        if images is not None:
+            self._turn = 1 - turn
+            yield from protocol.one(self._run_request(len(images), self._turn))
+        if before is not None:
+            reads, replies = self._reads(len(before), turn), []
+            self._flight = _Flight(before, reads, replies, status=True, turn=turn)
+            requests = [request for part in reads for request in part]
+            yield from protocol.all([*requests, Request.of(Command.STATUS, flags=0)],
+                                    replies=replies)
+        return images is not None
 
     def _carefully(self, images: np.ndarray, *, read: bool) -> Operation[np.ndarray | None]:
         """Run images frame by frame, and read their outputs if wanted."""
@@ -167,7 +205,9 @@ class Inference:
                 state, _ = yield from protocol.status()
                 if state is State.NO_PROGRAM:
                     yield from self._load()
-                yield from protocol.all(self._run_requests(images), careful=True)
+                self._turn = 0
+                yield from protocol.all([*self._image_requests(images),
+                                         self._run_request(len(images))], careful=True)
                 yield from protocol.wait(self._run_s)
                 if not read:
                     return None
@@ -180,24 +220,27 @@ class Inference:
                     raise
                 continue
             if decode_status(replies[-1])[0] is State.IDLE:
-                return self._decode(_Flight(images, reads, replies, status=True))
+                return self._decode(_Flight(images, reads, replies, status=True, turn=0))
         raise DeviceError(f"A batch of {len(images)} images was not answered in "
                           f"{self._attempts} attempts; check the cable and the speed")
 
-    def _run_requests(self, images: np.ndarray) -> list[Request]:
-        """Return the frames of all images and of RUN."""
-        groups, stored = self.program.groups, self.program.input
-        requests = [
+    def _image_requests(self, images: np.ndarray, turn: int = 0) -> list[Request]:
+        """Return the frames of all images."""
+        groups, stored = self.program.groups, self.program.turns[turn][0]
+        return [
             request for index, image in enumerate(images)
             for request in self.protocol.image_requests(
                 index % groups, stored.base + index // groups * stored.slot_bytes,
                 image.tobytes())]
-        count = -(-len(images) // groups)
-        return [*requests, Request.of(Command.RUN, flags=0, layers=0, count=count)]
 
-    def _reads(self, count: int) -> list[list[Request]]:
+    def _run_request(self, count: int, turn: int = 0) -> Request:
+        """Return the frame that runs images; the second turn goes on behind the first."""
+        return Request.of(Command.RUN, flags=turn, layers=len(self.program.layers),
+                          count=-(-count // self.program.groups))
+
+    def _reads(self, count: int, turn: int = 0) -> list[list[Request]]:
         """Return the READs of each group: all its slots at once."""
-        groups, stored = self.program.groups, self.program.output
+        groups, stored = self.program.groups, self.program.turns[turn][1]
         return [self.protocol.read_requests(
                     Space.SCRATCH, group << 24 | stored.base,
                     len(range(group, count, groups)) * stored.slot_bytes)
