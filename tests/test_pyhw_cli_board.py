@@ -75,7 +75,7 @@ def model(**options):
 
 def infer(port, *more):
     return ("infer", "net.pyhwprog", "--port", port, "--data", "images.npy", "--images", 60,
-            "--timeout", 0.5, *more)
+            "--timeout", 5, *more)
 
 
 def outputs(name):
@@ -93,7 +93,7 @@ def test_infer_gives_the_golden_outputs(call):
 
 
 def test_the_python_interface_takes_arrays_and_gives_arrays():
-    with PtyBoard(model()) as board, connect(PROGRAM, board.port, timeout_s=0.5) as device:
+    with PtyBoard(model()) as board, connect(PROGRAM, board.port, timeout_s=5) as device:
         assert np.array_equal(device.infer(IMAGES), GOLDEN)
         assert device.infer(IMAGES[:0]).shape == (0, *GOLDEN.shape[1:])
         with pytest.raises(UserError, match="images must have shape"):
@@ -109,7 +109,7 @@ def test_a_device_that_was_not_started_says_so():
 def test_bench_prints_rates_bytes_and_retries(call):
     with PtyBoard(model()) as board:
         status, printed, error = call("bench", "net.pyhwprog", "--port", board.port, "--images",
-                                      40, "--timeout", 0.5)
+                                      40, "--timeout", 5)
     assert (status, error) == (0, "")
     lines = printed.splitlines()
     assert re.match(r"program: [\d,]+ bytes in [\d.]+ s, [\d.]+% of what was sent", lines[0])
@@ -246,7 +246,7 @@ def test_no_board_several_boards_and_other_ports_are_listed(refused, plugged):
 def test_the_only_board_is_taken(call, plugged):
     with PtyBoard(model()) as board:
         plugged(BUILT_IN, (board.port, 0x0403, 0x6015, None, None))
-        assert call("infer", "net.pyhwprog", "--data", "images.npy", "--timeout", 0.5)[0] == 0
+        assert call("infer", "net.pyhwprog", "--data", "images.npy", "--timeout", 5)[0] == 0
 
 
 def test_a_missing_pyserial_is_one_line(refused, monkeypatch):

@@ -86,7 +86,7 @@ def test_the_walk_runs_on_a_board(run, tmp_path):
     run(*step["compile"])
     device = DeviceModel(PRESETS["default"], load("lenet5.pyhw"), Program.load("lenet5.pyhwprog"))
     with PtyBoard(device) as board:
-        printed = run(*step["infer"], "--port", board.port, "--timeout", "1")
+        printed = run(*step["infer"], "--port", board.port, "--timeout", "20")
     assert re.search(r"^100 images in [\d.]+ s, [\d,.]+ a second, 0 retries$", printed, re.M)
     assert re.search(r"^(9\d|100) of 100 images classified correctly$", printed, re.M)
     assert "1,000 values equal the golden executor's" in printed
