@@ -46,7 +46,7 @@ $(VENV)/.demo-installed: $(DEPS) | $(BIN)/python
 	touch $@
 
 $(VENV)/.dev-installed: $(DEPS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,sim,fpga,onnx,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,sim,fpga,onnx,board,dev]'
 	touch $@ $(VENV)/.demo-installed
 
 clean:

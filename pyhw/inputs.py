@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .graph.ops import Graph
 
 __all__ = ["check_output", "expect", "load_images", "read_array", "read_file",
-           "read_graph", "read_program", "recognise"]
+           "input_graph", "read_graph", "read_program", "recognise"]
 
 T = TypeVar("T")
 
@@ -141,6 +141,17 @@ def read_program(path: Path) -> "Program":
 
     expect(path, "program")
     return read_file(path, Program.load)
+
+
+def input_graph(program: "Program") -> "Graph":
+    """Return a graph of a program's input alone: what `load_images` has to know."""
+    from hdl.formats import Format
+
+    from .graph.ops import Graph, Input
+
+    name = program.input.name
+    fmt = Format.parse(program.input.fmt)
+    return Graph(program.name, (Input(name=name, shape=program.input_shape, fmt=fmt),), name)
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -394,7 +394,9 @@ def test_the_host_makes_up_for_lost_and_damaged_bytes_both_ways():
         await host.do(host.protocol.wait())
 
     device = simulate(test, run_cycles=50)
-    assert device.images == [(0, 0, bytes(range(80)))]
+    # An image that was damaged on the way has been started again.
+    assert device.images[-1] == (0, 0, bytes(range(80)))
+    assert all(bytes(range(80)).startswith(image[2]) for image in device.images)
     assert len(device.runs) == 1
     for space, first, raw in Program.sections:
         assert device.memory[space] == dict(enumerate(raw, first * space_bytes(CONFIG, space)))

@@ -12,7 +12,7 @@ from pyhw import __version__
 from pyhw.cli import main as cli
 from pyhw.errors import MissingTool, UserError
 
-HEAVY = ("torch", "amaranth", "numpy", "sklearn", "onnx", "rich.progress")
+HEAVY = ("torch", "amaranth", "numpy", "sklearn", "onnx", "serial", "rich.progress")
 
 
 @pytest.fixture

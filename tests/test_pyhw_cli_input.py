@@ -566,7 +566,7 @@ def test_results_are_not_overwritten(refused, golden):
 def test_other_files_are_not_overwritten_by_results(refused, golden):
     assert "there already" in refused(*SIMULATE, "--out", "net.pyhw")
     error = refused(*SIMULATE, "--out", "net.pyhw", "--resume")
-    assert "net.pyhw is not a result of pyhw simulate" in error
+    assert "net.pyhw holds no results of pyhw" in error
 
 
 def rewrite(path, **changes):
@@ -589,15 +589,15 @@ def oversize(path):
 
 
 RESULT_DAMAGE = {
-    "empty": (lambda p: p.write_bytes(b""), "not a result of pyhw simulate, or damaged"),
-    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:300]), "not a result"),
-    "foreign": (lambda p: p.write_bytes(b"\x89PNG" * 99), "not a result"),
-    "foreign-npz": (lambda p: np.savez(p, a=np.zeros(3)), "not a result"),
+    "empty": (lambda p: p.write_bytes(b""), "holds no results of pyhw, or is damaged"),
+    "truncated": (lambda p: p.write_bytes(p.read_bytes()[:300]), "holds no results"),
+    "foreign": (lambda p: p.write_bytes(b"\x89PNG" * 99), "holds no results"),
+    "foreign-npz": (lambda p: np.savez(p, a=np.zeros(3)), "holds no results"),
     "format": (lambda p: rewrite(p, format="other"), "its format is another"),
     "newer": (lambda p: rewrite(p, version=2), "must be of version 1, not 2; a newer pyhw"),
     "no-version": (lambda p: rewrite(p, version="x"), "its version must be a number"),
     "oversized": (oversize, "more numbers than there are"),
-    "objects": (lambda p: rewrite(p, outputs=np.array([{}], object)), "not a result"),
+    "objects": (lambda p: rewrite(p, outputs=np.array([{}], object)), "holds no results"),
     "shape": (lambda p: rewrite(p, outputs=np.zeros((4, 2, 3, 5), np.int64)), "of shape (2, 3, 6)"),
     "dtype": (lambda p: rewrite(p, outputs=np.zeros((4, 2, 3, 6))), "of shape (2, 3, 6)"),
     "count": (lambda p: rewrite(p, images=np.zeros(3, np.uint64)), "of shape (2, 3, 6)"),

@@ -6,13 +6,18 @@ import shlex
 from pathlib import Path
 
 import pytest
+from device_model import DeviceModel
+from pty_board import PtyBoard
 
 import pyhw
+from hdl.config import PRESETS
 from pyhw.cli import main as cli
+from pyhw.compiler import Program
+from pyhw.graph.file import load
 
 README = Path(__file__).parents[1] / "README.md"
 MODELS = Path(pyhw.__file__).parent / "models"
-ORDER = ["train", "quantize", "info", "compile", "generate", "simulate", "synth"]
+ORDER = ["train", "quantize", "info", "compile", "generate", "simulate", "infer", "synth"]
 
 
 def walk() -> dict[str, list[str]]:
@@ -73,7 +78,22 @@ def test_the_walk_ends_with_equal_bits(run, tmp_path, verilator):
     assert re.search(r"^[78] of 8 images classified correctly", printed, re.M)
 
 
-@pytest.mark.parametrize("name", ["compile", "generate", "simulate", "demo"])
+def test_the_walk_runs_on_a_board(run, tmp_path):
+    pytest.importorskip("serial")
+    pytest.importorskip("sklearn")
+    (tmp_path / "lenet5.pyhw").write_bytes((MODELS / "lenet5_adder_digits.pyhw").read_bytes())
+    step = walk()
+    run(*step["compile"])
+    device = DeviceModel(PRESETS["default"], load("lenet5.pyhw"), Program.load("lenet5.pyhwprog"))
+    with PtyBoard(device) as board:
+        printed = run(*step["infer"], "--port", board.port, "--timeout", "20")
+    assert re.search(r"^100 images in [\d.]+ s, [\d,.]+ a second, 0 retries$", printed, re.M)
+    assert re.search(r"^(9\d|100) of 100 images classified correctly$", printed, re.M)
+    assert "1,000 values equal the golden executor's" in printed
+
+
+@pytest.mark.parametrize("name", ["compile", "generate", "simulate", "demo", "infer", "bench",
+                                  "emulate"])
 def test_no_line_of_help_is_torn(name, capsys):
     assert cli.main([name, "--help"]) == 0
     text = capsys.readouterr().out.partition("╭")[0]

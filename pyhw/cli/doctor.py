@@ -47,7 +47,7 @@ def _program(name: str) -> Tool:
 
 #: What each kind of work needs. `base` is generating Verilog; Icarus is never required, because
 #: Verilator simulates everything.
-PURPOSES = ("base", "train", "sim", "fpga", "onnx")
+PURPOSES = ("base", "train", "sim", "fpga", "onnx", "board")
 
 CHECKS = (
     Check("python", ("base",), _python),
@@ -65,6 +65,7 @@ CHECKS = (
     Check("yosys", ("fpga",), find_yosys),
     Check("onnx", ("onnx",), partial(_package, "onnx", "onnx")),
     Check("onnxruntime", ("onnx",), partial(_package, "onnxruntime", "onnx")),
+    Check("pyserial", ("board",), partial(_package, "pyserial", "board")),
 )
 
 
@@ -73,7 +74,7 @@ def doctor(
         str,
         typer.Option(
             help="Fail unless the tools for these are there, separated by commas: "
-            "train, sim, fpga, onnx. Those for generating Verilog are always required."
+            "train, sim, fpga, onnx, board. Those for generating Verilog are always required."
         ),
     ] = "",
 ) -> None:

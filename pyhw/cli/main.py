@@ -38,6 +38,9 @@ COMMANDS = {
     "profile": "Show where the cycles of a network go, layer by layer.",
     "generate": "Write the accelerator as Verilog, with its configuration beside it.",
     "simulate": "Run a program on the simulated accelerator and compare every output.",
+    "infer": "Run a program on a board, over its serial port.",
+    "bench": "Measure images a second on a board, and what its line allows.",
+    "emulate": "Simulate an accelerator behind a port that infer and bench open.",
     "synth": "Count the cells of the accelerator on an FPGA family.",
     "doctor": "List the tools pyhw can use here and how to get the missing ones.",
 }

@@ -37,6 +37,22 @@ DataDir = Annotated[
     typer.Option(help="Folder of the data files.", show_default="environment PYHW_DATA"),
 ]
 
+Port = Annotated[
+    str | None,
+    typer.Option(help="Serial port of the board.", show_default="the only board plugged in"),
+]
+Baud = Annotated[
+    int, typer.Option(min=300, help="Bits a second, as the gateware was built for.")
+]
+Ahead = Annotated[
+    int, typer.Option(min=1, max=64, help="Frames sent before the first is answered.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="Seconds after which a reply is late.",
+                 show_default="by the speed"),
+]
+
 
 def distinct(read: Mapping[str, Path | None], written: Mapping[str, Path | None]) -> None:
     """Refuse to write a file that is also read, or written twice.

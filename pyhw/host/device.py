@@ -1,13 +1,20 @@
 """A device behind a blocking byte transport."""
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol as Interface
+
+import numpy as np
 
 from hdl.config import Config
 from hdl.frames import State
 from hdl.isa import Counter, Space
+from pyhw.compiler.program import Program
 
-from .protocol import DeviceError, Identity, Loadable, Protocol, drive
+from .inference import Inference, check_images
+from .link import AHEAD, Progress
+from .protocol import Identity, Loadable, Protocol, drive
 
 
 class Transport(Interface):
@@ -20,22 +27,105 @@ class Transport(Interface):
         """Return what has arrived, at least a byte; ``b""`` after so long without one."""
 
 
+@dataclass
+class Traffic:
+    """What went over the line, and when it began."""
+
+    sent: int = 0
+    received: int = 0
+    retries: int = 0
+    loads: int = 0
+    started: float = 0.0
+
+    def since(self, before: "Traffic") -> "Traffic":
+        """Return what was added since; `started` becomes the seconds that it took."""
+        return Traffic(self.sent - before.sent, self.received - before.received,
+                       self.retries - before.retries, self.loads - before.loads,
+                       self.started - before.started)
+
+
+class _Counted:
+    """A transport that counts its bytes."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.sent = self.received = 0
+
+    def send(self, data: bytes) -> None:
+        self.sent += len(data)
+        self._transport.send(data)
+
+    def receive(self, timeout_s: float) -> bytes:
+        data = self._transport.receive(timeout_s)
+        self.received += len(data)
+        return data
+
+
 class Device:
-    """An accelerator behind a transport; every method is an operation of `Protocol`.
+    """An accelerator behind a transport; most methods are operations of `Protocol`.
 
     Parameters
     ----------
     transport : Transport
     config : Config
-    timeout_s, attempts
+    timeout_s, attempts, ahead
         See `Protocol`.
     """
 
     def __init__(
-        self, transport: Transport, config: Config, *, timeout_s: float = 1.0, attempts: int = 4
+        self, transport: Transport, config: Config, *, timeout_s: float = 1.0, attempts: int = 4,
+        ahead: int = AHEAD,
     ) -> None:
-        self._transport = transport
-        self._protocol = Protocol(config, timeout_s=timeout_s, attempts=attempts)
+        self._transport = _Counted(transport)
+        self._protocol = Protocol(config, timeout_s=timeout_s, attempts=attempts, ahead=ahead)
+        self._inference: Inference | None = None
+        self.loading = Traffic()
+        """What loading the program took."""
+
+    def start(self, program: Program, progress: Progress | None = None) -> Identity:
+        """Check that the device is the right one and load a program for `infer`."""
+        inference, before = Inference(self._protocol, program), self.traffic
+        identity = drive(inference.start(progress), self._transport)
+        self.loading = self.traffic.since(before)
+        self._inference = inference
+        return identity
+
+    def infer(self, images: np.ndarray) -> np.ndarray:
+        """Return the outputs of the program that was started, int64 (N, H, W, C).
+
+        Parameters
+        ----------
+        images : integer array (N, H, W, C)
+            In the format of the program's input; any number of them.
+        """
+        parts = list(self.stream(images))
+        if not parts:
+            assert self._inference is not None
+            return np.empty((0, *self._inference.program.output.shape), np.int64)
+        return np.concatenate(parts)
+
+    def stream(self, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the outputs of one batch after the other, so that an error loses none of them."""
+        if self._inference is None:
+            raise ValueError("Device.start must load a program first")
+        inference = self._inference
+        raw, batch = check_images(inference.program, images), inference.program.batch
+        parts: list[np.ndarray | None] = [raw[k:k + batch] for k in range(0, len(raw), batch)]
+        for part in [*parts, None]:
+            try:
+                outputs = drive(inference.advance(part), self._transport)
+            except BaseException:
+                if (rescued := inference.rescue()) is not None:
+                    yield rescued
+                raise
+            if outputs is not None:
+                yield outputs
+
+    @property
+    def traffic(self) -> Traffic:
+        """Bytes, retries and loads up to now, and the time."""
+        return Traffic(self._transport.sent, self._transport.received, self._protocol.retries,
+                       self._inference.loads if self._inference else 0, time.monotonic())
 
     def identify(self) -> Identity:
         """Ask who the device is."""
@@ -43,14 +133,7 @@ class Device:
 
     def check(self) -> Identity:
         """Ask who the device is; `DeviceError` if it has another configuration."""
-        identity = self.identify()
-        if identity.hash != self._protocol.config.hash:
-            raise DeviceError(
-                f"The device has configuration {identity.hash.hex()}, not "
-                f"{self._protocol.config.hash.hex()} "
-                f"({self._protocol.config.name}); load its gateware first"
-            )
-        return identity
+        return drive(self._protocol.check(), self._transport)
 
     def load_program(self, program: Loadable) -> None:
         """Load a program; the device has none until all of it has arrived."""

@@ -52,6 +52,9 @@ class Decoder:
     def __init__(self, max_payload: int = 4096) -> None:
         self._max_payload = max_payload
         self._buffer = bytearray()
+        self.foreign = 0
+        """Version that frames seem to have when there was none of this version; 0 if unknown."""
+        self._good = False
 
     def reset(self) -> None:
         """Forget a frame that has begun, as after a silence."""
@@ -74,6 +77,8 @@ class Decoder:
                 return None
             del buffer[:start]
             if len(buffer) > 2 and buffer[2] != FRAME_VERSION:
+                if 0 < buffer[2] < 16 and not self._good:  # rather than noise
+                    self.foreign = buffer[2]
                 del buffer[:2]
                 continue
             if len(buffer) < HEADER_BYTES:
@@ -88,6 +93,7 @@ class Decoder:
             if zlib.crc32(buffer[2:end]).to_bytes(CRC_BYTES, "little") != buffer[end : end + 4]:
                 del buffer[:2]
                 continue
+            self._good, self.foreign = True, 0
             frame = Frame(buffer[3], buffer[4], bytes(buffer[HEADER_BYTES:end]))
             del buffer[: end + CRC_BYTES]
             return frame

@@ -1,62 +1,46 @@
-"""Conversations with a device as generators that do no input or output themselves.
-
-An operation yields `Send` and `Receive` and is sent the received bytes back, so the same code runs
-over a serial port (`drive`) and inside a simulation (`drive_async`).
-"""
+"""Conversations with a device, as generators that do no input or output (`pyhw.host.link`)."""
 
 import math
 import zlib
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 from typing import Protocol as Interface
 
-from hdl.config import Config
-from hdl.frames import ARGUMENTS, FRAME_ERROR, REPLY_BIT, Command, State, Status
+from hdl.config import ISA_VERSION
+from hdl.frames import ARGUMENTS, Command, State, Status
 from hdl.isa import COUNTER_SET, Counter, Space, space_bytes
-from pyhw.errors import UserError
 
-from .frames import Decoder, encode, pack, unpack
+from .frames import pack, unpack
+from .link import (
+    Damaged,
+    DeviceError,
+    Link,
+    Operation,
+    Progress,
+    Receive,
+    Request,
+    Send,
+    drive,
+    drive_async,
+)
 
+__all__ = ["Damaged", "DeviceError", "Identity", "Loadable", "Operation", "Progress", "Protocol",
+           "Receive", "Request", "Send", "drive", "drive_async"]
 
-@dataclass(frozen=True)
-class Send:
-    """Send these bytes."""
-
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Receive:
-    """Wait for at least one byte, at most so long; nothing received is ``b""``."""
-
-    timeout_s: float
-
-
-T = TypeVar("T")
-Operation = Generator[Send | Receive, bytes | None, T]
+_LOAD_AGAIN = (Status.OUT_OF_ORDER, Status.BAD_CHECKSUM)
+"""Answers to a load in which a frame was lost, or the device was reset."""
 
 
 class Loadable(Interface):
     """What `Protocol.load_program` needs of a program."""
 
-    config_hash: bytes
-    sections: list[tuple[Space, int, bytes]]
+    @property
+    def config_hash(self) -> bytes:
+        """Of the configuration that it was compiled for."""
 
-
-class DeviceError(UserError):
-    """Report that the device refused a command, or did not answer.
-
-    Parameters
-    ----------
-    text : str
-    status : Status or None
-        What the device answered.
-    """
-
-    def __init__(self, text: str, status: Status | None = None) -> None:
-        self.status = status
-        super().__init__(text)
+    @property
+    def sections(self) -> list[tuple[Space, int, bytes]]:
+        """Memory contents with their first word."""
 
 
 @dataclass(frozen=True)
@@ -69,40 +53,12 @@ class Identity:
     max_payload: int
 
 
-_REASONS = {
-    Status.UNKNOWN_COMMAND: "the device does not know it; is its gateware older?",
-    Status.BAD_LENGTH: "the payload has a wrong length",
-    Status.NO_PROGRAM: "the device has no program; load one first",
-    Status.BUSY: "a run is going on; wait for its end or reset",
-    Status.WRONG_CONFIG: "the device has another configuration; compile the program for it",
-    Status.BAD_CHECKSUM: "the program did not arrive whole; load it again",
-    Status.OUT_OF_RANGE: "the address is outside the memory",
-    Status.OUT_OF_ORDER: "it does not fit what came before; start the load or image again",
-}
+class Protocol(Link):
+    """Operations on one device; parameters as of `Link`.
 
-
-class Protocol:
-    """Operations on one device.
-
-    Parameters
-    ----------
-    config : Config
-        The configuration that the device was generated from.
-    timeout_s : float
-        How long to wait for a reply before the command is sent again; longer than a frame takes
-        on the line and than the device's frame timeout.
-    attempts : int
-        How often a command is sent before the device is given up.
+    What is long is sent ahead. If a frame of it is damaged, it is started again, one frame at a
+    time from then on.
     """
-
-    def __init__(self, config: Config, *, timeout_s: float = 1.0, attempts: int = 4) -> None:
-        if attempts < 2:
-            raise ValueError(f"attempts must be at least 2, not {attempts}")
-        self.config = config
-        self.timeout_s = timeout_s
-        self.attempts = attempts
-        self._decoder = Decoder(config.max_payload)
-        self._sequence = 0
 
     def identify(self) -> Operation[Identity]:
         """Ask who the device is."""
@@ -114,7 +70,23 @@ class Protocol:
             values["max_payload"],
         )
 
-    def load_program(self, program: Loadable) -> Operation[None]:
+    def check(self) -> Operation[Identity]:
+        """Ask who the device is; `DeviceError` if it is of another version or configuration."""
+        identity = yield from self.identify()
+        if identity.isa != ISA_VERSION:
+            older = identity.isa < ISA_VERSION
+            raise DeviceError(
+                f"The device's gateware is of version {identity.isa}, "
+                f"{'older' if older else 'newer'} than this pyhw's {ISA_VERSION}; "
+                + ("generate it again and load it" if older else "update pyhw"))
+        if identity.hash != self.config.hash:
+            raise DeviceError(
+                f"The device has configuration {_named(identity.hash)}, not "
+                f"{self.config.hash.hex()} ({self.config.name}); load its gateware first, or "
+                "compile the program for the device's configuration", Status.WRONG_CONFIG)
+        return identity
+
+    def load_program(self, program: Loadable, progress: Progress | None = None) -> Operation[None]:
         """Load a program; the device has none until all of it has arrived."""
         if program.config_hash != self.config.hash:
             raise DeviceError(
@@ -123,34 +95,53 @@ class Protocol:
                 f"{self.config.hash.hex()}); compile it again",
                 Status.WRONG_CONFIG,
             )
+        requests = self.load_requests(program)
+        for attempt in range(self.attempts):
+            self.retries += attempt > 0
+            try:
+                yield from self.all(requests, careful=attempt > 0, progress=progress)
+                return
+            except Damaged:
+                pass
+            except DeviceError as error:
+                if error.status not in _LOAD_AGAIN:
+                    raise
+        raise DeviceError(f"The program did not arrive whole in {self.attempts} attempts; check "
+                          "the cable and the speed", Status.BAD_CHECKSUM)
+
+    def load_requests(self, program: Loadable) -> list[Request]:
+        """Return the frames that load a program."""
         hash_ = int.from_bytes(self.config.hash, "little")
-        yield from self._command(Command.BEGIN, hash=hash_)
+        writes = [Request.of(Command.WRITE, part, space=space.value, address=at)
+                  for space, address, raw in program.sections
+                  for at, part in self._parts(space, address, raw)]
         checksum = 0
-        for space, address, raw in program.sections:
-            for at, part in self._parts(space, address, raw):
-                checksum = zlib.crc32(
-                    pack(Command.WRITE, part, space=space.value, address=at), checksum
-                )
-                yield from self._command(Command.WRITE, part, space=space.value, address=at)
-        yield from self._command(Command.COMMIT, crc=checksum)
+        for write in writes:
+            checksum = zlib.crc32(write.payload, checksum)
+        return [Request.of(Command.BEGIN, hash=hash_), *writes,
+                Request.of(Command.COMMIT, crc=checksum)]
 
     def write_image(self, group: int, base: int, image: bytes) -> Operation[None]:
         """Send one image into a group's scratchpad, to be folded on the way."""
-        step = self.config.max_payload - _bytes(Command.IMAGE)
-        for offset in range(0, max(len(image), 1), step):
-            yield from self._command(
-                Command.IMAGE, image[offset : offset + step], group=group, base=base, offset=offset
-            )
+        yield from self._again(self.image_requests(group, base, image))
 
     def write_images(self, images: Iterable[tuple[int, int, bytes]]) -> Operation[None]:
         """Send images, each with its group and base."""
-        for group, base, image in images:
-            yield from self.write_image(group, base, image)
+        yield from self._again([request for group, base, image in images
+                                for request in self.image_requests(group, base, image)])
+
+    def image_requests(self, group: int, base: int, image: bytes) -> list[Request]:
+        """Return the frames that send an image."""
+        step = self.config.max_payload - _bytes(Command.IMAGE)
+        return [Request.of(Command.IMAGE, image[offset : offset + step], group=group, base=base,
+                           offset=offset)
+                for offset in range(0, max(len(image), 1), step)]
 
     def write(self, group: int, address: int, raw: bytes) -> Operation[None]:
         """Write bytes of a group's scratchpad."""
-        for at, part in self._parts(Space.SCRATCH, group << 24 | address, raw):
-            yield from self._command(Command.WRITE, part, space=Space.SCRATCH.value, address=at)
+        yield from self._again([
+            Request.of(Command.WRITE, part, space=Space.SCRATCH.value, address=at)
+            for at, part in self._parts(Space.SCRATCH, group << 24 | address, raw)])
 
     def run(self, *, layers: int = 0, count: int = 1, resume: bool = False) -> Operation[None]:
         """Start a run and return at once.
@@ -170,8 +161,7 @@ class Protocol:
         """Return the state and the layers done; with ``wait`` the device answers at the end of
         the run or when it is asked again.
         """
-        values = yield from self._ask(Command.STATUS, flags=int(wait))
-        return State(values["state"]), values["layers_done"]
+        return decode_status((yield from self._command(Command.STATUS, flags=int(wait))))
 
     def wait(self, timeout_s: float = 60.0) -> Operation[int]:
         """Wait for the end of the run and return the layers done."""
@@ -186,16 +176,23 @@ class Protocol:
 
     def read(self, space: Space, address: int, length: int) -> Operation[bytes]:
         """Read SCRATCH (group in address bits 31:24) or COUNTERS."""
-        raw, step = b"", self.config.max_payload - 1
-        while len(raw) < length:
-            size = min(step, length - len(raw))
-            part = yield from self._command(
-                Command.READ, space=space.value, address=address + len(raw), length=size
-            )
-            if len(part) != size:
-                raise DeviceError(f"The device sent {len(part)} bytes instead of {size}")
-            raw += part
-        return raw
+        requests = self.read_requests(space, address, length)
+        return self.joined(requests, (yield from self._again(requests)))
+
+    def read_requests(self, space: Space, address: int, length: int) -> list[Request]:
+        """Return the frames that read a range."""
+        step = self.config.max_payload - 1
+        return [Request.of(Command.READ, space=space.value, address=address + at,
+                           length=min(step, length - at)) for at in range(0, length, step)]
+
+    @staticmethod
+    def joined(requests: Sequence[Request], replies: Sequence[bytes]) -> bytes:
+        """Return the bytes that were read; `DeviceError` if a reply has another length."""
+        for request, part in zip(requests, replies, strict=True):
+            wanted = int.from_bytes(request.payload[5:7], "little")
+            if len(part) != wanted:
+                raise DeviceError(f"The device sent {len(part)} bytes instead of {wanted}")
+        return b"".join(replies)
 
     def counters(self, layer: int = 0) -> Operation[dict[Counter, int]]:
         """Return the performance counters; those of one layer, if the device counts layers."""
@@ -217,89 +214,47 @@ class Protocol:
         for start in range(0, len(raw), words * word):
             yield address + start // word, raw[start : start + words * word]
 
+    def _again(self, requests: Sequence[Request]) -> Operation[list[bytes]]:
+        """Send frames that may be executed twice: ahead, and if one is damaged all again."""
+        try:
+            return (yield from self.all(requests))
+        except Damaged:
+            self.retries += 1
+            return (yield from self.all(requests, careful=True))
+
     def _ask(self, command: Command, **arguments: int) -> Operation[dict[str, int]]:
         """Send a command and return the fields of its reply."""
-        data = yield from self._command(command, b"", **arguments)
-        try:
-            return unpack(command, data)
-        except ValueError as error:
-            raise DeviceError(f"{error}; is the device's gateware of another version?") from None
+        return _fields(command, (yield from self._command(command, b"", **arguments)))
 
     def _command(self, command: Command, data: bytes = b"", **arguments: int) -> Operation[bytes]:
         """Send a command until it is answered, and return the reply's data."""
-        self._sequence = (self._sequence + 1) & 0xFF
-        request = encode(self._sequence, command.value, pack(command, data, **arguments))
-        for _ in range(self.attempts):
-            yield Send(request)
-            payload = yield from self._reply(command)
-            if payload is None:
-                continue
-            status = _status(payload)
-            if status is not Status.OK:
-                raise DeviceError(
-                    f"{command.name} was refused: {_REASONS.get(status, status.name)}", status
-                )
-            return payload[1:]
-        raise DeviceError(
-            f"The device did not answer {command.name} in {self.attempts} attempts; "
-            "check the port, the speed and that the accelerator is loaded"
-        )
+        return (yield from self.one(Request(command, pack(command, data, **arguments))))
 
-    def _reply(self, command: Command) -> Operation[bytes | None]:
-        """Return the payload of this command's reply, None when it is time to ask again."""
-        ignored = 0
-        while ignored <= 4 * self.config.max_payload:
-            raw = yield Receive(self.timeout_s)
-            if not raw:
-                self._decoder.reset()
-                return None
-            ignored += len(raw)
-            for frame in self._decoder.feed(raw):
-                if frame.opcode == FRAME_ERROR:
-                    return None
-                if (frame.sequence, frame.opcode) == (self._sequence, command.value | REPLY_BIT):
-                    return frame.payload or None
-        return None
+
+def decode_status(data: bytes) -> tuple[State, int]:
+    """Return the state and the layers done from a reply to STATUS."""
+    values = _fields(Command.STATUS, data)
+    try:
+        return State(values["state"]), values["layers_done"]
+    except ValueError:
+        raise DeviceError(f"The device is in the unknown state {values['state']}; is its gateware "
+                          "newer?") from None
+
+
+def _fields(command: Command, data: bytes) -> dict[str, int]:
+    try:
+        return unpack(command, data)
+    except ValueError as error:
+        raise DeviceError(f"{error}; is the device's gateware of another version?") from None
 
 
 def _bytes(command: Command) -> int:
     return sum(size for _, size in ARGUMENTS[command])
 
 
-def _status(payload: bytes) -> Status:
-    try:
-        return Status(payload[0])
-    except ValueError:
-        raise DeviceError(
-            f"The device answered with the unknown status {payload[0]}; is its gateware newer?"
-        ) from None
+def _named(hash_: bytes) -> str:
+    """Return a configuration's hash, with its name if it is one of the package."""
+    from pyhw.configure import every_preset
 
-
-def drive(operation: Operation[T], transport: Any) -> T:
-    """Run an operation over a transport with ``send(data)`` and ``receive(timeout_s)``."""
-    received = None
-    while True:
-        try:
-            step = operation.send(received)
-        except StopIteration as end:
-            return end.value
-        if isinstance(step, Send):
-            transport.send(step.data)
-            received = None
-        else:
-            received = transport.receive(step.timeout_s)
-
-
-async def drive_async(operation: Operation[T], transport: Any) -> T:
-    """Run an operation over a transport whose ``send`` and ``receive`` are coroutines."""
-    received = None
-    while True:
-        try:
-            step = operation.send(received)
-        except StopIteration as end:
-            return end.value
-        if isinstance(step, Send):
-            await transport.send(step.data)
-            received = None
-        else:
-            received = await transport.receive(step.timeout_s)
+    name = next((config.name for config in every_preset() if config.hash == hash_), "")
+    return f"{hash_.hex()}{f' ({name})' if name else ''}"

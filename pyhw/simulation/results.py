@@ -1,8 +1,10 @@
 """Outputs of a long simulation, kept as they come so that an interrupted one can go on."""
 
 import hashlib
+import time
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from pyhw.graph.infer import shapes
 from pyhw.graph.ops import Graph
 from pyhw.inputs import check_output
 
-__all__ = ["RESULTS_VERSION", "Results"]
+__all__ = ["RESULTS_VERSION", "Results", "kept_at_times"]
 
 MAGIC = "pyhw-results"
 """Value of the member ``format`` of a file of results."""
@@ -60,8 +62,14 @@ class Results:
             If the file is there and not to be resumed, is damaged, is of another graph or of
             other images, or cannot be written.
         """
-        results = cls(path, fingerprint(graph), _hashes(images),
-                      shapes(graph)[graph.output])
+        return cls.of(path, fingerprint(graph), shapes(graph)[graph.output], images,
+                      resume=resume)
+
+    @classmethod
+    def of(cls, path: Path | None, key: str, shape: tuple[int, ...], images: np.ndarray, *,
+           resume: bool) -> "Results":
+        """Start a set of results as `open` does, of a graph that is known by its hash."""
+        results = cls(path, key, _hashes(images), shape)
         if path is None:
             return results
         if path.exists():
@@ -77,7 +85,7 @@ class Results:
             found = _members(path)
         except (OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError,
                 zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} is not a result of pyhw simulate, or damaged: "
+            raise UserError(f"{path} holds no results of pyhw, or is damaged: "
                             f"{error}") from None
         if int(found["version"]) != RESULTS_VERSION:
             raise UserError(f"{path} must be of version {RESULTS_VERSION}, not "
@@ -128,6 +136,26 @@ class Results:
             return f"no image was finished, and {self.path} was not written"
         return (f"{self.done} of {self.total} images are in {self.path}; the same command with "
                 "--resume goes on")
+
+
+def kept_at_times(results: Results, parts: Iterable[np.ndarray], *,
+                  every_s: float = 2.0) -> Iterator[int]:
+    """Add outputs as they come, the file not at each of them; yield the images there are.
+
+    What has come before an error or an interruption is added as well.
+    """
+    waiting: list[np.ndarray] = []
+    last = time.monotonic()
+    try:
+        for part in parts:
+            waiting.append(part)
+            if time.monotonic() - last > every_s:
+                results.add(np.concatenate(waiting))
+                waiting, last = [], time.monotonic()
+            yield results.done + sum(map(len, waiting))
+    finally:
+        if waiting:
+            results.add(np.concatenate(waiting))
 
 
 def _hashes(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,54 @@
+"""An accelerator on a serial line: what a board needs besides clock, reset and two pins."""
+
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from .accelerator import Accelerator
+from .uart import Uart
+
+__all__ = ["SerialAccelerator"]
+
+
+class SerialAccelerator(wiring.Component):
+    """An `Accelerator` whose byte port is a `Uart`.
+
+    The line cannot be held back, so a host must have no more than two frames unanswered: one that
+    is executed and one that has been received (``docs/protocol.md``).
+
+    Parameters
+    ----------
+    config : Config
+    divisor : int
+        Clock cycles of a bit, from 4.
+
+    Members
+    -------
+    i_rx : In(1), o_tx : Out(1)
+        The wires, as this end sees them.
+    o_running, o_program : Out(1)
+        See `Accelerator`.
+    o_overrun, o_framing : Out(1)
+        Strobes of `UartReceiver`: bytes were lost.
+    """
+
+    def __init__(self, config, divisor):
+        self._config = config
+        self._divisor = divisor
+        super().__init__({
+            "i_rx": In(1), "o_tx": Out(1, init=1), "o_running": Out(1), "o_program": Out(1),
+            "o_overrun": Out(1), "o_framing": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.uart = uart = Uart(self._divisor)
+        m.submodules.accelerator = accelerator = Accelerator(self._config)
+        connect(m, source=uart.o, sink=accelerator.rx)
+        connect(m, source=accelerator.tx, sink=uart.i)
+        m.d.comb += [
+            uart.i_rx.eq(self.i_rx), self.o_tx.eq(uart.o_tx),
+            self.o_running.eq(accelerator.o_running), self.o_program.eq(accelerator.o_program),
+            self.o_overrun.eq(uart.o_overrun), self.o_framing.eq(uart.o_framing),
+        ]
+        return m

@@ -1,0 +1,49 @@
+"""``pyhw emulate``: a simulated accelerator as a serial port, for want of a board."""
+
+from typing import Annotated
+
+import typer
+
+from pyhw.cli.options import ConfigFile, Preset, Set
+
+
+def emulate(
+    preset: Preset = None,
+    config: ConfigFile = None,
+    set_: Set = None,
+    divisor: Annotated[int, typer.Option(min=4, help="Clock cycles of a bit of the line.")] = 8,
+    once: Annotated[
+        bool, typer.Option("--once", help="End when the port has been opened and closed.")
+    ] = False,
+) -> None:
+    """Simulate an accelerator on a serial line, as a port that `pyhw infer` opens like a board's.
+
+    The port is a pseudo-terminal; its name is printed as soon as it can be opened. Every bit on
+    the line is simulated (Verilator), so it is thousands of times slower than a board: give
+    `pyhw infer` a --timeout of a minute. Ctrl-C ends it.
+
+    Examples:
+
+      pyhw emulate --preset tiny
+
+      pyhw emulate --config accelerator.json --once
+    """
+    from pyhw.cli.progress import simulation_bar
+    from pyhw.configure import choose_config
+    from pyhw.simulation.launch import find_simulator
+    from pyhw.simulation.serial import emulate as run
+
+    find_simulator("verilator")
+    chosen = choose_config(preset, config, set_ or ())
+    named = ""
+
+    def opened(port: str) -> None:
+        nonlocal named
+        named = port
+        print(f"{port}: configuration {chosen.hash.hex()} ({chosen.name})", flush=True)
+
+    try:
+        with simulation_bar("verilator") as show:
+            run(chosen, opened, divisor=divisor, once=once, on_progress=show)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{named} is gone" if named else "") from None
