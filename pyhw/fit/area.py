@@ -48,9 +48,9 @@ SECOND, SECOND_TERM = 250.0, 9.0
 """Second step, and each term beside its barrel: docs/datapath.md."""
 LANE_REST, FIRST_LANE = 60.0, 383.0
 """Rest of a result lane, and what lane 0 has more (32 bits): docs/datapath.md, 1,718 and 2,101."""
-CONTROL, WORD_BIT = 3100.0, 7.7
+CONTROL, WORD_BIT = 3700.0, 7.7
 """Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
-left of whole accelerators after all other parts: the constant of the second line in docs/fit.md,
+left of whole accelerators after all other parts: the constant of the two lines in docs/fit.md,
 "Area", the share per bit of `tiny` and `default` when they had one control."""
 FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.0, "ice40": 0.92}
 """LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md; Gowin is

@@ -21,7 +21,7 @@ from .work import Work, sizes_of, work_of
 __all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace", "Point",
            "Variant"]  # fmt: skip
 
-FILL = 0.9
+FILL = 0.92
 """Share of a device's LUTs that a design may take; place and route needs the rest."""
 GROUPS = (1, 2, 3, 4, 6, 8, 12, 16)
 SLOTS = (1, 2, 4)
