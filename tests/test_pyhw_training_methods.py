@@ -163,6 +163,20 @@ def test_the_teacher_learns_from_the_labels_alone(few):
     assert not same(*map(weights, runs))
 
 
+@pytest.mark.parametrize(("options", "words"), [
+    ({"ops": "pemn", "fraction": 0.1}, "fraction is read with --sharing rp alone"),
+    ({"ops": "pemn", "sharing": "rp"}, "sharing rp needs a fraction below 1"),
+    ({"ops": "shiftadd", "prune": 0.5}, "prune is for frozen shift layers"),
+    ({"ops": "shiftadd", "terms": 2, "bits": 8}, "two terms have at most 5 bits, not 8"),
+    ({"alpha": 3.0}, "alpha and beta weigh a teacher's lesson"),
+    ({"ops": "pemn", "momentum": 0.5}, "momentum is read by sgd, not by adamw"),
+    ({"increase": 5.0}, "increase takes the place of the adaptive step: add --eta 0"),
+])  # fmt: skip
+def test_options_that_nothing_reads_are_refused(options, words):
+    with pytest.raises(UserError, match=words):
+        make_recipe(**options)
+
+
 def test_layers_are_paired_by_name():
     trainer_model = build_model("lenet5", "adder")
     assert pkkd.paired_layers(trainer_model, build_model("lenet5", "conv")) == [

@@ -126,7 +126,7 @@ def test_a_row_in_progress_goes_on_from_its_checkpoint(few, tmp_path):
     def train(recipe, out, resume):
         called.append(resume)
         if stops:
-            trainer = Trainer(replace(recipe, batch=50), few)
+            trainer = Trainer(recipe, few)
             trainer.run_epoch()
             save_checkpoint(out, trainer.model, trainer.recipe, [], trainer.optimizer)
             stops.pop()
@@ -141,6 +141,21 @@ def test_a_row_in_progress_goes_on_from_its_checkpoint(few, tmp_path):
     assert not read_rows(tmp_path / "results.jsonl")
     sweep.run_sweep(*arguments, only="cnn")
     assert called == [False, True]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_checkpoint_of_another_recipe_is_kept_aside_and_its_row_trained_anew(few, tmp_path):
+    def train(recipe, out, resume):
+        called.append((recipe.epochs, resume))
+        run(Trainer(recipe, few), out)
+
+    called, said = [], []
+    for epochs in (1, 2):
+        sweep.run_sweep("digits", tmp_path, None, train, said.append, only="cnn", epochs=epochs)
+    assert called == [(1, False), (2, False)]
+    assert (tmp_path / "digits-cnn.before.pt").exists()
+    assert any("the earlier checkpoint is now" in line for line in said)
+    assert read_rows(tmp_path / "results.jsonl")["CNN"].epochs == 2
 
 
 @pytest.mark.usefixtures("small")

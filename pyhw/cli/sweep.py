@@ -1,5 +1,6 @@
 """``pyhw sweep``: every row of a table of results, by one command that can be stopped."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,5 +74,11 @@ def sweep(
     try:
         run_sweep(str(name), folder, docs, train, typer.echo, data_dir, only, epochs, retry)
     except KeyboardInterrupt:
-        again = f"pyhw sweep {name} --out {folder}"
+        words = ["pyhw", "sweep", str(name), "--out", str(folder)]
+        for option, value in (("docs", docs), ("only", only), ("epochs", epochs),
+                              ("data-dir", data_dir)):  # fmt: skip
+            words += [f"--{option}", str(value)] if value else []
+        words += ["--retry"] if retry else []
+        words += ["--device", str(device)] if device is not Device.CPU else []
+        again = shlex.join(words)
         raise KeyboardInterrupt(f"finished rows are kept; go on with: {again}") from None

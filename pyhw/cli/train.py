@@ -56,14 +56,17 @@ def train(
     images: Annotated[
         int | None,
         typer.Option(
-            help="Take so many training images, drawn by the seed, for a trial.",
-            show_default="all",
+            help="Take so many training images, and at most as many test images, drawn by the "
+            "seed, for a trial; 0 for all.",
+            show_default="0",
             rich_help_panel=_RECIPE,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(help="Passes over the data.", show_default="as published"),
+        typer.Option(
+            help="Passes over the data.", show_default="digits 60, mnist 30, cifar10 as published"
+        ),
     ] = None,
     batch: Annotated[
         int | None, typer.Option(help="Images per step.", show_default="256, digits 64")
@@ -267,6 +270,10 @@ def train(
     pyhw train lenet5 --resume --out mnist.pt
 
     pyhw train lenet5 --ops adder --teacher --data mnist
+
+    pyhw train lenet5 --ops shiftadd --frozen --prune 0.3
+
+    pyhw train lenet5 --ops pemn --sharing rp --fraction 0.01
     """
     given: dict[str, Any] = dict(locals())
     need_pytorch()

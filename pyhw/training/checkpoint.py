@@ -130,6 +130,8 @@ def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
         Read the form before PyTorch 1.6 too, which is no zip archive.
     """
     try:
+        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+            raise UserError(f"{path} is no ordinary file")
         if Path(path).stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than the {LARGEST >> 20} MiB a checkpoint may have")
         if not legacy or zipfile.is_zipfile(path):

@@ -79,7 +79,7 @@ class Distillation(nn.Module):
 
     Notes
     -----
-    The paper's authors released no code. Reconstructed are the weights of the loss's parts (1)
+    The paper's authors released no code. Reconstructed are the weights of the loss's parts
     and where the kernels act: on features normalised per channel (their width then is 1), since
     the exponential of a bare L1 distance, some hundreds, is 0 in any float.
 

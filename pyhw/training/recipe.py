@@ -70,7 +70,7 @@ class Recipe:
     teacher : bool
         Train a convolutional teacher side by side and learn from it (PKKD).
     alpha, beta : float
-        With a teacher: weight of the labels, and of its features, 0..100.
+        With a teacher: weight of the labels, and of its features, at least 0 and below 100.
     layers : LayerOptions
         Options of the inner layers.
 
@@ -259,4 +259,26 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
                 f"{name} is an option of {', '.join(kinds)} layers: leave it out with {ops} layers"
             )
     recipe = Recipe(**{**defaults(given.get("data", Recipe.data), ops), **given})
-    return replace(recipe, layers=replace(recipe.layers, **layers))
+    recipe = replace(recipe, layers=replace(recipe.layers, **layers))
+    _refuse_idle(recipe)
+    return recipe
+
+
+def _refuse_idle(recipe: Recipe) -> None:
+    """Refuse options that nothing would read, and those that exclude each other."""
+    layers, shared = recipe.layers, recipe.layers.sharing == "rp"
+    lesson = (recipe.alpha, recipe.beta) != (Recipe.alpha, Recipe.beta)
+    for wrong, told in (
+        (layers.fraction != 1 and not shared, "fraction is read with --sharing rp alone: add that"),
+        (shared and layers.fraction == 1, "sharing rp needs a fraction below 1: --fraction 0.01"),
+        (layers.prune and not layers.frozen, "prune is for frozen shift layers: add --frozen"),
+        (layers.terms == 2 and layers.bits > 5,
+         f"two terms have at most 5 bits, not {layers.bits}"),
+        (lesson and not recipe.teacher, "alpha and beta weigh a teacher's lesson: add --teacher"),
+        (recipe.momentum != Recipe.momentum and recipe.optimizer != "sgd",
+         f"momentum is read by sgd, not by {recipe.optimizer}: leave it out"),
+        (recipe.increase != 1 and layers.eta is not None,
+         "increase takes the place of the adaptive step: add --eta 0"),
+    ):  # fmt: skip
+        if wrong:
+            raise UserError(told)

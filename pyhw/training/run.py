@@ -110,7 +110,13 @@ def prepare(
 
 
 def _images(recipe: Recipe, folder: str | os.PathLike | None) -> Dataset:
-    return load_dataset(recipe.data, folder).part(recipe.images, recipe.seed)
+    dataset = load_dataset(recipe.data, folder).part(recipe.images, recipe.seed)
+    if recipe.batch > len(dataset.train_labels):
+        raise UserError(
+            f"batch must be at most the {len(dataset.train_labels)} training images, "
+            f"not {recipe.batch}"
+        )
+    return dataset
 
 
 def run(

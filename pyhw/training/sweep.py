@@ -151,6 +151,11 @@ def run_sweep(
         say(f"row {number} of {len(rows)}: {name}")
         out = folder / f"{table}-{slug(name)}.pt"
         begun = out.exists()
+        if begun and load_checkpoint(out)[1].recipe != recipe:
+            kept = out.with_suffix(".before.pt")
+            out.replace(kept)
+            say(f"{name}: its recipe has changed; the earlier checkpoint is now {kept}")
+            begun = False
         try:
             if not (begun and load_checkpoint(out)[1].finished):
                 train(recipe, out, begun)
