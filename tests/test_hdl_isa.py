@@ -111,7 +111,7 @@ def test_records_have_what_the_configuration_has():
     assert list(param_layout(plain).fields) == ["bias", "shift", "m0_exponent", "m0_negative",
                                                 "m0_present"]
     assert param_layout(plain).fields["bias"].width == plain.sum_width
-    full = param_layout(Config(l1=engine, terms=4))
+    full = param_layout(Config(l1=engine, terms=4, residual_terms=4))
     for prefix in "mrn":
         assert sum(name[0] == prefix and name[1:].endswith("_present") for name in full.fields) == 4
 

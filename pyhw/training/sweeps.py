@@ -19,7 +19,7 @@ def _every_method(data: str) -> dict[str, dict[str, Any]]:
     for mode in ("ps", "q"):
         for bits in (5, 4, 3):
             rows[f"DeepShift-{mode.upper()}, {bits} bits"] = {"ops": f"shift-{mode}", "bits": bits}
-    rows["ShiftAddNet"] = {"ops": "shiftadd", "epochs": 30}
+    rows["ShiftAddNet"] = {"ops": "shiftadd"}
     rows["ShiftAddNet, frozen"] = {"ops": "shiftadd", "frozen": True}
     rows["PEMN, mask"] = {"ops": "pemn", "sharing": "dense"}
     rows["PEMN, one-layer"] = {"ops": "pemn", "sharing": "one-layer"}
