@@ -114,8 +114,10 @@ def quantize_checkpoint(
     show = progress or (lambda done, total, text: None)
     command = ["pyhw", "quantize", Path(checkpoint).name, "--data", dataset.name]
     command += ["--calibration", str(calibration)]
+    usual = Settings().to_dict()
     for name, value in settings.to_dict().items():
-        if value is not None and name != "output_width":
+        always = name in ("bits", "weight_bits", "digits")
+        if value is not None and (always or value != usual[name]) and name != "output_width":
             command += [f"--{name.replace('_', '-')}", str(value)]
     quantised = quantize_model(
         model,
