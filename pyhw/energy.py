@@ -33,6 +33,8 @@ ASSUMPTIONS = (
     "or lost beyond that",
     "additions: 2 for a difference and its sum, 1 for a product or a shift; control, clock and "
     "leakage are left out: an estimate to compare networks by, not a measurement",
+    "masked weights count as if all of them were used and stored as codes; batch norms and "
+    "activations of a checkpoint count as movement alone (the quantiser folds them into layers)",
 )
 
 
