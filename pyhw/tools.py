@@ -44,15 +44,20 @@ class Tool:
 
 
 def version_of(program: str, *arguments: str) -> str:
-    """Return the first dotted number that a program prints, or an empty text."""
+    """Return the first dotted number that a program prints, or an empty text.
+
+    What the program writes to a temporary folder goes with it, also when it is interrupted.
+    """
     try:
-        done = subprocess.run(
-            [program, *(arguments or ("--version",))],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory(prefix="pyhw-", ignore_cleanup_errors=True) as folder:
+            done = subprocess.run(
+                [program, *(arguments or ("--version",))],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+                env={**os.environ, "TMPDIR": folder},
+            )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
