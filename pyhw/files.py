@@ -8,9 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "write_atomically"]
+__all__ = ["is_special", "replacing", "write_atomically"]
 
 _COUNTER = itertools.count()
+
+
+def is_special(path: Path) -> bool:
+    """Return whether there is something that is neither file nor folder: a pipe or a device."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 @contextlib.contextmanager
@@ -32,7 +37,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", os.fspath(path))
-    if target.exists() and not target.is_file():
+    if is_special(target):
         raise OSError(errno.EINVAL, "it is no ordinary file", os.fspath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from .errors import UserError
+from .files import is_special
 from .synthetic import smooth_images
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def read_file(path: Path, load: Callable[[Path], T]) -> T:
 
     Pipes and devices, which may never end, are refused.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    if is_special(path):
         raise UserError(f"cannot read {path}: it is no ordinary file")
     try:
         return load(path)
@@ -110,9 +111,9 @@ def check_output(path: Path, kind: str = "") -> None:
     """
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder")
+    if is_special(path):
+        raise UserError(f"cannot write {path}: it is no ordinary file")
     if path.exists():
-        if not path.is_file():
-            raise UserError(f"cannot write {path}: it is no ordinary file")
         try:
             found = recognise(path)
         except UserError:

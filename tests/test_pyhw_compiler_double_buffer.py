@@ -19,6 +19,7 @@ from pyhw.graph.random import random_graph
 from pyhw.simulation.network import Case, simulate
 
 TINY = PRESETS["tiny"]
+ROOMY = replace(TINY, scratch_bytes=1 << 14, program_words=2048)
 
 
 def networks(config, count, seeds=range(300, 340)):
@@ -36,18 +37,16 @@ def networks(config, count, seeds=range(300, 340)):
 
 
 def test_both_turns_compute_the_graph():
-    config = replace(TINY, scratch_bytes=1 << 14, program_words=2048)
-    for net, images, program in networks(config, 10):
+    for net, images, program in networks(ROOMY, 10):
         golden = run_layers(net, images)
         for turn in (0, 1):
-            found = run_program(program, config, images[:1], turn)
+            found = run_program(program, ROOMY, images[:1], turn)
             for name in golden.keys() & found.keys():
                 np.testing.assert_array_equal(found[name], golden[name][:1], err_msg=name)
 
 
 def test_no_other_map_ever_shares_a_byte_with_the_four_buffers():
-    config = replace(TINY, scratch_bytes=1 << 14, program_words=2048)
-    for _, _, program in networks(config, 10):
+    for _, _, program in networks(ROOMY, 10):
         names = {stored.name for turn in program.turns for stored in turn}
         assert len(names) == 4
         for one, other in itertools.combinations(program.placements, 2):
@@ -58,16 +57,15 @@ def test_no_other_map_ever_shares_a_byte_with_the_four_buffers():
 
 
 def test_weights_and_cycles_are_those_of_a_plain_program():
-    config = replace(TINY, scratch_bytes=1 << 14, program_words=2048)
-    for net, _, program in networks(config, 5):
-        plain = compile_graph(net, config)
+    for net, _, program in networks(ROOMY, 5):
+        plain = compile_graph(net, ROOMY)
         assert [s for s in program.sections if s[0].name not in ("PROGRAM", "INPUT")] == [
             s for s in plain.sections if s[0].name not in ("PROGRAM", "INPUT")]
-        assert len(estimate(program, config)) == len(estimate(plain, config))
+        assert len(estimate(program, ROOMY)) == len(estimate(plain, ROOMY))
 
 
 def test_the_file_and_the_listing_hold_both_turns():
-    _, _, program = networks(replace(TINY, scratch_bytes=1 << 14, program_words=2048), 1)[0]
+    _, _, program = networks(ROOMY, 1)[0]
     assert Program.from_bytes(program.to_bytes()) == program
     assert len(program.turns) == 2
     text = disassemble(program)
@@ -77,7 +75,7 @@ def test_the_file_and_the_listing_hold_both_turns():
 
 
 def test_a_scratchpad_without_room_for_the_second_buffers_is_refused():
-    net, _, _ = networks(replace(TINY, scratch_bytes=1 << 14, program_words=2048), 1)[0]
+    net, _, _ = networks(ROOMY, 1)[0]
     plain = compile_graph(net, TINY)
     small = replace(TINY, scratch_bytes=-(-max(p.base + p.size for p in plain.placements) // 8) * 8)
     compile_graph(net, small)

@@ -5,7 +5,7 @@ import numpy as np
 from hdl.config import Config
 from hdl.formats import apply_terms, half
 from hdl.isa import LAYER, Engine, Layout, Opcode, param_layout
-from pyhw.graph.infer import acc_bounds, largest_exponent, step_bounds, sum_width
+from pyhw.graph.infer import acc_bounds, largest_exponent, sum_widths
 from pyhw.graph.post import Step
 
 from .codes import pack_words
@@ -248,22 +248,16 @@ def _records(job: Job, image: Image) -> bytes:
 
 def _check_step(job: Job, config: Config) -> None:
     """Refuse multipliers and sums that are too large for the post-processor."""
+    post, added = job.post, None if job.residual is None else job.residual.fmt
     low, high = acc_bounds(job.op, job.source.fmt, job.source.shape[2])
-    post = job.post
-    in_first = job.residual.fmt if job.residual is not None and post.residual else None
-    steps = [(post.first, step_bounds(post.first, low, high, in_first))]
-    need = sum_width(*steps[0][1])
+    need, *second = sum_widths(post, low, high, added if post.residual else None,
+                               added if post.residual2 else None)  # fmt: skip
     if need > config.sum_width:
         raise CompileError(
             job.name, f"its sums take {need} bits and the post-processor's have "
             f"{config.sum_width}", f"take a configuration with sum_bits of at least {need}, or 0")
-    if post.second is not None:
-        least = np.full(post.second.channels, post.y_format.min)
-        most = np.full(post.second.channels, post.y_format.max)
-        in_second = job.residual.fmt if job.residual is not None and post.residual2 else None
-        steps.append((post.second, step_bounds(post.second, least, most, in_second)))
-        assert sum_width(*steps[1][1]) <= 36
-    largest = max(largest_exponent(step) for step, _ in steps)
+    assert max(second, default=0) <= 36
+    largest = max(map(largest_exponent, filter(None, (post.first, post.second))))
     if largest > config.exponent:
         raise CompileError(
             job.name, f"its multipliers have exponents up to {largest} and the post-processor's "

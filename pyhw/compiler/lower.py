@@ -7,7 +7,7 @@ import numpy as np
 from hdl.config import Config
 from hdl.formats import Format
 from hdl.isa import Engine
-from pyhw.graph.infer import formats, pad_values, shapes
+from pyhw.graph.infer import formats, most_terms, pad_values, shapes
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 from pyhw.graph.post import Post, Step
 
@@ -278,7 +278,7 @@ def _check_post(job: Job, config: Config) -> None:
         for what, sign, name in (("multipliers", step.m_sign, "terms"),
                                  ("residual's multipliers", step.r_sign, "residual_terms")):
             most = getattr(config, name)
-            if sign is not None and (terms := int((sign != 0).sum(axis=0).max())) > most:
+            if sign is not None and (terms := most_terms(sign)) > most:
                 raise CompileError(job.name, f"its {what} have {terms} terms and the "
                                    f"post-processor takes {most}",
                                    f"take a configuration with {name} of at least {terms}")

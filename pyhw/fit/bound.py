@@ -136,8 +136,15 @@ class Bound:
                        shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
         """Return cycles of an engine's layers: (shapes, groups, slots, post, words)."""
         out = np.zeros((len(shapes), *self._slots.shape, len(POST), len(WORDS)))
+        for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
+            out[chosen] += count * self._work_cycles(work, sizes)
+        return out
+
+    def _layers(self, variant: Variant, plain: Config, name: str, shapes: list[tuple[int, int]]
+                ) -> Iterator[tuple[list[int], Sizes, Work, int]]:  # fmt: skip
+        """Yield the shapes of equal lanes with their sizes, and each layer with how often it is."""
         if name not in plain.engines:
-            return out
+            return
         visits = np.zeros((len(shapes), len(WORDS)), np.int64)
         if name == "shift" and plain.prototypes:
             visits = self._visits_of(plain, shapes)[0]
@@ -146,8 +153,7 @@ class Bound:
             sizes = self._sizes(plain, plain.engines[name].code_width, lanes,
                                 np.array([shapes[i][0] for i in chosen]), visits[chosen])
             for work, count in self._works(variant, name, lanes).items():
-                out[chosen] += count * self._work_cycles(work, sizes)
-        return out
+                yield chosen, sizes, work, count
 
     def _sizes(self, plain: Config, code_width: int, lanes: int, rows: np.ndarray,
                visits: np.ndarray) -> Sizes:  # fmt: skip
@@ -197,18 +203,9 @@ class Bound:
                       shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
         """Return weight words of an engine's layers: (shapes, words)."""
         out = np.zeros((len(shapes), len(WORDS)), np.int64)
-        if name not in plain.engines:
-            return out
-        visits = np.zeros_like(out)
-        if name == "shift" and plain.prototypes:
-            visits = self._visits_of(plain, shapes)[0]
-        for lanes in {shape[1] for shape in shapes}:
-            chosen = [i for i, shape in enumerate(shapes) if shape[1] == lanes]
-            sizes = self._sizes(plain, plain.engines[name].code_width, lanes,
-                                np.array([shapes[i][0] for i in chosen]), visits[chosen])
-            for work, count in self._works(variant, name, lanes).items():
-                words = np.broadcast_to(work.words(sizes), (len(chosen), 1, 1, 1, len(WORDS)))
-                out[chosen] += count * words[:, 0, 0, 0]
+        for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
+            words = np.broadcast_to(work.words(sizes), (len(chosen), 1, 1, 1, len(WORDS)))
+            out[chosen] += count * words[:, 0, 0, 0]
         return out
 
     def _rest(self, plain: Config, variant: Variant, groups: int, post: int, reads: np.ndarray

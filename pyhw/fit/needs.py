@@ -11,10 +11,10 @@ from pyhw.graph.infer import (
     acc_bounds,
     formats,
     largest_exponent,
+    most_terms,
     pad_values,
     shapes,
-    step_bounds,
-    sum_width,
+    sum_widths,
 )
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 
@@ -102,7 +102,7 @@ def needs(graph: Graph) -> Needs:
         chain_acc_width=max([pool_acc, *(_chain_bits(c, types[c.input]) for c in chained)]),
         kernels=tuple(sorted({c.kernel[1] for c in chained})),
         prototypes=_prototypes(convs, types, shift or 0),
-        terms=max(_terms(step.m_sign) for step in steps),
+        terms=max(most_terms(step.m_sign) for step in steps),
         exponent=max(1, *map(largest_exponent, steps)),
         sum_bits=max(16, *(_sum_bits(op, types, size) for op in graph.ops)),
         tables=len(tables),
@@ -112,8 +112,8 @@ def needs(graph: Graph) -> Needs:
         index_entries=sum(op.index.size for op in permuted),
         pool_max=any(op.kind == "max" for op in graph.ops if isinstance(op, Pool)),
         residual_terms=max(
-            [0, *(_terms(step.r_sign) for step in steps if step.r_sign is not None),
-             *(_terms(op.post.first.m_sign) for op in wide)]),
+            [0, *(most_terms(step.r_sign) for step in steps if step.r_sign is not None),
+             *(most_terms(op.post.first.m_sign) for op in wide)]),
         residual_wide=bool(wide) or any(
             types[name].bytes > 1 for post in posts for name in post.residuals),
         second_step=any(post.second is not None for post in posts),
@@ -129,25 +129,15 @@ def _second(op: Op) -> bool:
     return post is not None and post.second is not None
 
 
-def _terms(sign: np.ndarray) -> int:
-    """Return the most terms of a channel's multiplier."""
-    return int((sign != 0).sum(axis=0).max())
-
-
 def _sum_bits(op: Op, types: dict[str, Format], size: dict[str, Shape]) -> int:
     """Return the bits of the sums of an operation's steps before their right shifts."""
     if not isinstance(op, (Conv, Pool, Pointwise)):
         return 0
-    post = op.post
     channels = (size[op.input] if isinstance(op, (Conv, Pool)) else size[op.name])[2]
-    added = None if post.residual is None else types[post.residual]
+    added = [None if name is None else types[name]
+             for name in (op.post.residual, op.post.residual2)]
     low, high = acc_bounds(op, types[op.input], channels)
-    need = sum_width(*step_bounds(post.first, low, high, added))
-    if post.second is None:
-        return need
-    least, most = np.full((2, post.second.channels), [[post.y_format.min], [post.y_format.max]])
-    added = None if post.residual2 is None else types[post.residual2]
-    return max(need, sum_width(*step_bounds(post.second, least, most, added)))
+    return max(sum_widths(op.post, low, high, added[0], added[1]))
 
 
 def _jobs(op: Op) -> int:

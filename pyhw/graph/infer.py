@@ -7,9 +7,11 @@ import numpy as np
 from hdl.formats import Format, width_of
 
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool, Step
+from .post import Post
 
-__all__ = ["Shape", "acc_bounds", "formats", "largest_exponent", "output_format", "output_shape",
-           "pad_values", "partial_bounds", "shapes", "step_bounds", "sum_width"]  # fmt: skip
+__all__ = ["Shape", "acc_bounds", "formats", "largest_exponent", "most_terms", "output_format",
+           "output_shape", "pad_values", "partial_bounds", "shapes", "step_bounds",
+           "sum_widths"]  # fmt: skip
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image's map."""
@@ -172,9 +174,28 @@ def step_bounds(step: Step, low: np.ndarray, high: np.ndarray, residual: Format 
     return bounds[0], bounds[1]
 
 
-def sum_width(low: np.ndarray, high: np.ndarray) -> int:
+def _sum_width(low: np.ndarray, high: np.ndarray) -> int:
     """Return the bits of the signed number that holds a step's bounds, of all channels."""
     return width_of(int(low.min()), int(high.max()))
+
+
+def sum_widths(
+    post: Post, low: np.ndarray, high: np.ndarray, first: Format | None, second: Format | None
+) -> list[int]:
+    """Return the bits of the sums of every step, from bounds of what the first reads.
+
+    `first` and `second` are the formats of the values that the steps add, if any.
+    """
+    widths = [_sum_width(*step_bounds(post.first, low, high, first))]
+    if post.second is not None:
+        ends = np.full((2, post.second.channels), [[post.y_format.min], [post.y_format.max]])
+        widths.append(_sum_width(*step_bounds(post.second, ends[0], ends[1], second)))
+    return widths
+
+
+def most_terms(sign: np.ndarray) -> int:
+    """Return the most terms of a channel's multiplier, of its signs (T, C)."""
+    return int((sign != 0).sum(axis=0).max())
 
 
 def largest_exponent(step: Step) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pyhw.errors import UserError, writing
-from pyhw.files import replacing
+from pyhw.files import is_special, replacing
 from pyhw.nn.models import MODELS
 from pyhw.training.loop import EpochRecord
 from pyhw.training.networks import build
@@ -130,7 +130,7 @@ def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
         Read the form before PyTorch 1.6 too, which is no zip archive.
     """
     try:
-        if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        if is_special(Path(path)):
             raise UserError(f"{path} is no ordinary file")
         if Path(path).stat().st_size > LARGEST:
             raise UserError(f"{path} is larger than the {LARGEST >> 20} MiB a checkpoint may have")

@@ -150,15 +150,15 @@ def run_sweep(
     for number, (name, recipe) in enumerate(rows.items(), 1):
         say(f"row {number} of {len(rows)}: {name}")
         out = folder / f"{table}-{slug(name)}.pt"
-        begun = out.exists()
-        if begun and load_checkpoint(out)[1].recipe != recipe:
+        begun = load_checkpoint(out)[1] if out.exists() else None
+        if begun is not None and begun.recipe != recipe:
             kept = out.with_suffix(".before.pt")
             out.replace(kept)
             say(f"{name}: its recipe has changed; the earlier checkpoint is now {kept}")
-            begun = False
+            begun = None
         try:
-            if not (begun and load_checkpoint(out)[1].finished):
-                train(recipe, out, begun)
+            if begun is None or not begun.finished:
+                train(recipe, out, begun is not None)
             row = measure(name, out, data_dir, say)
         except Diverged as error:
             say(f"{name}: {error}")
