@@ -56,6 +56,7 @@ CONFIGS = {
             load_bits=8,
             tables=1,
             max_payload=256,
+            overlap=False,
             **_MEMORY | {"weight_words": 65536},
         ),
         Config(

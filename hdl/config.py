@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+import re
+from dataclasses import asdict, dataclass, field, fields
 
 from .expansion import BURST_RESTART, visit_count
 from .formats import ShiftCode
+from .ranges import checked_ranges, full_range, value_bits
 
 __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
 
@@ -103,6 +105,12 @@ class Config:
     """Prototype codes for masked layers, 0..65536; 0 leaves the weight expander out."""
     max_payload: int = 1024
     """Largest payload of a frame, bytes; a power of two, 64..4096."""
+    overlap: bool = True
+    """Whether a layer's weights and vectors may come while the one before is being stored; without,
+    control keeps one instruction instead of three. Not part of the hash."""
+    ranges: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    """Lowest and highest value of LAYER and INPUT fields, as in ``{"layer.n_x": (1, 28)}``; other
+    fields may hold anything. What a range rules out is left out of control."""
     frame_timeout: int = 1 << 20
     """Cycles of silence inside a frame after which it is dropped; not part of the hash."""
     counted_layers: int = 1
@@ -124,10 +132,11 @@ class Config:
             ("prototypes", 0, 1 << 16), ("sum_bits", 0, 64), ("residual_terms", 0, 4),
         ):
             _check("Config", name, getattr(self, name), low, high)
-        for name in ("residual_wide", "second_step", "pool_max", "distributed"):
+        for name in ("residual_wide", "second_step", "pool_max", "distributed", "overlap"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
+        object.__setattr__(self, "ranges", checked_ranges(self.ranges))
         if 0 < self.sum_bits < 16:
             raise ValueError(f"Config.sum_bits must be 0 or at least 16, not {self.sum_bits}")
         for name in ("load_bits", "max_payload"):
@@ -210,19 +219,63 @@ class Config:
         """Bits of a scratch address; sums of addresses are modulo a power of two."""
         return (self.scratch_bytes - 1).bit_length()
 
+    def range_of(self, name):
+        """Return lowest and highest value of an instruction field, as in ``layer.n_x``."""
+        return self.ranges.get(name) or full_range(name)
+
+    def bits_of(self, name):
+        """Return the bits of a field's values, a sign among them."""
+        return value_bits(*self.range_of(name))
+
+    def counter_width(self, name):
+        """Return the bits that count up to a field of LAYER: blocks take a record or more each,
+        runs and their chunks a byte of the scratchpad.
+        """
+        most = {"n_blocks": self.param_records, "rows": self.param_records,
+                "n_chunks": self.scratch_bytes + 7, "run_bytes": self.scratch_bytes + 7}
+        return min(self.bits_of(f"layer.{name}"), most.get(name, 1 << 32).bit_length())
+
     @property
     def count_width(self):
-        """Bits that count the columns of a map, or the positions of all slots: each of them
-        takes a byte of the scratchpad.
+        """Bits that count the positions of all slots: each of them takes a byte of the
+        scratchpad.
         """
-        return (self.scratch_bytes + 7).bit_length()
+        most = self.range_of("layer.n_xy")[1] * self.range_of("layer.n_slots")[1]
+        return min((self.scratch_bytes + 7).bit_length(), most.bit_length())
+
+    @property
+    def side_width(self):
+        """Bits that count the columns of a map, with those that lead a row, or its rows."""
+        columns = self.range_of("layer.n_x")[1] + self.range_of("layer.lead")[1] * bool(self.taps)
+        most = max(columns, self.range_of("layer.n_y")[1])
+        return min((self.scratch_bytes + 7).bit_length(), most.bit_length(), 16)
 
     @property
     def coordinate_width(self):
         """Bits of a signed byte coordinate in a row: up to two maps of the scratchpad's size
         beside it.
         """
-        return min(self.address_width + 2, 21)
+        kernel = ((self.range_of("layer.n_kx")[1] - 1) * self.range_of("layer.kx_xb")[1]
+                  + self.range_of("layer.run_bytes")[1])
+        reach = self.range_of("layer.row_bytes")[1] + 2 * kernel + self.read_lanes
+        return min(self.address_width + 2, reach.bit_length() + 1, 21)
+
+    @property
+    def row_width(self):
+        """Bits of a signed row coordinate."""
+        kernel = self.range_of("layer.n_ky")[1] * self.range_of("layer.ky_iy")[1]
+        return min((self.range_of("layer.in_rows")[1] + 2 * kernel).bit_length() + 1, 17)
+
+    @property
+    def unfold_width(self):
+        """Bits of an address of the map that images are written to, from any base."""
+        size = self.range_of("input.out_rows")[1] * self.range_of("input.row_step")[1]
+        return min((self.scratch_bytes + size).bit_length(), 24)
+
+    @property
+    def loops(self):
+        """Whether a program may have loops."""
+        return any(self.range_of(f"layer.loop_{name}")[1] for name in ("in", "out", "res"))
 
     @property
     def value_width(self):
@@ -243,13 +296,15 @@ class Config:
     def hash(self):
         """First 8 bytes of the SHA-256 of the program-visible fields."""
         visible = {key: value for key, value in asdict(self).items()
-                   if key not in ("name", "frame_timeout", "counted_layers", "distributed")}
+                   if key not in ("name", "frame_timeout", "counted_layers", "distributed",
+                                  "overlap")}
         text = json.dumps([ISA_VERSION, visible], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 
     def to_json(self):
         """Return the configuration as JSON text."""
-        return json.dumps({"isa": ISA_VERSION} | asdict(self), indent=2) + "\n"
+        text = json.dumps({"isa": ISA_VERSION} | asdict(self), indent=2) + "\n"
+        return re.sub(r"\[\s+(-?\d+),\s+(-?\d+)\s+\]", r"[\1, \2]", text)
 
     @classmethod
     def from_json(cls, text):

@@ -69,16 +69,18 @@ class Drain(wiring.Component):
         address_width, count_width = self._config.address_width, self._config.count_width
         residual = self._config.residual
         m.submodules.positions = positions = Positions([address_width] * (1 + residual),
-                                                       count_width)
+                                                       self._config.side_width)
 
         busy, bank, full = Signal(), Signal(), Signal(2)
         records = range(self._config.param_records + 1)
-        left, block = Signal(count_width), Signal(records)  # blocks are counted from 1
+        bits = self._config.counter_width
+        left, block = Signal(count_width), Signal(bits("n_blocks"))  # blocks are counted from 1
         burst_len, position = (Signal(range(self._config.burst_depth + 1), name=name)
                                for name in ("burst_len", "position"))
         group = Signal(range(max(self._config.groups, 2)))
-        vector, row = Signal(9), Signal(9)
-        rows_left, block_left = Signal(records), Signal(records)
+        vector, row, block_left = (Signal(bits("block_rows"), name=name)
+                                   for name in ("vector", "row", "block_left"))
+        rows_left = Signal(bits("rows"))
         record, block_record = Signal(records), Signal(records)
         out_vector, out_block, res_vector, res_block = (
             Signal(address_width, name=name)
@@ -151,7 +153,7 @@ class Drain(wiring.Component):
             ]
 
         # Rows from the next block on, and how many of them it has.
-        rows_after, rows_now = Signal(records), Signal(records)
+        rows_after, rows_now = Signal(bits("rows")), Signal(bits("block_rows"))
         m.d.comb += [
             rows_after.eq(rows_left),
             rows_now.eq(Mux(rows_after < layer.block_rows, rows_after, layer.block_rows)),

@@ -75,9 +75,10 @@ class Feeder(wiring.Component):
         m = Module()
         layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
         address_width, count_width = self._config.address_width, self._config.count_width
-        xb_width = self._config.coordinate_width
+        xb_width, iy_width = self._config.coordinate_width, self._config.row_width
+        bits = self._config.counter_width
         m.submodules.positions = positions = Positions(
-            [address_width, xb_width, 16, 16], count_width)
+            [address_width, xb_width, iy_width, 16], self._config.side_width)
 
         # Position in burst, bursts of a block, blocks. Columns that lead a row are no positions.
         lead, columns = Signal(), Signal(16)
@@ -87,7 +88,7 @@ class Feeder(wiring.Component):
         position, burst_len = (Signal(range(self._config.burst_depth + 1), name=name)
                                for name in ("position", "burst_len"))
         left, block_base = Signal(count_width), Signal(address_width)
-        block = Signal(range(self._config.param_records + 1))
+        block = Signal(bits("n_blocks"))
         burst_last = Signal()
         m.d.comb += [
             burst_last.eq(left <= layer.burst),
@@ -95,12 +96,12 @@ class Feeder(wiring.Component):
         ]
         # Kernel row, kernel column, chunk, digit; each level keeps where it began.
         # Counted from 1, so that the ends need no subtraction.
-        digit, chunk = Signal(8, init=1), Signal(min(count_width, 16), init=1)
-        kx, ky = Signal(8, init=1), Signal(8, init=1)
+        digit, chunk, kx, ky = (Signal(bits(f"n_{name}"), name=name, init=1)
+                                for name in ("digits", "chunks", "kx", "ky"))
         addr, kx_addr, ky_addr = (Signal(address_width, name=name)
                                   for name in ("addr", "kx_addr", "ky_addr"))
         xb, kx_xb = Signal(xb_width), Signal(xb_width)
-        iy, run_left = Signal(16), Signal(min(count_width, 20))
+        iy, run_left = Signal(iy_width), Signal(bits("run_bytes"))
         # A step goes on from where the innermost level that has not ended began.
         next_addr, next_xb = Signal(address_width), Signal(xb_width)
         first_step = Signal()
@@ -199,7 +200,7 @@ class Feeder(wiring.Component):
         ]
 
         # Stage 1: sums. Stage 2: index added, masks clamped to lane counts.
-        address1, iy1 = Signal(address_width), Signal(signed(17))
+        address1, iy1 = Signal(address_width), Signal(signed(iy_width))
         run1, xb1 = Signal.like(run_left), Signal(signed(xb_width + 1))
         address2 = Signal(address_width)
         masks2 = [Signal(range(self._config.read_lanes + 1), name=n)

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .bus import MemoryWrite
 from .isa import INPUT, Space, param_layout
+from .ranges import narrowed
 
 __all__ = ["ProgramMemories"]
 
@@ -66,5 +67,5 @@ class ProgramMemories(wiring.Component):
         fields = Signal(INPUT.bytes * 8)
         with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], self.i_write.data))
-        m.d.comb += self.o_input.as_value().eq(fields)
+        m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))
         return m

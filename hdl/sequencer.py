@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .isa import LAYER, LOOP, Opcode
+from .ranges import narrowed
 from .thermometer import above
 
 __all__ = ["LayerRun", "Sequencer"]
@@ -23,8 +24,10 @@ class Sequencer(wiring.Component):
 
     A layer goes to the *front* (what makes vectors and loads weights) as soon as that has done
     with the layer before, and from there to the *back* (what drains and stores results) as soon
-    as the layer before is stored. The next instruction is fetched meanwhile. The image slots
-    of a layer and the turns of a loop may come from the RUN command.
+    as the layer before is stored. The next instruction is fetched meanwhile. Without
+    `Config.overlap` it is fetched when the layer is stored, and there is one set of registers for
+    front, back and fetch. The image slots of a layer and the turns of a loop may come from the RUN
+    command.
 
     Parameters
     ----------
@@ -54,12 +57,12 @@ class Sequencer(wiring.Component):
 
     The front takes a layer 1 cycle after it has done with the one before and that has gone to
     the back, if it has been fetched by then (`LAYER.words` + slots + 4 cycles after the start
-    of the one before); the back starts 1 cycle after the front, or 1 cycle after it has ended.
+    of the one before, or after it is stored); the back starts 1 cycle after the front, or 1 cycle
+    after it has ended.
     """
 
     def __init__(self, config):
-        self._count_width = config.count_width
-        self._program_words = config.program_words
+        self._config = config
         super().__init__({
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
@@ -72,21 +75,24 @@ class Sequencer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # The program counter runs ahead with the reads and ends behind the instruction.
-        pc = Signal(range(self._program_words))
+        config = self._config
+        pc = Signal(range(config.program_words))
         count, limit, fetched = Signal(16), Signal(16), Signal(16)
         words = [Signal(32, name=f"word{k}") for k in range(LAYER.words)]
         staged = Signal(LAYER.shape)
         loop = Signal(LOOP.shape)
         opcode = Signal(Opcode)
         m.d.comb += [
-            staged.as_value().eq(Cat(words)), loop.as_value().eq(Cat(words)),
-            opcode.eq(self.i_data[:4]),
+            staged.as_value().eq(narrowed(config, LAYER, "layer", Cat(words))),
+            loop.as_value().eq(Cat(words)), opcode.eq(self.i_data[:4]),
         ]
 
         # Reading: a word is asked for in one cycle and arrives in the next; one bit goes from word
         # to word with them.
         arrives, reading, first, final = Signal(LAYER.words), Signal(), Signal(), Signal()
-        m.d.comb += [self.o_address.eq(pc), self.o_enable.eq(reading)]
+        m.d.comb += self.o_address.eq(pc)
+        with m.If(reading):
+            m.d.comb += self.o_enable.eq(1)
         m.d.sync += arrives.eq(Mux(final, 0, Cat(first, arrives[:-1])))
         with m.If(reading & ~final):
             m.d.sync += pc.eq(pc + 1)
@@ -97,7 +103,7 @@ class Sequencer(wiring.Component):
         loop_pc, loop_left = Signal.like(pc), Signal(16)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
         step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
-        total, slots = Signal(self._count_width), Signal(16)
+        total, slots = Signal(config.count_width), Signal(config.bits_of("layer.n_slots"))
         free, launch, skip, idle = Signal(), Signal(), Signal(), Signal()
         layers_done = Signal(16)
         m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]
@@ -125,26 +131,27 @@ class Sequencer(wiring.Component):
             with m.State("DECODE"):
                 m.d.sync += [total.eq(0),
                              slots.eq(Mux(staged.slots_from_run, count, staged.n_slots))]
-                with m.Switch(staged.opcode):
+                with m.Switch(loop.opcode):
                     with m.Case(Opcode.LAYER):
                         m.next = "TOTAL"
-                    with m.Case(Opcode.LOOP):
-                        m.d.sync += [
-                            loop_pc.eq(pc),
-                            loop_left.eq(Mux(loop.count_from_run, count, loop.count)),
-                            step_in.eq(loop.in_step), step_out.eq(loop.out_step),
-                            step_res.eq(loop.res_step),
-                            loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
-                        m.next = "READ"
-                    with m.Case(Opcode.NEXT):
-                        with m.If(above(loop_left, 1)):
+                    if config.loops:
+                        with m.Case(Opcode.LOOP):
                             m.d.sync += [
-                                pc.eq(loop_pc), loop_left.eq(loop_left - 1),
-                                loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
-                                loop_res.eq(loop_res + step_res)]
-                        with m.Else():
-                            m.d.sync += [loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
-                        m.next = "READ"
+                                loop_pc.eq(pc),
+                                loop_left.eq(Mux(loop.count_from_run, count, loop.count)),
+                                step_in.eq(loop.in_step), step_out.eq(loop.out_step),
+                                step_res.eq(loop.res_step),
+                                loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
+                            m.next = "READ"
+                        with m.Case(Opcode.NEXT):
+                            with m.If(above(loop_left, 1)):
+                                m.d.sync += [
+                                    pc.eq(loop_pc), loop_left.eq(loop_left - 1),
+                                    loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
+                                    loop_res.eq(loop_res + step_res)]
+                            with m.Else():
+                                m.d.sync += [loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
+                            m.next = "READ"
                     with m.Default():  # a run that goes on finds it again
                         m.d.sync += pc.eq(pc - 1)
                         m.next = "FINISH"
@@ -160,19 +167,31 @@ class Sequencer(wiring.Component):
                     m.next = "READ"
                     with m.If(fetched + 1 == limit):
                         m.next = "FINISH"
+                    if not config.overlap:
+                        m.next = "PEEK"
+            if not config.overlap:
+                # The layer works on the words that were read. The next one is looked at only.
+                with m.State("PEEK"):
+                    m.d.comb += self.o_enable.eq(1)
+                    m.next = "WORK"
+                with m.State("WORK"):
+                    with m.If(self.o_layer_done | idle):
+                        m.next = "READ"
+                        with m.If((fetched == limit) | (opcode == Opcode.END)):
+                            m.next = "FINISH"
             with m.State("FINISH"):
                 with m.If(idle):
                     m.next = "HALT"
             m.d.comb += self.o_running.eq(~fsm.ongoing("HALT"))
 
         front, back = self.o_front, self.o_back
-        with m.If(launch):
-            m.d.sync += [
-                front.layer.eq(staged), front.total.eq(total),
-                front.layer.in_base.eq(staged.in_base + Mux(staged.loop_in, loop_in, 0)),
-                front.layer.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
-                front.layer.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
-            ]
+        looped = Signal(LAYER.shape)
+        m.d.comb += [
+            looped.eq(staged),
+            looped.in_base.eq(staged.in_base + Mux(staged.loop_in, loop_in, 0)),
+            looped.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
+            looped.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
+        ]
         # `waiting`: the layer in front has not gone to the back yet.
         waiting, front_works, back_works = Signal(), Signal(), Signal()
         enter, hand_over = Signal(), Signal()
@@ -191,8 +210,14 @@ class Sequencer(wiring.Component):
         ]
         with m.If(front.start):
             m.d.sync += self.o_first.eq(0)
-        with m.If(hand_over):
-            m.d.sync += [back.layer.eq(front.layer), back.total.eq(front.total)]
+        if config.overlap:
+            with m.If(launch):
+                m.d.sync += [front.layer.eq(looped), front.total.eq(total)]
+            with m.If(hand_over):
+                m.d.sync += [back.layer.eq(front.layer), back.total.eq(front.total)]
+        else:
+            m.d.comb += [each for run in (front, back)
+                         for each in (run.layer.eq(looped), run.total.eq(total))]
         with m.If(self.o_layer_done | skip):
             m.d.sync += layers_done.eq(layers_done + Mux(self.o_layer_done & skip, 2, 1))
         return m

@@ -81,7 +81,7 @@ class Unfold(wiring.Component):
     """
 
     def __init__(self, config):
-        self._scratch_bytes = config.scratch_bytes
+        self._config = config
         super().__init__({
             "i_record": In(INPUT.shape),
             "i_start": In(data.StructLayout({"strobe": 1, "base": 24})),
@@ -93,17 +93,24 @@ class Unfold(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         record = self.i_record
+        address_width = self._config.unfold_width
+        sides = {name: self._config.bits_of(f"input.{name}")
+                 for name in ("channels", "out_rows", "row_values")}
+        # Kernel rows go up to fold + stride, rows of padding are counted like those of the image.
+        fold, stride, pad_rows, rows = (self._config.range_of(f"input.{name}")[1]
+                                        for name in ("fold", "stride", "pad", "rows"))
+        kernel_width = (fold + stride).bit_length()
 
         # Copies of one byte: kernel row ky of map row oy, then ky + stride of oy - 1 ...
         copying = Signal()
-        address = Signal(24, reset_less=True)
+        address = Signal(address_width, reset_less=True)
         byte = Signal(8, reset_less=True)
-        ky = Signal(9, reset_less=True)
-        oy = Signal(16, reset_less=True)
+        ky = Signal(kernel_width, reset_less=True)
+        oy = Signal(sides["out_rows"], reset_less=True)
         more, step, accept = Signal(), Signal(), Signal()
         inside = Signal()
         m.d.comb += [
-            inside.eq(~above(address, self._scratch_bytes - 1)),
+            inside.eq(~above(address, self._config.scratch_bytes - 1)),
             self.o.valid.eq(copying & inside),
             self.o.payload.address.eq(address),
             self.o.payload.data.eq(byte),
@@ -116,14 +123,14 @@ class Unfold(wiring.Component):
                          ky.eq(ky + record.stride), oy.eq(oy - 1)]
 
         # The row: its place in the map, the address of its first copy, what kind it is.
-        row = Signal(16, reset_less=True)
-        rem = Signal(9, reset_less=True)
-        base = Signal(24, reset_less=True)
-        first = Signal(24, reset_less=True)
+        row = Signal(sides["out_rows"], reset_less=True)
+        rem = Signal(kernel_width, reset_less=True)
+        base = Signal(address_width, reset_less=True)
+        first = Signal(address_width, reset_less=True)
         phase = Signal(_Phase)
-        rows_left = Signal(16, reset_less=True)
+        rows_left = Signal(max(pad_rows, rows).bit_length(), reset_less=True)
         wanted, last_row, wrap = Signal(), Signal(), Signal()
-        next_first = Signal(24)
+        next_first = Signal(address_width)
         m.d.comb += [
             wanted.eq(rem < record.fold),
             last_row.eq(row + 1 >= record.out_rows),
@@ -135,9 +142,9 @@ class Unfold(wiring.Component):
 
         # The value: column and channel.
         put = Signal()
-        cursor = Signal(24, reset_less=True)
-        channel = Signal(8, reset_less=True)
-        value = Signal(16, reset_less=True)
+        cursor = Signal(address_width, reset_less=True)
+        channel = Signal(sides["channels"], reset_less=True)
+        value = Signal(sides["row_values"], reset_less=True)
         last_channel = Signal()
         pads = Array([record.pad_value0, record.pad_value1, record.pad_value2, record.pad_value3])
         pad = Mux(channel < len(pads), pads[channel[:2]], 0)

@@ -45,16 +45,16 @@ class WeightFetch(wiring.Component):
         address, block_address = Signal(depth), Signal(depth)
         left = Signal(self._config.count_width)
         # What is counted up to an end counts from 1, so that the ends need no subtraction.
-        block = Signal(range(self._config.param_records + 1), init=1)
+        bits = self._config.counter_width
+        block = Signal(bits("n_blocks"), init=1)
         most = depth if self._masks else range(sum(step_words(self._config)) + 1)
         word, words = Signal(most, init=1), Signal(most)
         masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
         burst_last = Signal()
         # The steps of a burst, counted down through the same nest as the feeder's.
-        digit, chunk, kx, ky = (Signal(width, name=name, init=1) for name, width in
-                                (("digit", 8), ("chunk", min(len(left), 16)), ("kx", 8),
-                                 ("ky", 8)))
+        digit, chunk, kx, ky = (Signal(bits(f"n_{name}"), name=name, init=1)
+                                for name in ("digits", "chunks", "kx", "ky"))
         m.d.comb += [
             words.eq(layer.pad_words + layer.code_words),
             masked.eq(layer.masked & self._masks),

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import pytest
 
 from hdl.config import ISA_VERSION, PRESETS, Config, EngineConfig
+from hdl.ranges import value_bits
 
 ENGINE = EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20)
 SHIFT = EngineConfig(rows=3, lanes=5, code_width=4, acc_width=20)
@@ -48,11 +49,57 @@ def test_the_ranges_of_all_integer_fields_are_tested():
     assert integers == set(RANGES)
 
 
-@pytest.mark.parametrize("name", ["residual_wide", "second_step", "distributed"])
+@pytest.mark.parametrize("name", ["residual_wide", "second_step", "distributed", "overlap"])
 @pytest.mark.parametrize("value", [1, "yes", None])
 def test_switches_are_true_or_false(name, value):
     with pytest.raises(ValueError, match=f"Config.{name} must be true or false"):
         replace(CONFIG, **{name: value})
+
+
+@pytest.mark.parametrize(("ranges", "said"), [
+    ([], "must be a mapping of fields"), ({"layer.nx": (0, 1)}, "LAYER and INPUT, not 'layer.nx'"),
+    ({"n_x": (0, 1)}, "not 'n_x'"), ({3: (0, 1)}, "not 3"),
+    ({"layer.n_x": (0, 65536)}, r"\['layer.n_x'\] must be two integers in order from 0 to 65535"),
+    ({"layer.n_x": (2, 1)}, "in order"), ({"layer.n_x": (-1, 1)}, "from 0"),
+    ({"layer.n_x": (1,)}, "two integers"), ({"layer.n_x": (1, True)}, "two integers"),
+    ({"layer.n_x": (1, 2.0)}, "two integers"), ({"layer.n_x": 3}, "two integers"),
+])  # fmt: skip
+def test_ranges_name_fields_and_lie_in_them(ranges, said):
+    with pytest.raises(ValueError, match=f"Config.ranges.*{said}"):
+        replace(CONFIG, ranges=ranges)
+
+
+def test_ranges_are_kept_in_the_file():
+    ranges = {"layer.xb_start": (-6, 0), "input.rows": (28, 28)}
+    config = replace(CONFIG, ranges=ranges)
+    assert Config.from_json(config.to_json()) == config
+    assert '"layer.xb_start": [-6, 0]' in config.to_json()
+    assert list(config.ranges) == sorted(ranges)
+
+
+def test_ranges_narrow_what_control_counts():
+    assert (CONFIG.loops, CONFIG.range_of("layer.n_x")) == (True, (0, 65535))
+    ranges = {"layer.n_x": (1, 28), "layer.n_y": (1, 9), "layer.n_xy": (1, 252),
+              "layer.n_slots": (0, 2), "layer.n_chunks": (1, 4), "layer.in_rows": (1, 28),
+              "layer.n_ky": (1, 5), "layer.ky_iy": (0, 1), "layer.in_x": (-5, 3)}
+    config = replace(CONFIG, ranges=ranges | {f"layer.loop_{n}": (0, 0)
+                                              for n in ("in", "out", "res")})
+    assert not config.loops
+    assert config.count_width == 9  # 504 positions
+    assert config.side_width == 5
+    assert config.counter_width("n_chunks") == 3
+    assert config.row_width == 7  # -10 to 38
+    assert config.bits_of("layer.in_x") == 4
+    assert replace(CONFIG, ranges=ranges).loops
+
+
+@pytest.mark.parametrize(("low", "high", "bits"), [
+    (0, 0, 0), (0, 1, 1), (0, 255, 8), (5, 7, 3), (-1, 0, 1), (-1, 1, 2), (-8, -3, 4), (-9, 3, 5),
+])  # fmt: skip
+def test_bits_of_a_range(low, high, bits):
+    assert value_bits(low, high) == bits
+    mask = (1 << bits) - 1
+    assert len({value & mask for value in range(low, high + 1)}) == high - low + 1
 
 
 @pytest.mark.parametrize("name", ["load_bits", "max_payload"])
@@ -159,7 +206,8 @@ def test_taps_are_rows_of_every_engine():
 def test_the_hash_tells_programs_apart_and_nothing_else():
     config = Config(l1=ENGINE, shift=SHIFT)
     assert len(config.hash) == 8
-    same = {"name": "other", "frame_timeout": 99, "counted_layers": 7, "distributed": False}
+    same = {"name": "other", "frame_timeout": 99, "counted_layers": 7, "distributed": False,
+            "overlap": False}
     for name, value in same.items():
         assert replace(config, **{name: value}).hash == config.hash
     other = {
@@ -169,6 +217,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
         "second_step": False, "tables": 3, "scratch_bytes": 32768, "weight_words": 1025,
         "param_records": 257, "program_words": 1025, "index_entries": 1, "max_payload": 512,
         "prototypes": 1, "taps": 1, "pool_max": False, "exponent": 7, "sum_bits": 32,
+        "ranges": {"layer.n_x": (1, 3)},
     }
     assert set(other) | set(same) == {f.name for f in fields(Config)}
     changed = [replace(config, **{name: value}).hash for name, value in other.items()]
@@ -177,7 +226,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
 
 
 def test_the_hash_is_the_same_everywhere():
-    assert PRESETS["tiny"].hash.hex() == "3937f328270c6d56"
+    assert PRESETS["tiny"].hash.hex() == "4e81339b0e6433c7"
 
 
 def test_presets_have_their_names():

@@ -1,5 +1,6 @@
 """Sequencer: the order of layers, loops, limits and prefetch. Program memories."""
 
+import dataclasses
 import itertools
 import random
 
@@ -34,10 +35,10 @@ def loop(**fields):
 class Bench:
     """A sequencer with a program and a datapath, busy in front and at the back for some cycles."""
 
-    def __init__(self, program, busy=(20,), drain=(20,)):
+    def __init__(self, program, busy=(20,), drain=(20,), **changes):
         self.words = [int.from_bytes(program[k:k + 4], "little")
                       for k in range(0, len(program), 4)]
-        self.dut = Sequencer(PRESETS["default"])
+        self.dut = Sequencer(dataclasses.replace(PRESETS["default"], **changes))
         self.cycle = 0
         self.busy, self.left = {"front": busy, "back": drain}, {"front": 0, "back": 0}
         self.started, self.drained = [], []
@@ -124,8 +125,9 @@ def test_layers_run_in_order_with_all_their_fields():
     bench(program, test)
 
 
+@pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_slots_come_from_the_run(count):
+def test_slots_come_from_the_run(count, overlap):
     program = layer(1, slots_from_run=1, n_slots=7) + layer(2, n_slots=2) + END
 
     async def test(ctx, unit):
@@ -134,13 +136,14 @@ def test_slots_come_from_the_run(count):
         assert [total for _, _, total in unit.started] == [5 * count, 10][count == 0:]
         assert ctx.get(unit.dut.o_layers_done) == 2
 
-    bench(program, test)
+    bench(program, test, overlap=overlap)
 
 
+@pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize(("count", "from_run", "turns"), [
     (3, 0, 3), (1, 0, 1), (0, 0, 1), (9, 1, 2),
 ])  # fmt: skip
-def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns):
+def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns, overlap):
     program = (layer(0, loop_in=1, in_base=1)
                + loop(count=count, count_from_run=from_run, in_step=10, out_step=-3, res_step=7)
                + layer(1, loop_in=1, in_base=100, out_base=2, res_base=5)
@@ -156,7 +159,7 @@ def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, t
             wanted += [(100 + 10 * turn, 2, 5), (100, (2 - 3 * turn) % top, 5 + 7 * turn)]
         assert bases == [*wanted, (9, 0, 0)]
 
-    bench(program, test)
+    bench(program, test, overlap=overlap)
 
 
 def test_two_loops_follow_each_other():
@@ -170,8 +173,9 @@ def test_two_loops_follow_each_other():
     bench(program, test)
 
 
+@pytest.mark.parametrize("overlap", [True, False])
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_run_stops_after_so_many_layers_and_goes_on(step):
+def test_a_run_stops_after_so_many_layers_and_goes_on(step, overlap):
     program = (layer(1) + loop(count=3, in_step=8) + layer(2, loop_in=1) + NEXT + layer(3) + END)
     order, offsets = [1, 2, 2, 2, 3], [0, 0, 8, 16, 0]
 
@@ -188,7 +192,7 @@ def test_a_run_stops_after_so_many_layers_and_goes_on(step):
         assert await unit.run(ctx) == order
         assert ctx.get(unit.dut.o_layers_done) == len(order)
 
-    bench(program, test)
+    bench(program, test, overlap=overlap)
 
 
 def test_a_new_run_inside_a_loop_begins_without_offsets():
@@ -233,6 +237,37 @@ def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_th
     assert slow.run_to - slow.ended[-1] == TIMING.write_to_halt - 1
     # No layer is at work during the first fetch, and at the very end.
     assert slow.between == long.between == fetch + 1
+
+
+def test_without_overlap_a_layer_is_fetched_when_the_one_before_is_stored():
+    async def test(ctx, unit):
+        await unit.run(ctx)
+
+    unit = bench(layer(1) + layer(2) + END, test, busy=(5,), drain=(9, 70), overlap=False)
+    starts = [cycle for cycle, _, _ in unit.started]
+    fetch = LAYER.words + 1 + TIMING.fetch_overhead
+    assert starts[0] - unit.run_from == fetch
+    assert starts[1] - unit.ended[0] == TIMING.write_to_back - 1 + fetch
+    assert [cycle - start for (cycle, _, _), start in zip(unit.drained, starts, strict=True)] == [
+        TIMING.front_to_back] * 2
+    assert unit.run_to - unit.ended[-1] == TIMING.write_to_halt - 1
+    # Beside the two fetches, the cycle in which the run ends.
+    assert unit.between == 2 * fetch + 1
+
+
+def test_fields_are_kept_to_their_ranges():
+    ranges = {"layer.n_x": (1, 28), "layer.in_x": (-5, 3), "layer.in_y": (-8, -8),
+              "layer.n_kx": (3, 3), "layer.in_base": (0, 7)}
+    fields = {"n_x": 28, "in_x": -5, "in_y": -8, "n_kx": 3, "in_base": 6, "n_y": 1000}
+
+    async def test(ctx, unit):
+        await unit.run(ctx)
+
+    for changes, kept in (({}, {}), ({"n_x": 33, "in_x": 8, "n_kx": 9, "in_y": 5},
+                                     {"n_x": 1, "in_x": -8})):
+        unit = bench(layer(1, **fields | changes) + END, test, ranges=ranges)
+        found = unit.started[0][1]
+        assert {name: getattr(found, name) for name in fields} == fields | kept
 
 
 def test_an_unknown_opcode_ends_the_run():

@@ -18,6 +18,7 @@ from hdl.isa import Opcode, Space
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.compiler.disassemble import instructions
+from pyhw.compiler.specialise import specialise
 from pyhw.errors import UserError
 from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run_layers
@@ -33,6 +34,18 @@ SHARES = {"tiny": 14, "one": 13, "odd": 13, "masked": 20}
 """Random networks per configuration: 60 in all."""
 
 
+def drawn(name):
+    """Return a configuration and its random networks; `one` is specialised for its own."""
+    config = CONFIGS[name]
+    cases = draw_cases(config, itertools.count(100), SHARES[name])
+    if name == "one":
+        config = specialise(config, *(case.program for case in cases))
+        cases = [dataclasses.replace(case, program=compile_graph(case.graph, config,
+                                                                 case.program.batch))
+                 for case in cases]
+    return config, cases
+
+
 def layer_cycles(counters):
     """Return what each layer took, from the counters after every layer of a debug run."""
     busy = [0] + [c["CYCLES"] - c["FETCH"] for c in counters]
@@ -41,8 +54,7 @@ def layer_cycles(counters):
 
 @pytest.mark.parametrize("name", SHARES)
 def test_random_networks_equal_the_executor_in_every_layer(name, verilator):
-    config = CONFIGS[name]
-    cases = draw_cases(config, itertools.count(100), SHARES[name])
+    config, cases = drawn(name)
     results = simulate(cases, config, verilog=cached_verilog(config), simulator=verilator,
                        debug=True, gap=0.1, stall=0.1)
     for case, result in zip(cases, results, strict=True):
@@ -65,8 +77,7 @@ def test_every_layer_of_the_random_networks_shows_what_it_does(name):
 
 @pytest.mark.parametrize("name", SHARES)
 def test_layers_overlap_as_the_cycle_model_says(name, verilator):
-    config = CONFIGS[name]
-    cases = draw_cases(config, itertools.count(100), SHARES[name])
+    config, cases = drawn(name)
     results = simulate(cases, config, verilog=cached_verilog(config), simulator=verilator)
     early = 0
     for case, result in zip(cases, results, strict=True):

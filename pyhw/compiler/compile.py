@@ -13,6 +13,7 @@ from .emit import emit
 from .errors import CompileError
 from .lower import lower, split_steps
 from .program import Layer, Program, StoredMap
+from .specialise import check_ranges
 
 __all__ = ["CompileError", "compile_graph"]
 
@@ -69,10 +70,12 @@ def compile_graph(
     layers = [Layer(job.name, job.engine.name, stored(job.target.name), job.useful_terms,
                     getattr(job.op, "digits", 1), last[job.target.name] == index)
               for index, job in enumerate(jobs)]
-    return Program(
+    program = Program(
         name=graph.name, graph=key, config_hash=config.hash, batch=slots * config.groups,
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
         output=stored(graph.output), placements=placements,
         twins=tuple(stored(twin_of(name)) for name in doubled))
+    check_ranges(program, config)
+    return program
 

@@ -88,7 +88,8 @@ class Machine:
         self._config, self._timing = config, Timing(config)
         self._free_residuals = free_residuals
         self._pipeline = Pipeline()
-        self._started = 0
+        self._fetch = 0
+        """When the fetch of the next instruction begins."""
         self._may_start = self._may_drain = 0
         """First cycles in which the front and the back can start with the next layer."""
         self._tail = 0
@@ -100,7 +101,7 @@ class Machine:
     def run(self, fields: dict[str, int], slots: int) -> Span:
         """Run one LAYER instruction."""
         config, timing, pipeline = self._config, self._timing, self._pipeline
-        fetched = self._started + LAYER.words + slots + timing.fetch_overhead
+        fetched = self._fetch + LAYER.words + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
         back = max(start + timing.front_to_back, self._may_drain)
         steps = _steps(fields)
@@ -137,7 +138,8 @@ class Machine:
                 tail = time - 1 + timing.issue_to_write + timing.write_to_tail
 
         end = self._drained - 1 + timing.issue_to_write
-        self._started, self._tail = start, tail
+        self._fetch = start if config.overlap else end + timing.write_to_back
+        self._tail = tail
         self._may_start = max(
             pipeline.free(passes.last + 1) - 1 + timing.take_to_free + timing.free_to_start,
             back + timing.back_to_start)

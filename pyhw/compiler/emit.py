@@ -14,6 +14,7 @@ from .job import Job
 from .maps import Map
 from .masks import expander_remedy, place_prototypes
 from .overlap import may_start_early
+from .specialise import check_fields
 
 __all__ = ["Image", "burst_length", "emit"]
 
@@ -101,6 +102,7 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
         if job.index is not None:
             fields["index_base"] = len(image.index) // 4
             image.index += job.index.astype("<u4").tobytes()
+        check_fields(job.name, {f"layer.{name}": fields[name] for name in fields}, config)
         _check_coordinates(job.name, fields, config)
         laid.append(fields)
     for moved in ({}, moves) if moves else ({},):
