@@ -27,6 +27,10 @@ def fit(
     objective: Annotated[
         str, typer.Option(help="throughput (most images a second) or area (fewest LUTs).")
     ] = "throughput",
+    specialise: Annotated[
+        bool,
+        typer.Option("--specialise", help="Smaller control, for this model's instructions alone."),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Write the best configuration (JSON).")
     ] = None,
@@ -35,6 +39,8 @@ def fit(
 
     Thousands of shapes are ranked by a bound of their cycles; the best are compiled, and the exact
     cycle model orders them. Area is an estimate, block RAMs are counted as Yosys maps them.
+    With --specialise what other models would need of control is left out, 2,000 LUTs and more:
+    such an accelerator runs this model with any weights, others are refused when they are compiled.
     Without a model, list the devices.
 
     Examples:
@@ -42,6 +48,8 @@ def fit(
       pyhw fit
 
       pyhw fit resnet20.pyhw --device ecp5-85f --out accelerator.json
+
+      pyhw fit resnet20.pyhw --device ecp5-25f --specialise --out accelerator.json
 
       pyhw compile resnet20.pyhw --config accelerator.json --map
     """
@@ -66,7 +74,8 @@ def fit(
         check_output(out)
     network = read_graph(graph)
     with bar("ranking") as update:
-        found = propose(network, chosen, batch=batch, objective=objective, progress=update)
+        found = propose(network, chosen, batch=batch, objective=objective, specialise=specialise,
+                        progress=update)
     best = found[0]
     _print(found, chosen, network.name, clock * 1e6)
     parts = ", ".join(f"{part.name} {part.luts:,.0f}" for part in area(best.config))

@@ -220,7 +220,7 @@ class Bound:
             luts.append(
                 area.pooling(probe, groups) + area.window(groups, read)
                 + area.scratchpad(probe, groups, probe.banks, post)
-                + area.post_processor(probe, post) + area.CONTROL)  # fmt: skip
+                + area.post_processor(probe, post) + area.control(probe))  # fmt: skip
             for slots, counts in blocks.items():
                 held = self._space.with_memories(probe, 1, slots)
                 counts.append(sum(

@@ -11,6 +11,7 @@ from hdl.config import Config
 from hdl.isa import Space, param_layout
 from pyhw.compiler import CompileError
 from pyhw.compiler.cycles import estimate, run_cycles
+from pyhw.compiler.specialise import specialise as specialised_for
 from pyhw.errors import UserError
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
@@ -81,6 +82,7 @@ def propose(
     batch: int | None = None,
     objective: str = "throughput",
     count: int = 5,
+    specialise: bool = False,
     progress: Progress | None = None,
 ) -> list[Candidate]:
     """Propose accelerators for a graph on a device, the best first.
@@ -95,6 +97,8 @@ def propose(
         Most images a second on the device, or fewest LUTs.
     count : int
         Most candidates returned.
+    specialise : bool
+        Leave out of control what the graph's program does not need (`Config.ranges`).
     progress : callable, optional
         Called with what is done, the total, and what it is.
 
@@ -111,7 +115,7 @@ def propose(
     if objective not in OBJECTIVES:
         raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
     graph = verify(graph)
-    search = _Search(graph, device, batch)
+    search = _Search(graph, device, batch, specialise)
     ranked = search.rank(objective, progress or (lambda done, total, text: None))
     if not ranked:
         raise UserError(search.too_small())
@@ -152,9 +156,9 @@ def limits_of(candidate: Candidate, device: Device) -> str:
 
 
 class _Search:
-    def __init__(self, graph: Graph, device: Device, batch: int | None) -> None:
+    def __init__(self, graph: Graph, device: Device, batch: int | None, specialised: bool) -> None:
         self._graph, self._device, self._batch = graph, device, batch
-        self._space = DesignSpace(graph, device)
+        self._space = DesignSpace(graph, device, specialised)
 
     def _slots(self) -> np.ndarray:
         """Return the images a group to try for every number of groups; 0 for none."""
@@ -214,6 +218,8 @@ class _Search:
             program_words=max(sizes[Space.PROGRAM] // 4, 64),
         )
         config = self._space.rounded(config)
+        if config.ranges:
+            config = specialised_for(config, program)
         if not self._space.fits(config):
             return None
         layers = estimate(program, roomy, batch)
@@ -261,13 +267,15 @@ class _Search:
         least_rams = min(tried, key=lambda c: (self._space.blocks(c), luts(c, family)))
         room, rams = int(FILL * self._device.luts), self._device.block_rams
         short = []
-        if (need := round(luts(least_luts, family))) > room:
-            short.append(f"{need - room:,} LUTs short ({need:,} of {room:,} usable)")
+        if (need_luts := round(luts(least_luts, family))) > room:
+            short.append(f"{need_luts - room:,} LUTs short ({need_luts:,} of {room:,} usable)")
         if (need := self._space.blocks(least_rams)) > rams:
             short.append(f"{need - rams:,} block RAMs short ({need:,} of {rams:,})")
         if not short:
             short.append("LUTs and block RAMs suffice one by one, but not for one accelerator")
         ways = []
+        if need_luts > room and not self._space.ranges:
+            ways.append("leaving out what the model does not need (--specialise)")
         if slots > 1:
             ways.append("fewer images at once")
         if need > rams and least_rams.l1 is not None:

@@ -23,6 +23,8 @@ __all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "Design
 
 FILL = 0.92
 """Share of a device's LUTs that a design may take; place and route needs the rest."""
+NO_OVERLAP = 10_000
+"""LUT4s up to which a device's specialised accelerators keep one instruction instead of three."""
 GROUPS = (1, 2, 3, 4, 6, 8, 12, 16)
 SLOTS = (1, 2, 4)
 """Images a group."""
@@ -86,6 +88,8 @@ class DesignSpace:
     graph : Graph
         Verified.
     device : Device
+    specialise : bool
+        Accelerators whose control holds this graph's program and no more.
 
     Raises
     ------
@@ -93,8 +97,11 @@ class DesignSpace:
         If no accelerator can run the graph, whatever its size.
     """
 
-    def __init__(self, graph: Graph, device: Device) -> None:
+    def __init__(self, graph: Graph, device: Device, specialise: bool = False) -> None:
         self._graph, self.device = graph, device
+        # The compiler makes no loops; other ranges are known when there is a program.
+        self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
+                       if specialise}  # fmt: skip
         self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
         if not self._name.isidentifier():
             self._name = "fitted"
@@ -183,6 +190,8 @@ class DesignSpace:
             "max_payload": 256 if small else 1024,
             "distributed": not small,
             "index_entries": need.index_entries,
+            "ranges": self.ranges,
+            "overlap": self.device.luts > NO_OVERLAP or not self.ranges,
         }
 
     def works(self, variant: Variant, lanes: int, shift_lanes: int) -> list[Work]:
