@@ -11,12 +11,10 @@ from amaranth.back import rtlil
 
 from hdl.config import Config, EngineConfig
 from hdl.expander import Expander
-from hdl.l1_engine import L1Engine
-from hdl.pool_engine import PoolEngine
-from hdl.shift_engine import ShiftEngine
+from hdl.lone_engine import lone_l1, lone_pool, lone_shift
 from pyhw.synthesis.yosys import synthesize
 
-ENGINES = {"l1": L1Engine, "shift": ShiftEngine, "pool": PoolEngine,
+ENGINES = {"l1": lone_l1, "shift": lone_shift, "pool": lone_pool,
            "expander": Expander}
 ACC_WIDTH = {"l1": 20, "shift": 24}
 PROTOTYPES = 1024

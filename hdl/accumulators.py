@@ -1,6 +1,6 @@
 """Two banks of accumulators: one fills while the other drains."""
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -26,8 +26,13 @@ class Accumulators(wiring.Component):
     distributed : bool
         Memories read without a clock (distributed RAM) rather than block RAM, where a sum that
         is needed again in the next cycle is forwarded. The behaviour is the same.
-    maximum : bool
-        Whether the larger of accumulator and sum can be kept instead of their sum.
+    maximum : int
+        Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
+        instead of their sum.
+    narrow : int
+        Accumulators after the first so many have `narrow_width` bits, and read as unsigned.
+    narrow_width : int
+        Up to the width of `shape`.
 
     Members
     -------
@@ -48,13 +53,16 @@ class Accumulators(wiring.Component):
     position a cycle, the same one again if need be. No back-pressure.
     """
 
-    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=False):
+    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0, narrow=None,
+                 narrow_width=0):
         for name, value in (("count", count), ("depth", depth)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"Accumulators.{name} must be an integer from 1, not {value!r}")
         self._shape = Shape.cast(shape)
         self._count, self._depth = count, depth
         self._distributed, self._maximum = distributed, maximum
+        wide = count if narrow is None else narrow
+        self._shapes = [self._shape] * wide + [unsigned(narrow_width)] * (count - wide)
         super().__init__({
             "i_token": In(Token(depth)),
             "i_sums": In(data.ArrayLayout(self._shape, count)),
@@ -65,7 +73,7 @@ class Accumulators(wiring.Component):
 
     def _bank(self, m, address, write, enable, next_values):
         """Add the memories of one bank; return the words at `address` a cycle later."""
-        width, depth = self._shape.width, self._depth
+        depth = self._depth
         # Distributed RAM comes in words of a few bits, block RAM in wide ones that rows share.
         chunks = ([[value] for value in next_values] if self._distributed else [next_values])
         words = []
@@ -74,7 +82,7 @@ class Accumulators(wiring.Component):
             m.d.sync += registered.eq(address)
         for chunk in chunks:
             m.submodules += (store := memory.Memory(
-                shape=width * len(chunk), depth=depth, init=[]))
+                shape=len(Cat(chunk)), depth=depth, init=[]))
             into = store.write_port()
             m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(chunk)),
                          into.en.eq(enable)]
@@ -87,7 +95,10 @@ class Accumulators(wiring.Component):
                 out = store.read_port()
                 m.d.comb += [out.addr.eq(address),
                              out.en.eq(~(enable & (address == write.position)))]
-            words += [out.data[i * width:(i + 1) * width] for i in range(len(chunk))]
+            first = 0
+            for value in chunk:
+                words.append(out.data[first:first + len(value)])
+                first += len(value)
         return words
 
     def elaborate(self, platform):
@@ -95,7 +106,7 @@ class Accumulators(wiring.Component):
         token, write = self.i_token, Signal.like(self.i_token)
         m.d.sync += write.eq(token)
 
-        next_values = [Signal(self._shape, name=f"next{i}") for i in range(self._count)]
+        next_values = [Signal(shape, name=f"next{i}") for i, shape in enumerate(self._shapes)]
         words, fills, drains = [], [], []
         for bank in range(2):
             fill_now, fill = Signal(name=f"fill_now{bank}"), Signal(name=f"fill{bank}")
@@ -122,8 +133,8 @@ class Accumulators(wiring.Component):
                 write.valid & token.valid & ~token.clear
                 & (write.bank == token.bank) & (write.position == token.position))
 
-        width = self._shape.width
         for i, total in enumerate(next_values):
+            width = len(total)
             # Masks registered beforehand: one LUT4 a bit chooses bank and row, or bank and clear.
             old = Value.cast(words[0][i] & fills[0].replicate(width)
                              | words[1][i] & fills[1].replicate(width))
@@ -131,16 +142,17 @@ class Accumulators(wiring.Component):
                 previous = Signal(width, name=f"previous{i}", reset_less=True)
                 m.d.sync += previous.eq(total)
                 old = Mux(forward, previous, old)
-            if self._shape.signed:
-                old = old.as_signed()
-            value = self.i_sums[i]
-            if self._maximum:
+            value = self.i_sums[i][:width]
+            if self._shapes[i].signed:
+                old, value = old.as_signed(), value.as_signed()
+            if i < self._maximum:
                 with m.If(self.i_maximum):
                     m.d.comb += total.eq(Mux(write.clear | (value > old), value, old))
                 with m.Else():
                     m.d.comb += total.eq(old + value)
             else:
                 m.d.comb += total.eq(old + value)
-            m.d.comb += self.o_values[i].eq(words[0][i] & drains[0][i].replicate(width)
-                                            | words[1][i] & drains[1][i].replicate(width))
+            m.d.comb += Value.cast(self.o_values[i]).eq(
+                words[0][i] & drains[0][i].replicate(width)
+                | words[1][i] & drains[1][i].replicate(width))
         return m

@@ -3,13 +3,12 @@
 import functools
 import operator
 
-from amaranth import Cat, Const, Module, Signal, Value
+from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .delay_line import delay
 from .drain import Drain, tag_layout
-from .engine import DRAIN_LATENCY
 from .expander import Expander, PrototypeWrite
 from .feeder import Feeder
 from .function_table import table_write_layout
@@ -18,6 +17,7 @@ from .l1_engine import L1Engine
 from .pool_engine import PoolEngine
 from .post_processor import PostProcessor
 from .records import Records
+from .results import DRAIN_LATENCY, Results
 from .scratchpad import Scratchpad
 from .sequencer import LayerRun
 from .shift_engine import ShiftEngine
@@ -83,12 +83,13 @@ class Datapath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
-        engines, advance = self._fill(m, scratchpad)
-        drain = self._empty(m, scratchpad, engines)
+        results, advance = self._fill(m, scratchpad)
+        drain = self._empty(m, scratchpad, results)
         feeder = m.submodules.feeder
         m.d.comb += [
             feeder.i_freed.eq(drain.o_freed), feeder.i_tail.eq(drain.o_tail),
-            self.o_front_busy.eq(feeder.o_busy), self.o_back_busy.eq(drain.o_busy),
+            self.o_front_busy.eq(feeder.o_busy | results.o_busy),
+            self.o_back_busy.eq(drain.o_busy),
             self.o_vector.eq(feeder.o_vector),
             self.o_stall_weights.eq(~advance & feeder.o_busy),
             self.o_stall_layer.eq(feeder.o_wait_layer),
@@ -99,7 +100,7 @@ class Datapath(wiring.Component):
         return m
 
     def _fill(self, m, scratchpad):
-        """Add what turns a layer into accumulated sums; return engines and pipeline enable."""
+        """Add what turns a layer into accumulated sums; return results and pipeline enable."""
         config, layer = self._config, self.i_front.layer
         m.submodules.feeder = feeder = Feeder(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
@@ -140,16 +141,18 @@ class Datapath(wiring.Component):
             engines[Engine.SHIFT] = ShiftEngine(config)
         for kind, engine in engines.items():
             m.submodules[kind.name.lower()] = engine
-            here = layer.engine == kind
-            if config.taps:
-                here = here & ~layer.lanewise
-            m.d.comb += [engine.i_token.eq(token), engine.i_token.valid.eq(token.valid & here)]
             for group in range(config.groups):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
-        if config.pool_max:
-            m.d.comb += engines[Engine.POOL].i_maximum.eq(layer.pool_max)
+        m.submodules.results = results = Results(config, engines)
+        m.d.comb += [
+            results.i_engine.eq(self._accumulated_by(layer)), results.i_token.eq(token),
+            results.i_maximum.eq(layer.pool_max & config.pool_max),
+            *(getattr(results, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
+              for kind, engine in engines.items()),
+        ]
         if config.taps:
             self._add_taps(m, engines, token)
+            m.d.comb += results.i_token.valid.eq(token.valid & ~token.lead)
         if Engine.L1 in engines:
             l1 = engines[Engine.L1]
             m.d.comb += [l1.i_load.eq(loader.o_l1), l1.i_swap.eq(loader.o_swap),
@@ -157,7 +160,11 @@ class Datapath(wiring.Component):
         if Engine.SHIFT in engines:
             shift = engines[Engine.SHIFT]
             m.d.comb += [shift.i_load.eq(loader.o_shift), shift.i_swap.eq(loader.o_swap)]
-        return engines, advance
+        return results, advance
+
+    def _accumulated_by(self, layer):
+        """Return the engine whose sums a layer accumulates: POOL has those of chains."""
+        return Mux(layer.lanewise, Engine.POOL, layer.engine) if self._config.taps else layer.engine
 
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
@@ -165,8 +172,6 @@ class Datapath(wiring.Component):
         # A layer begins with empty chains: rows that it does not use may hold the last one's.
         on = layer.lanewise & ~self.i_front.start
         m.d.comb += pool.i_lanewise.eq(layer.lanewise)
-        with m.If(layer.lanewise):
-            m.d.comb += pool.i_token.valid.eq(token.valid & ~token.lead)
         chained = [engine for kind, engine in engines.items() if kind is not Engine.POOL]
         for kind, engine in engines.items():
             if kind is not Engine.POOL:
@@ -181,7 +186,7 @@ class Datapath(wiring.Component):
                          if lane < len(engine.o_taps[group])]
                 m.d.comb += total.eq(functools.reduce(operator.or_, parts, Const(0)))
 
-    def _empty(self, m, scratchpad, engines):
+    def _empty(self, m, scratchpad, results):
         """Add what stores accumulated sums; return the drain."""
         config, layer = self._config, self.i_back.layer
         # Values and residuals meet when the later of them arrives.
@@ -189,10 +194,10 @@ class Datapath(wiring.Component):
         m.submodules.drain = drain = Drain(config)
         m.submodules.records = records = Records(config, meet)
         m.submodules.post = post = PostProcessor(config, tag_layout(config))
-        last = Signal()
         m.d.comb += [
-            last.eq(Cat(engine.o_last for engine in engines.values()).any()),
-            drain.i_run.eq(self.i_back), drain.i_full.eq(last),
+            drain.i_run.eq(self.i_back), drain.i_full.eq(results.o_last),
+            results.i_drain.eq(drain.o_drain),
+            results.i_l1.eq(self._accumulated_by(layer) == Engine.L1),
             drain.i_ready.eq(records.o_ready), drain.i_taken.eq(records.o_taken),
             drain.i_conflict.eq(scratchpad.o_conflict), drain.i_written.eq(post.o_valid),
             records.i_request.eq(drain.o_request), records.i_record.eq(drain.o_record),
@@ -200,21 +205,12 @@ class Datapath(wiring.Component):
             self.o_records_address.eq(records.o_address),
             self.o_records_enable.eq(records.o_enable),
         ]
-        values = Signal.like(engines[Engine.POOL].o_values)
-        m.d.comb += values.eq(engines[Engine.POOL].o_values)
-        for kind, engine in engines.items():
-            m.d.comb += engine.i_drain.eq(drain.o_drain)
-            here = layer.engine == kind
-            if config.taps:
-                here = here & ~layer.lanewise
-            with m.If(here):
-                m.d.comb += values.eq(engine.o_values)
         m.d.comb += [
             post.i_layer.eq(layer), post.i_table_write.eq(self.i_table_write),
             post.i_valid.eq(delay(m, drain.o_issue, meet, "issued", reset=True)),
             Value.cast(post.i_tag).eq(delay(m, Value.cast(drain.o_tag), meet, "tag")),
             Value.cast(post.i_values).eq(
-                delay(m, Value.cast(values), meet - DRAIN_LATENCY, "values")),
+                delay(m, Value.cast(results.o_values), meet - DRAIN_LATENCY, "values")),
             Value.cast(post.i_records).eq(records.o_records),
         ]
         if config.residual:

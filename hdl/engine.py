@@ -1,37 +1,18 @@
 """What the L1, shift and pooling engines have in common."""
 
-import functools
-import operator
-
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal
+from amaranth.hdl import Cat, Module, Shape, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .accumulators import Accumulators
 from .config import Config
-from .library import place
-from .token import Drain, Token
 
-__all__ = ["DRAIN_LATENCY", "BaseEngine", "checked_config", "code_registers"]
-
-DRAIN_LATENCY = 3
-"""Cycles from a drain request to its values: read, gather, finish."""
-
+__all__ = ["BaseEngine", "checked_config", "code_registers"]
 
 def checked_config(config):
     """Return the configuration; `TypeError` if it is something else."""
     if not isinstance(config, Config):
         raise TypeError(f"Engine must be made from a Config, not {config!r}")
     return config
-
-
-def either(values):
-    """Return the bitwise OR of all values, as a balanced tree."""
-    values = list(values)
-    while len(values) > 1:
-        values = [functools.reduce(operator.or_, values[i:i + 2])
-                  for i in range(0, len(values), 2)]
-    return values[0]
 
 
 def code_registers(m, engine, *, count, code_width, load_bits, convert):
@@ -76,7 +57,7 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
 
 
 class BaseEngine(wiring.Component):
-    """Tokens, accumulators and drain around the sums that a subclass makes.
+    """The sums of an engine's rows, which `Results` accumulates.
 
     Parameters
     ----------
@@ -84,43 +65,29 @@ class BaseEngine(wiring.Component):
     rows, lanes : int
         Of each group.
     shape : Shape
-        Of an accumulator.
+        Of an accumulator: sums wrap.
     extra : int
-        Accumulators of each group beside those of the rows.
-    maximum : bool
-        Whether accumulators can keep the maximum.
+        Sums of each group beside those of the rows.
     ports : dict
         Ports of the subclass.
 
     Members
     -------
     i_x : groups x lanes x 9
-        Activation vectors, with `i_token.valid`.
-    i_token : Token
-        What to do with them.
-    i_drain : Drain
-        Result vector to read. Any bank and position that is not filled in the same cycle.
-    o_values : post_width x signed(value_width)
-        Results, `DRAIN_LATENCY` cycles after `i_drain`. Lane l is row
-        ``vector * post_width + l``; with `single` lane 0 is row `row`. Lanes without a row, and
-        all lanes but the first with `single`, mean nothing.
-    o_last : 1
-        Strobe, `latency` cycles after a token with `last`: its burst may be drained from the next
-        cycle on.
+        Activation vectors.
+    o_sums : groups x (rows + extra) x shape
+        Their sums, `latency` cycles later.
 
-    Latency: `latency` cycles to the accumulator. Throughput: one vector a cycle, at any position.
-    No back-pressure.
+    Latency: `latency` cycles. Throughput: one vector a cycle. No back-pressure.
     """
 
-    def __init__(self, config, *, rows, lanes, shape, extra=0, maximum=False, ports=()):
+    def __init__(self, config, *, rows, lanes, shape, extra=0, ports=()):
         self._config, self._rows, self._lanes = config, rows, lanes
-        self._shape, self._extra, self._maximum = Shape.cast(shape), extra, maximum
+        self._shape, self._extra = Shape.cast(shape), extra
         super().__init__({
             "i_x": In(data.ArrayLayout(data.ArrayLayout(9, lanes), config.groups)),
-            "i_token": In(Token(config.burst_depth)),
-            "i_drain": In(Drain(config.burst_depth)),
-            "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post_width)),
-            "o_last": Out(1),
+            "o_sums": Out(data.ArrayLayout(data.ArrayLayout(self._shape, rows + extra),
+                                           config.groups)),
         } | dict(ports))
 
     @property
@@ -134,71 +101,26 @@ class BaseEngine(wiring.Component):
         return self._lanes
 
     @property
+    def extra(self):
+        """Sums of a group beside those of its rows."""
+        return self._extra
+
+    @property
+    def shape(self):
+        """Shape of a sum."""
+        return self._shape
+
+    @property
     def latency(self):
-        """Cycles from a vector to `o_last`."""
+        """Cycles from a vector to its sums."""
         raise NotImplementedError
 
     def _sums(self, m, platform):
-        """Return, for each group, the sums of rows and extras, `latency` cycles after `i_x`."""
+        """Return, for each group, the sums of rows and extras."""
         raise NotImplementedError
-
-    def _finish(self, value, extras):
-        """Return the result made of a row's accumulator and the group's extra ones."""
-        return value
 
     def elaborate(self, platform):
         m = Module()
-        config, rows = self._config, self._rows
-        sums = self._sums(m, platform)
-
-        token = self.i_token
-        for stage in range(self.latency - 1):
-            m.d.sync += (delayed := Signal.like(self.i_token, name=f"token{stage}")).eq(token)
-            token = delayed
-        m.d.sync += self.o_last.eq(token.valid & token.last)
-
-        # Accumulators that are not asked for read as 0, so that OR gathers the others.
-        drain, count = self.i_drain, rows + self._extra
-        stores = []
-        for group in range(config.groups):
-            store = Accumulators(self._shape, count=count, depth=config.burst_depth,
-                                 distributed=config.distributed, maximum=self._maximum)
-            m.submodules[f"accumulators{group}"] = place(
-                platform, store, count, self._shape.width, self._shape.signed, self._maximum)
-            here = Signal(name=f"drain{group}")
-            m.d.comb += [
-                here.eq(drain.group == group),
-                store.i_token.eq(token),
-                store.i_drain.bank.eq(drain.bank),
-                store.i_drain.position.eq(drain.position),
-            ]
-            if self._maximum:
-                m.d.comb += store.i_maximum.eq(self._now_maximum)
-            for i in range(count):
-                wanted = here
-                if i < rows:
-                    wanted = here & Mux(drain.single, drain.row == i,
-                                        drain.vector == i // config.post_width)
-                m.d.comb += [store.i_select[i].eq(wanted), store.i_sums[i].eq(sums[group][i])]
-            stores.append(store)
-
-        def gather(columns, name):
-            gathered = Signal(self._shape, name=name, reset_less=True)
-            m.d.sync += gathered.eq(either(
-                [store.o_values[i] for store in stores for i in columns]))
-            return gathered
-
-        single = Signal(2)
-        m.d.sync += single.eq(single[:1] << 1 | drain.single)
-        lanes = [gather(range(lane, rows, config.post_width), f"lane{lane}")
-                 for lane in range(min(rows, config.post_width))]
-        extras = [gather([rows + i], f"extra{i}") for i in range(self._extra)]
-        for i, lane in enumerate(lanes):
-            value = lane
-            if i == 0 and len(lanes) > 1:
-                value = Signal(self._shape, name="chosen")
-                m.d.comb += value.eq(Mux(single[1], either(lanes), lane))
-            result = Signal(Shape(config.value_width, True), name=f"result{i}", reset_less=True)
-            m.d.sync += result.eq(self._finish(value, extras))
-            m.d.comb += self.o_values[i].eq(result)
+        for group, sums in enumerate(self._sums(m, platform)):
+            m.d.comb += [self.o_sums[group][i].eq(value) for i, value in enumerate(sums)]
         return m

@@ -28,8 +28,8 @@ class L1Engine(BaseEngine):
 
     Members
     -------
-    i_x, i_token, i_drain, o_values, o_last
-        As in `BaseEngine`; the ninth bit of x is not used.
+    i_x, o_sums
+        As in `BaseEngine`; the ninth bit of x is not used, the sum of x comes behind the rows'.
     i_load : Load
         Weight codes into the shadow registers.
     i_swap : 1
@@ -59,7 +59,7 @@ class L1Engine(BaseEngine):
 
     @property
     def latency(self):
-        """Cycles from a vector to `o_last`: register, minimum, tree."""
+        """Cycles from a vector to its sums: register, minimum, tree."""
         return 2 + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
@@ -93,9 +93,6 @@ class L1Engine(BaseEngine):
         if self._config.taps:
             add_chains(m, platform, self, tapped, 8, carry=True)
         return sums
-
-    def _finish(self, value, extras):
-        return extras[0] - (value << 1)
 
     def compute(self, vectors, weights):
         """Return the results of one burst position, from the numbers that enter the lanes.

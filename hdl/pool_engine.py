@@ -1,4 +1,4 @@
-"""Pooling unit: sums and maxima without weights, and accumulators for chains of taps."""
+"""Pooling unit: channels without weights, and the sums of chains of taps."""
 
 from amaranth.hdl import Mux, Signal, signed
 from amaranth.lib import data
@@ -12,7 +12,7 @@ __all__ = ["PoolEngine"]
 
 
 class PoolEngine(BaseEngine):
-    """Add up or take the maximum of x, channel by channel: `pool_lanes` rows of one lane.
+    """Hand on x, or a chain's sum, channel by channel: `pool_lanes` rows of one lane.
 
     Parameters
     ----------
@@ -20,10 +20,8 @@ class PoolEngine(BaseEngine):
 
     Members
     -------
-    i_x, i_token, i_drain, o_values, o_last
+    i_x, o_sums
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
-    i_maximum : 1
-        Take the maximum instead of the sum; with the vectors (only with `Config.pool_max`).
     i_lanewise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
         Only with `Config.taps`: the engines' chains are added up instead of the vectors, of
         which only the tokens matter; the sums `CHAIN_LATENCY` cycles after them, and 0 otherwise.
@@ -33,17 +31,15 @@ class PoolEngine(BaseEngine):
 
     def __init__(self, config):
         lanes, shape = checked_config(config).pool_lanes, signed(config.pool_acc_width)
-        ports = {"i_maximum": In(1)} if config.pool_max else {}
+        ports = {}
         if config.taps:
-            ports |= {"i_lanewise": In(1), "i_taps": In(data.ArrayLayout(
+            ports = {"i_lanewise": In(1), "i_taps": In(data.ArrayLayout(
                 data.ArrayLayout(shape, lanes), config.groups))}
-        super().__init__(config, rows=lanes, lanes=lanes, maximum=config.pool_max, shape=shape,
-                         ports=ports)
-        self._now_maximum = Signal(name="now_maximum")
+        super().__init__(config, rows=lanes, lanes=lanes, shape=shape, ports=ports)
 
     @property
     def latency(self):
-        """Cycles from a vector to `o_last`."""
+        """Cycles from a vector to its sums."""
         return CHAIN_LATENCY + 1 if self._config.taps else 1
 
     def _sums(self, m, platform):
@@ -51,8 +47,6 @@ class PoolEngine(BaseEngine):
         shape = self._shape if taps else signed(9)
         sums = [[Signal(shape, name=f"sum{group}_{row}", reset_less=True)
                  for row in range(self.rows)] for group in range(self._config.groups)]
-        if self._config.pool_max:
-            m.d.comb += self._now_maximum.eq(delay(m, self.i_maximum, self.latency, "maximum"))
         for group, columns in enumerate(sums):
             for row, value in enumerate(columns):
                 x = self.i_x[group][row].as_signed()

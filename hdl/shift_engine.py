@@ -26,7 +26,7 @@ class ShiftEngine(BaseEngine):
 
     Members
     -------
-    i_x, i_token, i_drain, o_values, o_last
+    i_x, o_sums
         As in `BaseEngine`; x is 9-bit two's complement.
     i_load : Load
         Weight codes (`ShiftCode`) into the shadow registers.
@@ -53,7 +53,7 @@ class ShiftEngine(BaseEngine):
 
     @property
     def latency(self):
-        """Cycles from a vector to `o_last`: register, shift, tree."""
+        """Cycles from a vector to its sums: register, shift, tree."""
         return 2 + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):

@@ -40,8 +40,6 @@ class Timing:
     """Last result before the last burst written to the tail of the layer."""
     write_to_back = 2
     """Last result written to the start of the back for the next layer."""
-    take_to_free = 2
-    """Last vector passed to the end of the front."""
     free_to_start = 1
     """End of the front to its start with the next layer, if that is fetched."""
     back_to_start = 1
@@ -77,6 +75,10 @@ class Timing:
         if engine == "pool":
             return 2 + (4 if self.config.taps else 1)
         return 2 + 2 + _levels(self.config.engines[engine].lanes)
+
+    def take_to_free(self, engine):
+        """Last vector passed to the end of the front: it has been accumulated."""
+        return self.take_to_last(engine) + 1
 
     @property
     def meet(self):

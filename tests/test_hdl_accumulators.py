@@ -106,13 +106,21 @@ def test_banks_and_positions_are_apart(distributed):
     assert play(dut, tokens, reads) == [[1], [2], [3], [4]]
 
 
-def test_maximum_keeps_the_larger(distributed):
-    dut = Accumulators(signed(8), count=2, depth=2, distributed=distributed, maximum=True)
+@pytest.mark.parametrize(("which", "kept"), [(1, [-2, 4]), (2, [-2, 9])])
+def test_the_first_ones_may_keep_the_larger(which, kept, distributed):
+    dut = Accumulators(signed(8), count=2, depth=2, distributed=distributed, maximum=which)
     sums = [[-5, 4], [-7, 9], [-2, -9]]
     tokens = [(0, 0, k == 0, pair) for k, pair in enumerate(sums)] + [None, None]
-
     reads = [None] * 4 + [(0, 0, 3)]
-    assert play(dut, tokens, reads, maximum=1) == [[-2, 9]]
+    assert play(dut, tokens, reads, maximum=1) == [kept]
+
+
+def test_the_last_ones_may_be_narrow_and_unsigned(distributed):
+    dut = Accumulators(signed(8), count=3, depth=2, distributed=distributed, narrow=1,
+                       narrow_width=5)
+    tokens = [(0, 0, k == 0, sums) for k, sums in enumerate([[-5, 9, 30], [-7, 9, 1]])]
+    assert play(dut, [*tokens, None, None], [None] * 3 + [(0, 0, 7)]) == [[-12, 18, 31]]
+
 
 @pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 4, "count": 0},
                                      {"depth": 2.5}])

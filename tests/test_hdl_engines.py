@@ -10,10 +10,11 @@ from amaranth.hdl import Cat, Const, Module, Signal, UnusedElaboratable
 from amaranth.sim import Simulator
 
 from hdl.config import Config, EngineConfig
-from hdl.engine import DRAIN_LATENCY
 from hdl.formats import ShiftCode, l1_term, shift_term
 from hdl.l1_engine import L1Engine
+from hdl.lone_engine import lone_l1, lone_pool, lone_shift
 from hdl.pool_engine import PoolEngine
+from hdl.results import DRAIN_LATENCY
 from hdl.rows import L1Row, ShiftRow
 from hdl.shift_engine import ShiftEngine
 from pyhw.synthesis.yosys import multiplier_free_check
@@ -166,16 +167,16 @@ LENGTHS = [(1, 4), (5, 2), (1, 1), (3, 1), (2, 3)]
 def engine_case(kind, config, lengths=LENGTHS, seed=5):
     rng = random.Random(seed)
     if kind == "l1":
-        engine, width = L1Engine(config), 8
+        engine, width = lone_l1(config), 8
         bursts = random_bursts(engine, config, lambda: rng.randrange(256),
                                lambda: rng.randrange(256), lengths)
         return engine, width, bursts, expect(engine, config, bursts, engine.compute)
     if kind == "shift":
-        engine, width = ShiftEngine(config), config.shift.code_width
+        engine, width = lone_shift(config), config.shift.code_width
         bursts = random_bursts(engine, config, lambda: rng.randrange(-256, 256),
                                lambda: rng.randrange((1 << width) - 1), lengths)
         return engine, width, bursts, expect(engine, config, bursts, engine.compute)
-    engine = PoolEngine(config)
+    engine = lone_pool(config)
     bursts = random_bursts(engine, config, lambda: rng.randrange(-256, 256), lambda: 0, lengths)
     maximum = kind == "max"
     return engine, None, bursts, expect(engine, config, bursts,
@@ -254,7 +255,7 @@ def test_latency_is_that_of_the_strobe(kind):
 def test_l1_values_stand_for_the_contract(x_signed, code_width, ex, ew):
     rng = random.Random(7)
     config = make_config(1, 4, 3, l1_width=code_width)
-    engine = L1Engine(config)
+    engine = lone_l1(config)
     offset = 128 if x_signed else 0
 
     def draw(width):
@@ -275,7 +276,7 @@ def test_l1_values_stand_for_the_contract(x_signed, code_width, ex, ew):
 def test_shift_values_stand_for_the_contract():
     rng = random.Random(9)
     config = make_config(1, 4, 6)
-    engine, code = ShiftEngine(config), ShiftCode(4)
+    engine, code = lone_shift(config), ShiftCode(4)
     codes = [[rng.randrange(15) for _ in range(6)] for _ in range(4)]
     x = [rng.randrange(-128, 256) for _ in range(6)]
     short = [sum((s < 0) << e for s, e in map(code.decode, row)) for row in codes]
@@ -327,7 +328,7 @@ def test_shift_lane_exhaustively(width):
     assert seen == [[shift_term(x, s, e) - ((s < 0) << e) for s, e in decoded] for x in inputs]
 
 
-@pytest.mark.parametrize("engine", [L1Engine, ShiftEngine, PoolEngine])
+@pytest.mark.parametrize("engine", [lone_l1, lone_shift, lone_pool])
 def test_engine_does_not_multiply(engine, yosys):
     multiplier_free_check(engine(make_config(3, 5, 7)))
 

@@ -10,13 +10,13 @@ from helpers import simulate
 
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.drain import Drain
-from hdl.engine import DRAIN_LATENCY
 from hdl.expander import Expander
 from hdl.feeder import Feeder
 from hdl.l1_engine import L1Engine
 from hdl.pool_engine import PoolEngine
 from hdl.post_processor import PostProcessor
 from hdl.records import Records
+from hdl.results import DRAIN_LATENCY
 from hdl.scratchpad import Scratchpad
 from hdl.shift_engine import ShiftEngine
 from hdl.timing import Timing

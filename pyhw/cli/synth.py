@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from hdl.config import Config
     from pyhw.synthesis.report import SynthesisReport
 
-#: Module and class of each part that can be synthesised by itself, and the engines whose lanes it
+#: Module and maker of each part that can be synthesised by itself, and the engines whose lanes it
 #: is counted in.
 COMPONENTS = {
     "system": ("hdl.accelerator", "Accelerator", ("l1", "shift")),
-    "l1-engine": ("hdl.l1_engine", "L1Engine", ("l1",)),
-    "shift-engine": ("hdl.shift_engine", "ShiftEngine", ("shift",)),
+    "l1-engine": ("hdl.lone_engine", "lone_l1", ("l1",)),
+    "shift-engine": ("hdl.lone_engine", "lone_shift", ("shift",)),
 }
 
 

@@ -141,7 +141,8 @@ class Machine:
         self._fetch = start if config.overlap else end + timing.write_to_back
         self._tail = tail
         self._may_start = max(
-            pipeline.free(passes.last + 1) - 1 + timing.take_to_free + timing.free_to_start,
+            pipeline.free(passes.last + 1) - 1 + timing.take_to_free(engine)
+            + timing.free_to_start,
             back + timing.back_to_start)
         self._may_drain = end + timing.write_to_back
         vectors = steps * fields["n_blocks"] * (sum(bursts) + sum(leads))
