@@ -161,7 +161,7 @@ def test_smooth_images_are_smooth_and_a_longer_run_begins_with_the_shorter():
 def test_smooth_images_fit_any_input():
     graph = load(EXAMPLES["ds-cnn-adder"].path)
     images, labels = load_images(graph, "smooth", 2, seed=1)
-    assert images.shape == (2, 49, 10, 1)
+    assert images.shape == (2, 10, 49, 1)
     assert labels is None
     assert (images != load_images(graph, "smooth", 2, seed=2)[0]).any()
     assert (load_images(graph, "random", 2, seed=1)[0] != load_images(graph, "random", 2)[0]).any()

@@ -116,9 +116,9 @@ def test_layers_of_ds_cnn_one_by_one():
     sizes = {size.name: size for size in sizes_of("ds-cnn", "adder") if size.weights}
     assert len(sizes) == 10
     for name, weights, terms, shape in [
-        ("conv", 2_560, (0, 0, 320_000), (64, 25, 5)),
-        ("block1.depthwise", 576, (0, 72_000, 0), (64, 25, 5)),
-        ("block4.pointwise", 4_096, (0, 512_000, 0), (64, 25, 5)),
+        ("conv", 2_560, (0, 0, 320_000), (64, 5, 25)),
+        ("block1.depthwise", 576, (0, 72_000, 0), (64, 5, 25)),
+        ("block4.pointwise", 4_096, (0, 512_000, 0), (64, 5, 25)),
         ("fc", 768, (768, 0, 0), (12,)),
     ]:
         size = sizes[name]

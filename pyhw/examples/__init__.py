@@ -75,7 +75,7 @@ EXAMPLES = {
         bundled="resnet8_adder.pyhw",
     ),
     "ds-cnn-adder": Example(
-        summary="DS-CNN, 49x10x1 (MLPerf Tiny's keywords): one power of two, then adder layers",
+        summary="DS-CNN, 10x49x1 (MLPerf Tiny's keywords): one power of two, then adder layers",
         model="ds-cnn",
         settings={"terms": 2, "exponent": 7},
         bundled="ds_cnn_adder.pyhw",

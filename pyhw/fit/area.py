@@ -14,7 +14,8 @@ from hdl.config import Config
 from hdl.formats import MAX_EXPONENT
 
 __all__ = ["FAMILY_SHARE", "Part", "area", "control", "expander", "l1_engine", "luts", "pooling",
-           "post_processor", "scratchpad", "shift_engine", "window"]  # fmt: skip
+           "post_processor", "result_bits", "results", "scratchpad", "shift_engine",
+           "window"]  # fmt: skip
 
 L1_LANE = 21.0
 """Subtraction, reset and its share of the tree: docs/area.md, "Where it goes"; 20.8 to 21.5 in the
@@ -29,6 +30,9 @@ table less their accumulators). 3 bits: two multiplexers of 10 and 11 bits, esti
 POOL_LANE, POOL_TAPS, MAXIMUM_BIT = 5.0, 22.0, 5.3
 """Sum without accumulators, what chains add, and each bit that a maximum adds: docs/area.md, the
 four cases of pool-8 less 8 rows of 20 bits."""
+CHOICE_BIT = 1.0
+"""A bit of an engine's sum that shares an accumulator with others: one input of a choice. With it
+an engine alone has the accumulators of docs/area.md."""
 CHAIN = {"l1": 19.8, "shift": 14.2}
 """A tap of a chain, for each channel: docs/area.md, the cases with taps less those without."""
 EXPANDER, EXPANDER_LANE, EXPANDER_BIT = 1070.0, 100.0, 1.9
@@ -85,8 +89,7 @@ def _chains(kind: str, config: Config, groups: Any, lanes: Any) -> Any:
 def l1_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
               load_bits: Any, code_width: int) -> Any:  # fmt: skip
     """Return the LUT4s of L1 engines of some shapes; the rest is that of a configuration."""
-    bit = _accumulator_bit(config.burst_depth, config.distributed)
-    each = rows * lanes * L1_LANE + lanes * SUM_LANE + (rows + 1) * acc_width * bit
+    each = rows * lanes * L1_LANE + lanes * SUM_LANE + (rows + 1) * acc_width * CHOICE_BIT
     chains = _chains("l1", config, groups, lanes)
     return groups * each + load_bits // code_width * L1_CODE + chains
 
@@ -94,17 +97,34 @@ def l1_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any
 def shift_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
                  load_bits: Any, code_width: int) -> Any:  # fmt: skip
     """Return the LUT4s of shift engines of some shapes."""
-    bit = _accumulator_bit(config.burst_depth, config.distributed)
-    each = rows * lanes * SHIFT_LANE[code_width] + rows * acc_width * bit
+    each = rows * lanes * SHIFT_LANE[code_width] + rows * acc_width * CHOICE_BIT
     return groups * each + load_bits // code_width + _chains("shift", config, groups, lanes)
 
 
 def pooling(config: Config, groups: Any) -> Any:
     """Return the LUT4s of the pooling units of so many groups."""
-    bit = _accumulator_bit(config.burst_depth, config.distributed)
-    each = bit + MAXIMUM_BIT * config.pool_max
+    each = CHOICE_BIT + MAXIMUM_BIT * config.pool_max
     lane = POOL_LANE + POOL_TAPS * (config.taps > 0) + config.pool_acc_width * each
     return groups * config.pool_lanes * lane
+
+
+def result_bits(config: Config, l1_rows: Any, l1_width: Any, shift_rows: Any, shift_width: Any
+                ) -> Any:  # fmt: skip
+    """Return the accumulator bits of a position of a group that the engines share.
+
+    Rows that the L1 engine alone has are as wide as that needs (`hdl.results.Results`); 0 rows
+    for an engine that is not there.
+    """
+    width = np.maximum(np.maximum(l1_width * (l1_rows > 0), shift_width), config.pool_acc_width)
+    shared = np.maximum(shift_rows, config.pool_lanes)
+    alone = np.maximum(l1_rows - shared, 0) + (l1_rows > 0)
+    return shared * width + alone * l1_width
+
+
+def results(config: Config, groups: Any, bits: Any) -> Any:
+    """Return the LUT4s of the accumulators of so many groups."""
+    each = _accumulator_bit(config.burst_depth, config.distributed) - CHOICE_BIT
+    return groups * bits * each
 
 
 def expander(expand_lanes: Any, load_bits: Any) -> Any:
@@ -174,6 +194,10 @@ def area(config: Config) -> list[Part]:
                     config.load_bits, engine.code_width)  # fmt: skip
         parts.append(Part("L1 engine" if name == "l1" else "shift engine", float(size)))
     parts.append(Part("pooling", float(pooling(config, config.groups))))
+    l1, shift = config.l1, config.shift
+    bits = result_bits(config, l1.rows if l1 else 0, l1.acc_width if l1 else 0,
+                       shift.rows if shift else 0, shift.acc_width if shift else 0)  # fmt: skip
+    parts.append(Part("accumulators", float(results(config, config.groups, bits))))
     if config.prototypes:
         parts.append(Part("expander", float(expander(config.expand_lanes, config.load_bits))))
     parts.append(Part("window", float(window(config.groups, config.read_lanes))))

@@ -61,6 +61,7 @@ class Bound:
         pooled = self._pool_cycles(variant, plain)
         sizes = [self._engine_luts(plain, name, shapes[k])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
+        shared = self._results(plain, *shapes)
         words = [self._engine_words(variant, plain, name, shapes[k])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         lanes = [np.array([shape[1] if name in plain.engines else 1 for shape in shapes[k]])
@@ -92,6 +93,7 @@ class Bound:
                     ) / share >= worst:
                         continue
                     size = np.add.outer(one, two) + luts[where] + area.WORD_BIT * WORDS[b]
+                    size = size + groups * shared
                     each = (np.add.outer(*here) + pool) / share
                     cost = size + each * 1e-9 if by_area else each
                     total = np.add.outer(words[0][:, b], words[1][:, b])
@@ -199,6 +201,20 @@ class Bound:
             size = size + area.expander(made, np.array(WORDS))
         return np.asarray(size)
 
+    def _results(self, plain: Config, l1: list[tuple[int, int]], shift: list[tuple[int, int]]
+                 ) -> np.ndarray:  # fmt: skip
+        """Return the LUT4s of a group's accumulators: (shapes of L1, shapes of shift)."""
+        sizes = []
+        for name, shapes in (("l1", l1), ("shift", shift)):
+            each = [(0, 0)] * len(shapes)
+            if name in plain.engines:
+                engines = [self._engine(plain, name, shape) for shape in shapes]
+                each = [(engine.rows, engine.acc_width) for engine in engines]
+            sizes.append(np.array(each).T)
+        (l1_rows, l1_width), (shift_rows, shift_width) = sizes
+        return np.asarray(area.results(plain, 1, area.result_bits(
+            plain, l1_rows[:, None], l1_width[:, None], shift_rows, shift_width)))  # fmt: skip
+
     def _engine_words(self, variant: Variant, plain: Config, name: str,
                       shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
         """Return weight words of an engine's layers: (shapes, words)."""
@@ -225,5 +241,5 @@ class Bound:
                 held = self._space.with_memories(probe, 1, slots)
                 counts.append(sum(
                     block_rams(memory, self._family) for memory in memories(held)
-                    if memory.name not in ("weights", "accumulators, shift")))  # fmt: skip
+                    if memory.name not in ("weights", "accumulators")))  # fmt: skip
         return np.array(luts), {slots: np.array(counts) for slots, counts in blocks.items()}

@@ -107,26 +107,18 @@ def memories(config: Config) -> list[Memory]:
 
 
 def _accumulators(config: Config) -> list[Memory]:
-    """Two banks a group and engine: a word for each row, or (block RAM) one for all rows."""
-    rows = [("pool", config.pool_lanes, config.pool_acc_width)]
-    if config.l1 is not None:
-        rows.append(("l1", config.l1.rows, config.l1.acc_width))
-        rows.append(("l1 sum of x", 1, config.l1.acc_width))
-    if config.shift is not None:
-        rows.append(("shift", config.shift.rows, config.shift.acc_width))
-    found = []
-    for name, count, width in rows:
-        together = 1 if config.distributed else count
-        found.append(
-            Memory(
-                name=f"accumulators, {name}",
-                depth=config.burst_depth,
-                width=width * together,
-                count=2 * config.groups * count // together,
-                distributed=True,
-            )
-        )
-    return found
+    """Two banks a group: a word for each row, or (block RAM) one for all rows."""
+    l1, shift = config.l1, config.shift
+    wide = max(config.pool_lanes, shift.rows if shift else 0)
+    width = max([config.pool_acc_width] + [one.acc_width for one in config.engines.values()])
+    rows = [(wide, width)]
+    if l1 is not None:
+        rows.append((max(l1.rows - wide, 0) + 1, l1.acc_width))
+    bank = Memory(name="accumulators", depth=config.burst_depth, width=0, distributed=True)
+    if config.distributed:
+        return [replace(bank, width=bits, count=2 * config.groups * count) for count, bits in rows]
+    return [replace(bank, width=sum(count * bits for count, bits in rows),
+                    count=2 * config.groups)]  # fmt: skip
 
 
 def block_rams(memory: Memory, family: str) -> int:

@@ -52,7 +52,7 @@ MODELS = {
     "resnet50": Network(partial(ImageResNet, Bottleneck, (3, 4, 6, 3)), IMAGENET, 1000),
     "convmixer-256-6": Network(partial(ConvMixer, 256, 6), CIFAR),
     "convmixer-256-8": Network(partial(ConvMixer, 256, 8), CIFAR),
-    "ds-cnn": Network(DSCNN, (1, 49, 10), 12),
+    "ds-cnn": Network(DSCNN, (1, 10, 49), 12),
 }
 """Every network that `build_model` and the command line know."""
 

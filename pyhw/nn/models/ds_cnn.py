@@ -27,17 +27,18 @@ def _block(make: Layers) -> nn.Sequential:
 
 
 class DSCNN(nn.Sequential):
-    """Depthwise separable network for 49x10 spectral features of a second of speech.
+    """Depthwise separable network for a second of speech: 10 spectral features, 49 times.
 
     ``conv bn relu  block1 block2 block3 block4  avgpool flatten fc``; a block is ``depthwise bn1
-    relu1 pointwise bn2 relu2``. `conv` has a 10x4 kernel with stride 2 and makes 25x5 positions of
-    64 channels; they keep that size. No layer but the classifier has a bias, because a batch norm
+    relu1 pointwise bn2 relu2``. Features are rows and time runs along them. `conv` has a 4x10 kernel with
+    stride 2 and makes 5x25 positions of 64 channels; they keep that size. No layer but the classifier has a bias, because a batch norm
     follows each. `conv` and `fc` are its edge layers. In an adder network `conv` is a shift layer
     (mode 'ps', 4 bits), a single power of two per weight, instead of an ordinary one: it has an
     eighth of the terms, and an 8-bit weight takes up to five cycles for each.
 
-    The padding of `conv` is the same on both sides, 5 rows and 1 column; the reference, which
-    pads 4 rows above, sees every window one row later.
+    The padding of `conv` is the same on both sides, 1 row and 5 columns; the reference, which has
+    time run downwards and pads 4 rows above, sees every window one step later. Rows are long here
+    because a chain of taps reads two columns more than a row has (``docs/depthwise.md``).
 
     Parameters
     ----------
@@ -69,12 +70,12 @@ class DSCNN(nn.Sequential):
         if ops == "adder":
             first = Layers("shift-ps", replace(layers or LayerOptions(), bits=4, terms=1))
         stack: OrderedDict[str, nn.Module] = OrderedDict(
-            conv=first.conv(channels, WIDTH, (10, 4), stride=2, padding=(5, 1), edge=True),
+            conv=first.conv(channels, WIDTH, (4, 10), stride=2, padding=(1, 5), edge=True),
             bn=nn.BatchNorm2d(WIDTH),
             relu=nn.ReLU(),
         )
         for number in range(BLOCKS):
-            stack[f"block{number + 1}"] = _block(make)  # (N, 64, 25, 5)
+            stack[f"block{number + 1}"] = _block(make)  # (N, 64, 5, 25)
         stack["avgpool"] = nn.AdaptiveAvgPool2d(1)
         stack["flatten"] = nn.Flatten()  # (N, 64)
         stack["fc"] = make.linear(WIDTH, classes, bias=True, edge=True)
