@@ -72,33 +72,29 @@ class Accumulators(wiring.Component):
         } | ({"i_maximum": In(1)} if maximum else {}))
 
     def _bank(self, m, address, write, enable, next_values):
-        """Add the memories of one bank; return the words at `address` a cycle later."""
+        """Add the memory of one bank; return the words at `address` a cycle later."""
         depth = self._depth
-        # Distributed RAM comes in words of a few bits, block RAM in wide ones that rows share.
-        chunks = ([[value] for value in next_values] if self._distributed else [next_values])
-        words = []
         if self._distributed:
             registered = Signal.like(address, name="read_address")
             m.d.sync += registered.eq(address)
-        for chunk in chunks:
-            m.submodules += (store := memory.Memory(
-                shape=len(Cat(chunk)), depth=depth, init=[]))
-            into = store.write_port()
-            m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(chunk)),
-                         into.en.eq(enable)]
-            if self._distributed:
-                out = store.read_port(domain="comb")
-                m.d.comb += out.addr.eq(registered)
-            else:
-                # Reading what is being written has no defined result in a block RAM, and is not
-                # needed: it is forwarded. Without the enable Yosys adds logic to define it.
-                out = store.read_port()
-                m.d.comb += [out.addr.eq(address),
-                             out.en.eq(~(enable & (address == write.position)))]
-            first = 0
-            for value in chunk:
-                words.append(out.data[first:first + len(value)])
-                first += len(value)
+        # One wide word, which packs best into the words of either kind of memory.
+        m.submodules += (store := memory.Memory(shape=len(Cat(next_values)), depth=depth, init=[]))
+        into = store.write_port()
+        m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(next_values)),
+                     into.en.eq(enable)]
+        if self._distributed:
+            out = store.read_port(domain="comb")
+            m.d.comb += out.addr.eq(registered)
+        else:
+            # Reading what is being written has no defined result in a block RAM, and is not
+            # needed: it is forwarded. Without the enable Yosys adds logic to define it.
+            out = store.read_port()
+            m.d.comb += [out.addr.eq(address),
+                         out.en.eq(~(enable & (address == write.position)))]
+        words, first = [], 0
+        for value in next_values:
+            words.append(out.data[first:first + len(value)])
+            first += len(value)
         return words
 
     def elaborate(self, platform):

@@ -146,6 +146,7 @@ class Datapath(wiring.Component):
         m.submodules.results = results = Results(config, engines)
         m.d.comb += [
             results.i_engine.eq(self._accumulated_by(layer)), results.i_token.eq(token),
+            *(engine.i_on.eq(results.i_engine == kind) for kind, engine in engines.items()),
             results.i_maximum.eq(layer.pool_max & config.pool_max),
             *(getattr(results, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
               for kind, engine in engines.items()),

@@ -6,6 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from .positions import Positions
 from .sequencer import LayerRun
+from .thermometer import above
+from .timing import Timing
 from .token import Drain as DrainRequest
 
 __all__ = ["Drain", "tag_layout"]
@@ -28,7 +30,8 @@ class Drain(wiring.Component):
     i_full : In(1)
         Strobe: an engine has filled a bank.
     o_freed : Out(1)
-        Strobe: the bank may be filled again.
+        Strobe: vectors for the bank may be issued again; they arrive when the last request has
+        been made (`Timing.freed_ahead`).
     o_request : Out(1), o_record : Out(16), o_take : Out(1), i_ready : In(1), i_taken : In(1)
         To and from `Records`.
     o_issue : Out(1), o_drain : Out(Drain request)
@@ -101,6 +104,12 @@ class Drain(wiring.Component):
             block_last.eq(block == layer.n_blocks),
         ]
 
+        # The last requests of a burst follow one another, unless residuals are in the way, and what
+        # fills the bank next takes longer to reach it.
+        ahead, free_at = Timing(self._config).freed_ahead, Signal.like(position)
+        m.d.comb += free_at.eq(Mux(layer.res & residual, burst_len - 1,
+                                   Mux(above(burst_len, ahead), burst_len - 1 - ahead, 0)))
+
         wanted, issue, burst_end = Signal(), Signal(), Signal()
         m.d.comb += [
             wanted.eq(busy & (full != 0) & (~vector_first | self.i_ready)),
@@ -108,7 +117,8 @@ class Drain(wiring.Component):
             self.o_wait_port.eq(self.o_residual & self.i_conflict),
             issue.eq(wanted & ~self.o_wait_port),
             burst_end.eq(issue & position_last & group_last & vector_last),
-            self.o_issue.eq(issue), self.o_freed.eq(burst_end),
+            self.o_issue.eq(issue),
+            self.o_freed.eq(issue & (position == free_at) & group_last & vector_last),
             self.o_take.eq(issue & vector_first),
             self.o_drain.bank.eq(bank), self.o_drain.position.eq(position),
             self.o_drain.group.eq(group), self.o_drain.vector.eq(vector),

@@ -75,8 +75,10 @@ class BaseEngine(wiring.Component):
     -------
     i_x : groups x lanes x 9
         Activation vectors.
+    i_on : 1
+        The engine is at work; where it is low the sums are 0.
     o_sums : groups x (rows + extra) x shape
-        Their sums, `latency` cycles later.
+        The vectors' sums, `latency` cycles later.
 
     Latency: `latency` cycles. Throughput: one vector a cycle. No back-pressure.
     """
@@ -86,6 +88,7 @@ class BaseEngine(wiring.Component):
         self._shape, self._extra = Shape.cast(shape), extra
         super().__init__({
             "i_x": In(data.ArrayLayout(data.ArrayLayout(9, lanes), config.groups)),
+            "i_on": In(1, init=1),
             "o_sums": Out(data.ArrayLayout(data.ArrayLayout(self._shape, rows + extra),
                                            config.groups)),
         } | dict(ports))

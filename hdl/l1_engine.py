@@ -28,7 +28,7 @@ class L1Engine(BaseEngine):
 
     Members
     -------
-    i_x, o_sums
+    i_x, i_on, o_sums
         As in `BaseEngine`; the ninth bit of x is not used, the sum of x comes behind the rows'.
     i_load : Load
         Weight codes into the shadow registers.
@@ -86,7 +86,7 @@ class L1Engine(BaseEngine):
                 else:
                     row = SumRow(self.lanes, self._register_every)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
-                m.d.comb += row.i_x.eq(x)
+                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on)]
                 rows.append(row)
             sums.append([row.o_sum for row in rows])
             tapped.append(rows[:self._config.taps])

@@ -20,7 +20,7 @@ class PoolEngine(BaseEngine):
 
     Members
     -------
-    i_x, o_sums
+    i_x, i_on, o_sums
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
     i_lanewise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
         Only with `Config.taps`: the engines' chains are added up instead of the vectors, of
@@ -54,6 +54,8 @@ class PoolEngine(BaseEngine):
                     x = delay(m, Mux(self.i_lanewise, 0, x), CHAIN_LATENCY, f"x{group}_{row}")
                     x = x.as_signed() | self.i_taps[group][row]
                 m.d.sync += value.eq(x)
+                with m.If(~self.i_on):
+                    m.d.sync += value.eq(0)
         return sums
 
     def compute(self, vectors, maximum=False):

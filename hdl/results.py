@@ -47,7 +47,7 @@ class Results(wiring.Component):
     i_maximum : In(1)
         Keep maxima instead of sums (POOL, only with `Config.pool_max`); like `i_engine`.
     i_{engine}_sums : In(groups x (rows + extra) x shape)
-        The engine's `o_sums`.
+        The engine's `o_sums`, 0 of those that are not at work.
     o_busy : Out(1)
         A vector is on its way to the accumulators.
     o_last : Out(1)
@@ -113,7 +113,7 @@ class Results(wiring.Component):
                     wanted = asked & Mux(drain.single, drain.row == i,
                                          drain.vector == i // config.post_width)
                 m.d.comb += [store.i_select[i].eq(wanted),
-                             store.i_sums[i].eq(self._sum(m, here, group, i))]
+                             store.i_sums[i].eq(self._sum(m, group, i))]
             stores.append(store)
         self._finish(m, stores)
         return m
@@ -139,18 +139,17 @@ class Results(wiring.Component):
         m.d.comb += self.o_busy.eq(self.i_token.valid | busy.any())
         return token
 
-    def _sum(self, m, here, group, i):
+    def _sum(self, m, group, i):
         """Return what accumulator i of a group takes: the sum of the engine at work."""
-        parts, width = [], self._shape.width
+        parts = []
         for kind, engine in self._engines.items():
             # The extra sum has its place behind the rows of all engines.
             row = i if i < engine.rows else engine.rows if i == self.rows and engine.extra else None
             if row is not None:
-                value = getattr(self, f"i_{kind.name.lower()}_sums")[group][row]
-                wide = Signal(width, name=f"{kind.name.lower()}{group}_{i}")
-                parts.append(wide & here[kind].replicate(width))
-                m.d.comb += wide.eq(value)
-        return either(parts) if len(parts) > 1 else wide
+                wide = Signal(self._shape.width, name=f"{kind.name.lower()}{group}_{i}")
+                m.d.comb += wide.eq(getattr(self, f"i_{kind.name.lower()}_sums")[group][row])
+                parts.append(wide)
+        return either(parts)
 
     def _finish(self, m, stores):
         """Add what reads the accumulators: gather rows, then make results of them."""

@@ -18,6 +18,8 @@ class _Row(wiring.Component):
         A vector, lane 0 in the low bits.
     i_codes : In
         Active codes, likewise (none for `SumRow`).
+    i_on : In(1)
+        Low: the sum is 0 from the next cycle on.
     o_sum : Out
         Sum of the terms.
     i_use : In(1), o_terms : Out, o_carries : Out(lanes)
@@ -31,7 +33,8 @@ class _Row(wiring.Component):
                  carries=False):
         self._lanes, self._register_every, self._tap = lanes, register_every, tap
         self._x_width, self._code_width = x_width, code_width
-        members = {"i_x": In(lanes * x_width), "o_sum": Out(tree_shape([term_shape] * lanes))}
+        members = {"i_x": In(lanes * x_width), "i_on": In(1, init=1),
+                   "o_sum": Out(tree_shape([term_shape] * lanes))}
         if code_width:
             members["i_codes"] = In(lanes * code_width)
         if tap:
@@ -55,7 +58,14 @@ class _Row(wiring.Component):
                             self.i_codes.word_select(lane, self._code_width)
                             if self._code_width else None, str(lane))
                  for lane in range(self._lanes)]
-        m.d.comb += self.o_sum.eq(adder_tree(m, terms, self._register_every)[0])
+        total, latency = adder_tree(m, terms, self._register_every)
+        if latency:
+            # A synchronous reset of the last register takes no logic.
+            with m.If(~self.i_on):
+                m.d.sync += total.eq(0)
+            m.d.comb += self.o_sum.eq(total)
+        else:
+            m.d.comb += self.o_sum.eq(Mux(self.i_on, total, 0))
         return m
 
 

@@ -26,7 +26,7 @@ class ShiftEngine(BaseEngine):
 
     Members
     -------
-    i_x, o_sums
+    i_x, i_on, o_sums
         As in `BaseEngine`; x is 9-bit two's complement.
     i_load : Load
         Weight codes (`ShiftCode`) into the shadow registers.
@@ -69,7 +69,7 @@ class ShiftEngine(BaseEngine):
                 tap = index < self._config.taps
                 row = ShiftRow(self.lanes, self._code, self._register_every, tap)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
-                m.d.comb += [row.i_x.eq(x),
+                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
                              row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
                 rows.append(row)
             sums.append([row.o_sum for row in rows])

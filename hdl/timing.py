@@ -81,6 +81,15 @@ class Timing:
         return self.take_to_last(engine) + 1
 
     @property
+    def freed_ahead(self):
+        """Drain: cycles from the strobe that a bank is free to the last request of its burst.
+
+        A vector that is issued on the strobe reaches its accumulator after that request.
+        """
+        engines = ["pool", *self.config.engines]
+        return self.issue_to_take - 1 + min(self.take_to_last(name) for name in engines)
+
+    @property
     def meet(self):
         """Drain request to values with their residuals."""
         return max(self.drain_latency, self.read_latency) if self.config.residual else (

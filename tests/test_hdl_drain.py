@@ -9,6 +9,7 @@ from hdl.config import Config, EngineConfig
 from hdl.drain import Drain
 from hdl.isa import param_layout
 from hdl.records import Records
+from hdl.timing import Timing
 
 
 def make_config(groups, post_width):
@@ -83,6 +84,7 @@ def walk(layer, config, total):
     width = 1 if single else config.post_width
     bursts = [positions[i:i + layer["burst"]] for i in range(0, total, layer["burst"])]
     results, records, bank = [], [], 0
+    ahead = 0 if layer.get("res") else Timing(config).freed_ahead
     for block in range(layer["n_blocks"]):
         first = block * layer["block_rows"]
         rows = min(layer["block_rows"], layer["rows"] - first)
@@ -100,6 +102,8 @@ def walk(layer, config, total):
                             "count": (1 << layer.get("out_log_bytes", 0)) if single
                             else min(width, rows - row),
                             "freed": row + width >= rows and group == config.groups - 1
+                            and number == max(len(burst) - 1 - ahead, 0),
+                            "end": row + width >= rows and group == config.groups - 1
                             and number == len(burst) - 1,
                         })
             bank ^= 1
@@ -163,7 +167,8 @@ def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latenc
                 writes.append(latency)
                 if not last_burst:
                     older.append(latency)
-                drained += bool(freed)
+                results[-1]["end"] = wanted[len(results) - 1]["end"]
+                drained += results[-1]["end"]
                 last_burst = drained == bursts - 1 or last_burst
             else:
                 assert not freed

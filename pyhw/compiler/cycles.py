@@ -95,7 +95,7 @@ class Machine:
         self._tail = 0
         """First cycle in which all but the last burst of the layer before is stored."""
         self._freed = [-1, -1]
-        """When the two banks that were filled last were drained: their last issue."""
+        """When the two banks that were filled last were free, but for requests on their way."""
         self._drained = 0
 
     def run(self, fields: dict[str, int], slots: int) -> Span:
@@ -132,7 +132,8 @@ class Machine:
                 begun, time = port.results(time, block, number, first, count, burst)
                 drains.add("results", begun, time)
                 requested = begun + timing.take_to_request
-            self._freed = [self._freed[-1], time - 1]
+            ahead = 0 if fields["res"] else min(timing.freed_ahead, burst - 1)
+            self._freed = [self._freed[-1], time - 1 - ahead]
             self._drained = time
             if index == len(order) - 2:
                 tail = time - 1 + timing.issue_to_write + timing.write_to_tail

@@ -30,7 +30,7 @@ table less their accumulators). 3 bits: two multiplexers of 10 and 11 bits, esti
 POOL_LANE, POOL_TAPS, MAXIMUM_BIT = 5.0, 22.0, 5.3
 """Sum without accumulators, what chains add, and each bit that a maximum adds: docs/area.md, the
 four cases of pool-8 less 8 rows of 20 bits."""
-CHOICE_BIT = 1.0
+CHOICE_BIT = 1.5
 """A bit of an engine's sum that shares an accumulator with others: one input of a choice. With it
 an engine alone has the accumulators of docs/area.md."""
 CHAIN = {"l1": 19.8, "shift": 14.2}

@@ -32,7 +32,7 @@ SIDES = (1, 2, 4, 8, 16, 32, 64)
 """Rows and lanes of an engine that are tried for every graph; others if the graph fills them."""
 FILLED, OTHERS = 0.93, 5
 """Share of an engine's rows or lanes that other sides must keep at work, and the most of them."""
-POST = (1, 2, 4, 8, 16, 32)
+POST = (1, 2, 4, 6, 8, 12, 16, 32)
 """Results post-processed in a cycle."""
 WORDS = (32, 64, 128, 256, 512)
 """Bits of a weight word."""
