@@ -30,8 +30,9 @@ class DSCNN(nn.Sequential):
     """Depthwise separable network for a second of speech: 10 spectral features, 49 times.
 
     ``conv bn relu  block1 block2 block3 block4  avgpool flatten fc``; a block is ``depthwise bn1
-    relu1 pointwise bn2 relu2``. Features are rows and time runs along them. `conv` has a 4x10 kernel with
-    stride 2 and makes 5x25 positions of 64 channels; they keep that size. No layer but the classifier has a bias, because a batch norm
+    relu1 pointwise bn2 relu2``. Features are rows and time runs along them. `conv` has a 4x10
+    kernel with stride 2 and makes 5x25 positions of 64 channels; they keep that size. No layer but
+    the classifier has a bias, because a batch norm
     follows each. `conv` and `fc` are its edge layers. In an adder network `conv` is a shift layer
     (mode 'ps', 4 bits), a single power of two per weight, instead of an ordinary one: it has an
     eighth of the terms, and an 8-bit weight takes up to five cycles for each.
