@@ -38,7 +38,7 @@ def blocks_of(config, family):
 
 
 @pytest.mark.parametrize(("preset", "family", "counted"), [
-    ("tiny", "ecp5", 18), ("default", "ecp5", 114), ("tiny", "ice40", 71),
+    ("tiny", "ecp5", 18), ("default", "ecp5", 114), ("tiny", "ice40", 51),
     ("ds_cnn_25f", "ecp5", 49), ("resnet8_25f", "ecp5", 52),
 ])
 def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
@@ -69,7 +69,7 @@ def test_families_and_devices_are_named():
 # Area ---------------------------------------------------------------------------------------------
 
 #: Whole accelerators by Yosys 0.70: docs/fit.md.
-COUNTED = [("ds_cnn_25f", "ecp5", 22_343), ("resnet8_25f", "ecp5", 22_563)]
+COUNTED = [("ds_cnn_25f", "ecp5", 22_234), ("resnet8_25f", "ecp5", 21_927)]
 
 
 @pytest.mark.parametrize(("preset", "family", "counted"), COUNTED)
