@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pyhw.cli.names import Interface
 from pyhw.cli.options import ConfigFile, Preset, Set
 from pyhw.errors import UserError, writing
 
@@ -17,17 +18,30 @@ def generate(
         Path | None,
         typer.Option("-o", "--out", help="Verilog file.", show_default="PRESET.v"),
     ] = None,
+    interface: Annotated[
+        Interface, typer.Option(help="What stands around the accelerator's two byte streams.")
+    ] = Interface.BYTES,
+    divisor: Annotated[
+        int | None,
+        typer.Option(min=4, help="Clock cycles of a bit of the serial line: clock / baud."),
+    ] = None,
 ) -> None:
     """Write the accelerator as Verilog, with its configuration (JSON) beside it.
 
     Neither torch nor any FPGA tool is needed. The top module is `top`: clock, reset, a byte
-    stream in and one out; docs/protocol.md describes what travels on them.
+    stream in and one out (docs/protocol.md describes what travels on them), or the same on a
+    serial line, or in a system with AXI4-Stream for the bytes and AXI4-Lite for registers
+    (docs/system.md).
 
     Examples:
 
       pyhw generate --preset tiny
 
       pyhw generate --set groups=4 --set l1.rows=16 -o wide.v
+
+      pyhw generate --preset tiny --interface axi -o tiny_axi.v
+
+      pyhw generate --preset tiny --interface serial --divisor 50 -o tiny_serial.v
     """
     import time
 
@@ -38,6 +52,9 @@ def generate(
     from pyhw.generate import cached_verilog
     from pyhw.inputs import check_output
 
+    if (interface is Interface.SERIAL) != (divisor is not None):
+        raise UserError("--interface serial needs --divisor, the clock cycles of a bit" if
+                        divisor is None else "--divisor is for --interface serial")
     chosen = choose_config(preset, config, set_ or ())
     path = out or Path(f"{chosen.name}.v")
     beside = path.with_suffix(".json")
@@ -47,7 +64,7 @@ def generate(
     _only_over_a_configuration(beside)
     started = time.monotonic()
     with spinner("generating Verilog"):
-        text = cached_verilog(chosen)
+        text = cached_verilog(chosen, divisor, interface)
     with writing(path):
         write_atomically(path, text)
     with writing(beside):
