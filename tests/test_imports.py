@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 DEFINITIONS = ("hdl.isa", "hdl.frames", "hdl.formats", "hdl.config", "hdl.timing",
                "hdl.expansion", "hdl.registers")
 #: Files of pyhw that make Verilog, and so may import the gateware.
-GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/generate")
+GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/generate", "pyhw/asic")
 #: Parts of pyhw that a bench may use: the golden model and what it stands on.
 GOLDEN = ("pyhw.graph", "pyhw.compiler", "pyhw.host", "pyhw.errors")
 
