@@ -12,7 +12,7 @@ _FIRST = "CAPI=2:\n"
 _BY = "# Written by pyhw generate --fusesoc.\n"
 #: What Verilator reports of the way Yosys writes (docs/asic.md): names, widths, cases, time 0.
 _WAIVED = ("DECLFILENAME", "UNUSEDSIGNAL", "UNDRIVEN", "CASEOVERLAP", "WIDTHEXPAND", "WIDTHTRUNC",
-           "ASCRANGE", "CASEINCOMPLETE", "INITIALDLY", "SYMRSVDWORD")
+           "ASCRANGE", "CASEINCOMPLETE", "INITIALDLY", "PROCASSINIT", "SYMRSVDWORD")
 
 
 def core_file(verilog: str) -> str:

@@ -157,7 +157,8 @@ def test_pyhw_simulate_runs_a_netlist(network, yosys, icarus, tmp_path, monkeypa
     monkeypatch.setattr("pyhw.synthesis.netlist.netlist",
                         lambda text, top, family: asked.append((top, family)) or text)
     assert cli.main(["simulate", "net.pyhw", "--config", "small.json", "--data", "images.npy",
-                     "--images", "1", "--batch", "1", "--netlist", "ecp5", "--simulator", "icarus"]) == 0
+                     "--images", "1", "--batch", "1", "--netlist", "ecp5", "--simulator",
+                     "icarus"]) == 0
     assert asked == [("top", "ecp5")]
     assert "0 differences" in capsys.readouterr().out
 

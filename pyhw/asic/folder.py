@@ -138,15 +138,16 @@ Written by `pyhw generate --asic`; configuration {config.hash.hex()}, interface 
 
 | file | what it is |
 |---|---|
-| `{config.name}.v` | the accelerator; top module `{TOP}`, clock `{clock}`, synchronous reset {reset} |
+| `{config.name}.v` | the accelerator; top module `{TOP}` |
 | `pyhw_ram.v` | the wrapper of all memories, with their contract |
 | `pyhw_ram_registers.v` | small memories, as flip-flops |
 | `pyhw_ram_macro.v` | the others: a model, to be replaced with macros of the process |
-| `{config.name}.sdc` | constraints for a clock of {period_ns:g} ns; delays at the pins are a fifth of it |
+| `{config.name}.sdc` | a clock of {period_ns:g} ns; delays at the pins are a fifth of it |
 | `config.json` | LibreLane: `librelane config.json` |
 | `lint.vlt` | what Verilator's lint does not report, with reasons |
 | `{config.name}.json` | the configuration, for `pyhw compile --config` |
 
+The clock is `{clock}`, the reset {reset} and synchronous.
 No register has an initial value: hold the reset for some clock cycles after power-up.
 
 ## Memories

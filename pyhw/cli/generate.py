@@ -119,8 +119,9 @@ def _write_asic(config: "Config", folder: Path, interface: str, divisor: int | N
     with spinner("generating Verilog"):
         written = write_asic(config, folder, interface=interface, divisor=divisor,
                              period_ns=period_ns)
-    typer.echo(f"{folder}: {len(written.files)} files, {sum(written.memories.values())} memories of "
-               f"{written.bits:,} bits; README.md says what is what")
+    count = sum(written.memories.values())
+    typer.echo(f"{folder}: {len(written.files)} files, {count} memories of {written.bits:,} bits; "
+               "README.md says what is what")
 
 
 def _only_over_a_configuration(path: Path) -> None:
