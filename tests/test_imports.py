@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: `timing` states the latencies of the gateware as plain numbers, for the cycle model.
 DEFINITIONS = ("hdl.isa", "hdl.frames", "hdl.formats", "hdl.config", "hdl.timing",
-               "hdl.expansion", "hdl.registers")
+               "hdl.expansion", "hdl.ranges", "hdl.registers")
 #: Files of pyhw that make Verilog, and so may import the gateware.
 GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/generate", "pyhw/asic")
 #: Parts of pyhw that a bench may use: the golden model and what it stands on.
