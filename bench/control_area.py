@@ -13,6 +13,7 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hdl.axi import AxiLitePort
 from hdl.command_executor import CommandExecutor
 from hdl.command_intake import CommandIntake
 from hdl.command_port import CommandPort
@@ -23,6 +24,8 @@ from hdl.frame_rx import FrameRx
 from hdl.frame_tx import FrameTx
 from hdl.memories import ProgramMemories
 from hdl.records import Records
+from hdl.register_file import RegisterFile
+from hdl.registers import ADDRESS_BITS
 from hdl.responder import Responder
 from hdl.scratchpad import Scratchpad
 from hdl.sequencer import Sequencer
@@ -48,6 +51,8 @@ COMPONENTS = {
     "weight-fetch": WeightFetch,
     "weight-loader": WeightLoader,
     "drain": Drain,
+    "axi-lite": lambda config: AxiLitePort(ADDRESS_BITS),
+    "registers": RegisterFile,
     "records": lambda config: Records(config, Timing(config).meet),
 }
 DEPTH = 16

@@ -26,10 +26,14 @@ class Accelerator(wiring.Component):
     -------
     rx : In(stream of 8), tx : Out(stream of 8)
         Command frames and replies (``docs/protocol.md``); both take back-pressure.
+    o_tx_last : Out(1)
+        The byte of ``tx`` is the last one of a reply.
     o_running : Out(1)
         A run is going on.
     o_program : Out(1)
         A program is loaded.
+    o_layers_done : Out(16)
+        Layers completed in this run, or in the last one.
 
     One clock domain, `sync`.
     """
@@ -38,7 +42,7 @@ class Accelerator(wiring.Component):
         self._config = config
         super().__init__({
             "rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)),
-            "o_running": Out(1), "o_program": Out(1),
+            "o_tx_last": Out(1), "o_running": Out(1), "o_program": Out(1), "o_layers_done": Out(16),
         })
 
     def elaborate(self, platform):
@@ -55,7 +59,8 @@ class Accelerator(wiring.Component):
         connect(m, source=flipped(self.rx), port=port.i)
         connect(m, port=port.o, sink=flipped(self.tx))
         m.d.comb += [
-            stop.eq(port.o_reset),
+            stop.eq(port.o_reset), self.o_tx_last.eq(port.o_last),
+            self.o_layers_done.eq(sequencer.o_layers_done),
             self.o_running.eq(sequencer.o_running), self.o_program.eq(port.o_program_valid),
             port.i_running.eq(sequencer.o_running), port.i_layers_done.eq(sequencer.o_layers_done),
             sequencer.i_run.eq(port.o_run.strobe), sequencer.i_resume.eq(port.o_run.resume),

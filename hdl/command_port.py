@@ -26,6 +26,8 @@ class CommandPort(wiring.Component):
     -------
     i, o : streams of 8 bits
         Bytes from and to the host.
+    o_last : Out(1)
+        The byte of ``o`` is the last one of a reply.
     o_write : stream of `MemoryWrite`
         Bytes for the memories, lanes of a word in order, words in order. Program memories get
         whole words, never while a run is going on. The range has been checked.
@@ -64,6 +66,7 @@ class CommandPort(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
+            "o_last": Out(1),
             "o_read": Out(stream.Signature(MemoryRead)),
             "i_read": In(stream.Signature(8)),
             **control_members(),
@@ -101,5 +104,6 @@ class CommandPort(wiring.Component):
             self.o_run.eq(executor.o_run),
             self.o_reset.eq(executor.o_reset),
             self.o_program_valid.eq(executor.o_program_valid),
+            self.o_last.eq(tx.o_last),
         ]
         return m

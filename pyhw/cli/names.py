@@ -5,8 +5,8 @@ A test holds each to the list it repeats.
 
 from enum import StrEnum
 
-__all__ = ["Data", "Device", "Gradient", "Model", "Ops", "Optimizer", "Precision", "Schedule",
-           "Sharing", "Source", "Sweep"]
+__all__ = ["Data", "Device", "Gradient", "Interface", "Model", "Ops", "Optimizer", "Precision",
+           "Schedule", "Sharing", "Source", "Sweep"]
 
 
 class Model(StrEnum):
@@ -79,6 +79,14 @@ class Gradient(StrEnum):
 
     FULL = "full"
     SIGN = "sign"
+
+
+class Interface(StrEnum):
+    """What stands around an accelerator: `pyhw.generate.INTERFACES`."""
+
+    BYTES = "bytes"
+    SERIAL = "serial"
+    AXI = "axi"
 
 
 class Sharing(StrEnum):

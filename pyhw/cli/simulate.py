@@ -33,6 +33,10 @@ def simulate(
         typer.Option(min=1, help="Images at once, if compiled now.", show_default="8"),
     ] = None,
     double_buffer: DoubleBuffer = False,
+    netlist: Annotated[
+        str | None,
+        typer.Option(help="Simulate what Yosys makes of it for a family: ecp5, ice40 or gowin."),
+    ] = None,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     debug: Annotated[
         bool, typer.Option("--debug", help="Stop after every layer and compare its whole map.")
@@ -57,7 +61,8 @@ def simulate(
     """Run a program on the simulated accelerator and compare every output bit for bit.
 
     The bench drives only the accelerator's byte port: it loads the program, sends images and
-    reads results. The first difference is reported as layer, position, expected, got.
+    reads results. The first difference is reported as layer, position, expected, got. With
+    --netlist the accelerator is synthesised, and its cells are simulated (docs/proof.md).
 
     Examples:
 
@@ -70,7 +75,11 @@ def simulate(
       pyhw simulate resnet8.pyhw --data smooth --seed 1 --images 4
 
       pyhw simulate lenet5.pyhw --images 32 --batch 8 --double-buffer
+
+      pyhw simulate net.pyhw --config small.json --netlist ecp5 --simulator icarus --images 1
     """
+    from dataclasses import replace
+
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
     from pyhw.configure import choose_config, read_config
@@ -80,9 +89,15 @@ def simulate(
     from pyhw.simulation.network import check_program
     from pyhw.simulation.results import Results
     from pyhw.simulation.session import exports_agree, find_exports, simulate_chunks
+    from pyhw.synthesis.families import find_family
+    from pyhw.synthesis.netlist import netlist as make_netlist
+    from pyhw.tools import find_yosys
 
     find_simulator(simulator)
     find_exports(torch=torch, onnx=onnx)
+    if netlist is not None:
+        find_family(netlist)
+        find_yosys()
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
     network = read_graph(graph)
@@ -101,6 +116,8 @@ def simulate(
                             "both again with pyhw generate")
     else:
         chosen = choose_config(preset, config, set_ or ())
+        # As `pyhw synth`: without distributed RAM the accumulators lie in block RAM.
+        chosen = replace(chosen, distributed=chosen.distributed and netlist != "ice40")
     if program is not None and (batch is not None or double_buffer):
         raise UserError("the program says how many images it takes and how many buffers it has; "
                         "leave out --batch and --double-buffer")
@@ -114,6 +131,9 @@ def simulate(
     if verilog is None:
         with spinner("generating Verilog"):
             text = cached_verilog(chosen)
+    if netlist is not None:
+        with spinner(f"synthesising for {netlist}"):
+            text = make_netlist(text, "top", netlist)
     with simulation_bar(simulator) as show:
         report = simulate_chunks(network, compiled, chosen, pixels, results, verilog=text,
                                  simulator=simulator, debug=debug, stalls=stalls, chunk=chunk,

@@ -34,7 +34,7 @@ def synth(
         list[str] | None,
         typer.Option("--set", help="Change a field: groups=4, l1.lanes=32, shift=none ..."),
     ] = None,
-    family: Annotated[str, typer.Option(help="FPGA family: ecp5 or ice40.")] = "ecp5",
+    family: Annotated[str, typer.Option(help="FPGA family: ecp5, ice40 or gowin.")] = "ecp5",
     component: Annotated[
         str, typer.Option(help="What to synthesise: system, l1-engine or shift-engine.")
     ] = "system",

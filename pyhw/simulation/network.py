@@ -11,13 +11,17 @@ from hdl.config import Config
 from pyhw.compiler.cycles import estimate
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
+from pyhw.generate import interface_of
 from pyhw.graph.execute import run, run_layers
 from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
 
 from .launch import BenchResult, ProgressCallback, run_bench
 
-__all__ = ["Case", "Difference", "NetworkResult", "check_program", "first_difference",
+BENCHES = {"bytes": "sim.tb_network", "axi": "sim.tb_axi"}
+"""The bench for each interface of an accelerator; `pyhw emulate` serves those on a serial line."""
+
+__all__ = ["BENCHES", "Case", "Difference", "NetworkResult", "check_program", "first_difference",
            "simulate"]
 
 
@@ -131,7 +135,7 @@ def simulate(
     cases : sequence of Case
     config : Config
     verilog : str
-        The accelerator, as `pyhw.generate` writes it.
+        The accelerator, as `pyhw.generate` writes it, with streams of bytes or AXI around it.
     simulator : {"verilator", "icarus"}
     debug : bool
         Stop after every layer, read its map back and compare it too.
@@ -147,6 +151,10 @@ def simulate(
     """
     for case in cases:
         check_program(case.program, case.graph, config)
+    interface = interface_of(verilog)
+    if interface not in BENCHES:
+        raise UserError(f"networks must be simulated on an accelerator with the interface "
+                        f"{' or '.join(BENCHES)}, not {interface!r}")
     timeout = 200_000 + 4 * max(
         sum(layer.cycles + layer.gap for layer in estimate(case.program, config))
         for case in cases)
@@ -155,8 +163,8 @@ def simulate(
         (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
         described = [_write_case(case, folder, index) for index, case in enumerate(cases)]
         bench = run_bench(
-            verilog=verilog, bench="sim.tb_network", simulator=simulator, waves=waves,
-            work_dir=work_dir, on_progress=on_progress,
+            verilog=verilog, bench=BENCHES[interface], testcase="networks",
+            simulator=simulator, waves=waves, work_dir=work_dir, on_progress=on_progress,
             parameters={"config": str(folder / "config.json"), "cases": described,
                         "debug": debug, "gap": gap, "stall": stall, "timeout": timeout})
         if not bench.passed:

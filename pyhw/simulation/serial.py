@@ -60,7 +60,8 @@ class Transfer:
 
 
 def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: int = DIVISOR,
-             ahead: int = 2, on_progress: ProgressCallback | None = None) -> Transfer:
+             ahead: int = 2, verilog: str | None = None, simulator: str = "verilator",
+             on_progress: ProgressCallback | None = None) -> Transfer:
     """Load a program and run images over a simulated serial line, with the host's own driver.
 
     Parameters
@@ -72,6 +73,9 @@ def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: i
         Clock cycles of a bit.
     ahead : int
         Frames sent before the first is answered.
+    verilog : str, optional
+        What is simulated, by default the accelerator as it is generated.
+    simulator : {"verilator", "icarus"}
     on_progress : callable, optional
         See `run_bench`.
 
@@ -87,7 +91,7 @@ def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: i
         Path(paths["config"]).write_text(config.to_json(), encoding="utf-8")
         program.save(paths["program"])
         np.save(paths["images.npy"], check_images(program, images))
-        bench = _run(config, "transfer", divisor, on_progress, {
+        bench = _run(config, "transfer", divisor, on_progress, verilog, simulator, {
             "config": paths["config"], "program": paths["program"], "ahead": ahead,
             "images": paths["images.npy"], "outputs": paths["outputs.npy"]})
         outputs = np.load(paths["outputs.npy"])
@@ -97,7 +101,8 @@ def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: i
 
 
 def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIVISOR,
-            once: bool = False, on_progress: ProgressCallback | None = None) -> BenchResult:
+            once: bool = False, verilog: str | None = None, simulator: str = "verilator",
+            on_progress: ProgressCallback | None = None) -> BenchResult:
     """Simulate an accelerator behind a pseudo-terminal.
 
     Parameters
@@ -109,6 +114,8 @@ def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIV
         Clock cycles of a bit.
     once : bool
         End when the port has been opened and closed; otherwise only an interruption ends it.
+    verilog, simulator
+        As in `transfer`.
     on_progress : callable, optional
         See `run_bench`.
     """
@@ -119,13 +126,14 @@ def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIV
         elif on_progress is not None:
             on_progress(event)
 
-    return _run(config, "bridge", divisor, show, {"once": once})
+    return _run(config, "bridge", divisor, show, verilog, simulator, {"once": once})
 
 
 def _run(config: Config, testcase: str, divisor: int, on_progress: ProgressCallback | None,
-         parameters: dict[str, Any]) -> BenchResult:
+         verilog: str | None, simulator: str, parameters: dict[str, Any]) -> BenchResult:
     bench = run_bench(
-        verilog=cached_verilog(config, divisor), bench="sim.tb_serial", testcase=testcase,
+        verilog=cached_verilog(config, divisor) if verilog is None else verilog,
+        bench="sim.tb_serial", testcase=testcase, simulator=simulator,
         parameters={"divisor": divisor, **parameters}, on_progress=on_progress)
     if not bench.passed:
         raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")

@@ -20,6 +20,10 @@ class Family:
     block_rams: tuple[str, ...]
     dsps: tuple[str, ...]
     single_port_rams: tuple[str, ...] = field(default=())
+    #: Simulation models of the cells: files of Yosys, below its data folder.
+    models: tuple[str, ...] = field(default=())
+    #: Files of models in `cells`, for block RAMs that Yosys has none of.
+    own_models: tuple[str, ...] = field(default=())
 
 
 FAMILIES = {
@@ -33,6 +37,8 @@ FAMILIES = {
             flip_flops=("TRELLIS_FF",),
             block_rams=("DP16KD", "PDPW16KD"),
             dsps=("MULT18X18", "MULT9X9", "ALU54", "ALU24"),
+            models=("ecp5/cells_sim.v",),
+            own_models=("block_ram.v", "ecp5.v"),
         ),
         Family(
             name="ice40",
@@ -43,6 +49,19 @@ FAMILIES = {
             block_rams=("SB_RAM40_4K",),
             dsps=("SB_MAC16",),
             single_port_rams=("SB_SPRAM256KA",),
+            models=("ice40/cells_sim.v",),
+        ),
+        Family(
+            name="gowin",
+            command="synth_gowin -family gw2a",
+            # Larger tables are LUT4 with multiplexers beside them; an adder bit is a LUT4, and a
+            # slice of 16 x 4 memory takes four.
+            lut4={"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP4": 4},
+            flip_flops=("DFF",),
+            block_rams=("SDPB", "SDPX9B", "DPB", "DPX9B", "SP", "SPX9"),
+            dsps=("MULT", "ALU54", "PADD"),
+            models=("gowin/cells_sim.v",),
+            own_models=("block_ram.v", "gowin.v"),
         ),
     )
 }

@@ -45,7 +45,7 @@ def synthesize(
         RTLIL or Verilog text.
     top : str
         Name of the top module.
-    family : {"ecp5", "ice40"}
+    family : {"ecp5", "ice40", "gowin"}
         FPGA family.
     mapped : bool
         False ends before logic is mapped to cells, which takes most of the time: block RAMs and
@@ -67,7 +67,7 @@ def synthesize(
     rules, tool = find_family(family), find_yosys()
     script = "; ".join(
         (
-            _read(design),
+            read_command(design),
             # Names are hidden because ABC9 takes `x[3]` for a bit of `x` (Yosys issue 4349).
             f"hierarchy -check -top {top}; proc; flatten; rename -hide w:*",
             f"{rules.command} -top {top}{'' if mapped else ' -run begin:map_ram'}",
@@ -79,7 +79,7 @@ def synthesize(
         return replace(SynthesisReport(**json.loads(kept.read_text("utf-8"))), cached=True)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="pyhw-synth-") as folder:
-        _run(tool, design, script, Path(folder), kept.with_suffix(".log"), on_stage)
+        run_yosys(tool, design, script, Path(folder), kept.with_suffix(".log"), on_stage)
         statistics = json.loads((Path(folder) / "cells.json").read_text("utf-8"))
     cells = statistics["design"]["num_cells_by_type"]
     report = SynthesisReport.from_cells(
@@ -108,7 +108,7 @@ def multiplier_free_check(design: Any) -> None:
         If it has such a cell; the line names the kind and the cells.
     """
     text = design if isinstance(design, str) else to_rtlil(design)
-    commands = [_read(text), "proc", "opt"]
+    commands = [read_command(text), "proc", "opt"]
     commands += [f"select -assert-none t:{kind}" for kind in FORBIDDEN_CELLS]
     with tempfile.TemporaryDirectory(prefix="pyhw-check-") as folder:
         work = Path(folder)
@@ -145,7 +145,7 @@ def to_rtlil(component: Any, name: str = "top") -> str:
     return str(rtlil.convert(component, name=name))
 
 
-def _read(design: str) -> str:
+def read_command(design: str) -> str:
     """Return the Yosys command that reads a text from the file ``design``."""
     return "read_rtlil design" if _is_rtlil(design) else "read_verilog -sv design"
 
@@ -155,7 +155,7 @@ def _is_rtlil(design: str) -> bool:
     return re.search(r"^module \\\S+\s*$", design, re.M) is not None
 
 
-def _run(
+def run_yosys(
     tool: Tool,
     design: str,
     script: str,
