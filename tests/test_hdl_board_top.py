@@ -1,0 +1,92 @@
+"""What stands around an accelerator on a board: reset and lights."""
+
+import re
+
+import pytest
+from amaranth.hdl import DomainRenamer
+from amaranth.sim import Simulator
+
+from hdl.board_top import Lights, ResetHold
+from hdl.config import PRESETS
+from pyhw.generate import generate_rtlil
+
+# A refused component is never elaborated.
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+
+
+def run(dut, bench):
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def test_reset_is_held_until_the_lock_has_been_steady():
+    dut = ResetHold(cycles=16)
+
+    async def bench(ctx):
+        for _ in range(40):  # never locked
+            assert ctx.get(dut.o_reset)
+            await ctx.tick()
+        for _ in range(3):  # locks that do not last
+            ctx.set(dut.i_locked, 1)
+            for _ in range(12):
+                await ctx.tick()
+                assert ctx.get(dut.o_reset)
+            ctx.set(dut.i_locked, 0)
+            for _ in range(5):
+                await ctx.tick()
+        ctx.set(dut.i_locked, 1)
+        held = 0
+        while ctx.get(dut.o_reset):
+            held += 1
+            await ctx.tick()
+        assert 16 <= held <= 16 + 4
+        for _ in range(50):
+            await ctx.tick()
+            assert not ctx.get(dut.o_reset)
+        ctx.set(dut.i_locked, 0)  # the lock is lost
+        for _ in range(4):
+            await ctx.tick()
+        assert ctx.get(dut.o_reset)
+
+    run(DomainRenamer({"raw": "sync"})(dut), bench)
+
+
+@pytest.mark.parametrize("cycles", [0, 1, 3, 100])
+def test_cycles_of_reset_are_a_power_of_two(cycles):
+    with pytest.raises(ValueError, match="power of two"):
+        ResetHold(cycles)
+
+
+def test_lights_blink_stretch_and_follow():
+    dut = Lights(period=64)
+
+    async def bench(ctx):
+        seen = []
+        for cycle in range(256):
+            ctx.set(dut.i_running, cycle == 100)
+            ctx.set(dut.i_program, cycle >= 50)
+            await ctx.tick()
+            seen.append((ctx.get(dut.o_alive), ctx.get(dut.o_running), ctx.get(dut.o_program)))
+        alive = [a for a, _, _ in seen]
+        assert sum(a != b for a, b in zip(alive, alive[1:], strict=False)) in (3, 4)
+        running = [index for index, (_, r, _) in enumerate(seen) if r]
+        assert running == list(range(100, 100 + 8))
+        assert [p for _, _, p in seen] == [0] * 50 + [1] * 206
+
+    run(dut, bench)
+
+
+def test_period_of_lights_is_checked():
+    with pytest.raises(ValueError, match="period must be at least 2"):
+        Lights(1)
+
+
+def test_top_has_one_clock_and_the_pins_of_a_board():
+    text = generate_rtlil(PRESETS["tiny"], "board", 60, 60_000_000)
+    top = text[text.index("module \\board\n") :]
+    top = top[: top.index("\nend\n")]
+    ports = re.findall(r"^  wire (?:width \d+ )?(?:input|output) \d+ +\\(\w+)$", top, re.M)
+    assert sorted(ports) == [
+        "i_clock", "i_locked", "i_rx", "o_alive", "o_program", "o_running", "o_tx"]
