@@ -34,11 +34,11 @@ class Netlist:
     by_component: dict[str, dict[str, int]]
 
 
-def read_netlist(path: Path, family: Family) -> Netlist:
-    """Count the cells of Yosys' JSON."""
+def read_netlist(path: Path, family: Family, verilog: str) -> Netlist:
+    """Count the cells of Yosys' JSON, made of a Verilog text."""
     with path.open(encoding="utf-8") as file:
         cells: dict[str, Any] = json.load(file)["modules"][TOP]["cells"]
-    components = Components.of(cells)
+    components = Components.of(cells, verilog)
     kinds: Counter[str] = Counter()
     used: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = defaultdict(Counter)

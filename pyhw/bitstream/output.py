@@ -48,11 +48,11 @@ def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:
     model = outcome.build.model
     write_atomically(folder / "config.json", model.config.to_json())
     model.program.save(folder / "model.pyhwprog")
-    for file, log in outcome.logs.items():
-        _copy(log, folder / "logs" / file)
-    if outcome.bitstream is not None:
-        _copy(outcome.bitstream, folder / name)
-        raw = outcome.bitstream.read_bytes()
+    for done in outcome.made.stages:
+        _copy(done.log, folder / "logs" / f"{done.name.replace(' ', '-')}.log")
+    if outcome.made.bitstream is not None:
+        _copy(outcome.made.bitstream, folder / name)
+        raw = outcome.made.bitstream.read_bytes()
         record |= {"bitstream": name, "bytes": len(raw),
                    "sha256": hashlib.sha256(raw).hexdigest()}
     write_atomically(folder / "report.html", to_html(outcome, record))

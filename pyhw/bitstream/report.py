@@ -20,7 +20,7 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
     from pyhw.compiler.cycles import estimate, run_cycles
     from pyhw.host.link_bytes import link_bytes
 
-    job, timing = outcome.build, outcome.best.timing
+    job, timing = outcome.build, outcome.made.routed[0].timing
     model, program = job.model, job.model.program
     layers = estimate(program, model.config)
     cycles = run_cycles(layers)
@@ -43,10 +43,10 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
         "path": {"nanoseconds": round(timing.path_ns, 3), "levels": timing.levels,
                  "routing_share": round(timing.routing_share, 3),
                  "explained": timing.explained(), "hops": [asdict(hop) for hop in timing.path]},
-        "seeds": {str(one.seed): round(one.timing.reached_mhz, 3) for one in outcome.routed},
-        "resources": {"used": outcome.netlist.used, "available": limits(job.board),
-                      "placed": outcome.best.utilization, "cells": outcome.netlist.kinds,
-                      "components": outcome.netlist.by_component},
+        "seeds": {str(one.seed): round(one.timing.reached_mhz, 3) for one in outcome.made.routed},
+        "resources": {"used": outcome.made.netlist.used, "available": limits(job.board),
+                      "placed": outcome.made.routed[0].utilization, "cells": outcome.made.netlist.kinds,
+                      "components": outcome.made.netlist.by_component},
         "speed": {"batch": program.batch, "cycles_per_batch": cycles,
                   "cycles_per_image": cycles / program.batch,
                   "images_per_second": program.batch * reached_hz / cycles,
@@ -55,8 +55,10 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
                  "bytes_received_per_image": received / program.batch,
                  "images_per_second": by_link,
                  "images_per_second_in_turn": program.batch / in_turn},
-        "stages": [{"name": name, "seconds": round(seconds, 2), "kept": kept, "tool": tool}
-                   for name, seconds, kept, tool in outcome.stages],
+        "stages": [{"name": "generate", "seconds": round(outcome.generate_s, 2), "kept": False,
+                    "tool": "amaranth"}]
+        + [{"name": done.name, "seconds": round(done.seconds, 2), "kept": done.cached,
+            "tool": f"{done.tool} {done.version}"} for done in outcome.made.stages],
     }
 
 
@@ -97,8 +99,8 @@ def to_html(outcome: Outcome, record: dict[str, Any]) -> str:
          f"board, {link['bytes_received_per_image']:,.0f} back)"),
         ("images a second, one after the other", f"{link['images_per_second_in_turn']:,.1f}"),
     ]
-    chosen = colours(outcome.placement)
-    places = tuple(dict.fromkeys(hop.place for hop in outcome.best.timing.path))
+    chosen = colours(outcome.made.placement)
+    places = tuple(dict.fromkeys(hop.place for hop in outcome.made.routed[0].timing.path))
     return "\n".join([
         "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
         f"<title>{escape(model['name'])} on {escape(record['board'])}</title>",
@@ -115,7 +117,7 @@ def to_html(outcome: Outcome, record: dict[str, Any]) -> str:
         "<h2>Resources</h2>", _resources(record, chosen),
         "<h2>Floorplan</h2>",
         f"<p>{_legend(chosen)}. The line is the worst path.</p>",
-        floorplan(outcome.placement, places),
+        floorplan(outcome.made.placement, places),
         "<h2>Seeds</h2>",
         _table(("seed", "MHz"), [(seed, f"{mhz:.2f}") for seed, mhz in record["seeds"].items()]),
         "<h2>Stages</h2>",

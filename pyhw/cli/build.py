@@ -88,16 +88,17 @@ def build(
     with writing(folder):
         record = write_folder(folder, outcome)
     _print(record, folder)
-    if not outcome.best.timing.met:
+    if not outcome.made.routed[0].timing.met:
         raise UserError(_missed(outcome, folder))
 
 
 def _missed(outcome: "Outcome", folder: Path) -> str:
-    timing = outcome.best.timing
+    tried = outcome.made.routed
+    timing = tried[0].timing
     lower = int(timing.reached_mhz)
     ways = [f"--clock {lower}"]
-    if len(outcome.routed) < 8:
-        ways.append(f"--seeds {max(8, 2 * len(outcome.routed))}")
+    if len(tried) < 8:
+        ways.append(f"--seeds {max(8, 2 * len(tried))}")
     ways.append("a configuration with fewer lanes")
     return (f"{timing.reached_mhz:.2f} MHz reached of {timing.asked_mhz:.2f}; the slowest path is "
             f"{timing.explained()}; what may help: {', '.join(ways)}; no bitstream was made, the "
