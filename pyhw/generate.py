@@ -12,7 +12,8 @@ from .cache import cache_dir, content_key
 from .errors import UserError
 from .files import write_atomically
 
-__all__ = ["cached_verilog", "first_line", "generate_pins", "generate_rtlil", "generate_verilog"]
+__all__ = ["cached_verilog", "first_line", "generate_pins", "generate_rtlil",
+           "generate_verilog", "divisor_for", "gateware_sources", "solve_pll"]
 
 _NO_CONTENTS = re.compile(
     r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
@@ -126,17 +127,22 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
     return first_line(config) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
+def gateware_sources() -> list[str]:
+    """Return the text of every file of the gateware, for keys of what is made from it."""
+    import hdl
+
+    return [path.read_text(encoding="utf-8")
+            for path in sorted(Path(hdl.__file__).parent.glob("*.py"))]
+
+
 def cached_verilog(config: Config, divisor: int | None = None, clock_hz: int | None = None,
                    name: str = "top") -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
-    import hdl
-
-    sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
     key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
                       _TIME_ZERO.pattern, clock_hz, name,
-                      [path.read_text(encoding="utf-8") for path in sources])
+                      gateware_sources())
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
@@ -174,8 +180,10 @@ def solve_pll(family: str, input_hz: int, wanted_hz: int, *, pad: bool = False,
     """Return the setting of a family's PLL; `ValueError` if none is near enough (`hdl.pll`)."""
     from hdl.pll import PLLS
 
-    more: dict[str, Any] = {"ice40": {"pad": pad}, "gowin": {"device": device}}.get(family, {})
-    return PLLS[family].solve(input_hz, wanted_hz, **more)
+    pll: Any = PLLS[family]
+    if family == "ice40":
+        return pll.solve(input_hz, wanted_hz, pad)
+    return pll.solve(input_hz, wanted_hz, *([device] if family == "gowin" else []))
 
 
 def divisor_for(clock_hz: int, baud: int) -> int:

@@ -89,13 +89,19 @@ def test_every_solution_is_allowed_and_none_is_nearer(family):
     assert refused < 5
 
 
+def ecp5(input_mhz, reference, feedback, loop, output):
+    return Ecp5Pll(input_hz=input_mhz * MHZ, reference=reference, feedback=feedback, loop=loop,
+                   output=output)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Ecp5Pll(input_hz=25 * MHZ, reference=0, feedback=16, loop=5, output=5), "reference must"),
-        (lambda: Ecp5Pll(input_hz=25 * MHZ, reference=1, feedback=16, loop=5, output=5), "oscillator"),
-        (lambda: Ecp5Pll(input_hz=5 * MHZ, reference=1, feedback=16, loop=8, output=8), "input"),
-        (lambda: Ecp5Pll(input_hz=25 * MHZ, reference=25, feedback=80, loop=7, output=7), "detector"),
+        (lambda: ecp5(25, 0, 16, 5, 5), "reference must"),
+        (lambda: ecp5(25, 1, 16, 5, 5), "oscillator"),
+        (lambda: ecp5(25, 1, 20, 1, 5), "feedback"),
+        (lambda: ecp5(5, 1, 16, 8, 8), "input"),
+        (lambda: ecp5(25, 25, 80, 7, 7), "detector"),
         (lambda: Ice40Pll(input_hz=12 * MHZ, divr=0, divf=64, divq=5), "divf must"),
         (lambda: Ice40Pll(input_hz=12 * MHZ, divr=0, divf=50, divq=6), "output"),
         (lambda: Ice40Pll(input_hz=12 * MHZ, divr=1, divf=63, divq=1), "detector"),

@@ -79,7 +79,7 @@ def test_missing_constraints_are_found(name, lines):
         less = {file: "\n".join(one for one in text.splitlines() if not one.startswith(line))
                 for file, text in pins.constraints.items()}
         assert less != pins.constraints
-        with pytest.raises(ValueError, match="must have a (pin|frequency)"):
+        with pytest.raises(ValueError, match=r"must have a (pin|frequency)"):
             check_constraints(dataclasses.replace(pins, constraints=less))
 
 
@@ -90,7 +90,7 @@ def test_module_without_ports_is_no_top():
 
 
 def test_unknown_board_is_refused_with_the_names_there_are():
-    with pytest.raises(UserError, match="board must be one of ulx3s-85f, .*, not 'arty'"):
+    with pytest.raises(UserError, match=r"board must be one of ulx3s-85f, .*, not 'arty'"):
         find_board("arty")
 
 

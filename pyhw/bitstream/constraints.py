@@ -1,4 +1,4 @@
-"""Pins and clocks of a design on a board: the platform's files, and the check that all are there."""
+"""Pins and clocks of a design on a board: the platform's files, and whether all are there."""
 
 import re
 from dataclasses import dataclass

@@ -16,7 +16,8 @@ from .netlist import Netlist, Placement, read_netlist, read_placement
 from .stages import Done, Progress, Stage, ToolError, run_stage
 from .timing import Timing, read_timing
 
-__all__ = ["Finished", "Implemented", "MODULE", "Routed", "implement"]
+__all__ = ["Finished", "Implemented", "MODULE", "Routed", "check_size", "implement",
+           "too_large"]
 
 MODULE = "board"
 """Verilog module of all that lies on a board but pins and PLL, and its instance's name."""
@@ -129,7 +130,7 @@ def implement(
                 files={"netlist.json": synthesised.path("netlist.json")},
                 outputs=["report.json", placed_file, routed_file]))
         except ToolError as error:
-            raise _too_large(board, netlist.used, error) from None
+            raise too_large(board, netlist.used, error) from None
         report = json.loads(done.path("report.json").read_text(encoding="utf-8"))
         tried.append(Routed(seed=seed, done=done, utilization=report["utilization"],
                             timing=read_timing(report, netlist.components, clock_mhz)))
@@ -173,7 +174,7 @@ _NO_PLACE = ("unable to place", "no more bels", "failed to place", "no bels rema
              "failed to expand region", "can't be placed", "no places left")
 
 
-def _too_large(board: Board, used: dict[str, int], error: ToolError) -> UserError:
+def too_large(board: Board, used: dict[str, int], error: ToolError) -> UserError:
     """Return what a failed placement means to the user."""
     said = error.said.lower()
     if not any(sign in said for sign in _NO_PLACE):

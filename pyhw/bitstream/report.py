@@ -5,8 +5,8 @@ from html import escape
 from typing import Any
 
 from .families import limits
-from .flow import Outcome
 from .floorplan import colours, floorplan
+from .flow import Outcome
 
 __all__ = ["to_html", "to_record"]
 
@@ -20,7 +20,8 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
     from pyhw.compiler.cycles import estimate, run_cycles
     from pyhw.host.link_bytes import link_bytes
 
-    job, timing = outcome.build, outcome.made.routed[0].timing
+    job, made, best = outcome.build, outcome.made, outcome.made.routed[0]
+    timing = best.timing
     model, program = job.model, job.model.program
     layers = estimate(program, model.config)
     cycles = run_cycles(layers)
@@ -34,19 +35,19 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
         "model": {"name": program.name, "graph": program.graph, "accuracy": model.accuracy},
         "board": job.board.name, "device": job.board.device_name,
         "config": {"name": model.config.name, "hash": model.config.hash.hex(),
-                   "fitted": model.fitted,
+                   "fitted": model.fitted, "specialised": bool(model.config.ranges),
                    "lanes": {name: model.config.groups * e.rows * e.lanes
                              for name, e in model.config.engines.items()}},
         "clock": {"asked_mhz": job.clock_mhz, "set_mhz": timing.asked_mhz,
                   "reached_mhz": round(timing.reached_mhz, 3), "met": timing.met,
-                  "pll": {name: value for name, value in asdict(outcome.pll).items()}},
+                  "pll": asdict(outcome.pll)},
         "path": {"nanoseconds": round(timing.path_ns, 3), "levels": timing.levels,
                  "routing_share": round(timing.routing_share, 3),
                  "explained": timing.explained(), "hops": [asdict(hop) for hop in timing.path]},
-        "seeds": {str(one.seed): round(one.timing.reached_mhz, 3) for one in outcome.made.routed},
-        "resources": {"used": outcome.made.netlist.used, "available": limits(job.board),
-                      "placed": outcome.made.routed[0].utilization, "cells": outcome.made.netlist.kinds,
-                      "components": outcome.made.netlist.by_component},
+        "seeds": {str(one.seed): round(one.timing.reached_mhz, 3) for one in made.routed},
+        "resources": {"used": made.netlist.used, "available": limits(job.board),
+                      "placed": best.utilization, "cells": made.netlist.kinds,
+                      "components": made.netlist.by_component},
         "speed": {"batch": program.batch, "cycles_per_batch": cycles,
                   "cycles_per_image": cycles / program.batch,
                   "images_per_second": program.batch * reached_hz / cycles,
@@ -91,6 +92,8 @@ def to_html(outcome: Outcome, record: dict[str, Any]) -> str:
         ("clock", f"{clock['reached_mhz']:.2f} MHz reached, {clock['set_mhz']:.2f} MHz set "
                   f"({clock['asked_mhz']:g} asked for): {state}"),
         ("lanes", lanes),
+        ("programs it runs", "this model's alone (specialised)"
+         if record["config"]["specialised"] else "any that its memories hold"),
         ("accuracy of the integers", escape(accuracy)),
         ("cycles an image", f"{speed['cycles_per_image']:,.0f} (batches of {speed['batch']})"),
         ("images a second, accelerator alone", f"{speed['images_per_second']:,.1f}"),

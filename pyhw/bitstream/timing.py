@@ -111,7 +111,7 @@ def read_timing(report: Mapping[str, Any], components: Components, asked_mhz: fl
     name, clock = min(clocks.items(), key=lambda item: item[1]["achieved"])
     paths = [path["path"] for path in report["critical_paths"]
              if path["from"].split()[-1] == name and path["to"].split()[-1] == name]
-    longest = max(paths, key=lambda path: sum(hop["delay"] for hop in path), default=[])
+    longest: list[Any] = max(paths, key=lambda path: sum(hop["delay"] for hop in path), default=[])
     return Timing(asked_mhz=asked_mhz, reached_mhz=clock["achieved"],
                   path=tuple(_hop(hop, components) for hop in longest))
 

@@ -3,6 +3,8 @@
 Source: Sipeed's schematic of the board, revision 1.22 (clock, LEDs, buttons, UART of the BL616).
 """
 
+from typing import Any, ClassVar
+
 from amaranth.build import Attrs, Clock, Pins, Resource
 from amaranth.vendor import GowinPlatform
 from amaranth_boards.resources import ButtonResources, LEDResources, UARTResource
@@ -22,4 +24,4 @@ class TangNano20kPlatform(GowinPlatform):
         *LEDResources(pins="15 16 17 18 19 20", invert=True, attrs=Attrs(IO_TYPE="LVCMOS33")),
         UARTResource(0, rx="70", tx="69", attrs=Attrs(IO_TYPE="LVCMOS33", PULL_MODE="UP")),
     ]
-    connectors = []
+    connectors: ClassVar[list[Any]] = []

@@ -30,6 +30,10 @@ def build(
         int | None, typer.Option(min=1, help="Images at once.", show_default="what fits best")
     ] = None,
     double_buffer: DoubleBuffer = False,
+    specialise: Annotated[
+        bool,
+        typer.Option("--specialise", help="Smaller control, for this model's instructions alone."),
+    ] = False,
     clock: Annotated[
         float | None, typer.Option(min=1, help="MHz.", show_default="by the board")
     ] = None,
@@ -78,7 +82,10 @@ def build(
         with status() as show:
             show("reading the model")
             prepared = prepare(model, chosen, preset=preset, config=config, changes=set_ or (),
-                               batch=batch, double_buffer=double_buffer, progress=show)
+                               batch=batch, double_buffer=double_buffer,
+                               specialise=specialise, progress=show)
+            if prepared.config.ranges:
+                typer.echo("control is specialised: the board runs this model alone")
             job = Build(model=prepared, board=chosen, baud=baud, seeds=seeds,
                         clock_mhz=chosen.clock_mhz if clock is None else clock)
             outcome = make(job, folder / "logs", show, done)
