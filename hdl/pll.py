@@ -120,7 +120,7 @@ class Ecp5Pll(_Pll):
         for reference in range(1, input_hz // cls.DETECTOR[0] + 1):
             low, high = (edge * reference // input_hz for edge in cls.OSCILLATOR)
             for multiple in range(low, high + 1):
-                output = round(Fraction(input_hz * multiple, reference * wanted_hz))
+                output = max(1, round(Fraction(input_hz * multiple, reference * wanted_hz)))
                 # Of all ways to write the multiple, equal dividers, or the first allowed.
                 settings += itertools.islice(_every(
                     lambda loop, reference=reference, multiple=multiple, output=output: cls(

@@ -110,7 +110,8 @@ def report(constraint=80.0, clock="clk"):
                 "to": {"cell": cell, "loc": [x, 1], "port": "D"}}
 
     drain, port = f"{ACCELERATOR}.datapath.drain.vector", f"{ACCELERATOR}.port.crc"
-    path = [hop("clk-to-q", 0.5, f"{drain}_TRELLIS_FF_Q", 1), hop("routing", 6, f"{drain}_LUT4_Z", 2),
+    path = [hop("clk-to-q", 0.5, f"{drain}_TRELLIS_FF_Q", 1),
+            hop("routing", 6, f"{drain}_LUT4_Z", 2),
             hop("logic", 0.25, f"{drain}_LUT4_Z", 2), hop("routing", 5, f"{port}_LUT4_Z", 3),
             hop("logic", 0.25, f"{port}_LUT4_Z", 3), hop("setup", 0.5, f"{port}_TRELLIS_FF_Q", 3)]
     short = [hop("clk-to-q", 0.5, f"{port}_TRELLIS_FF_Q", 1)]

@@ -136,6 +136,7 @@ def limits(board: Board) -> dict[str, int]:
     device = board.device
     return {
         "LUT4": device.luts,
+        **({"logic cells": device.luts} if board.family == "ice40" else {}),
         "flip-flops": _FLIP_FLOPS.get(device.name, device.luts),
         "block RAMs": device.block_rams,
         "single-port RAMs": device.single_port_rams,

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,28 @@ def read_netlist(path: Path, family: Family, verilog: str) -> Netlist:
             used[what] += number
             owner = "(unnamed)" if name.startswith("$") else components.component(name)
             parts[owner][what] += number
+    if "SB_LUT4" in kinds:
+        used["logic cells"] = kinds["SB_LUT4"] + _lone_registers(cells)
     return Netlist(components=components, kinds=dict(sorted(kinds.items())), used=dict(used),
                    by_component={name: dict(parts[name]) for name in sorted(parts)})
+
+
+def _lone_registers(cells: Mapping[str, Any]) -> int:
+    """Count iCE40's registers that take a logic cell of their own.
+
+    A register shares a cell with the LUT before it, if nothing else reads that LUT.
+    """
+    readers: Counter[Any] = Counter()
+    lookups = set()
+    for cell in cells.values():
+        for port, bits in cell.get("connections", {}).items():
+            if cell["port_directions"][port] == "input":
+                readers.update(bits)
+            elif cell["type"] == "SB_LUT4":
+                lookups.update(bits)
+    registers = (cell for cell in cells.values() if cell["type"].startswith("SB_DFF"))
+    return sum(not (data in lookups and readers[data] == 1)
+               for cell in registers for data in cell["connections"]["D"])
 
 
 @dataclass(frozen=True, kw_only=True)
