@@ -4,11 +4,15 @@ import re
 from itertools import pairwise
 
 import pytest
-from amaranth.hdl import DomainRenamer
+from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module
 from amaranth.sim import Simulator
+from test_hdl_accelerator import CONFIG
+from test_hdl_uart import levels
+from wire import Wire, wrap
 
-from hdl.board_top import Lights, ResetHold
+from hdl.board_top import RESET_CYCLES, BoardTop, Lights, ResetHold
 from hdl.config import PRESETS
+from hdl.frames import Command
 from pyhw.generate import generate_rtlil
 
 # A refused component is never elaborated.
@@ -91,3 +95,56 @@ def test_top_has_one_clock_and_the_pins_of_a_board():
     ports = re.findall(r"^  wire (?:width \d+ )?(?:input|output) \d+ +\\(\w+)$", top, re.M)
     assert sorted(ports) == [
         "i_clock", "i_locked", "i_rx", "o_alive", "o_program", "o_running", "o_tx"]
+
+
+def test_board_answers_on_its_pins_once_its_clock_is_steady():
+    divisor, identify = 4, levels(wrap(1, Command.IDENTIFY.value, b""))
+    dut, wire, seen = BoardTop(CONFIG, divisor, 1_000_000), Wire(CONFIG.max_payload), []
+    m = Module()
+    m.domains.outer = ClockDomain(reset_less=True)
+    m.submodules.dut = dut
+    m.d.comb += dut.i_clock.eq(ClockSignal("outer"))
+    simulator = Simulator(m)
+    simulator.add_clock(1e-6, domain="outer")
+
+    async def say(ctx):
+        for bit in identify:
+            ctx.set(dut.i_rx, bit)
+            await ctx.tick("outer").repeat(divisor)
+
+    async def host(ctx):
+        ctx.set(dut.i_rx, 1)
+        await ctx.tick("outer").repeat(20)
+        await say(ctx)  # no lock yet: nobody hears it
+        await ctx.tick("outer").repeat(200)
+        assert seen == []
+        ctx.set(dut.i_locked, 1)
+        await ctx.tick("outer").repeat(RESET_CYCLES + 20)
+        await say(ctx)
+        for _ in range(100):
+            if seen:
+                break
+            await ctx.tick("outer").repeat(100)
+        assert not ctx.get(dut.o_running)
+        assert not ctx.get(dut.o_program)
+
+    async def board(ctx):
+        while True:
+            await ctx.tick("outer")
+            if ctx.get(dut.o_tx):
+                continue
+            for _ in range(divisor // 2 - 1):
+                await ctx.tick("outer")
+            byte = 0
+            for index in range(9 * divisor):
+                await ctx.tick("outer")
+                if index % divisor == divisor - 1 and index < 8 * divisor:
+                    byte |= ctx.get(dut.o_tx) << index // divisor
+            assert ctx.get(dut.o_tx), "a stop bit"
+            seen.extend(wire.feed([byte]))
+
+    simulator.add_testbench(host)
+    simulator.add_testbench(board, background=True)
+    simulator.run()
+    assert [(frame.sequence, frame.opcode) for frame in seen] == [(1, 0x80)]
+    assert seen[0].payload[3:11] == CONFIG.hash
