@@ -10,7 +10,7 @@ from collections import namedtuple
 
 import pytest
 
-from pyhw.bitstream.stages import Stage, ToolError, run_stage
+from pyhw.bitstream.stages import Stage, Stuck, ToolError, run_stage
 from pyhw.tools import Tool
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -136,6 +136,21 @@ def test_interruption_ends_the_tool_and_leaves_nothing(own_cache, tmp_path):
         run_stage(stage(f"wait={going}"), tmp_path / "log")
     thread.join()
     assert time.monotonic() - started < 30
+    assert leftovers(own_cache) == []
+
+
+def test_tool_that_goes_in_circles_is_ended(own_cache, tmp_path):
+    log = tmp_path / "logs" / "pack.log"
+    # The tool says that it is stuck, and then sleeps for a minute.
+    slow = FAKE.replace('elif word == "kill":', 'elif word == "sleep":\n        time.sleep(60)\n'
+                        '    elif word == "kill":')
+    tool = Tool(name="fake", command=(sys.executable, "-c", slow), version="1", origin="")
+    started = time.monotonic()
+    with pytest.raises(Stuck, match=r"fake makes no progress in pack and was ended; its log is"):
+        run_stage(stage("log=Info: round and round", "sleep", tool=tool,
+                        watch=lambda: lambda line: "round" in line), log)
+    assert time.monotonic() - started < 30
+    assert log.read_text() == "Info: round and round\n"
     assert leftovers(own_cache) == []
 
 

@@ -53,12 +53,13 @@ def prepare(
     batch: int | None = None,
     double_buffer: bool = False,
     specialise: bool = False,
+    objective: str = "throughput",
     progress: Progress = lambda text: None,
 ) -> Model:
     """Read a graph or a program; fit a configuration if none is given, and compile.
 
     With ``specialise`` control is cut to what this model's program needs; a fitted configuration
-    is also where the device holds no other.
+    is also where the device holds no other. ``objective`` is that of `pyhw.fit.search.propose`.
 
     Raises
     ------
@@ -81,7 +82,7 @@ def prepare(
                      accuracy={}, fitted=False)
     graph, fitted = read_graph(path), given is None
     if given is None:
-        given, batch = _fit(graph, board, batch, specialise, progress)
+        given, batch = _fit(graph, board, batch, specialise, objective, progress)
     progress("compiling")
     from pyhw.compiler import compile_graph
     from pyhw.compiler.specialise import specialise as specialised
@@ -101,7 +102,7 @@ def for_board(config: Config, board: Board) -> Config:
     return dataclasses.replace(config, distributed=board.family != "ice40")
 
 
-def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool,
+def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,
          progress: Progress) -> tuple[Config, int]:
     """Return the best configuration and its batch, kept by the graph and all that decides."""
     import pyhw.compiler
@@ -113,17 +114,18 @@ def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool,
         source.read_text(encoding="utf-8") for package in (pyhw.fit, pyhw.compiler)
         for source in sorted(Path(package.__file__ or "").parent.glob("*.py"))]
     kept = cache_dir("fit") / (
-        content_key(fingerprint(graph), board.device_name, batch, specialise, sources) + ".json")
+        content_key(fingerprint(graph), board.device_name, batch, specialise, objective, sources)
+        + ".json")
     if kept.is_file():
         record = json.loads(kept.read_text(encoding="utf-8"))
         return Config.from_json(record["config"]), record["batch"]
-    best = _proposed(graph, board, batch, specialise, progress)
+    best = _proposed(graph, board, batch, specialise, objective, progress)
     config = dataclasses.replace(best.config, name=board.name.replace("-", "_"))
     write_atomically(kept, json.dumps({"config": config.to_json(), "batch": best.batch}))
     return config, best.batch
 
 
-def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool,
+def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,
               progress: Progress) -> "Candidate":
     from pyhw.fit.search import propose
 
@@ -131,8 +133,10 @@ def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool,
         progress(f"fit: {text} {done} of {total}")
 
     try:
-        return propose(graph, board.device, batch=batch, specialise=specialise, progress=show)[0]
+        return propose(graph, board.device, batch=batch, objective=objective,
+                       specialise=specialise, progress=show)[0]
     except UserError:
         if specialise:
             raise
-    return propose(graph, board.device, batch=batch, specialise=True, progress=show)[0]
+    return propose(graph, board.device, batch=batch, objective=objective, specialise=True,
+                   progress=show)[0]

@@ -22,7 +22,7 @@ from pyhw.cache import cache_dir, content_key
 from pyhw.errors import UserError
 from pyhw.tools import Tool
 
-__all__ = ["Done", "Progress", "Stage", "ToolError", "run_stage"]
+__all__ = ["Done", "Progress", "Stage", "Stuck", "ToolError", "run_stage"]
 
 Progress = Callable[[str], None]
 """Called with what is going on, often."""
@@ -38,6 +38,10 @@ class ToolError(UserError):
     def __init__(self, message: str, said: str) -> None:
         self.said = said
         super().__init__(message)
+
+
+class Stuck(ToolError):
+    """Report a tool that would never have ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,9 @@ class Stage:
         The tool writes the file ``log`` itself.
     sign : str
         Pattern of a line that tells how far the tool is; its first group is shown.
+    watch : callable, optional
+        Called for a watcher of the log, which is called with every line, and tells whether the
+        tool is stuck.
     """
 
     name: str
@@ -74,6 +81,7 @@ class Stage:
     after: Sequence[str] = ()
     reads_log: bool = True
     sign: str = r"^Info: (\S.{0,60})"
+    watch: Callable[[], Callable[[str], bool]] | None = None
 
     @property
     def key(self) -> str:
@@ -128,6 +136,8 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
 
     Raises
     ------
+    Stuck
+        If the stage's watcher saw that the tool makes no progress; it was ended.
     ToolError
         If the tool fails or leaves out an output: one line with its reason and the log.
     KeyboardInterrupt
@@ -146,6 +156,8 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
         for name, path in stage.files.items():
             _lay(path, work / name)
         status = _run(stage, work, progress)
+        if status is None:
+            raise _stuck(stage, work, failed_log)
         missing = [name for name in stage.outputs if not (work / name).is_file()]
         if status or missing:
             raise _failure(stage, work, status, missing, failed_log)
@@ -181,9 +193,10 @@ def _lay(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
-def _run(stage: Stage, work: Path, progress: Progress) -> int:
-    """Run the tool in its folder and follow its log; return its exit status."""
+def _run(stage: Stage, work: Path, progress: Progress) -> int | None:
+    """Run the tool in its folder and follow its log; return its exit status, None if stuck."""
     log = work / _LOG
+    stuck = stage.watch() if stage.watch is not None else (lambda line: False)
     log.touch()
     with (work / ".said").open("wb") as said:
         process = subprocess.Popen(
@@ -192,8 +205,12 @@ def _run(stage: Stage, work: Path, progress: Progress) -> int:
         try:
             with log.open(encoding="utf-8", errors="replace") as lines:
                 while process.poll() is None:
-                    signs = [found[1] for line in lines
-                             if (found := re.match(stage.sign, line))]
+                    signs = []
+                    for line in lines:
+                        if stuck(line):
+                            return None
+                        if found := re.match(stage.sign, line):
+                            signs.append(found[1])
                     if signs:
                         progress(f"{stage.name}: {signs[-1].strip()}")
                     time.sleep(0.2)
@@ -204,6 +221,15 @@ def _run(stage: Stage, work: Path, progress: Progress) -> int:
     if not stage.reads_log or not log.stat().st_size:
         shutil.copyfile(work / ".said", log)
     return process.returncode
+
+
+def _stuck(stage: Stage, work: Path, failed_log: Path) -> Stuck:
+    text = (work / _LOG).read_text("utf-8", "replace")
+    with contextlib.suppress(OSError):
+        failed_log.parent.mkdir(parents=True, exist_ok=True)
+        failed_log.write_text(text, encoding="utf-8")
+    return Stuck(f"{stage.tool.name} makes no progress in {stage.name} and was ended; its log is "
+                 f"{failed_log}", text)
 
 
 def _failure(stage: Stage, work: Path, status: int, missing: list[str],
