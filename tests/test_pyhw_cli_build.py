@@ -219,3 +219,18 @@ def test_what_no_other_holds_is_specialised(call, made, folder, monkeypatch):
     config = json.loads((folder / "net-hx8k" / "config.json").read_text())
     assert config["ranges"]
     assert not config["distributed"]
+
+
+def test_the_walk_of_the_readme_builds_and_flashes(made, folder, capsys, monkeypatch):
+    from test_pyhw_cli_path import walk
+
+    monkeypatch.setenv("PYHW_CACHE", str(folder / "cache"))
+    save(GRAPH, "lenet5.pyhw")
+    made(99.0)
+    step = walk()
+    assert cli.main(step["build"]) == 0
+    bits = next((folder / "lenet5-board").glob("*.bit"))
+    bits.write_bytes(b"Part: LFE5U-85F-6CABGA381\0")
+    capsys.readouterr()
+    assert cli.main([*step["flash"], "--dry-run"]) == 0
+    assert capsys.readouterr().out.split()[1:] == ["-b", "ulx3s", f"lenet5-board/{bits.name}"]
