@@ -55,7 +55,7 @@ def build(
 
       pyhw build lenet5.pyhw --board ulx3s-85f --seeds 4
 
-      pyhw build lenet5.pyhw --board ulx3s-85f --config accelerator.json --clock 60
+      pyhw build lenet5.pyhw --config accelerator.json --clock 60
     """
     from pyhw.bitstream import Build
     from pyhw.bitstream import build as make
