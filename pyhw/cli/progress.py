@@ -15,7 +15,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["bar", "simulation_bar", "spinner"]
+__all__ = ["bar", "simulation_bar", "spinner", "status"]
 
 
 def _progress(*columns: ProgressColumn) -> Progress:
@@ -29,6 +29,14 @@ def spinner(text: str) -> Iterator[None]:
     with _progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
         progress.add_task(text, total=None)
         yield
+
+
+@contextlib.contextmanager
+def status() -> Iterator[Callable[[str], None]]:
+    """Show a text that changes, and the time since it began; the function it gives takes it."""
+    with _progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda text: progress.update(task, description=text)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ ADAPTERS = {
     (0x10C4, 0xEA60): "CP210x",
     (0x1A86, 0x7523): "CH340",
     (0x1A86, 0x55D4): "CH9102",
+    (0x1D50, 0x602B): "iCELink (iCESugar-Pro)",
 }
 """Vendor and product numbers of USB serial adapters, with boards that have them."""
 _PROGRAMMING = ((0x0403, 0x6010), (0x0403, 0x6011))

@@ -1,0 +1,60 @@
+"""The pins of a board around `BoardTop`: what a platform file of amaranth-boards names."""
+
+from amaranth.hdl import Elaboratable, Instance, Module, Signal
+from amaranth.lib import io
+
+__all__ = ["BoardPins"]
+
+
+class BoardPins(Elaboratable):
+    """Oscillator, PLL, serial line and LEDs of a platform around a module made elsewhere.
+
+    No component of ports: its ports are those of the platform that it is elaborated for.
+
+    Parameters
+    ----------
+    pll : Ecp5Pll, Ice40Pll or GowinPll
+    lights : sequence of (str, int, str or None)
+        Resource, number and subsignal of the LEDs for alive, running and program.
+    module : str
+        Name of the Verilog module with the ports of `BoardTop`.
+
+    Attributes
+    ----------
+    oscillator : str
+        Name of the oscillator's port, once elaborated.
+    """
+
+    def __init__(self, pll, lights, module):
+        self._pll = pll
+        self._lights = lights
+        self._module = module
+
+    def elaborate(self, platform):
+        m = Module()
+        oscillator = platform.request(platform.default_clk, dir="-")
+        self.oscillator = oscillator.io.name
+        uart = platform.request("uart", 0, dir="-")
+        m.submodules.rx = rx = io.Buffer("i", uart.rx)
+        m.submodules.tx = tx = io.Buffer("o", uart.tx)
+        if getattr(self._pll, "pad", False):
+            source = oscillator.io
+        else:
+            m.submodules.oscillator = buffer = io.Buffer("i", oscillator)
+            source = buffer.i
+        clock, locked = Signal(), Signal()
+        m.submodules.pll = self._pll.instance(source, clock, locked)
+        names = ("alive", "running", "program")
+        states = {name: Signal(name=name) for name in names}
+        m.submodules.board = Instance(
+            self._module, i_i_clock=clock, i_i_locked=locked, i_i_rx=rx.i, o_o_tx=tx.o,
+            **{f"o_o_{name}": state for name, state in states.items()})
+        requested = {}
+        for name, (resource, number, part) in zip(names, self._lights, strict=True):
+            key = (resource, number)
+            if key not in requested:
+                requested[key] = platform.request(*key, dir="-")
+            port = requested[key] if part is None else getattr(requested[key], part)
+            m.submodules[f"led_{name}"] = led = io.Buffer("o", port)
+            m.d.comb += led.o.eq(states[name])
+        return m

@@ -1,0 +1,83 @@
+"""Pins and clocks of a design on a board: the platform's files, and whether all are there."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pyhw.boards import Board
+
+from .families import TOP
+
+__all__ = ["Pins", "check_constraints", "make_pins"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pins:
+    """The top module of a board.
+
+    Attributes
+    ----------
+    rtlil : str
+        Module ``top`` with buffers, PLL and an instance of the design's module.
+    constraints : dict of str to str
+        Files for nextpnr.
+    oscillator : str
+        Port of the oscillator.
+    """
+
+    rtlil: str
+    constraints: dict[str, str]
+    oscillator: str
+
+
+def make_pins(board: Board, platform: Any, pll: Any, module: str) -> Pins:
+    """Elaborate the pins of a board around a module; `ValueError` if a constraint is missing."""
+    from pyhw.generate import generate_pins
+
+    files, oscillator = generate_pins(platform, pll, board.lights, module, TOP)
+    constraints = {name: text for name, text in files.items()
+                   if name.endswith((".lpf", ".pcf", ".cst"))}
+    if board.family == "gowin":
+        # The platform's own flow for these tools constrains no clock.
+        period_ns = 1e9 / platform.default_clk_frequency
+        constraints[f"{TOP}.sdc"] = (f"create_clock -name oscillator -period {period_ns:.6f} "
+                                     f"[get_ports {{{oscillator}}}]\n")
+    pins = Pins(rtlil=files[f"{TOP}.il"], constraints=constraints, oscillator=oscillator)
+    check_constraints(pins)
+    return pins
+
+
+_PLACED = {
+    ".lpf": r'^LOCATE COMP "([^"]+)" SITE "[^"]+";',
+    ".pcf": r"^set_io (\S+) \S+",
+    ".cst": r'^IO_LOC "([^"]+)" \S+;',
+}
+_CLOCKED = {
+    ".lpf": r'^FREQUENCY PORT "([^"]+)" [\d.]+ HZ;',
+    ".pcf": r"^set_frequency (\S+) [\d.]+",
+    ".sdc": r"^create_clock .*\[get_ports \{(\S+)\}\]",
+}
+
+
+def check_constraints(pins: Pins) -> None:
+    """Raise `ValueError` if a port has no pin or the oscillator no frequency."""
+    header = pins.rtlil[pins.rtlil.index(f"module \\{TOP}\n"):].partition("\nend\n")[0]
+    ports = set()
+    for width, name in re.findall(
+            r"^  wire (?:width (\d+) )?(?:input|output|inout) \d+ +\\(\S+)$", header, re.M):
+        bits = int(width or 1)
+        ports |= {name} if bits == 1 else {f"{name}[{bit}]" for bit in range(bits)}
+
+    if pins.oscillator not in ports:
+        raise ValueError(f"the top module must have the port {pins.oscillator}, not only "
+                         f"{', '.join(sorted(ports)) or 'none'}")
+
+    def named(patterns: dict[str, str]) -> set[str]:
+        return {found for file, text in pins.constraints.items()
+                for suffix, pattern in patterns.items() if file.endswith(suffix)
+                for found in re.findall(pattern, text, re.M)}
+
+    if unplaced := sorted(ports - named(_PLACED)):
+        raise ValueError(f"every port must have a pin, but {', '.join(unplaced)} has none")
+    if pins.oscillator not in named(_CLOCKED):
+        raise ValueError(f"the clock {pins.oscillator} must have a frequency, and has none")

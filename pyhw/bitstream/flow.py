@@ -1,0 +1,120 @@
+"""A whole build: from a model to a bitstream."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyhw.boards import Board
+from pyhw.errors import UserError
+
+from .constraints import make_pins
+from .families import TOP
+from .implement import MODULE, Finished, Implemented, implement
+from .model import Model
+from .names import plain_names
+from .stages import Progress
+
+__all__ = ["Build", "Outcome", "build", "solve_pll"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """What is to be built.
+
+    Attributes
+    ----------
+    model : Model
+    board : Board
+    clock_mhz : float
+        Asked for; the PLL comes within a hundredth of it.
+    baud : int
+        Of the serial line.
+    seeds : int
+        Placements to try.
+    """
+
+    model: Model
+    board: Board
+    clock_mhz: float
+    baud: int
+    seeds: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came out of a build.
+
+    Attributes
+    ----------
+    build : Build
+    pll : Ecp5Pll, Ice40Pll or GowinPll
+    texts : dict of str to str
+        Sources and constraints by file name.
+    made : Implemented
+    generate_s : float
+        Seconds that sources and constraints took.
+    """
+
+    build: Build
+    pll: Any
+    texts: dict[str, str]
+    made: Implemented
+    generate_s: float
+
+
+def solve_pll(board: Board, platform: Any, clock_mhz: float) -> Any:
+    """Return the PLL's setting for a clock, or raise `UserError` with the nearest there is."""
+    from pyhw.generate import solve_pll as solve
+
+    try:
+        return solve(board.family, int(platform.default_clk_frequency), round(clock_mhz * 1e6),
+                     pad=board.pad, device=getattr(platform, "family", None))
+    except ValueError as error:
+        raise UserError(f"--clock {clock_mhz:g}: {error}") from None
+
+
+def build(
+    job: Build,
+    logs: Path,
+    progress: Progress = lambda text: None,
+    finished: Finished = lambda name, seconds, kept: None,
+) -> Outcome:
+    """Build a bitstream.
+
+    Parameters
+    ----------
+    job : Build
+    logs : Path
+        Folder for the log of a stage that fails.
+    progress : callable
+        Called with what is going on.
+    finished : callable
+        Called after each stage.
+
+    Raises
+    ------
+    UserError
+        If a tool is missing or fails, the PLL cannot make the clock or the line its rate, or the
+        design does not fit the device.
+    """
+    from pyhw.generate import cached_verilog, divisor_for
+
+    started = time.monotonic()
+    platform = job.board.make_platform()
+    pll = solve_pll(job.board, platform, job.clock_mhz)
+    clock_hz = round(pll.output_hz)
+    try:
+        divisor = divisor_for(clock_hz, job.baud)
+    except ValueError as error:
+        raise UserError(f"--baud: {error}") from None
+    progress("generate")
+    verilog = plain_names(cached_verilog(
+        job.model.config, divisor, clock_hz=clock_hz, name=MODULE))
+    pins = make_pins(job.board, platform, pll, MODULE)
+    seconds = time.monotonic() - started
+    finished("generate", seconds, False)
+    made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
+                     logs, progress, finished)
+    return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
+                   texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})

@@ -1,0 +1,142 @@
+"""What is to run on a board: a program with its configuration, and what is known of the model."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hdl.config import Config
+from pyhw.boards import Board
+from pyhw.cache import cache_dir, content_key
+from pyhw.compiler.program import Program
+from pyhw.errors import UserError
+from pyhw.files import write_atomically
+
+from .stages import Progress
+
+if TYPE_CHECKING:
+    from pyhw.fit.search import Candidate
+    from pyhw.graph.ops import Graph
+
+__all__ = ["Model", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A program for a configuration.
+
+    Attributes
+    ----------
+    program : Program
+    config : Config
+    accuracy : dict
+        What the graph says of it; empty if nothing.
+    fitted : bool
+        Whether the configuration was proposed for this board.
+    """
+
+    program: Program
+    config: Config
+    accuracy: dict[str, Any]
+    fitted: bool
+
+
+def prepare(
+    path: Path,
+    board: Board,
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    changes: Sequence[str] = (),
+    batch: int | None = None,
+    double_buffer: bool = False,
+    specialise: bool = False,
+    objective: str = "throughput",
+    progress: Progress = lambda text: None,
+) -> Model:
+    """Read a graph or a program; fit a configuration if none is given, and compile.
+
+    With ``specialise`` control is cut to what this model's program needs; a fitted configuration
+    is also where the device holds no other. ``objective`` is that of `pyhw.fit.search.propose`.
+
+    Raises
+    ------
+    UserError
+        If the file is neither, or nothing fits the board's device.
+    """
+    from pyhw.configure import choose_config
+    from pyhw.inputs import read_graph, read_program, recognise
+
+    given = (choose_config(preset, config, changes)
+             if preset is not None or config is not None or changes else None)
+    if recognise(path) == "program":
+        from pyhw.host.connect import config_of
+
+        if batch is not None or double_buffer or specialise:
+            raise UserError("--batch, --double-buffer and --specialise belong to a graph; a "
+                            "program has been compiled with them")
+        program = read_program(path)
+        return Model(program=program, config=for_board(config_of(program, given), board),
+                     accuracy={}, fitted=False)
+    graph, fitted = read_graph(path), given is None
+    if given is None:
+        given, batch = _fit(graph, board, batch, specialise, objective, progress)
+    progress("compiling")
+    from pyhw.compiler import compile_graph
+    from pyhw.compiler.specialise import specialise as specialised
+
+    chosen, images = for_board(given, board), batch or given.groups
+    program = compile_graph(graph, chosen, images, double_buffer=double_buffer)
+    if specialise and not fitted:
+        chosen = specialised(chosen, program)
+        program = compile_graph(graph, chosen, images, double_buffer=double_buffer)
+    accuracy = graph.meta.get("accuracy")
+    return Model(program=program, config=chosen, fitted=fitted,
+                 accuracy=accuracy if isinstance(accuracy, dict) else {})
+
+
+def for_board(config: Config, board: Board) -> Config:
+    """Return a configuration with its accumulators where the family has memory for them."""
+    return dataclasses.replace(config, distributed=board.family != "ice40")
+
+
+def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,
+         progress: Progress) -> tuple[Config, int]:
+    """Return the best configuration and its batch, kept by the graph and all that decides."""
+    import pyhw.compiler
+    import pyhw.fit
+    from pyhw.generate import gateware_sources
+    from pyhw.graph.file import fingerprint
+
+    sources = gateware_sources() + [
+        source.read_text(encoding="utf-8") for package in (pyhw.fit, pyhw.compiler)
+        for source in sorted(Path(package.__file__ or "").parent.glob("*.py"))]
+    kept = cache_dir("fit") / (
+        content_key(fingerprint(graph), board.device_name, batch, specialise, objective, sources)
+        + ".json")
+    if kept.is_file():
+        record = json.loads(kept.read_text(encoding="utf-8"))
+        return Config.from_json(record["config"]), record["batch"]
+    best = _proposed(graph, board, batch, specialise, objective, progress)
+    config = dataclasses.replace(best.config, name=board.name.replace("-", "_"))
+    write_atomically(kept, json.dumps({"config": config.to_json(), "batch": best.batch}))
+    return config, best.batch
+
+
+def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,
+              progress: Progress) -> "Candidate":
+    from pyhw.fit.search import propose
+
+    def show(done: int, total: int, text: str) -> None:
+        progress(f"fit: {text} {done} of {total}")
+
+    try:
+        return propose(graph, board.device, batch=batch, objective=objective,
+                       specialise=specialise, progress=show)[0]
+    except UserError:
+        if specialise:
+            raise
+    return propose(graph, board.device, batch=batch, objective=objective, specialise=True,
+                   progress=show)[0]

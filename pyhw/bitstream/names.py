@@ -1,0 +1,117 @@
+"""Names of a netlist in terms of the components that the design is made of."""
+
+import bisect
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["Components", "plain_names"]
+
+PREFIX = "board."
+"""Instance that everything lies in but pins and PLL."""
+_DEPTH = ("serial", "serial.accelerator", "serial.accelerator.datapath")
+"""Instances whose parts are told apart."""
+_MADE = re.compile(
+    r"_(LUT[1-6]|TRELLIS_FF|CCU2C|PFUMX|L6MUX21|TRELLIS_DPR16X4|DP16KD|PDPW16KD|SB_[A-Z0-9]+"
+    r"|DFF[A-Z]*|ALU|MUX2_LUT[5-8]|RAM16SDP[124]|SDPB|DPB|SDPX9B)(_.*)?$")
+
+
+def plain_names(verilog: str) -> str:
+    """Return Verilog without brackets in names: `x[3].y` becomes `x.3.y`.
+
+    ABC9 takes such a name for a bit of `x` (Yosys issue 4349), which is why names are hidden
+    where nobody reads them. A name that there is already gets an underscore.
+    """
+    found = set(re.findall(r"\\(\S+) ", verilog))
+    new: dict[str, str] = {}
+    taken = set(found)
+    for name in sorted(found):
+        if "[" not in name:
+            continue
+        plain = re.sub(r"\[(\w+)\]", r".\1", name).replace("[", "_").replace("]", "_")
+        while plain in taken:
+            plain += "_"
+        taken.add(plain)
+        new[name] = plain
+    return re.sub(r"\\(\S+) ", lambda match: f"\\{new.get(match[1], match[1])} ", verilog)
+
+
+def modules_by_line(verilog: str) -> list[tuple[int, str]]:
+    """Return the first line and the name of every module, in order."""
+    return [(number, found[1]) for number, line in enumerate(verilog.splitlines(), 1)
+            if (found := re.match(r"module \\?([^\s(;]+)", line))]
+
+
+class Components:
+    """Tell the component that a cell or net belongs to.
+
+    Parameters
+    ----------
+    instances : iterable of str
+        Paths of all instances, as `$scopeinfo` cells of a flattened netlist name them.
+    homes : mapping of str to str
+        Instances of signals whose names lie in another one: a register that is an output is
+        called after the net it drives in the instance around its own.
+    """
+
+    def __init__(self, instances: Iterable[str], homes: Mapping[str, str] | None = None) -> None:
+        self._instances = frozenset(instances)
+        self._homes = dict(homes or {})
+
+    @classmethod
+    def of(cls, cells: Mapping[str, Any], verilog: str = "", file: str = "board.v") -> "Components":
+        """Read the instances from the cells of a netlist in Yosys' JSON.
+
+        Registers are traced to the line of ``verilog`` that they stand in; a module that stands
+        for one instance has its path for a name.
+        """
+        instances = {name for name, cell in cells.items() if cell["type"] == "$scopeinfo"}
+        modules = modules_by_line(verilog)
+        starts = [line for line, _ in modules]
+        homes: dict[str, str] = {}
+        for name, cell in cells.items():
+            source = re.match(rf"{re.escape(file)}:(\d+)\.", cell["attributes"].get("src", ""))
+            if source is None or name.startswith("$"):
+                continue
+            at = bisect.bisect_right(starts, int(source[1])) - 1
+            if at >= 0 and modules[at][1] in instances:
+                homes[_signal(name)] = modules[at][1]
+        return cls(instances, homes)
+
+    def path(self, name: str) -> str:
+        """Return the deepest instance that a name lies in, or an empty text."""
+        if (home := self._homes.get(_signal(name))) is not None:
+            return home
+        parts = name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            if (path := ".".join(parts[:end])) in self._instances:
+                return path
+        return ""
+
+    def component(self, name: str) -> str:
+        """Return the part of the design that a name lies in: `feeder`, `l1`, `port`, ...
+
+        `board` for what lies beside an accelerator, `pins` for what lies outside.
+        """
+        path = self.path(name)
+        if not f"{path}.".startswith(PREFIX):
+            return "pins"
+        inner, known = path[len(PREFIX):], ""
+        for part in inner.split("."):
+            known = f"{known}.{part}".lstrip(".")
+            if known and known not in _DEPTH:
+                return part
+        return inner.rpartition(".")[2] or "board"
+
+    def signal(self, name: str) -> str:
+        """Return the signal that a cell is named after, without its component's path."""
+        signal, parts = _signal(name), name.split(".")
+        for end in range(len(parts) - 1, 0, -1):
+            if ".".join(parts[:end]) in self._instances:
+                return signal[len(".".join(parts[:end])) + 1:]
+        return signal
+
+
+def _signal(name: str) -> str:
+    """Return a name without what the tools put behind it."""
+    return _MADE.sub("", name)

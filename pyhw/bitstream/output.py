@@ -1,0 +1,83 @@
+"""The folder of a build."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pyhw.errors import UserError
+from pyhw.files import replacing, write_atomically
+
+from .families import FAMILIES
+from .flow import Outcome
+from .report import FORMAT, VERSION, to_html, to_record
+
+__all__ = ["RECORD", "check_folder", "read_record", "write_folder"]
+
+RECORD = "build.json"
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written, or that holds other things than a build."""
+    if folder.exists():
+        if not folder.is_dir():
+            raise UserError(f"cannot write {folder}: it is no folder")
+        if not (folder / RECORD).exists() and any(
+                path.name != "logs" for path in folder.iterdir()):
+            raise UserError(f"{folder} is there already and holds no build: move it, or choose "
+                            "another --out")
+    parent = Path(os.path.realpath(folder))
+    while not parent.exists():
+        parent = parent.parent
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise UserError(f"cannot write {folder}: {parent} is no folder that can be written")
+
+
+def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:
+    """Write everything a build gave, its record last; return the record."""
+    record = to_record(outcome)
+    suffix = FAMILIES[outcome.build.board.family].bitstream
+    name = f"{outcome.build.board.name}{suffix}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    for file, text in outcome.texts.items():
+        write_atomically(folder / file, text)
+    model = outcome.build.model
+    write_atomically(folder / "config.json", model.config.to_json())
+    model.program.save(folder / "model.pyhwprog")
+    for done in outcome.made.stages:
+        _copy(done.log, folder / "logs" / f"{done.name.replace(' ', '-')}.log")
+    if outcome.made.bitstream is not None:
+        _copy(outcome.made.bitstream, folder / name)
+        raw = outcome.made.bitstream.read_bytes()
+        record |= {"bitstream": name, "bytes": len(raw),
+                   "sha256": hashlib.sha256(raw).hexdigest()}
+    write_atomically(folder / "report.html", to_html(outcome, record))
+    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    return record
+
+
+def _copy(source: Path, target: Path) -> None:
+    with source.open("rb") as file, replacing(target) as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a build, or raise `UserError` if the folder has none that is sound."""
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no build: {RECORD} is missing; `pyhw build` writes it"
+                        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise UserError(f"{path} is no record of a build")
+    if record.get("version") != VERSION:
+        raise UserError(f"{path} must have version {VERSION}, not {record.get('version')!r}; "
+                        "build again")
+    return record

@@ -1,0 +1,262 @@
+"""One stage of a build: a tool, its inputs and outputs, kept by the hash of all it depends on.
+
+A stage works in a folder of its own in the cache, which gets its name when the stage is complete.
+So a stage is there whole or not at all, whatever ends a build, and the next build goes on with the
+first that is missing.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyhw.cache import cache_dir, content_key
+from pyhw.errors import UserError
+from pyhw.tools import Tool
+
+__all__ = ["Done", "Progress", "Stage", "Stuck", "ToolError", "run_stage"]
+
+Progress = Callable[[str], None]
+"""Called with what is going on, often."""
+LEAST_FREE = 16 << 20
+"""Bytes on a disk below which a tool that failed has probably filled it."""
+_STAMP = "stage.json"
+_LOG = "log"
+
+
+class ToolError(UserError):
+    """Report a tool that failed; ``said`` is all it wrote."""
+
+    def __init__(self, message: str, said: str) -> None:
+        self.said = said
+        super().__init__(message)
+
+
+class Stuck(ToolError):
+    """Report a tool that would never have ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What is to be done.
+
+    Attributes
+    ----------
+    name : str
+        For people, and in the names of logs.
+    tool : Tool
+    arguments : sequence of str
+        Names in them are those of files in the stage's folder.
+    texts : mapping of str to str
+        Files to write there first.
+    files : mapping of str to Path
+        Outputs of earlier stages to lay there first.
+    outputs : sequence of str
+        Files that must be there after it.
+    after : sequence of str
+        Keys of earlier stages, in the place of the contents of `files`.
+    reads_log : bool
+        The tool writes the file ``log`` itself.
+    sign : str
+        Pattern of a line that tells how far the tool is; its first group is shown.
+    watch : callable, optional
+        Called for a watcher of the log, which is called with every line, and tells whether the
+        tool is stuck.
+    """
+
+    name: str
+    tool: Tool
+    arguments: Sequence[str]
+    texts: Mapping[str, str]
+    files: Mapping[str, Path]
+    outputs: Sequence[str]
+    after: Sequence[str] = ()
+    reads_log: bool = True
+    sign: str = r"^Info: (\S.{0,60})"
+    watch: Callable[[], Callable[[str], bool]] | None = None
+
+    @property
+    def key(self) -> str:
+        """Hash of all that the outputs depend on."""
+        return content_key(self.name, self.tool.name, self.tool.version, list(self.arguments),
+                           dict(self.texts), list(self.after), list(self.outputs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """A stage that is complete.
+
+    Attributes
+    ----------
+    name, key : str
+    folder : Path
+        In the cache; it may go when another build clears up, so copy what is to stay.
+    seconds : float
+        Time it took when it was done.
+    cached : bool
+        Whether that was before this build.
+    tool, version : str
+    """
+
+    name: str
+    key: str
+    folder: Path
+    seconds: float
+    cached: bool
+    tool: str
+    version: str
+
+    def path(self, name: str) -> Path:
+        """Return one of its files."""
+        return self.folder / name
+
+    @property
+    def log(self) -> Path:
+        """What the tool said."""
+        return self.folder / _LOG
+
+
+def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: None) -> Done:
+    """Return a stage's outputs, made only if they are not in the cache.
+
+    Parameters
+    ----------
+    stage : Stage
+    failed_log : Path
+        Where the tool's log goes if it fails.
+    progress : callable
+
+    Raises
+    ------
+    Stuck
+        If the stage's watcher saw that the tool makes no progress; it was ended.
+    ToolError
+        If the tool fails or leaves out an output: one line with its reason and the log.
+    KeyboardInterrupt
+        After the tool has been ended and its folder removed.
+    """
+    root, key = cache_dir("build"), stage.key
+    folder = root / f"{stage.name.replace(' ', '-')}-{key}"
+    if (found := _kept(stage, folder)) is not None:
+        return found
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(dir=root, prefix=".running-") as aside:
+        work = Path(aside) / "stage"
+        work.mkdir()
+        for name, text in stage.texts.items():
+            (work / name).write_text(text, encoding="utf-8")
+        for name, path in stage.files.items():
+            _lay(path, work / name)
+        status = _run(stage, work, progress)
+        if status is None:
+            raise _stuck(stage, work, failed_log)
+        missing = [name for name in stage.outputs if not (work / name).is_file()]
+        if status or missing:
+            raise _failure(stage, work, status, missing, failed_log)
+        seconds = time.monotonic() - started
+        for name in stage.files:
+            (work / name).unlink(missing_ok=True)
+        (work / _STAMP).write_text(json.dumps(
+            {"seconds": seconds, "tool": stage.tool.name, "version": stage.tool.version}))
+        with contextlib.suppress(OSError):  # another process was first
+            work.rename(folder)
+    made = _kept(stage, folder)
+    assert made is not None
+    return Done(**{**vars(made), "cached": False})
+
+
+def _kept(stage: Stage, folder: Path) -> Done | None:
+    try:
+        stamp = json.loads((folder / _STAMP).read_text())
+    except (OSError, ValueError):
+        return None
+    if any(not (folder / name).is_file() for name in stage.outputs):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
+    return Done(name=stage.name, key=stage.key, folder=folder, seconds=stamp["seconds"],
+                cached=True, tool=stamp["tool"], version=stamp["version"])
+
+
+def _lay(source: Path, target: Path) -> None:
+    # The WebAssembly tools see no link to a folder other than their own.
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _run(stage: Stage, work: Path, progress: Progress) -> int | None:
+    """Run the tool in its folder and follow its log; return its exit status, None if stuck."""
+    log = work / _LOG
+    stuck = stage.watch() if stage.watch is not None else (lambda line: False)
+    log.touch()
+    with (work / ".said").open("wb") as said:
+        process = subprocess.Popen(
+            [*stage.tool.command, *stage.arguments], cwd=work, env=stage.tool.environment(),
+            stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            with log.open(encoding="utf-8", errors="replace") as lines:
+                while process.poll() is None:
+                    signs = []
+                    for line in lines:
+                        if stuck(line):
+                            return None
+                        if found := re.match(stage.sign, line):
+                            signs.append(found[1])
+                    if signs:
+                        progress(f"{stage.name}: {signs[-1].strip()}")
+                    time.sleep(0.2)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if not stage.reads_log or not log.stat().st_size:
+        shutil.copyfile(work / ".said", log)
+    return process.returncode
+
+
+def _stuck(stage: Stage, work: Path, failed_log: Path) -> Stuck:
+    text = (work / _LOG).read_text("utf-8", "replace")
+    with contextlib.suppress(OSError):
+        failed_log.parent.mkdir(parents=True, exist_ok=True)
+        failed_log.write_text(text, encoding="utf-8")
+    return Stuck(f"{stage.tool.name} makes no progress in {stage.name} and was ended; its log is "
+                 f"{failed_log}", text)
+
+
+def _failure(stage: Stage, work: Path, status: int, missing: list[str],
+             failed_log: Path) -> ToolError:
+    log, said = work / _LOG, work / ".said"
+    text = log.read_text("utf-8", "replace")
+    more = said.read_text("utf-8", "replace")
+    if more not in text:
+        text = f"{text}\n{more}"
+    where = ""
+    with contextlib.suppress(OSError):
+        failed_log.parent.mkdir(parents=True, exist_ok=True)
+        failed_log.write_text(text, encoding="utf-8")
+        where = f"; its log is {failed_log}"
+    free = shutil.disk_usage(work).free
+    if free < LEAST_FREE:
+        return ToolError(f"{stage.tool.name} failed in {stage.name}: the disk of {work.parents[1]} "
+                         f"is full ({free >> 20} MB free); free some, or name another folder of "
+                         "caches with the environment variable PYHW_CACHE", text)
+    errors = re.findall(r"^ERROR: (.*)", text, re.M)
+    last = [line.strip() for line in text.splitlines() if line.strip()][-3:]
+    if errors:
+        reason = errors[0].rstrip(".")
+    elif status < 0:
+        reason = f"ended by {signal.Signals(-status).name}; last lines: {' | '.join(last)}"
+    elif status:
+        reason = f"exit status {status}; last lines: {' | '.join(last)}"
+    else:
+        reason = f"it wrote no {', '.join(missing)}; last lines: {' | '.join(last)}"
+    return ToolError(f"{stage.tool.name} failed in {stage.name}: {reason}{where}", text)

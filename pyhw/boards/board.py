@@ -1,0 +1,82 @@
+"""What has to be known of a board to make a bitstream for it."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from pyhw.fit.devices import Device, find_device
+
+__all__ = ["Board", "Loader"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loader:
+    """How openFPGALoader reaches a board.
+
+    Attributes
+    ----------
+    arguments : tuple of str
+        Those that name the board or its cable.
+    usb : tuple of (int, int)
+        Vendor and product number of the adapter, for the udev rule.
+    ram : bool
+        Whether a bitstream can be loaded without being kept, on a board as it is sold.
+    note : str
+        What the user should know before the first time.
+    """
+
+    arguments: tuple[str, ...]
+    usb: tuple[int, int]
+    ram: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """One board.
+
+    Attributes
+    ----------
+    name, title : str
+    device_name : str
+        In `pyhw.fit.devices`.
+    platform : str
+        Module and class of its platform file, as in ``amaranth_boards.ulx3s:ULX3S_85F_Platform``.
+    clock_mhz : float
+        Clock of the design that is asked for by default.
+    lights : tuple of (str, int, str or None)
+        Resource, number and subsignal of the LEDs for alive, running and program.
+    loader : Loader
+    pad : bool
+        iCE40: the oscillator's pin is the PLL's own, whose input cannot be used otherwise.
+    add : str
+        Name of a list of further resources in the platform's class.
+    """
+
+    name: str
+    title: str
+    device_name: str
+    platform: str
+    clock_mhz: float
+    lights: tuple[tuple[str, int, str | None], ...]
+    loader: Loader
+    pad: bool = False
+    add: str = ""
+
+    @property
+    def device(self) -> Device:
+        """The FPGA, as `pyhw fit` knows it."""
+        return find_device(self.device_name)
+
+    @property
+    def family(self) -> str:
+        """``ecp5``, ``ice40`` or ``gowin``."""
+        return self.device.family
+
+    def make_platform(self) -> Any:
+        """Return a new platform, which serves for one design."""
+        module, _, name = self.platform.partition(":")
+        platform = getattr(importlib.import_module(module), name)()
+        if self.add:
+            platform.add_resources(getattr(platform, self.add))
+        return platform

@@ -1,0 +1,69 @@
+"""``pyhw flash``: a bitstream into a board."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pyhw.errors import UserError
+
+
+def flash(
+    source: Annotated[Path, typer.Argument(help="Folder of pyhw build, or a bitstream.")],
+    board: Annotated[
+        str | None, typer.Option(help="Board.", show_default="that of the folder")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--flash", help="Into the flash, to stay after power is off.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the command and do nothing.")
+    ] = False,
+) -> None:
+    """Load a bitstream into a board with openFPGALoader, or keep it in the board's flash.
+
+    Examples:
+
+      pyhw flash lenet5-ulx3s-85f
+
+      pyhw flash lenet5-icebreaker --flash
+
+      pyhw flash top.bit --board ulx3s-85f --dry-run
+    """
+    import shlex
+
+    from pyhw.bitstream.output import read_record
+    from pyhw.boards import find_board
+    from pyhw.boards.loader import check_bitstream, load, loader_command
+    from pyhw.cli.progress import spinner
+    from pyhw.errors import MissingTool
+    from pyhw.tools import find_openfpgaloader
+
+    path, given = source, board
+    if source.is_dir():
+        record = read_record(source)
+        built = str(record["board"])
+        if given is not None and given != built:
+            find_board(given)
+            raise UserError(f"{source} was built for {built}, not for {given}")
+        given = built
+        if "bitstream" not in record:
+            raise UserError(f"{source} has no bitstream, since its clock was not met; "
+                            f"{source / 'report.html'} says why")
+        path = source / str(record["bitstream"])
+    elif given is None:
+        raise UserError("--board is needed with a bitstream; `pyhw build` lists the boards")
+    chosen = find_board(given)
+    check_bitstream(chosen, path)
+    arguments = loader_command(chosen, path, flash=keep)
+    if dry_run:
+        try:
+            command = list(find_openfpgaloader().command)
+        except MissingTool:
+            command = ["openFPGALoader"]
+        typer.echo(shlex.join([*command, *arguments]))
+        return
+    tool = find_openfpgaloader()
+    with spinner(f"{'writing the flash of' if keep else 'loading'} {chosen.name}"):
+        load(tool, chosen, path, flash=keep)
+    typer.echo(f"{path} is {'in the flash of' if keep else 'loaded into'} {chosen.name}")
