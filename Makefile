@@ -13,7 +13,7 @@ ifdef PYHW_DATA
 export PYHW_DATA := $(abspath $(PYHW_DATA))
 endif
 
-.PHONY: demo test check boards synth-all install clean distclean
+.PHONY: demo test check proof boards synth-all install clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -35,6 +35,10 @@ synth-all: $(VENV)/.dev-installed
 	done; done
 
 # Bitstreams of whole accelerators: an hour and more; fails if one misses its clock.
+# Netlists of every family and a whole bitstream, turned back and simulated: docs/proof.md.
+proof: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -n 1 -m long $(PYTEST_ARGS)
+
 boards: $(VENV)/.dev-installed
 	$(BIN)/python -m bench.boards
 

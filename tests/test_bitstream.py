@@ -111,7 +111,7 @@ def test_an_ice40_bitstream_turned_back_into_logic_echoes_bytes(echo, yosys, ica
     assert "SB_RAM40_4K" in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_accelerator_out_of_an_ice40_bitstream_answers_the_host_s_driver(
         yosys, verilator, tmp_path):
     pytest.importorskip("serial")

@@ -40,7 +40,10 @@ def network():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [
+    family if family == "ice40" else pytest.param(family, marks=pytest.mark.long)
+    for family in FAMILIES
+])
 def test_a_synthesised_accelerator_runs_a_network_as_the_executor(family, network, yosys, icarus):
     graph, images = network
     config = dataclasses.replace(SMALL, distributed=family != "ice40")
