@@ -80,6 +80,10 @@ EXAMPLES = {
         settings={"terms": 2, "exponent": 7},
         bundled="ds_cnn_adder.pyhw",
     ),
+    "vgg-small-adder": Example(
+        summary="VGG-small AdderNet, 32x32x3 (CIFAR-10): 4.6 M weights",
+        model="vgg-small",
+    ),
     "convmixer-256-6-pemn": Example(
         summary="ConvMixer-256/6 PEMN, 32x32x3: half of one vector's powers of two, masked",
         model="convmixer-256-6",
