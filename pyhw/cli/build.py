@@ -11,6 +11,9 @@ from pyhw.errors import UserError, writing
 if TYPE_CHECKING:
     from pyhw.bitstream import Outcome
 
+MOST_MHZ = 1000
+"""No FPGA here reaches a clock of so many MHz."""
+
 
 def build(
     model: Annotated[
@@ -68,6 +71,8 @@ def build(
         _boards()
         return
     chosen = find_board(board)
+    if clock is not None and not 0 < clock < MOST_MHZ:
+        raise UserError(f"--clock must be above 0 and below {MOST_MHZ:,} MHz, not {clock:g}")
     folder = out or Path(f"{model.stem}-{chosen.name}")
     check_folder(folder)
     finished: list[str] = []
@@ -83,7 +88,7 @@ def build(
                                batch=batch, double_buffer=double_buffer,
                                specialise=specialise, progress=show)
             if prepared.config.ranges:
-                typer.echo("control is specialised: the board runs this model alone")
+                typer.echo("control is specialised: the board runs this model alone, with any weights")
             job = Build(model=prepared, board=chosen, baud=baud, seeds=seeds,
                         clock_mhz=chosen.clock_mhz if clock is None else clock)
             outcome = make(job, folder / "logs", show, done)

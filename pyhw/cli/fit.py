@@ -1,5 +1,6 @@
 """``pyhw fit``: an accelerator for a model and a device."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,10 +63,13 @@ def fit(
     from pyhw.inputs import check_output, read_graph
 
     if graph is None:
-        if out is not None:
-            raise UserError("--out needs a model to fit an accelerator for")
+        if out is not None or specialise:
+            option = "--specialise" if out is None else "--out"
+            raise UserError(f"{option} needs a model to fit an accelerator for")
         _devices()
         return
+    if not math.isfinite(clock):
+        raise UserError(f"--clock must be a number of MHz, not {clock:g}")
     if objective not in OBJECTIVES:
         raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
     chosen = find_device(device)
@@ -87,8 +91,8 @@ def fit(
     if out is not None:
         with writing(out):
             write_atomically(out, best.config.to_json())
-        typer.echo(f"{out}: for {best.batch} images at once (--batch {best.batch} of compile and "
-                   "simulate)")
+        typer.echo(f"{out}: for {best.batch} images at once (--batch {best.batch} of the commands "
+                   "that take it)")
 
 
 def _devices() -> None:

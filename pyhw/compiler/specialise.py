@@ -67,6 +67,7 @@ def check_ranges(program: Program, config: Config) -> None:
 
 def check_fields(layer: str, fields: dict[str, int], config: Config) -> None:
     """Refuse a layer of which a field, as in ``layer.n_x``, is outside its range."""
+    images = max(1, config.groups * config.range_of("layer.n_slots")[1])
     for name in sorted(fields.keys() & config.ranges.keys()):
         low, high = config.range_of(name)
         if not low <= fields[name] <= high:
@@ -74,4 +75,5 @@ def check_fields(layer: str, fields: dict[str, int], config: Config) -> None:
             raise CompileError(
                 layer, f"its {name.partition('.')[2]} is {fields[name]} and this accelerator was "
                 f"specialised for {held}",
-                "take a configuration without ranges, or specialised for this model and batch")
+                "take a configuration without ranges, or compile the model that it was specialised "
+                f"for, for {images} image{'s' * (images > 1)} at once (--batch {images})")

@@ -145,6 +145,7 @@ def limits_of(candidate: Candidate, device: Device) -> str:
         "block RAM": candidate.block_rams / device.block_rams,
     }
     name, share = max(used.items(), key=lambda item: item[1])
+    are = "is" if name == "block RAM" else "are"
     where = {
         "weights": "the loading of weights",
         "post-processor": "the post-processor",
@@ -152,7 +153,7 @@ def limits_of(candidate: Candidate, device: Device) -> str:
         "shift": "the shift engine",
         "pool": "pooling",
     }[candidate.limit]
-    return f"most cycles go to {where}; of the device, {name} are scarcest ({share:.0%} used)"
+    return f"most cycles go to {where}; of the device, {name} {are} scarcest ({share:.0%} used)"
 
 
 class _Search:
@@ -164,7 +165,8 @@ class _Search:
         """Return the images a group to try for every number of groups; 0 for none."""
         if self._batch is None:
             return np.array([SLOTS for _ in GROUPS])
-        return np.array([[-(-self._batch // g) if g <= self._batch else 0] for g in GROUPS])
+        each = [-(-self._batch // g) if g <= self._batch else 0 for g in GROUPS]
+        return np.array([[slots if self._space.holds(slots) else 0] for slots in each])
 
     def rank(self, objective: str, progress: Progress) -> list[_Ranked]:
         """Return the best candidates that fit by the estimates, the best first."""
@@ -261,7 +263,8 @@ class _Search:
                 slots=slots))) is not None
         ]  # fmt: skip
         if not tried:
-            return f"{self._graph.name} has more weights than any memory here holds"
+            what = "more weights" if self._space.holds(slots) else f"with {slots} images more maps"
+            return f"{self._graph.name} has {what} than any memory here holds"
         family = self._device.family
         least_luts = min(tried, key=lambda c: luts(c, family))
         least_rams = min(tried, key=lambda c: (self._space.blocks(c), luts(c, family)))

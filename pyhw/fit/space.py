@@ -42,6 +42,8 @@ POOLS = (1, 2, 4, 8)
 """Lanes of the pooling unit."""
 CHAINED = (4, 8, 16, 32)
 """The same, with chains of taps behind them."""
+MOST_BANKS = 128
+"""Banks of a scratchpad, to a multiple of which it is rounded."""
 LARGE: dict[str, Any] = {
     "scratch_bytes": 1 << 22, "weight_words": 1 << 22, "param_records": 1 << 16,
     "program_words": 1 << 16,
@@ -225,7 +227,13 @@ class DesignSpace:
             for work in self.works(point.variant, point.l1[1], point.shift[1])
             if work.engine in engines
         )
-        return None if words > 1 << 20 else self.with_memories(probe, words, point.slots)
+        if words > 1 << 20 or not self.holds(point.slots):
+            return None
+        return self.with_memories(probe, words, point.slots)
+
+    def holds(self, slots: int) -> bool:
+        """Return whether any scratchpad holds so many images a group."""
+        return self.scratch * slots <= LARGE["scratch_bytes"] - MOST_BANKS
 
     def probe(self, point: Point) -> Config:
         """Return a configuration whose memories are not yet sized."""
