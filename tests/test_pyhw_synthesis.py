@@ -131,7 +131,7 @@ def test_refused_design_is_one_line_that_names_the_log(yosys, own_cache):
 
 
 def test_unknown_family_is_refused():
-    with pytest.raises(UserError, match="family must be one of ecp5, ice40, not 'virtex'"):
+    with pytest.raises(UserError, match="family must be one of ecp5, ice40, gowin, not 'virtex'"):
         synthesize("", "top", "virtex")
 
 

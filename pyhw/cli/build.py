@@ -88,7 +88,8 @@ def build(
                                batch=batch, double_buffer=double_buffer,
                                specialise=specialise, progress=show)
             if prepared.config.ranges:
-                typer.echo("control is specialised: the board runs this model alone, with any weights")
+                typer.echo("control is specialised: the board runs this model alone, with any "
+                           "weights")
             job = Build(model=prepared, board=chosen, baud=baud, seeds=seeds,
                         clock_mhz=chosen.clock_mhz if clock is None else clock)
             outcome = make(job, folder / "logs", show, done)

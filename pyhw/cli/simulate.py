@@ -76,7 +76,7 @@ def simulate(
 
       pyhw simulate lenet5.pyhw --images 32 --batch 8 --double-buffer
 
-      pyhw simulate net.pyhw --config small.json --netlist ecp5 --simulator icarus --images 1
+      pyhw simulate net.pyhw --netlist ecp5 --simulator icarus --images 1
     """
     from dataclasses import replace
 
