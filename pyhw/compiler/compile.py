@@ -13,7 +13,7 @@ from .emit import emit
 from .errors import CompileError
 from .lower import lower, split_steps
 from .program import Layer, Program, StoredMap
-from .specialise import check_ranges
+from .specialise import check_fields
 
 __all__ = ["CompileError", "compile_graph"]
 
@@ -56,6 +56,7 @@ def compile_graph(
     placements = allocate(jobs, maps, graph.input.name, graph.output, config, doubled)
     moves = {name: maps[twin_of(name)].base - maps[name].base for name in doubled}
     image = emit(jobs, config, moves)
+    check_fields("input", "input", folded.record, config)
     sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights)),
                 (Space.PARAMS, bytes(image.params)), (Space.TABLES, bytes(image.tables)),
                 (Space.INDEX, bytes(image.index)),
@@ -70,12 +71,10 @@ def compile_graph(
     layers = [Layer(job.name, job.engine.name, stored(job.target.name), job.useful_terms,
                     getattr(job.op, "digits", 1), last[job.target.name] == index)
               for index, job in enumerate(jobs)]
-    program = Program(
+    return Program(
         name=graph.name, graph=key, config_hash=config.hash, batch=slots * config.groups,
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
         output=stored(graph.output), placements=placements,
         twins=tuple(stored(twin_of(name)) for name in doubled))
-    check_ranges(program, config)
-    return program
 

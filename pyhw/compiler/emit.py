@@ -102,8 +102,6 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
         if job.index is not None:
             fields["index_base"] = len(image.index) // 4
             image.index += job.index.astype("<u4").tobytes()
-        check_fields(job.name, {f"layer.{name}": fields[name] for name in fields}, config)
-        _check_coordinates(job.name, fields, config)
         laid.append(fields)
     for moved in ({}, moves) if moves else ({},):
         before = None
@@ -112,6 +110,8 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
             if before is not None:
                 fields["early"] = may_start_early(before, fields)
             before = fields
+            check_fields(job.name, "layer", fields, config)
+            _check_coordinates(job.name, fields, config)
             image.program += _encode(LAYER, job.name, fields)
     image.program += Opcode.END.value.to_bytes(4, "little")
     image.check()

@@ -1,5 +1,6 @@
 """Ranges of instruction fields: what a program asks of control, and what an accelerator holds."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from hdl.config import Config
@@ -9,33 +10,38 @@ from .disassemble import instructions
 from .errors import CompileError
 from .program import Program
 
-__all__ = ["check_fields", "check_ranges", "program_ranges", "specialise"]
+__all__ = ["check_fields", "program_ranges", "specialise"]
 
 FREE = {"layer.opcode", "input.pad_value0", "input.pad_value1", "input.pad_value2",
         "input.pad_value3"}
 """Fields without a range: every instruction has the first, the others come from training."""
 
 
-def _records(program: Program) -> list[tuple[str, dict[str, int]]]:
-    """Return layer (or operation) and field values of every LAYER and the INPUT record."""
-    layers = [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
-              if opcode is Opcode.LAYER]
+def _records(program: Program) -> list[dict[str, int]]:
+    """Return the values of the INPUT record's and of every LAYER's fields, named as in ranges."""
+    records = [("input", INPUT.decode(program.section(Space.INPUT)))]
     # The count of slots comes from the host, up to what memory is laid out for.
-    slots = {"layer.n_slots": program.batch // program.groups}
-    named = [(program.layers[index % len(program.layers)].name,
-              {f"layer.{name}": value for name, value in fields.items()} | slots)
-             for index, fields in enumerate(layers)]
-    record = INPUT.decode(program.section(Space.INPUT))
-    return [("input", {f"input.{name}": value for name, value in record.items()}), *named]
+    records += [("layer", fields | {"n_slots": program.batch // program.groups})
+                for _, opcode, fields in instructions(program.section(Space.PROGRAM))
+                if opcode is Opcode.LAYER]
+    return [{f"{record}.{name}": value for name, value in fields.items()}
+            for record, fields in records]
+
+
+def _hull(parts: Iterable[dict[str, tuple[int, int]]]) -> dict[str, tuple[int, int]]:
+    """Return the least ranges that hold all of these."""
+    ranges: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        for name, (low, high) in part.items():
+            least, most = ranges.get(name, (low, high))
+            ranges[name] = min(least, low), max(most, high)
+    return ranges
 
 
 def program_ranges(program: Program) -> dict[str, tuple[int, int]]:
     """Return lowest and highest value of LAYER and INPUT fields, as `Config.ranges` has them."""
-    ranges: dict[str, tuple[int, int]] = {}
-    for _, fields in _records(program):
-        for name in sorted(fields.keys() - FREE):
-            low, high = ranges.get(name, (fields[name], fields[name]))
-            ranges[name] = min(low, fields[name]), max(high, fields[name])
+    ranges = _hull({name: (value, value) for name, value in fields.items() if name not in FREE}
+                   for fields in _records(program))
     # A run may have fewer images.
     ranges["layer.n_slots"] = 0, ranges["layer.n_slots"][1]
     return ranges
@@ -51,29 +57,18 @@ def specialise(config: Config, *programs: Program) -> Config:
     programs : Program
         Compile them again for the result, which has another hash.
     """
-    ranges: dict[str, tuple[int, int]] = {}
-    for program in programs:
-        for name, (low, high) in program_ranges(program).items():
-            before = ranges.get(name, (low, high))
-            ranges[name] = min(before[0], low), max(before[1], high)
-    return replace(config, ranges=ranges)
+    return replace(config, ranges=_hull(map(program_ranges, programs)))
 
 
-def check_ranges(program: Program, config: Config) -> None:
-    """Refuse a program of which a field is outside the configuration's ranges (CompileError)."""
-    for layer, fields in _records(program):
-        check_fields(layer, fields, config)
-
-
-def check_fields(layer: str, fields: dict[str, int], config: Config) -> None:
-    """Refuse a layer of which a field, as in ``layer.n_x``, is outside its range."""
+def check_fields(layer: str, record: str, fields: dict[str, int], config: Config) -> None:
+    """Refuse a ``layer`` or ``input`` record of which a field is outside its range."""
     images = max(1, config.groups * config.range_of("layer.n_slots")[1])
-    for name in sorted(fields.keys() & config.ranges.keys()):
-        low, high = config.range_of(name)
-        if not low <= fields[name] <= high:
+    for name in sorted(fields):
+        low, high = config.range_of(f"{record}.{name}")
+        if not low <= fields[name] <= high and f"{record}.{name}" in config.ranges:
             held = f"only {low}" if low == high else f"{low} to {high}"
             raise CompileError(
-                layer, f"its {name.partition('.')[2]} is {fields[name]} and this accelerator was "
+                layer, f"its {name} is {fields[name]} and this accelerator was "
                 f"specialised for {held}",
                 "take a configuration without ranges, or compile the model that it was specialised "
                 f"for, for {images} image{'s' * (images > 1)} at once (--batch {images})")

@@ -69,9 +69,7 @@ def netlist(design: str, top: str, family: str, *, on_stage: StageCallback | Non
             run_yosys(tool, design, script, Path(folder), kept.with_suffix(".log"), on_stage)
             text = (Path(folder) / "netlist.v").read_text("utf-8")
         write_atomically(kept, text)
-    # A cell's first port in its line: the bench's build takes what begins like a module of the
-    # accelerator, and occurs often, out of Verilator's inlining, which is wrong for cells.
-    text = re.sub(r"^(  \w+ \S+ \()\n\s*", r"\1", kept.read_text("utf-8"), flags=re.M)
+    text = kept.read_text("utf-8")
     return heading + text + cell_models(rules, tool, text)
 
 
