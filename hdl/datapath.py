@@ -4,7 +4,7 @@ import functools
 import operator
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .delay_line import delay
@@ -18,23 +18,14 @@ from .pool_engine import PoolEngine
 from .post_processor import PostProcessor
 from .records import Records
 from .results import DRAIN_LATENCY, Results
-from .scratchpad import Scratchpad
+from .scratchpad import HostAccess, Scratchpad
 from .sequencer import LayerRun
 from .shift_engine import ShiftEngine
 from .weight_fetch import WeightFetch
 from .weight_loader import WeightLoader
 from .window import Window
 
-__all__ = ["Datapath", "HostAccess"]
-
-
-class HostAccess(data.Struct):
-    """One byte of a scratchpad, read or written by the host."""
-
-    write: 1
-    group: 8
-    address: 24
-    data: 8
+__all__ = ["Datapath"]
 
 
 class Datapath(wiring.Component):
@@ -224,38 +215,16 @@ class Datapath(wiring.Component):
                         m.d.comb += residual.eq(
                             Cat(wide, wide[15] & layer.res_signed).as_signed())
 
-        # Port B: results and residuals first, then the host.
-        host, host_here = self.i_host, Signal()
-        host_write, host_read = Signal(), Signal()
+        connect(m, wiring.flipped(self.i_host), scratchpad.i_host)
         m.d.comb += [
-            host.ready.eq(~post.o_valid & ~drain.o_residual),
-            host_here.eq(host.valid & host.ready),
-            host_write.eq(host_here & host.payload.write),
-            host_read.eq(host_here & ~host.payload.write),
-            scratchpad.i_w_group.eq(host.payload.group),
-            scratchpad.i_w_address.eq(host.payload.address),
-            scratchpad.i_w_enable.eq(host_write), scratchpad.i_w_count.eq(1),
-            scratchpad.i_w_data[0].eq(host.payload.data),
-            scratchpad.i_r_group.eq(host.payload.group),
-            scratchpad.i_r_address.eq(host.payload.address),
-            scratchpad.i_r_enable.eq(host_read), scratchpad.i_r_count.eq(1),
-        ]
-        with m.If(post.o_valid):
-            m.d.comb += [
-                scratchpad.i_w_group.eq(post.o_tag.group),
-                scratchpad.i_w_address.eq(post.o_tag.address), scratchpad.i_w_enable.eq(1),
-                scratchpad.i_w_count.eq(post.o_tag.count), scratchpad.i_w_data.eq(post.o_data),
-            ]
-        with m.If(drain.o_residual):
-            m.d.comb += [
-                scratchpad.i_r_group.eq(drain.o_tag.group),
-                scratchpad.i_r_address.eq(drain.o_residual_address),
-                scratchpad.i_r_enable.eq(drain.o_issue),
-                scratchpad.i_r_count.eq(drain.o_residual_count),
-            ]
-        m.d.comb += [
-            self.o_host.eq(scratchpad.o_r_data[0]),
-            self.o_host_valid.eq(delay(m, host_read, scratchpad.b_latency, "host_read",
-                                       reset=True)),
+            scratchpad.i_w_enable.eq(post.o_valid), scratchpad.i_w_data.eq(post.o_data),
+            scratchpad.i_w_group.eq(post.o_tag.group),
+            scratchpad.i_w_address.eq(post.o_tag.address),
+            scratchpad.i_w_count.eq(post.o_tag.count),
+            scratchpad.i_r_enable.eq(drain.o_residual),
+            scratchpad.i_r_group.eq(drain.o_tag.group),
+            scratchpad.i_r_address.eq(drain.o_residual_address),
+            scratchpad.i_r_count.eq(drain.o_residual_count),
+            self.o_host.eq(scratchpad.o_r_data[0]), self.o_host_valid.eq(scratchpad.o_host_valid),
         ]
         return drain

@@ -1,7 +1,7 @@
 """Scratchpad: the activations of all groups, read as vectors from any byte address."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
@@ -9,7 +9,16 @@ from .delay_line import delay
 from .rotate import replicate_rotated, rotate_down
 from .thermometer import thermometer
 
-__all__ = ["Scratchpad"]
+__all__ = ["HostAccess", "Scratchpad"]
+
+
+class HostAccess(data.Struct):
+    """One byte of a scratchpad, read or written by the host."""
+
+    write: 1
+    group: 8
+    address: 24
+    data: 8
 
 
 class Scratchpad(wiring.Component):
@@ -46,13 +55,16 @@ class Scratchpad(wiring.Component):
         Port B: read from the address on. Bytes from `i_r_count` on mean nothing.
     o_conflict : Out(1)
         The bytes asked for lie in banks that the write of this cycle uses, in whatever group:
-        `i_r_enable` must be low. Does not depend on `i_r_enable`.
+        `i_r_enable` has no effect. Does not depend on `i_r_enable`.
     o_r_valid : Out(1), o_r_data : Out(8 x read_bytes)
         The bytes, `b_latency` cycles after `i_r_enable`.
+    i_host : In(stream of HostAccess), o_host_valid : Out(1)
+        Port B while neither `i_w_enable` nor `i_r_enable`: bytes that the host writes or reads.
+        What it reads is the first byte of `o_r_data`, in order.
 
-    One vector, one write and one read a cycle, no back-pressure but `o_a_stall` and
-    `o_conflict`. Addresses wrap at the next power of two of rows. Undefined: what is read beyond
-    `scratch_bytes` (what is written there is lost), and bytes read while they are written.
+    One vector, one write and one read a cycle, no back-pressure but `o_a_stall`, `o_conflict` and
+    that of `i_host`. Addresses wrap at the next power of two of rows. Undefined: what is read
+    beyond `scratch_bytes` (what is written there is lost), and bytes read while they are written.
     """
 
     a_latency = 4
@@ -74,6 +86,7 @@ class Scratchpad(wiring.Component):
             "i_r_group": In(range(max(config.groups, 2))), "i_r_address": In(24),
             "i_r_enable": In(1), "i_r_count": In(range(self.read_bytes + 1)),
             "o_conflict": Out(1), "o_r_valid": Out(1),
+            "i_host": In(stream.Signature(HostAccess)), "o_host_valid": Out(1),
             "o_r_data": Out(data.ArrayLayout(8, self.read_bytes)),
         })
 
@@ -110,38 +123,57 @@ class Scratchpad(wiring.Component):
             a_low.append(stage(a_low[-1], advance, f"a_low{k + 1}"))
 
         # Port B: the written bytes go to every bank, turned so that each finds its own.
-        w_low = self.i_w_address[:low_bits]
-        r_low = [self.i_r_address[:low_bits]]
-        r_group = [self.i_r_group]
+        host, host_read = self.i_host.payload, Signal()
+        host_here, reads_now, writes_now = Signal(), Signal(), Signal()
+        w_group, r_group = Signal.like(self.i_w_group), [Signal.like(self.i_r_group)]
+        w_address, r_address = Signal(24), Signal(24)
+        w_count = Signal.like(self.i_w_count)
+        w_data = Signal(8 * self.write_bytes)
+        m.d.comb += [
+            self.i_host.ready.eq(~self.i_w_enable & ~self.i_r_enable),
+            host_here.eq(self.i_host.valid & self.i_host.ready),
+            host_read.eq(host_here & ~host.write),
+            reads_now.eq((self.i_r_enable & ~self.o_conflict) | host_read),
+            writes_now.eq(self.i_w_enable | (host_here & host.write)),
+            w_group.eq(host.group), w_address.eq(host.address), w_count.eq(1),
+            w_data.eq(host.data), r_group[0].eq(host.group), r_address.eq(host.address),
+        ]
+        with m.If(self.i_w_enable):
+            m.d.comb += [w_group.eq(self.i_w_group), w_address.eq(self.i_w_address),
+                         w_count.eq(self.i_w_count), w_data.eq(Cat(self.i_w_data))]
+        with m.If(self.i_r_enable):
+            m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
+        w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
         for k in range(3):
             r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
             r_group.append(delay(m, r_group[-1], 1, f"r_group{k}"))
         size = 1 << (self.write_bytes - 1).bit_length()
         fill = 8 * (size - self.write_bytes)
-        padded = Cat(self.i_w_data, Signal(fill, name="fill")) if fill else Cat(self.i_w_data)
+        padded = Cat(w_data, Signal(fill, name="fill")) if fill else w_data
         written = delay(m, replicate_rotated(m, padded, w_low, 1, name="w_data"), 1, "w_data")
-        lanes_mask = Cat(*thermometer(self.i_w_count, self.write_bytes),
+        lanes_mask = Cat(*thermometer(w_count, self.write_bytes),
                          Const(0, banks - self.write_bytes))
         bank_mask = replicate_rotated(m, lanes_mask, w_low, 1, width=1, name="w_mask")
         mask = delay(m, bank_mask, 1, "w_mask")
         writes, reads = Signal(groups), Signal(groups)
         for group in range(groups):
-            written_to = (self.i_w_group == group) if groups > 1 else 1
-            read_from = (self.i_r_group == group) if groups > 1 else 1
-            m.d.sync += [writes[group].eq(self.i_w_enable & written_to),
-                         reads[group].eq(self.i_r_enable & read_from)]
-        w_rows, r_rows = bank_rows(self.i_w_address), bank_rows(self.i_r_address)
+            written_to = (w_group == group) if groups > 1 else 1
+            read_from = (r_group[0] == group) if groups > 1 else 1
+            m.d.sync += [writes[group].eq(writes_now & written_to),
+                         reads[group].eq(reads_now & read_from)]
+        w_rows, r_rows = bank_rows(w_address), bank_rows(r_address)
         if self._shared:
             w_rows = [stage(row, 1, f"w_row{bank}") for bank, row in enumerate(w_rows)]
             r_rows = [stage(row, 1, f"r_row{bank}") for bank, row in enumerate(r_rows)]
         else:
             # One address for both halves of the port, chosen before the register.
             w_rows = r_rows = [
-                stage(Mux(self.i_w_enable & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
+                stage(Mux(writes_now & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
                 for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
+            # Drain and results decide by this whether they go on: it does not wait for the host.
             ahead, behind = Signal(low_bits), Signal(low_bits)
             m.d.comb += [
-                ahead.eq(r_low[0] - w_low), behind.eq(w_low - r_low[0]),
+                ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
                 self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
                                                       | (behind < self.i_r_count))),
             ]
@@ -208,6 +240,7 @@ class Scratchpad(wiring.Component):
                              name="b_by")
         m.d.comb += [
             self.o_r_data.eq(delay(m, vector, 1, "b_vector")),
-            self.o_r_valid.eq(delay(m, self.i_r_enable, self.b_latency, "r_valid", reset=True)),
+            self.o_r_valid.eq(delay(m, reads_now, self.b_latency, "r_valid", reset=True)),
+            self.o_host_valid.eq(delay(m, host_read, self.b_latency, "host_read", reset=True)),
         ]
         return m

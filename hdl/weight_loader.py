@@ -22,7 +22,7 @@ class WeightLoader(wiring.Component):
     Members
     -------
     i_layer : In(LAYER)
-        The running layer.
+        The running layer, stable from two cycles before its first word.
     i_stream : In(stream of load_bits)
         Words in step order; may stall in any cycle.
     i_take : In(1)
@@ -56,27 +56,35 @@ class WeightLoader(wiring.Component):
         pad_bits = self._config.read_lanes * 8
         load_bits = self._config.load_bits
         most = max(step_words(self._config))
-        # Pads and codes are counted by one counter, one after the other.
-        pads, codes = layer.pad_words[:most.bit_length()], layer.code_words[:most.bit_length()]
         full, in_codes = Signal(), Signal()
-        word, following, end = Signal(range(most)), Signal(range(most + 1)), Signal()
+        word = Signal(range(most))
         shadow = Signal(pad_bits, reset_less=True)
         active = Signal(pad_bits)
         last, is_pad, accept = Signal(), Signal(), Signal()
+        # `o_ready` decides whether the feeder's pipeline moves: what it depends on is known a cycle
+        # ahead. A layer's first word comes two cycles after its start.
+        some, final = ([Signal(name=f"{name}_{kind}") for kind in ("pads", "codes")]
+                       for name in ("some", "final"))
         m.d.comb += [
             self.i_stream.ready.eq(~full),
             accept.eq(self.i_stream.valid & self.i_stream.ready),
-            is_pad.eq(~in_codes & (pads != 0)),
-            following.eq(word + 1),
-            end.eq(accept & (following == Mux(is_pad, pads, codes))),
-            last.eq(end & (~is_pad | (codes == 0))),
+            is_pad.eq(~in_codes & some[0]),
+            last.eq(accept & Mux(is_pad, final[0] & ~some[1], final[1])),
             # A layer without words has nothing to wait for.
-            self.o_ready.eq(full | last | ((pads == 0) & (codes == 0))),
+            self.o_ready.eq(full | last | ~(some[0] | some[1])),
         ]
+        # Pads and codes are counted by one counter, one after the other.
+        coming = Signal(range(most + 1))
+        m.d.comb += coming.eq(word)
         with m.If(accept):
-            m.d.sync += word.eq(following)
-        with m.If(end):
-            m.d.sync += [word.eq(0), in_codes.eq(~last)]
+            m.d.comb += coming.eq(word + 1)
+            with m.If(Mux(is_pad, final[0], final[1])):
+                m.d.comb += coming.eq(0)
+                m.d.sync += in_codes.eq(~last)
+        m.d.sync += word.eq(coming)
+        for index, words in enumerate((layer.pad_words, layer.code_words)):
+            m.d.sync += [some[index].eq(words != 0),
+                         final[index].eq(coming + 1 == words[:most.bit_length()])]
         with m.If(self.i_take):
             m.d.sync += full.eq(0)
         with m.Elif(last):

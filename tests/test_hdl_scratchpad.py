@@ -97,9 +97,8 @@ class Bench:
         ctx.set(self.dut.i_r_group, group)
         ctx.set(self.dut.i_r_address, address)
         ctx.set(self.dut.i_r_count, count)
-        comes = not ctx.get(self.dut.o_conflict)
-        ctx.set(self.dut.i_r_enable, comes)
-        return comes
+        ctx.set(self.dut.i_r_enable, 1)
+        return not ctx.get(self.dut.o_conflict)
 
     async def fill(self, ctx):
         size = self.dut.write_bytes
@@ -173,7 +172,7 @@ def test_port_b_writes_and_reads_any_bytes_at_once_in_other_banks(shape, distrib
                 if comes and True not in same:
                     wanted.append((cycle + dut.b_latency, Scratchpad.compute(
                         before[group], address, count)))
-                else:
+                elif comes:
                     ctx.set(dut.i_r_enable, 0)
             await ctx.tick()
 
@@ -224,6 +223,42 @@ def test_port_a_reads_every_address_and_moves_only_when_enabled(shape, distribut
         assert bool(stalls) != distributed
 
     bench.run(testbench)
+
+
+@pytest.mark.parametrize("distributed", [True, False])
+def test_the_host_gets_port_b_when_nobody_else_asks(distributed):
+    shape = config(8, post_width=2, groups=2, scratch_bytes=128, distributed=distributed)
+    bench = Bench(shape)
+    dut, rng, expected, accesses = bench.dut, bench.rng, [], 0
+
+    async def testbench(ctx):
+        nonlocal accesses
+        await bench.fill(ctx)
+        for _ in range(300):
+            bench.idle_b(ctx)
+            writes, reads = rng.random() < 0.4, rng.random() < 0.3
+            if writes:
+                bench.write(ctx, rng.randrange(2), rng.randrange(100), b"ab")
+            if reads:
+                bench.read(ctx, rng.randrange(2), rng.randrange(100), 2)
+            write, group, address, byte = (rng.randrange(size) for size in (2, 2, 128, 256))
+            ctx.set(dut.i_host.payload, {"write": write, "group": group, "address": address,
+                                         "data": byte})
+            ctx.set(dut.i_host.valid, rng.random() < 0.8)
+            assert ctx.get(dut.i_host.ready) == (not writes and not reads)
+            if ctx.get(dut.i_host.valid & dut.i_host.ready):
+                accesses += 1
+                if write:
+                    bench.model[group][address] = byte
+                else:
+                    expected.append(bench.model[group][address])
+            if ctx.get(dut.o_host_valid):
+                assert ctx.get(dut.o_r_data[0]) == expected.pop(0)
+            await ctx.tick()
+
+    bench.run(testbench)
+    assert accesses > 50
+    assert len(expected) <= dut.b_latency
 
 
 def test_bytes_outside_the_map_do_no_harm():

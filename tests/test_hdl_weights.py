@@ -125,11 +125,13 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8):
     loaded, current, swaps, cycles = [], [], [], 0
 
     async def source(ctx):
+        await ctx.tick().repeat(2)
         await feed(ctx, dut.i_stream, [word for step in words for word in step], gap=gap)
 
     async def takes(ctx):
         nonlocal current, cycles
         ctx.set(dut.i_layer, {"engine": engine, "pad_words": pad_words, "code_words": code_words})
+        await ctx.tick().repeat(2)
         taken = False
         while len(loaded) < steps:
             wanted = rng.random() >= idle
@@ -176,6 +178,7 @@ def test_loader_is_always_ready_without_words_and_then_pads_with_0():
 
     async def testbench(ctx):
         ctx.set(dut.i_layer, {"engine": Engine.POOL, "pad_words": 4})
+        await ctx.tick().repeat(2)
         for word in range(4):
             ctx.set(dut.i_stream.valid, 1)
             ctx.set(dut.i_stream.payload, 0x1111 * (word + 1))
@@ -186,8 +189,11 @@ def test_loader_is_always_ready_without_words_and_then_pads_with_0():
         await ctx.tick()
         assert ctx.get(dut.o_pad) == 0x44_3333_2222_1111
         assert not ctx.get(dut.o_ready)
+        ctx.set(dut.i_take, 0)
         ctx.set(dut.i_layer, {"engine": Engine.POOL})
+        await ctx.tick()
         assert ctx.get(dut.o_ready)
+        ctx.set(dut.i_take, 1)
         await ctx.tick()
         assert ctx.get(dut.o_pad) == 0
         assert ctx.get(dut.o_ready)
