@@ -52,7 +52,6 @@ class Accelerator(wiring.Component):
         m.submodules.port = port = CommandPort(config)
         m.submodules.memories = memories = ProgramMemories(config)
         m.submodules.unfold = unfold = Unfold(config)
-        m.submodules.counters = counters = Counters(config.counted_layers)
         sequencer, datapath = Sequencer(config), Datapath(config)
         m.submodules.sequencer = ResetInserter(stop)(sequencer)
         m.submodules.datapath = ResetInserter(stop)(datapath)
@@ -81,7 +80,17 @@ class Accelerator(wiring.Component):
                 getattr(memories, f"i_{name}_enable").eq(getattr(datapath, f"o_{name}_enable")),
                 getattr(datapath, f"i_{name}").eq(getattr(memories, f"o_{name}_data")),
             ]
-        self._connect_memory_bus(m, port, memories, unfold, datapath, counters)
+        self._connect_memory_bus(m, port, memories, unfold, datapath)
+        if config.counted_layers:
+            self._add_counters(m, port, sequencer, datapath)
+        with m.If(datapath.o_host_valid):
+            m.d.comb += [port.i_read.valid.eq(1), port.i_read.payload.eq(datapath.o_host)]
+        return m
+
+    def _add_counters(self, m, port, sequencer, datapath):
+        """Count what happens, and answer reads that are not for the scratchpads."""
+        m.submodules.counters = counters = Counters(self._config.counted_layers)
+        read = port.o_read
         events = {
             Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,
             Counter.STALL_WEIGHTS: datapath.o_stall_weights,
@@ -95,10 +104,16 @@ class Accelerator(wiring.Component):
             counters.i_clear.eq(port.o_run.strobe & ~port.o_run.resume),
             counters.i_next.eq(sequencer.o_front.start & ~sequencer.o_first),
             counters.i_running.eq(sequencer.o_running),
+            counters.i_read.payload.eq(read.payload.address),
+            counters.i_read.valid.eq(read.valid & ~(read.payload.space == Space.SCRATCH)),
+            counters.o_read.ready.eq(port.i_read.ready),
+            port.i_read.valid.eq(counters.o_read.valid),
+            port.i_read.payload.eq(counters.o_read.payload),
         ]
-        return m
+        with m.If(read.payload.space != Space.SCRATCH):
+            m.d.comb += read.ready.eq(counters.i_read.ready)
 
-    def _connect_memory_bus(self, m, port, memories, unfold, datapath, counters):
+    def _connect_memory_bus(self, m, port, memories, unfold, datapath):
         """Share the scratchpads' host port: images, then writes, then reads."""
         write, read, host = port.o_write, port.o_read, datapath.i_host
         to_scratch, read_scratch = Signal(), Signal()
@@ -141,15 +156,5 @@ class Accelerator(wiring.Component):
                 host.valid.eq(read_scratch), host.payload.group.eq(read.payload.address[24:]),
                 host.payload.address.eq(read.payload.address[:24]),
             ]
-        m.d.comb += [
-            counters.i_read.payload.eq(read.payload.address),
-            counters.i_read.valid.eq(read.valid & ~(read.payload.space == Space.SCRATCH)),
-            read.ready.eq(counters.i_read.ready),
-            counters.o_read.ready.eq(port.i_read.ready),
-            port.i_read.valid.eq(datapath.o_host_valid | counters.o_read.valid),
-            port.i_read.payload.eq(counters.o_read.payload),
-        ]
         with m.If(read.payload.space == Space.SCRATCH):
             m.d.comb += read.ready.eq(host.ready & ~unfold.o.valid & ~(write.valid & to_scratch))
-        with m.If(datapath.o_host_valid):
-            m.d.comb += port.i_read.payload.eq(datapath.o_host)

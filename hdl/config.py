@@ -114,7 +114,8 @@ class Config:
     frame_timeout: int = 1 << 20
     """Cycles of silence inside a frame after which it is dropped; not part of the hash."""
     counted_layers: int = 1
-    """Sets of performance counters, one for each layer of a run, 1..64; not part of the hash."""
+    """Sets of performance counters, one for each layer of a run, to 64; 0 leaves the counters out.
+    Not part of the hash."""
     distributed: bool = True
     """Accumulators in distributed RAM (ECP5, Gowin) rather than block RAM (iCE40); not part
     of the hash."""
@@ -128,7 +129,7 @@ class Config:
             ("terms", 1, 4), ("exponent", 1, 16), ("tables", 0, 16), ("scratch_bytes", 64, 1 << 22),
             ("weight_words", 1, 1 << 22), ("param_records", 1, 1 << 16),
             ("program_words", 64, 1 << 16), ("index_entries", 0, 1 << 16),
-            ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30), ("counted_layers", 1, 64),
+            ("max_payload", 64, 4096), ("frame_timeout", 16, 1 << 30), ("counted_layers", 0, 64),
             ("prototypes", 0, 1 << 16), ("sum_bits", 0, 64), ("residual_terms", 0, 4),
         ):
             _check("Config", name, getattr(self, name), low, high)

@@ -375,7 +375,7 @@ def space_bytes(config, space):
 
 
 def space_depth(config, space):
-    """Return the words of a memory space (SCRATCH: of one group)."""
+    """Return the words of a memory space (SCRATCH: of one group); 0 if there is none."""
     return {
         Space.SCRATCH: config.scratch_bytes, Space.PROGRAM: config.program_words,
         Space.WEIGHTS: config.weight_words, Space.PARAMS: config.param_records,

@@ -123,8 +123,10 @@ class Findings:
             await self._session.read_map(stored, count))
 
     async def count(self, done: int) -> None:
-        """Read the counters after so many layers."""
+        """Read the counters after so many layers, if there are any."""
         session = self._session
+        if not session.config.counted_layers:
+            return
         self.layers = [
             {c.name: v for c, v in (await session.do("counters", layer)).items()}
             for layer in range(min(done, session.config.counted_layers))

@@ -284,7 +284,8 @@ def test_calibration_count_is_checked_for_large_sets():
 MODELS = Path(pyhw.__file__).parent / "models"
 
 
-@pytest.mark.parametrize("name", ["lenet5_adder_digits", "lenet5_adder_mnist", "lenet5_conv_mnist"])
+@pytest.mark.parametrize("name", ["lenet1_adder_mnist", "lenet5_adder_digits", "lenet5_adder_mnist",
+                                  "lenet5_conv_mnist"])
 def test_a_graph_in_the_repository_belongs_to_its_checkpoint_and_compiles(name):
     graph = load(MODELS / f"{name}.pyhw")
     content = (MODELS / f"{name}.pt").read_bytes()

@@ -48,6 +48,7 @@ def totals(name, ops, **options):
 
 # name: weights, and products of which the first and the last layer have so many
 SIZES = {
+    "lenet1": (3_220, 136_320, 59_520),
     "lenet5": (61_470, 416_520, 118_440),
     "vgg-small": (4_656_512, 607_600_640, 3_620_864),
     "resnet8": (77_360, 12_501_632, 443_008),
@@ -294,5 +295,5 @@ def test_lenet5_maps_have_the_classic_sizes(ops):
 def test_unknown_layers_and_models_are_named():
     with pytest.raises(ValueError, match=r"ops must be one of adder, conv, .*, not 'mul'"):
         LeNet5("mul")
-    with pytest.raises(ValueError, match=r"Model must be one of lenet5, .*, not 'lenet6'"):
+    with pytest.raises(ValueError, match=r"Model must be one of lenet1, .*, not 'lenet6'"):
         build_model("lenet6")

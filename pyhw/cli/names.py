@@ -12,6 +12,7 @@ __all__ = ["Data", "Device", "Gradient", "Interface", "Model", "Ops", "Optimizer
 class Model(StrEnum):
     """Networks: `pyhw.nn.models.MODELS`."""
 
+    LENET1 = "lenet1"
     LENET5 = "lenet5"
     VGG_SMALL = "vgg-small"
     RESNET8 = "resnet8"

@@ -19,7 +19,12 @@ __all__ = ["CompileError", "compile_graph"]
 
 
 def compile_graph(
-    graph: Graph, config: Config, batch: int = 1, *, double_buffer: bool = False
+    graph: Graph,
+    config: Config,
+    batch: int = 1,
+    *,
+    double_buffer: bool = False,
+    fold: bool = True,
 ) -> Program:
     """Compile a graph for an accelerator.
 
@@ -33,6 +38,8 @@ def compile_graph(
     double_buffer : bool
         Lay the input and the output out twice, with instructions for either: while a batch runs,
         the next one can be written and the results of the one before read.
+    fold : bool
+        Store the input unfolded for the first convolution where that is faster and there is room.
 
     Returns
     -------
@@ -49,11 +56,17 @@ def compile_graph(
         raise ValueError(f"batch must be a positive integer, not {batch!r}")
     slots, key = -(-batch // config.groups), fingerprint(graph)
     graph = verify(split_steps(verify(graph), config))
-    jobs, maps, folded = lower(graph, config, slots)
     doubled = (graph.input.name, graph.output) if double_buffer else ()
-    for name in doubled:
-        maps[twin_of(name)] = replace(maps[name], name=twin_of(name))
-    placements = allocate(jobs, maps, graph.input.name, graph.output, config, doubled)
+    for folds in (True, False) if fold else (False,):
+        jobs, maps, folded = lower(graph, config, slots, fold=folds)
+        for name in doubled:
+            maps[twin_of(name)] = replace(maps[name], name=twin_of(name))
+        try:
+            placements = allocate(jobs, maps, graph.input.name, graph.output, config, doubled)
+            break
+        except CompileError:
+            if folded.conv is None:
+                raise
     moves = {name: maps[twin_of(name)].base - maps[name].base for name in doubled}
     image = emit(jobs, config, moves)
     check_fields("input", "input", folded.record, config)

@@ -56,7 +56,7 @@ def _folds(graph: Graph, config: Config) -> Conv | None:
     return conv if -(-folded // engine.lanes) < plain_vectors else None
 
 
-def fold_input(graph: Graph, config: Config, slots: int) -> FoldedInput:
+def fold_input(graph: Graph, config: Config, slots: int, *, fold: bool = True) -> FoldedInput:
     """Choose how the input is stored.
 
     Parameters
@@ -65,13 +65,15 @@ def fold_input(graph: Graph, config: Config, slots: int) -> FoldedInput:
     config : Config
     slots : int
         Images per group.
+    fold : bool
+        Whether there is room for a folded input, which is larger by up to the kernel's rows.
     """
     source: Input = graph.input
     height, width, channels = source.shape
     if width * channels > 65535:
         raise CompileError(source.name, f"a row of {width * channels} bytes is too long",
                            "use images with at most 65535 bytes a row")
-    conv = _folds(graph, config)
+    conv = _folds(graph, config) if fold else None
     if conv is None:
         # Bytes in the order in which they come, whatever the pixels are.
         record = input_record(width=width * channels, rows=height, channels=1)

@@ -56,8 +56,8 @@ def _free_name(name: str, taken: set[str]) -> str:
     raise AssertionError("more names than there are operations")
 
 
-def lower(graph: Graph, config: Config, slots: int) -> tuple[list[Job], dict[str, Map],
-                                                             FoldedInput]:
+def lower(graph: Graph, config: Config, slots: int, *, fold: bool = True
+          ) -> tuple[list[Job], dict[str, Map], FoldedInput]:
     """Turn a graph into jobs.
 
     Parameters
@@ -67,12 +67,14 @@ def lower(graph: Graph, config: Config, slots: int) -> tuple[list[Job], dict[str
     config : Config
     slots : int
         Images per group that memory is laid out for.
+    fold : bool
+        Store the input unfolded for the first convolution where that is faster.
 
     Returns
     -------
     jobs, maps by value name, how the input is stored
     """
-    folded = fold_input(graph, config, slots)
+    folded = fold_input(graph, config, slots, fold=fold)
     shape_of, format_of = shapes(graph), formats(graph)
     maps = {name: Map(name, shape_of[name], format_of[name], slots) for name in shape_of}
     maps[graph.input.name] = folded.map

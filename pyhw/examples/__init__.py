@@ -91,6 +91,10 @@ EXAMPLES = {
         layers={"bits": 4, "sharing": "rp", "fraction": 0.01, "sparsity": 0.5},
         bundled="convmixer_256_6_pemn.pyhw",
     ),
+    "lenet1-adder-mnist": Example(
+        summary="LeNet-1 AdderNet, trained on MNIST: for the smallest devices",
+        bundled="lenet1_adder_mnist.pyhw",
+    ),
     "lenet5-adder-digits": Example(
         summary="LeNet-5 AdderNet, trained on scikit-learn's digits",
         bundled="lenet5_adder_digits.pyhw",

@@ -13,9 +13,9 @@ import numpy as np
 from hdl.config import Config
 from hdl.formats import MAX_EXPONENT
 
-__all__ = ["FAMILY_SHARE", "Part", "area", "control", "expander", "l1_engine", "luts", "pooling",
-           "post_processor", "result_bits", "results", "scratchpad", "shift_engine",
-           "window"]  # fmt: skip
+__all__ = ["FAMILY_SHARE", "Part", "area", "cells", "control", "expander", "l1_engine", "luts",
+           "pooling", "post_processor", "result_bits", "results", "scratchpad", "shift_engine",
+           "unpaired", "window"]  # fmt: skip
 
 L1_LANE = 21.0
 """Subtraction, reset and its share of the tree: docs/area.md, "Where it goes"; 20.8 to 21.5 in the
@@ -56,11 +56,16 @@ CONTROL, WORD_BIT = 3700.0, 7.7
 """Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
 left of whole accelerators after all other parts: the constant of the two lines in docs/fit.md,
 "Area", the share per bit of `tiny` and `default` when they had one control."""
+COUNTERS = 250.0
+"""What the counters are of it."""
 SPECIALISED = 1510.0
 """The same with the ranges of one program: `ds_cnn_25f` with ranges takes 2,189 less."""
 FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.0, "ice40": 0.92}
 """LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md; Gowin is
 taken to be like ECP5, without a measurement."""
+
+UNPAIRED, UNPAIRED_OVERLAP = 2890.0, 970.0
+"""Logic cells of iCE40 beside the LUT4s; what instructions held ahead add (docs/fit.md, "Area")."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,7 @@ def barrel(width: int, exponent: int) -> float:
 
 def control(config: Config) -> float:
     """Return the LUT4s of all the rest, weight words apart."""
-    return SPECIALISED if config.ranges else CONTROL
+    return (SPECIALISED if config.ranges else CONTROL) - COUNTERS * (not config.counted_layers)
 
 
 def area(config: Config) -> list[Part]:
@@ -206,6 +211,16 @@ def area(config: Config) -> list[Part]:
     parts.append(Part("post-processor", float(post_processor(config, config.post_width))))
     parts.append(Part("control and port", control(config) + WORD_BIT * config.load_bits))
     return parts
+
+
+def cells(config: Config, family: str = "ecp5") -> float:
+    """Return what an accelerator takes of `Device.luts`: on iCE40 more than its LUTs."""
+    return luts(config, family) + unpaired(family, config.overlap)
+
+
+def unpaired(family: str, overlap: bool) -> float:
+    """Return the logic cells that registers take without a LUT, on iCE40."""
+    return (UNPAIRED + UNPAIRED_OVERLAP * overlap) * (family == "ice40")
 
 
 def luts(config: Config, family: str = "ecp5") -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from hdl.config import Config, EngineConfig
 
 from . import area
-from .memories import Memory, block_rams, memories, weight_blocks
+from .memories import Memory, block_rams, memories, word_blocks
 from .space import FILL, GROUPS, POST, WORDS, DesignSpace, Point, Variant
 from .work import LATENCY, Sizes, Work, sizes_of
 
@@ -41,7 +41,8 @@ class Bound:
     ) -> None:
         self._space, self._small, self._batch = space, small, batch
         self._family = space.device.family
-        self._room = FILL * space.device.luts / area.FAMILY_SHARE[self._family]
+        cells = FILL * space.device.luts - area.unpaired(self._family, space.overlap)
+        self._room = cells / area.FAMILY_SHARE[self._family]
         self._groups = np.array(GROUPS[:2] if small else GROUPS)
         self._slots = slots[: len(self._groups)]
         self._cycles: dict[tuple[Any, ...], np.ndarray] = {}
@@ -61,7 +62,10 @@ class Bound:
         pooled = self._pool_cycles(variant, plain)
         sizes = [self._engine_luts(plain, name, shapes[k])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
-        shared = self._results(plain, *shapes)
+        bits = self._result_bits(plain, *shapes)
+        shared, banks = area.results(plain, 1, bits), np.zeros_like(bits)
+        if not plain.distributed:
+            banks = 2 * word_blocks(plain.burst_depth, bits, self._family)
         words = [self._engine_words(variant, plain, name, shapes[k])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         lanes = [np.array([shape[1] if name in plain.engines else 1 for shape in shapes[k]])
@@ -100,9 +104,10 @@ class Bound:
                     fits = (size <= self._room) & (cost < worst)
                     if not fits.any():
                         continue
-                    held = blocks[where] + weight_blocks(
+                    held = blocks[where] + word_blocks(
                         np.maximum(total, 1), WORDS[b], self._family)  # fmt: skip
-                    fits &= held + copies[:, b] <= space.device.block_rams
+                    held = held + copies[:, b] + groups * banks
+                    fits &= held <= space.device.block_rams
                     cost = np.where(fits, cost, np.inf).ravel()
                     for index in np.argpartition(cost, min(count, cost.size - 1))[:count]:
                         if cost[index] < np.inf:
@@ -201,9 +206,9 @@ class Bound:
             size = size + area.expander(made, np.array(WORDS))
         return np.asarray(size)
 
-    def _results(self, plain: Config, l1: list[tuple[int, int]], shift: list[tuple[int, int]]
+    def _result_bits(self, plain: Config, l1: list[tuple[int, int]], shift: list[tuple[int, int]]
                  ) -> np.ndarray:  # fmt: skip
-        """Return the LUT4s of a group's accumulators: (shapes of L1, shapes of shift)."""
+        """Return the bits of a group's accumulators: (shapes of L1, shapes of shift)."""
         sizes = []
         for name, shapes in (("l1", l1), ("shift", shift)):
             each = [(0, 0)] * len(shapes)
@@ -212,8 +217,8 @@ class Bound:
                 each = [(engine.rows, engine.acc_width) for engine in engines]
             sizes.append(np.array(each).T)
         (l1_rows, l1_width), (shift_rows, shift_width) = sizes
-        return np.asarray(area.results(plain, 1, area.result_bits(
-            plain, l1_rows[:, None], l1_width[:, None], shift_rows, shift_width)))  # fmt: skip
+        return np.asarray(area.result_bits(
+            plain, l1_rows[:, None], l1_width[:, None], shift_rows, shift_width))  # fmt: skip
 
     def _engine_words(self, variant: Variant, plain: Config, name: str,
                       shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip

@@ -13,7 +13,7 @@ from hdl.config import Config
 from hdl.isa import param_layout
 from pyhw.errors import UserError
 
-__all__ = ["Memory", "block_rams", "memories", "weight_blocks"]
+__all__ = ["Memory", "block_rams", "memories", "word_blocks"]
 
 COUNTERS, COUNTER_WIDTH = 8, 48
 
@@ -102,7 +102,8 @@ def memories(config: Config) -> list[Memory]:
         found.append(Memory(name="prototypes", depth=config.prototypes,
                             width=config.shift.code_width, count=config.expand_lanes))  # fmt: skip
     found.append(Memory(name="received frames", depth=2 * config.max_payload, width=8))
-    found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
+    if config.counted_layers:
+        found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
     return found + _accumulators(config)
 
 
@@ -155,8 +156,8 @@ def _shapes(family: str, two_reads: bool, byte_writes: bool) -> list[tuple[int, 
     return shapes
 
 
-def weight_blocks(words: Any, bits: Any, family: str) -> Any:
-    """Return the block RAMs of weight memories of so many words; both may be arrays."""
+def word_blocks(words: Any, bits: Any, family: str) -> Any:
+    """Return the block RAMs of a memory with one read port; words and bits may be arrays."""
     each = [-(-words // depth) * -(-bits // width)
             for depth, width in _shapes(family, False, True)]  # fmt: skip
     return np.min(np.broadcast_arrays(*each), axis=0)

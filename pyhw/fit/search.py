@@ -16,7 +16,7 @@ from pyhw.errors import UserError
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
 
-from .area import luts
+from .area import cells
 from .bound import Bound
 from .devices import DEVICES, Device
 from .memories import block_rams, memories
@@ -115,17 +115,14 @@ def propose(
     if objective not in OBJECTIVES:
         raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
     graph = verify(graph)
+    show = progress or (lambda done, total, text: None)
     search = _Search(graph, device, batch, specialise)
-    ranked = search.rank(objective, progress or (lambda done, total, text: None))
-    if not ranked:
-        raise UserError(search.too_small())
-    best: list[Candidate] = []
-    for number, one in enumerate(ranked[:EXACT]):
-        if progress is not None:
-            progress(number, min(EXACT, len(ranked)), "compiling")
-        found = search.exact(one)
-        if found is not None:
-            best.append(found)
+    best = search.best(objective, show)
+    if not best:
+        # An input stored as it comes takes less room.
+        plain = _Search(graph, device, batch, specialise, fold=False)
+        if plain.scratch < search.scratch:
+            search, best = plain, plain.best(objective, show)
     if not best:
         raise UserError(search.too_small())
 
@@ -157,9 +154,21 @@ def limits_of(candidate: Candidate, device: Device) -> str:
 
 
 class _Search:
-    def __init__(self, graph: Graph, device: Device, batch: int | None, specialised: bool) -> None:
+    def __init__(self, graph: Graph, device: Device, batch: int | None, specialised: bool,
+                 fold: bool = True) -> None:
         self._graph, self._device, self._batch = graph, device, batch
-        self._space = DesignSpace(graph, device, specialised)
+        self._space = DesignSpace(graph, device, specialised, fold)
+        self.scratch = self._space.scratch
+
+    def best(self, objective: str, progress: Progress) -> list[Candidate]:
+        """Return the candidates that fit, compiled, in no order."""
+        ranked, found = self.rank(objective, progress)[:EXACT], []
+        for number, one in enumerate(ranked):
+            progress(number, len(ranked), "compiling")
+            candidate = self.exact(one)
+            if candidate is not None:
+                found.append(candidate)
+        return found
 
     def _slots(self) -> np.ndarray:
         """Return the images a group to try for every number of groups; 0 for none."""
@@ -229,7 +238,7 @@ class _Search:
             config=config,
             batch=batch,
             cycles=run_cycles(layers),
-            luts=round(luts(config, self._device.family)),
+            luts=round(cells(config, self._device.family)),
             block_rams=self._space.blocks(config),
             limit=self._limit(config, ranked.slots),
         )
@@ -266,11 +275,11 @@ class _Search:
             what = "more weights" if self._space.holds(slots) else f"with {slots} images more maps"
             return f"{self._graph.name} has {what} than any memory here holds"
         family = self._device.family
-        least_luts = min(tried, key=lambda c: luts(c, family))
-        least_rams = min(tried, key=lambda c: (self._space.blocks(c), luts(c, family)))
+        least_luts = min(tried, key=lambda c: cells(c, family))
+        least_rams = min(tried, key=lambda c: (self._space.blocks(c), cells(c, family)))
         room, rams = int(FILL * self._device.luts), self._device.block_rams
         short = []
-        if (need_luts := round(luts(least_luts, family))) > room:
+        if (need_luts := round(cells(least_luts, family))) > room:
             short.append(f"{need_luts - room:,} LUTs short ({need_luts:,} of {room:,} usable)")
         if (need := self._space.blocks(least_rams)) > rams:
             short.append(f"{need - rams:,} block RAMs short ({need:,} of {rams:,})")
@@ -284,7 +293,7 @@ class _Search:
         if need > rams and least_rams.l1 is not None:
             ways.append("quantising with narrower weights (--weight-bits)")
         ways += [f"{d.name}" for d in DEVICES.values() if d.luts > self._device.luts
-                 and any(luts(c, d.family) <= FILL * d.luts
+                 and any(cells(c, d.family) <= FILL * d.luts
                          and sum(block_rams(m, d.family) for m in memories(c)) <= d.block_rams
                          for c in (least_luts, least_rams))][:3]  # fmt: skip
         hint = f"; what may help: {', '.join(ways)}" if ways else ""

@@ -12,7 +12,7 @@ from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.graph.ops import Graph
 
-from .area import luts
+from .area import cells
 from .devices import Device
 from .memories import block_rams, memories
 from .needs import Needs, needs
@@ -23,8 +23,9 @@ __all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "Design
 
 FILL = 0.92
 """Share of a device's LUTs that a design may take; place and route needs the rest."""
-NO_OVERLAP = 10_000
-"""LUT4s up to which a device's specialised accelerators keep one instruction instead of three."""
+LEAN = 10_000
+"""LUT4s up to which a device's specialised accelerators keep one instruction instead of three, and
+have no performance counters."""
 GROUPS = (1, 2, 3, 4, 6, 8, 12, 16)
 SLOTS = (1, 2, 4)
 """Images a group."""
@@ -92,6 +93,8 @@ class DesignSpace:
     device : Device
     specialise : bool
         Accelerators whose control holds this graph's program and no more.
+    fold : bool
+        As for `compile_graph`.
 
     Raises
     ------
@@ -99,11 +102,13 @@ class DesignSpace:
         If no accelerator can run the graph, whatever its size.
     """
 
-    def __init__(self, graph: Graph, device: Device, specialise: bool = False) -> None:
-        self._graph, self.device = graph, device
+    def __init__(self, graph: Graph, device: Device, specialise: bool = False, fold: bool = True
+                 ) -> None:
+        self._graph, self.device, self._fold = graph, device, fold
         # The compiler makes no loops; other ranges are known when there is a program.
         self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
                        if specialise}  # fmt: skip
+        self.overlap = device.luts > LEAN or not specialise
         self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
         if not self._name.isidentifier():
             self._name = "fitted"
@@ -193,7 +198,8 @@ class DesignSpace:
             "distributed": not small,
             "index_entries": need.index_entries,
             "ranges": self.ranges,
-            "overlap": self.device.luts > NO_OVERLAP or not self.ranges,
+            "overlap": self.overlap,
+            "counted_layers": int(self.overlap),
         }
 
     def works(self, variant: Variant, lanes: int, shift_lanes: int) -> list[Work]:
@@ -216,7 +222,7 @@ class DesignSpace:
 
     def compiled(self, config: Config, batch: int) -> Program:
         """Return the graph's program."""
-        return compile_graph(self._graph, config, batch)
+        return compile_graph(self._graph, config, batch, fold=self._fold)
 
     def config(self, point: Point) -> Config | None:
         """Return the configuration with memories just large enough, by the estimates."""
@@ -258,7 +264,7 @@ class DesignSpace:
     def fits(self, config: Config) -> bool:
         """Return whether the device holds a configuration."""
         return (
-            luts(config, self.device.family) <= FILL * self.device.luts
+            cells(config, self.device.family) <= FILL * self.device.luts
             and self.blocks(config) <= self.device.block_rams
         )
 

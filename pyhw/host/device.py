@@ -168,7 +168,10 @@ class Device:
         return drive(self._protocol.read(space, address, length), self._transport)
 
     def counters(self, layer: int = 0) -> dict[Counter, int]:
-        """Return the performance counters; those of one layer, if the device counts layers."""
+        """Return the performance counters; those of one layer, if the device counts layers.
+
+        None if the configuration leaves them out.
+        """
         return drive(self._protocol.counters(layer), self._transport)
 
     def reset(self) -> None:

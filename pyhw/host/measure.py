@@ -28,8 +28,8 @@ class Measured:
     program_bytes, image_bytes : int
         Data of the program, and of all images.
     baud : int
-    cycles : int
-        Of the last run.
+    cycles : int or None
+        Of the last run, if the device counts them.
     """
 
     images: int
@@ -39,7 +39,7 @@ class Measured:
     program_bytes: int
     image_bytes: int
     baud: int
-    cycles: int
+    cycles: int | None
 
     @property
     def rate(self) -> float:
@@ -55,7 +55,7 @@ class Measured:
     def lines(self) -> list[str]:
         """Return the report's lines."""
         run, load = self.running, self.loading
-        return [
+        out = [
             f"program: {self.program_bytes:,} bytes in {load.started:.2f} s, "
             f"{self.program_bytes / load.sent:.1%} of what was sent",
             f"{self.images} images in {run.started:.2f} s: {self.rate:,.1f} images/s",
@@ -64,8 +64,10 @@ class Measured:
             f"sent {run.sent:,} bytes ({self.image_bytes / run.sent:.1%} of them images), "
             f"received {run.received:,}, {load.retries + run.retries} retries, "
             f"{run.loads} reloads",
-            f"the last batch ran {self.cycles:,} cycles for up to {self.batch} images",
         ]
+        if self.cycles is not None:
+            out.append(f"the last batch ran {self.cycles:,} cycles for up to {self.batch} images")
+        return out
 
 
 def measure(device: Device, program: Program, images: np.ndarray, baud: int,
@@ -91,4 +93,4 @@ def measure(device: Device, program: Program, images: np.ndarray, baud: int,
     return Measured(
         images=len(images), batch=program.batch, loading=device.loading, running=running,
         program_bytes=sum(len(raw) for _, _, raw in program.sections),
-        image_bytes=images.size, baud=baud, cycles=device.counters()[Counter.CYCLES])
+        image_bytes=images.size, baud=baud, cycles=device.counters().get(Counter.CYCLES))

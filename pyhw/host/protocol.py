@@ -195,7 +195,12 @@ class Protocol(Link):
         return b"".join(replies)
 
     def counters(self, layer: int = 0) -> Operation[dict[Counter, int]]:
-        """Return the performance counters; those of one layer, if the device counts layers."""
+        """Return the performance counters; those of one layer, if the device counts layers.
+
+        None if the configuration leaves them out.
+        """
+        if not self.config.counted_layers:
+            return {}
         raw = yield from self.read(Space.COUNTERS, COUNTER_SET * layer, 8 * len(Counter))
         return {c: int.from_bytes(raw[8 * c.value : 8 * c.value + 8], "little") for c in Counter}
 

@@ -12,13 +12,13 @@ from torch import nn
 from pyhw.nn.kinds import OPS
 from pyhw.nn.models.convmixer import ConvMixer
 from pyhw.nn.models.ds_cnn import DSCNN
-from pyhw.nn.models.lenet import LeNet5
+from pyhw.nn.models.lenet import LeNet1, LeNet5
 from pyhw.nn.models.resnet import BasicBlock, Bottleneck, ImageResNet, SmallResNet
 from pyhw.nn.models.vgg import VGGSmall
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet5", "Network",
-           "SmallResNet", "VGGSmall", "build_model"]  # fmt: skip
+__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet1", "LeNet5",
+           "Network", "SmallResNet", "VGGSmall", "build_model"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Network:
 CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
 
 MODELS = {
+    "lenet1": Network(LeNet1, (1, 28, 28)),
     "lenet5": Network(LeNet5, (1, 28, 28)),
     "vgg-small": Network(VGGSmall, CIFAR),
     "resnet8": Network(partial(SmallResNet, 1), CIFAR),

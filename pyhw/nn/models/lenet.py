@@ -1,4 +1,4 @@
-"""LeNet-5 with batch norm."""
+"""LeNet-1 and LeNet-5 with batch norm."""
 
 from collections import OrderedDict
 
@@ -7,7 +7,7 @@ from torch import nn
 from pyhw.nn.kinds import Layers
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["LeNet5"]
+__all__ = ["LeNet1", "LeNet5"]
 
 
 class LeNet5(nn.Sequential):
@@ -62,6 +62,51 @@ class LeNet5(nn.Sequential):
                 relu4=nn.ReLU(),
                 fc2=make.linear(84, classes, edge=True),
                 bn5=nn.BatchNorm1d(classes),
+            )
+        )
+        make.finish(self)
+
+
+class LeNet1(nn.Sequential):
+    """LeNet-1 with batch norm, for 28x28 pixels in one channel scaled to 0..1.
+
+    ``conv1 bn1 relu1 pool1  conv2 bn2 relu2 pool2  flatten  fc bn3``: 3,220 weights, for devices
+    with a few kilobytes of memory. Every map of `conv2` sees all four of `conv1`. `conv1` and `fc`
+    are its edge layers; no layer has a bias.
+
+    Parameters
+    ----------
+    ops, classes, layers
+        As of `LeNet5`.
+
+    Raises
+    ------
+    ValueError
+        If `ops` is not known.
+
+    Source
+    ------
+    LeCun et al., "Comparison of Learning Algorithms for Handwritten Digit Recognition", 1995, for
+    the sizes.
+    """
+
+    def __init__(
+        self, ops: str = "adder", classes: int = 10, layers: LayerOptions | None = None
+    ) -> None:
+        make = Layers(ops, layers)
+        super().__init__(
+            OrderedDict(
+                conv1=make.conv(1, 4, 5, edge=True),  # (N, 4, 24, 24)
+                bn1=nn.BatchNorm2d(4),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),  # (N, 4, 12, 12)
+                conv2=make.conv(4, 12, 5),  # (N, 12, 8, 8)
+                bn2=nn.BatchNorm2d(12),
+                relu2=nn.ReLU(),
+                pool2=nn.MaxPool2d(2),  # (N, 12, 4, 4)
+                flatten=nn.Flatten(),  # (N, 192)
+                fc=make.linear(192, classes, edge=True),
+                bn3=nn.BatchNorm1d(classes),
             )
         )
         make.finish(self)
