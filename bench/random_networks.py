@@ -46,7 +46,7 @@ _MEMORY = {
 CONFIGS = {
     config.name: replace(config, counted_layers=16)
     for config in (
-        PRESETS["tiny"],
+        replace(PRESETS["tiny"], spread=True),
         Config(
             name="one",
             l1=engine(1, 1, 8, 24),

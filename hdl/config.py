@@ -108,6 +108,10 @@ class Config:
     overlap: bool = True
     """Whether a layer's weights and vectors may come while the one before is being stored; without,
     control keeps one instruction instead of three. Not part of the hash."""
+    spread: bool = False
+    """Whether each row of an engine has registers of its own for vectors and codes, which arrays of
+    hundreds of lanes need for their clock; a cycle more from vectors to sums. Not with `taps`, not
+    part of the hash."""
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)
     """Lowest and highest value of LAYER and INPUT fields, as in ``{"layer.n_x": (1, 28)}``; other
     fields may hold anything. What a range rules out is left out of control."""
@@ -133,10 +137,13 @@ class Config:
             ("prototypes", 0, 1 << 16), ("sum_bits", 0, 64), ("residual_terms", 0, 4),
         ):
             _check("Config", name, getattr(self, name), low, high)
-        for name in ("residual_wide", "second_step", "pool_max", "distributed", "overlap"):
+        for name in ("residual_wide", "second_step", "pool_max", "distributed", "overlap",
+                     "spread"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
+        if self.spread and self.taps:
+            raise ValueError(f"Config.taps must be 0 with spread rows, not {self.taps}")
         object.__setattr__(self, "ranges", checked_ranges(self.ranges))
         if 0 < self.sum_bits < 16:
             raise ValueError(f"Config.sum_bits must be 0 or at least 16, not {self.sum_bits}")
@@ -298,7 +305,7 @@ class Config:
         """First 8 bytes of the SHA-256 of the program-visible fields."""
         visible = {key: value for key, value in asdict(self).items()
                    if key not in ("name", "frame_timeout", "counted_layers", "distributed",
-                                  "overlap")}
+                                  "overlap", "spread")}
         text = json.dumps([ISA_VERSION, visible], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

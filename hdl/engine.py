@@ -36,24 +36,31 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
     Returns
     -------
     list of Value
-        The active codes.
+        The active codes; with `Config.spread` those of the shadow registers.
+    Signal
+        With `Config.spread`, the rows' `i_swap`.
     """
-    load, swap = Signal.like(engine.i_load), Signal()
+    load, swap, spread = Signal.like(engine.i_load), Signal(), engine.spread
     m.d.sync += [load.eq(engine.i_load), swap.eq(engine.i_swap)]
+    if spread:
+        # Rows take their codes a cycle later, so the next ones come a cycle later too.
+        early, load = load, Signal.like(load, name="late_load")
+        m.d.sync += load.eq(early)
     per_word = load_bits // code_width
     converted = [convert(load.word[k * code_width:(k + 1) * code_width]) for k in range(per_word)]
     width = len(converted[0])
     active = []
     for index in range(-(-count // per_word)):
         used = min(per_word, count - index * per_word)
-        shadow = Signal(used * width, name=f"shadow{index}", reset_less=True)
-        codes = Signal(used * width, name=f"codes{index}", reset_less=True)
-        with m.If(swap):
-            m.d.sync += codes.eq(shadow)
+        codes = shadow = Signal(used * width, name=f"shadow{index}", reset_less=True)
+        if not spread:
+            codes = Signal(used * width, name=f"codes{index}", reset_less=True)
+            with m.If(swap):
+                m.d.sync += codes.eq(shadow)
         with m.If(load.valid & (load.index == index)):
             m.d.sync += shadow.eq(Cat(converted[:used]))
         active += [codes[k * width:(k + 1) * width] for k in range(used)]
-    return active
+    return active, swap
 
 
 class BaseEngine(wiring.Component):
@@ -92,6 +99,11 @@ class BaseEngine(wiring.Component):
             "o_sums": Out(data.ArrayLayout(data.ArrayLayout(self._shape, rows + extra),
                                            config.groups)),
         } | dict(ports))
+
+    @property
+    def spread(self):
+        """Whether rows have registers of their own for vectors and codes."""
+        return self._config.spread
 
     @property
     def rows(self):

@@ -59,8 +59,8 @@ class L1Engine(BaseEngine):
 
     @property
     def latency(self):
-        """Cycles from a vector to its sums: register, minimum, tree."""
-        return 2 + tree_latency(self.lanes, self._register_every)
+        """Cycles from a vector to its sums: registers, minimum, tree."""
+        return 2 + self.spread + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
         w_signed, w_shift = Signal(), Signal(3)
@@ -70,9 +70,9 @@ class L1Engine(BaseEngine):
             extended = Cat(code, (code[-1] & w_signed).replicate(8 - len(code)))
             return (extended << w_shift)[:8] ^ Cat(Const(0, 7), w_signed)
 
-        codes = code_registers(m, self, count=self.rows * self.lanes, convert=convert,
-                               code_width=self._engine.code_width,
-                               load_bits=self._config.load_bits)
+        codes, swap = code_registers(
+            m, self, count=self.rows * self.lanes, convert=convert,
+            code_width=self._engine.code_width, load_bits=self._config.load_bits)
         sums, lanes, tapped = [], 8 * self.lanes, []
         for group in range(self._config.groups):
             x = Signal(lanes, name=f"x{group}", reset_less=True)
@@ -81,10 +81,12 @@ class L1Engine(BaseEngine):
             for index in range(self.rows + 1):
                 tap = index < self._config.taps
                 if index < self.rows:
-                    row = L1Row(self.lanes, self._register_every, tap)
+                    row = L1Row(self.lanes, self._register_every, tap, self.spread)
+                    if self.spread:
+                        m.d.comb += row.i_swap.eq(swap)
                     m.d.comb += row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))
                 else:
-                    row = SumRow(self.lanes, self._register_every)
+                    row = SumRow(self.lanes, self._register_every, self.spread)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on)]
                 rows.append(row)

@@ -18,6 +18,8 @@ class _Row(wiring.Component):
         A vector, lane 0 in the low bits.
     i_codes : In
         Active codes, likewise (none for `SumRow`).
+    i_swap : In(1)
+        Only with `spread` and codes: `i_codes` become active for vectors from the next cycle on.
     i_on : In(1)
         Low: the sum is 0 from the next cycle on.
     o_sum : Out
@@ -27,16 +29,21 @@ class _Row(wiring.Component):
         is low with the vector, and so is then `o_sum` of a `ShiftRow`, which has no carries.
 
     Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
+
+    With `spread` the row keeps vector and codes in registers of its own: wires that reach all rows
+    then end in registers. It must have no `tap`.
     """
 
     def __init__(self, lanes, x_width, code_width, term_shape, register_every, tap=False,
-                 carries=False):
+                 carries=False, spread=False):
         self._lanes, self._register_every, self._tap = lanes, register_every, tap
-        self._x_width, self._code_width = x_width, code_width
+        self._x_width, self._code_width, self._spread = x_width, code_width, spread
         members = {"i_x": In(lanes * x_width), "i_on": In(1, init=1),
                    "o_sum": Out(tree_shape([term_shape] * lanes))}
         if code_width:
             members["i_codes"] = In(lanes * code_width)
+            if spread:
+                members["i_swap"] = In(1)
         if tap:
             members |= {"i_use": In(1), "o_terms": Out(lanes * Shape.cast(term_shape).width)}
             if carries:
@@ -46,7 +53,7 @@ class _Row(wiring.Component):
     @property
     def latency(self):
         """Cycles from a vector to its sum."""
-        return 1 + tree_latency(self._lanes, self._register_every)
+        return 1 + self._spread + tree_latency(self._lanes, self._register_every)
 
     def _term(self, m, x, code, name):
         """Add the register of one lane's term and return it."""
@@ -54,9 +61,18 @@ class _Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        terms = [self._term(m, self.i_x.word_select(lane, self._x_width),
-                            self.i_codes.word_select(lane, self._code_width)
-                            if self._code_width else None, str(lane))
+        vector, codes = self.i_x, self.i_codes if self._code_width else None
+        if self._spread:
+            vector = Signal.like(self.i_x, name="vector", reset_less=True)
+            m.d.sync += vector.eq(self.i_x)
+        if self._spread and self._code_width:
+            codes, swap = Signal.like(self.i_codes, name="codes", reset_less=True), Signal()
+            m.d.sync += swap.eq(self.i_swap)
+            with m.If(swap):
+                m.d.sync += codes.eq(self.i_codes)
+        terms = [self._term(m, vector.word_select(lane, self._x_width),
+                            None if codes is None else codes.word_select(lane, self._code_width),
+                            str(lane))
                  for lane in range(self._lanes)]
         total, latency = adder_tree(m, terms, self._register_every)
         if latency:
@@ -72,8 +88,8 @@ class _Row(wiring.Component):
 class L1Row(_Row):
     """Add up ``max(x - w, 0)`` of unsigned bytes; as a tap, term + carry is ``256 - |x - w|``."""
 
-    def __init__(self, lanes, register_every=1, tap=False):
-        super().__init__(lanes, 8, 8, 8, register_every, tap, carries=True)
+    def __init__(self, lanes, register_every=1, tap=False, spread=False):
+        super().__init__(lanes, 8, 8, 8, register_every, tap, carries=True, spread=spread)
 
     def _term(self, m, x, code, name):
         difference = Signal(signed(9), name=f"difference{name}")
@@ -95,8 +111,8 @@ class L1Row(_Row):
 class SumRow(_Row):
     """Add up unsigned bytes, as late as `L1Row` does."""
 
-    def __init__(self, lanes, register_every=1):
-        super().__init__(lanes, 8, 0, 8, register_every)
+    def __init__(self, lanes, register_every=1, spread=False):
+        super().__init__(lanes, 8, 0, 8, register_every, spread=spread)
 
     def _term(self, m, x, code, name):
         waiting = Signal(8, name=f"waiting{name}", reset_less=True)
@@ -115,10 +131,10 @@ class ShiftRow(_Row):
     code : ShiftCode
     """
 
-    def __init__(self, lanes, code, register_every=1, tap=False):
+    def __init__(self, lanes, code, register_every=1, tap=False, spread=False):
         self._code = code
         super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every,
-                         tap)
+                         tap, spread=spread)
 
     def _term(self, m, x, code, name):
         """One LUT4 a bit and stage: the first takes the sign in, the last the zero.

@@ -53,13 +53,14 @@ class ShiftEngine(BaseEngine):
 
     @property
     def latency(self):
-        """Cycles from a vector to its sums: register, shift, tree."""
-        return 2 + tree_latency(self.lanes, self._register_every)
+        """Cycles from a vector to its sums: registers, shift, tree."""
+        return 2 + self.spread + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
-        codes = code_registers(m, self, count=self.rows * self.lanes,
-                               convert=lambda code: Cat(code, code == self._code.zero),
-                               code_width=self._code.width, load_bits=self._config.load_bits)
+        codes, swap = code_registers(
+            m, self, count=self.rows * self.lanes, code_width=self._code.width,
+            load_bits=self._config.load_bits,
+            convert=lambda code: Cat(code, code == self._code.zero))
         sums, tapped = [], []
         for group in range(self._config.groups):
             x = Signal(9 * self.lanes, name=f"x{group}", reset_less=True)
@@ -67,7 +68,9 @@ class ShiftEngine(BaseEngine):
             rows = []
             for index in range(self.rows):
                 tap = index < self._config.taps
-                row = ShiftRow(self.lanes, self._code, self._register_every, tap)
+                row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.spread)
+                if self.spread:
+                    m.d.comb += row.i_swap.eq(swap)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
                              row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]

@@ -74,7 +74,7 @@ class Timing:
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
         if engine == "pool":
             return 2 + (4 if self.config.taps else 1)
-        return 2 + 2 + _levels(self.config.engines[engine].lanes)
+        return 2 + 2 + self.config.spread + _levels(self.config.engines[engine].lanes)
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the front: it has been accumulated."""

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
 from helpers import feed, simulate, take
 
 from hdl.accelerator import Accelerator
@@ -14,6 +15,7 @@ from hdl.config import Config, EngineConfig
 from hdl.frames import State
 from hdl.isa import LAYER, LOOP, Counter, Engine, Opcode, Space, param_layout
 from pyhw.host import Protocol, drive_async
+from pyhw.host.link import DeviceError
 
 CONFIG = Config(
     groups=2, l1=EngineConfig(rows=2, lanes=2, code_width=8, acc_width=12), pool_lanes=2,
@@ -123,6 +125,17 @@ def run_accelerator(test, config=CONFIG):
 
     simulate(dut, testbench, background=[sink])
     assert memory == [expected(image) for image in images]
+
+
+def test_counters_may_be_left_out():
+    async def test(do):
+        await do("run")
+        assert await do("wait", 1.0) == 2 * TILES + 1
+        assert await do("counters") == {}
+        with pytest.raises(DeviceError, match="the address is outside the memory"):
+            await do("read", Space.COUNTERS, 0, 8)
+
+    run_accelerator(test, replace(CONFIG, counted_layers=0))
 
 
 def test_a_loop_of_layers_moves_over_the_tiles_of_a_map():

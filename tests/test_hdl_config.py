@@ -17,7 +17,7 @@ RANGES = {
     "load_bits": (8, 1024), "post_width": (1, 32), "terms": (1, 4), "tables": (0, 16),
     "scratch_bytes": (64, 1 << 22), "weight_words": (1, 1 << 22), "param_records": (1, 1 << 16),
     "program_words": (64, 1 << 16), "index_entries": (0, 1 << 16), "max_payload": (64, 4096),
-    "frame_timeout": (16, 1 << 30), "counted_layers": (1, 64), "prototypes": (0, 1 << 16),
+    "frame_timeout": (16, 1 << 30), "counted_layers": (0, 64), "prototypes": (0, 1 << 16),
     "taps": (0, 8), "exponent": (1, 16), "sum_bits": (0, 64),
     "residual_terms": (0, 4),
 }
@@ -49,7 +49,8 @@ def test_the_ranges_of_all_integer_fields_are_tested():
     assert integers == set(RANGES)
 
 
-@pytest.mark.parametrize("name", ["residual_wide", "second_step", "distributed", "overlap"])
+@pytest.mark.parametrize("name", ["residual_wide", "second_step", "distributed", "overlap",
+                                  "spread"])
 @pytest.mark.parametrize("value", [1, "yes", None])
 def test_switches_are_true_or_false(name, value):
     with pytest.raises(ValueError, match=f"Config.{name} must be true or false"):
@@ -203,11 +204,16 @@ def test_taps_are_rows_of_every_engine():
         replace(config, taps=3)
 
 
+def test_chains_of_taps_need_rows_that_share_their_registers():
+    with pytest.raises(ValueError, match=r"Config.taps must be 0 with spread rows, not 1"):
+        replace(CONFIG, taps=1, spread=True)
+
+
 def test_the_hash_tells_programs_apart_and_nothing_else():
     config = Config(l1=ENGINE, shift=SHIFT)
     assert len(config.hash) == 8
     same = {"name": "other", "frame_timeout": 99, "counted_layers": 7, "distributed": False,
-            "overlap": False}
+            "overlap": False, "spread": True}
     for name, value in same.items():
         assert replace(config, **{name: value}).hash == config.hash
     other = {

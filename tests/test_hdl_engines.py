@@ -200,16 +200,18 @@ def test_a_pooling_unit_without_maxima_sums():
     assert not hasattr(engine, "i_maximum")
 
 
+@pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift"])
-def test_large_engine_equals_compute(kind):
-    config = make_config(*SHAPES[2], load_bits=256)
+def test_large_engine_equals_compute(kind, spread):
+    config = make_config(*SHAPES[2], load_bits=256, spread=spread)
     engine, width, bursts, expected = engine_case(kind, config, [(1, 2), (1, 1)])
     assert Bench(engine, config, bursts, code_width=width).run() == expected
 
 
+@pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
-def test_vectors_words_and_swaps_may_come_late(kind):
-    config = make_config(2, 3, 5)
+def test_vectors_words_and_swaps_may_come_late(kind, spread):
+    config = make_config(2, 3, 5, spread=spread)
     engine, width, bursts, expected = engine_case(kind, config)
     assert Bench(engine, config, bursts, code_width=width, bubble=0.4).run() == expected
 
@@ -228,9 +230,10 @@ def test_more_result_lanes_than_rows(kind):
     assert Bench(engine, config, bursts, code_width=width).run() == expected
 
 
+@pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
-def test_latency_is_that_of_the_strobe(kind):
-    config = make_config(1, 2, 7)
+def test_latency_is_that_of_the_strobe(kind, spread):
+    config = make_config(1, 2, 7, spread=spread)
     engine, *_ = engine_case(kind, config)
     seen = []
 
@@ -246,7 +249,7 @@ def test_latency_is_that_of_the_strobe(kind):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert seen.index(1) + 1 == engine.latency == {"l1": 5, "shift": 5, "sum": 1}[kind]
+    assert seen.index(1) + 1 == engine.latency == (1 if kind == "sum" else 5 + spread)
     assert sum(seen) == 1
 
 

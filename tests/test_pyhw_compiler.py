@@ -192,6 +192,18 @@ def test_an_input_is_folded_only_where_that_fills_more_lanes():
     assert fold_input(two, config, 1).conv is None
 
 
+def test_an_input_is_stored_as_it_comes_where_there_is_no_room_to_unfold_it():
+    net = graph(l1(2, (5, 5), 1, padding=(2, 2, 2, 2)), shape=(9, 8, 1))
+    images = np.random.default_rng(0).integers(0, 256, (1, 9, 8, 1))
+    config = replace(PRESETS["tiny"], scratch_bytes=1024)
+    folded = agree(net, config, images, 1)
+    plain = agree(net, replace(config, scratch_bytes=72 + 2 * 72), images, 1)
+    assert folded.input.slot_bytes == 5 * plain.input.slot_bytes == 5 * 72
+    assert compile_graph(net, config, 1, fold=False).input == plain.input
+    with pytest.raises(CompileError, match="take a configuration with scratch_bytes of at least"):
+        compile_graph(net, replace(config, scratch_bytes=72 + 72), 1)
+
+
 def test_an_input_that_is_also_a_residual_is_not_folded():
     conv = l1(1, (3, 3), 1, padding=(1, 1, 1, 1),
               post=Post(residual_step(1, bias=[200], shift=[2]), residual="image"))

@@ -1,5 +1,6 @@
 """A whole build: from a model to a bitstream."""
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,11 @@ def build(
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
-                     logs, progress, finished)
+                     logs, _rows(verilog) if job.model.config.spread else (), progress, finished)
     return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
                    texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})
+
+
+def _rows(verilog: str) -> list[str]:
+    """Return the modules of engines' rows, each with registers that equal those of others."""
+    return re.findall(rf"^module +({MODULE}_(?:l1|shift|sum)row\w*)", verilog, re.MULTILINE)

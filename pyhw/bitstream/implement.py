@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,7 @@ def implement(
     clock_mhz: float,
     seeds: int,
     logs: Path,
+    apart: Sequence[str] = (),
     progress: Progress = lambda text: None,
     finished: Finished = lambda name, seconds, kept: None,
 ) -> Implemented:
@@ -94,6 +95,9 @@ def implement(
         Placements to try.
     logs : Path
         Folder for the log of a stage that fails.
+    apart : sequence of str
+        Modules that are synthesised by themselves, so that equal registers in several of them
+        are not made one.
     progress, finished : callable
 
     Raises
@@ -116,7 +120,10 @@ def implement(
         name="synthesis", tool=yosys,
         arguments=["-q", "-l", "log", "-p", "; ".join((
             f"read_verilog -sv {MODULE}.v", f"read_rtlil {TOP}.il",
-            family.synthesis(board, platform), "write_json netlist.json"))],
+            *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in apart),
+            family.synthesis(board, platform),
+            *(f"setattr -mod -unset keep_hierarchy {module}" for module in apart),
+            *(["flatten", "clean"] if apart else []), "write_json netlist.json"))],
         texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil}, files={},
         outputs=["netlist.json"], sign=r"^[\d.]+ Executing (\w+)"))
     progress("reading the netlist")

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from pyhw.fit.search import Candidate
     from pyhw.graph.ops import Graph
 
-__all__ = ["Model", "prepare"]
+__all__ = ["FILL", "Model", "prepare"]
+
+FILL = {"ecp5": 0.6, "gowin": 0.6, "ice40": 0.92}
+"""Share of a device's LUTs that a fitted accelerator may take. Fuller ECP5 and Gowin devices take
+place and route hours, and clocks that are far below the boards'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +136,13 @@ def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool,
     def show(done: int, total: int, text: str) -> None:
         progress(f"fit: {text} {done} of {total}")
 
-    try:
+    def first(specialise: bool) -> "Candidate":
         return propose(graph, board.device, batch=batch, objective=objective,
-                       specialise=specialise, progress=show)[0]
+                       specialise=specialise, fill=FILL[board.family], progress=show)[0]
+
+    try:
+        return first(specialise)
     except UserError:
         if specialise:
             raise
-    return propose(graph, board.device, batch=batch, objective=objective, specialise=True,
-                   progress=show)[0]
+    return first(specialise=True)

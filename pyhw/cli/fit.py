@@ -85,9 +85,6 @@ def fit(
     parts = ", ".join(f"{part.name} {part.luts:,.0f}" for part in area(best.config))
     typer.echo(f"LUT4s of the first: {parts}")
     typer.echo(f"The first: {limits_of(best, chosen)}.")
-    if not chosen.synthesised:
-        typer.echo(f"No {chosen.family} device has been synthesised for; its area and memories "
-                   "are those of ECP5.")
     if out is not None:
         with writing(out):
             write_atomically(out, best.config.to_json())

@@ -60,10 +60,9 @@ COUNTERS = 250.0
 """What the counters are of it."""
 SPECIALISED = 1510.0
 """The same with the ranges of one program: `ds_cnn_25f` with ranges takes 2,189 less."""
-FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.0, "ice40": 0.92}
-"""LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md; Gowin is
-taken to be like ECP5, without a measurement."""
-
+FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.19, "ice40": 0.92}
+"""LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md, Gowin from
+LeNet-1 on a GW1NR-9 (docs/fit.md, "Area")."""
 UNPAIRED, UNPAIRED_OVERLAP = 2890.0, 970.0
 """Logic cells of iCE40 beside the LUT4s; what instructions held ahead add (docs/fit.md, "Area")."""
 

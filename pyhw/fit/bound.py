@@ -16,7 +16,7 @@ from hdl.config import Config, EngineConfig
 
 from . import area
 from .memories import Memory, block_rams, memories, word_blocks
-from .space import FILL, GROUPS, POST, WORDS, DesignSpace, Point, Variant
+from .space import GROUPS, POST, WORDS, DesignSpace, Point, Variant
 from .work import LATENCY, Sizes, Work, sizes_of
 
 __all__ = ["Bound"]
@@ -41,7 +41,7 @@ class Bound:
     ) -> None:
         self._space, self._small, self._batch = space, small, batch
         self._family = space.device.family
-        cells = FILL * space.device.luts - area.unpaired(self._family, space.overlap)
+        cells = space.room - area.unpaired(self._family, space.overlap)
         self._room = cells / area.FAMILY_SHARE[self._family]
         self._groups = np.array(GROUPS[:2] if small else GROUPS)
         self._slots = slots[: len(self._groups)]

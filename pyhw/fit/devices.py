@@ -22,8 +22,6 @@ class Device:
         Dual-port blocks: 18 kbit on ECP5 and Gowin, 4 kbit on iCE40.
     single_port_rams : int
         Blocks of 256 kbit; pyhw does not use them yet.
-    synthesised : bool
-        Whether ``pyhw synth`` knows the family; figures of the others are carried over.
     source : str
     """
 
@@ -32,7 +30,6 @@ class Device:
     luts: int
     block_rams: int
     single_port_rams: int = 0
-    synthesised: bool = True
     source: str
 
 
@@ -61,7 +58,6 @@ DEVICES = {
             family="gowin",
             luts=8_640,
             block_rams=26,
-            synthesised=False,
             source="Gowin DS117, table 1-1",
         ),
         Device(
@@ -69,7 +65,6 @@ DEVICES = {
             family="gowin",
             luts=20_736,
             block_rams=46,
-            synthesised=False,
             source="Gowin DS226, table 1-1",
         ),
     )

@@ -83,6 +83,7 @@ def propose(
     objective: str = "throughput",
     count: int = 5,
     specialise: bool = False,
+    fill: float = FILL,
     progress: Progress | None = None,
 ) -> list[Candidate]:
     """Propose accelerators for a graph on a device, the best first.
@@ -99,6 +100,8 @@ def propose(
         Most candidates returned.
     specialise : bool
         Leave out of control what the graph's program does not need (`Config.ranges`).
+    fill : float
+        Share of the device's LUTs that may be taken.
     progress : callable, optional
         Called with what is done, the total, and what it is.
 
@@ -116,11 +119,11 @@ def propose(
         raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
     graph = verify(graph)
     show = progress or (lambda done, total, text: None)
-    search = _Search(graph, device, batch, specialise)
+    search = _Search(graph, device, batch, specialise, fill)
     best = search.best(objective, show)
     if not best:
         # An input stored as it comes takes less room.
-        plain = _Search(graph, device, batch, specialise, fold=False)
+        plain = _Search(graph, device, batch, specialise, fill, fold=False)
         if plain.scratch < search.scratch:
             search, best = plain, plain.best(objective, show)
     if not best:
@@ -155,9 +158,9 @@ def limits_of(candidate: Candidate, device: Device) -> str:
 
 class _Search:
     def __init__(self, graph: Graph, device: Device, batch: int | None, specialised: bool,
-                 fold: bool = True) -> None:
+                 fill: float, fold: bool = True) -> None:
         self._graph, self._device, self._batch = graph, device, batch
-        self._space = DesignSpace(graph, device, specialised, fold)
+        self._space = DesignSpace(graph, device, specialised, fill, fold)
         self.scratch = self._space.scratch
 
     def best(self, objective: str, progress: Progress) -> list[Candidate]:
@@ -277,7 +280,7 @@ class _Search:
         family = self._device.family
         least_luts = min(tried, key=lambda c: cells(c, family))
         least_rams = min(tried, key=lambda c: (self._space.blocks(c), cells(c, family)))
-        room, rams = int(FILL * self._device.luts), self._device.block_rams
+        room, rams = int(self._space.room), self._device.block_rams
         short = []
         if (need_luts := round(cells(least_luts, family))) > room:
             short.append(f"{need_luts - room:,} LUTs short ({need_luts:,} of {room:,} usable)")
@@ -293,7 +296,7 @@ class _Search:
         if need > rams and least_rams.l1 is not None:
             ways.append("quantising with narrower weights (--weight-bits)")
         ways += [f"{d.name}" for d in DEVICES.values() if d.luts > self._device.luts
-                 and any(cells(c, d.family) <= FILL * d.luts
+                 and any(cells(c, d.family) <= self._space.fill * d.luts
                          and sum(block_rams(m, d.family) for m in memories(c)) <= d.block_rams
                          for c in (least_luts, least_rams))][:3]  # fmt: skip
         hint = f"; what may help: {', '.join(ways)}" if ways else ""

@@ -93,6 +93,8 @@ class DesignSpace:
     device : Device
     specialise : bool
         Accelerators whose control holds this graph's program and no more.
+    fill : float
+        Share of the device's LUTs that may be taken.
     fold : bool
         As for `compile_graph`.
 
@@ -102,9 +104,11 @@ class DesignSpace:
         If no accelerator can run the graph, whatever its size.
     """
 
-    def __init__(self, graph: Graph, device: Device, specialise: bool = False, fold: bool = True
-                 ) -> None:
-        self._graph, self.device, self._fold = graph, device, fold
+    def __init__(self, graph: Graph, device: Device, specialise: bool = False, fill: float = FILL,
+                 fold: bool = True) -> None:
+        self._graph, self.device, self.fill, self._fold = graph, device, fill, fold
+        self.room = fill * device.luts
+        """LUTs for accelerators."""
         # The compiler makes no loops; other ranges are known when there is a program.
         self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
                        if specialise}  # fmt: skip
@@ -264,7 +268,7 @@ class DesignSpace:
     def fits(self, config: Config) -> bool:
         """Return whether the device holds a configuration."""
         return (
-            cells(config, self.device.family) <= FILL * self.device.luts
+            cells(config, self.device.family) <= self.room
             and self.blocks(config) <= self.device.block_rams
         )
 
