@@ -4,6 +4,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .bursts import Bursts
 from .positions import Positions
 from .sequencer import LayerRun
 from .thermometer import above
@@ -77,9 +78,9 @@ class Drain(wiring.Component):
         busy, bank, full = Signal(), Signal(), Signal(2)
         records = range(self._config.param_records + 1)
         bits = self._config.counter_width
-        left, block = Signal(count_width), Signal(bits("n_blocks"))  # blocks are counted from 1
-        burst_len, position = (Signal(range(self._config.burst_depth + 1), name=name)
-                               for name in ("burst_len", "position"))
+        block = Signal(bits("n_blocks"))  # counted from 1
+        m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
+        position = Signal(range(self._config.burst_depth))
         group = Signal(range(max(self._config.groups, 2)))
         vector, row, block_left = (Signal(bits("block_rows"), name=name)
                                    for name in ("vector", "row", "block_left"))
@@ -91,15 +92,16 @@ class Drain(wiring.Component):
         vector_first = Signal()
 
         take_rows, lanes_now = Signal(6), Signal(6)
-        burst_last, position_last, group_last, vector_last, block_last = (
-            Signal(name=f"{n}_last") for n in ("burst", "position", "group", "vector", "block"))
+        position_last, group_last, vector_last, block_last = (
+            Signal(name=f"{n}_last") for n in ("position", "group", "vector", "block"))
+        burst_last, burst_end = bursts.o_last, Signal()
         m.d.comb += [
-            burst_last.eq(left <= layer.burst),
-            burst_len.eq(Mux(burst_last, left, layer.burst)),
+            bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst), bursts.i_start.eq(start),
+            bursts.i_next.eq(burst_end),
             take_rows.eq(Mux(layer.single, 1, width)),
             vector_last.eq(block_left <= take_rows),
             lanes_now.eq(Mux(vector_last, block_left, take_rows)),
-            position_last.eq(position == burst_len - 1),
+            position_last.eq(position == bursts.o_final),
             group_last.eq(group == self._config.groups - 1),
             block_last.eq(block == layer.n_blocks),
         ]
@@ -107,10 +109,11 @@ class Drain(wiring.Component):
         # The last requests of a burst follow one another, unless residuals are in the way, and what
         # fills the bank next takes longer to reach it.
         ahead, free_at = Timing(self._config).freed_ahead, Signal.like(position)
-        m.d.comb += free_at.eq(Mux(layer.res & residual, burst_len - 1,
-                                   Mux(above(burst_len, ahead), burst_len - 1 - ahead, 0)))
+        final = bursts.o_final
+        m.d.comb += free_at.eq(Mux(layer.res & residual, final,
+                                   Mux(above(final, ahead), final - ahead, 0)))
 
-        wanted, issue, burst_end = Signal(), Signal(), Signal()
+        wanted, issue = Signal(), Signal()
         m.d.comb += [
             wanted.eq(busy & (full != 0) & (~vector_first | self.i_ready)),
             self.o_residual.eq(wanted & layer.res & residual),
@@ -187,10 +190,10 @@ class Drain(wiring.Component):
         with m.If(burst_end):
             m.d.sync += [bank.eq(~bank), vector.eq(0), row.eq(0), out_vector.eq(0),
                          res_vector.eq(0), rows_left.eq(rows_after), block_left.eq(rows_now),
-                         record.eq(block_record), left.eq(left - layer.burst)]
+                         record.eq(block_record)]
             with m.If(burst_last):
                 m.d.sync += [
-                    left.eq(total), block.eq(block + 1), record.eq(record + lanes_now),
+                    block.eq(block + 1), record.eq(record + lanes_now),
                     block_record.eq(record + lanes_now),
                     out_block.eq(out_block + layer.out_block),
                     res_block.eq(res_block + layer.res_block),
@@ -199,7 +202,7 @@ class Drain(wiring.Component):
                     m.d.sync += busy.eq(0)
         with m.If(start):
             m.d.sync += [
-                busy.eq(1), left.eq(total), block.eq(1), position.eq(0), group.eq(0),
+                busy.eq(1), block.eq(1), position.eq(0), group.eq(0),
                 vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(rows_after),
                 block_left.eq(rows_now), record.eq(layer.param_base),
                 block_record.eq(layer.param_base), next_record.eq(layer.param_base),

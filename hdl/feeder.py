@@ -5,6 +5,7 @@ from amaranth.hdl import signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .bursts import Bursts
 from .positions import Positions
 from .sequencer import LayerRun
 from .thermometer import above
@@ -85,15 +86,10 @@ class Feeder(wiring.Component):
         m.d.comb += columns.eq(layer.n_x)
         if self._config.taps:
             m.d.comb += [lead.eq(positions.o_x <= layer.lead), columns.eq(layer.n_x + layer.lead)]
-        position, burst_len = (Signal(range(self._config.burst_depth + 1), name=name)
-                               for name in ("position", "burst_len"))
-        left, block_base = Signal(count_width), Signal(address_width)
+        position, block_base = Signal(range(self._config.burst_depth)), Signal(address_width)
         block = Signal(bits("n_blocks"))
-        burst_last = Signal()
-        m.d.comb += [
-            burst_last.eq(left <= layer.burst),
-            burst_len.eq(Mux(burst_last, left, layer.burst)),
-        ]
+        m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
+        burst_last = bursts.o_last
         # Kernel row, kernel column, chunk, digit; each level keeps where it began.
         # Counted from 1, so that the ends need no subtraction.
         digit, chunk, kx, ky = (Signal(bits(f"n_{name}"), name=name, init=1)
@@ -114,7 +110,7 @@ class Feeder(wiring.Component):
             kx_last.eq(kx == layer.n_kx),
             ky_last.eq(ky == layer.n_ky),
             step_last.eq(digit_last & chunk_last & kx_last & ky_last),
-            position_last.eq((position == burst_len - 1) & ~lead),
+            position_last.eq((position == bursts.o_final) & ~lead),
             block_last.eq(block == layer.n_blocks),
         ]
 
@@ -149,17 +145,17 @@ class Feeder(wiring.Component):
                     run_left.eq(layer.run_bytes), first_step.eq(1)]
 
         with m.If(start):
-            m.d.sync += [busy.eq(1), position.eq(0), left.eq(total), block.eq(1),
+            m.d.sync += [busy.eq(1), position.eq(0), block.eq(1),
                          first_burst.eq(1), *restart_steps()]
         with m.Elif(go):
             m.d.sync += [position.eq(position + ~lead), step_first.eq(position_last)]
             with m.If(position_last):
                 m.d.sync += [position.eq(0), first_step.eq(0)]
                 with m.If(step_last):
-                    m.d.sync += [*restart_steps(), bank.eq(~bank), left.eq(left - layer.burst),
+                    m.d.sync += [*restart_steps(), bank.eq(~bank),
                                  first_burst.eq(0)]
                     with m.If(burst_last):
-                        m.d.sync += [left.eq(total), block.eq(block + 1)]
+                        m.d.sync += block.eq(block + 1)
                         with m.If(block_last):
                             m.d.sync += busy.eq(0)
                 with m.Elif(digit_last & chunk_last & kx_last):
@@ -178,13 +174,15 @@ class Feeder(wiring.Component):
                 with m.Else():
                     m.d.sync += digit.eq(digit + 1)
 
-        next_block, next_base = go & position_last & step_last & burst_last, Signal(address_width)
+        burst_end, next_base = go & position_last & step_last, Signal(address_width)
+        m.d.comb += [bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst),
+                     bursts.i_start.eq(start), bursts.i_next.eq(burst_end)]
         m.d.comb += next_base.eq(Mux(start, layer.in_base, block_base + layer.block_in))
         with m.If(positions.i_init):
             m.d.sync += block_base.eq(next_base)
         m.d.comb += [
             positions.i_n_x.eq(columns), positions.i_n_y.eq(layer.n_y),
-            positions.i_init.eq(start | next_block), positions.i_step.eq(go),
+            positions.i_init.eq(start | (burst_end & burst_last)), positions.i_step.eq(go),
             positions.i_rewind.eq(position_last & ~step_last),
             positions.i_commit.eq(position_last & step_last),
             positions.i_base0.eq(next_base),

@@ -26,7 +26,7 @@ class Records(wiring.Component):
     o_taken : Out(1)
         Strobe in the cycle before they are active; a new request may follow.
     o_address : Out(16), o_enable : Out(1), i_data : In
-        Record memory, synchronous read.
+        Record memory, synchronous read; data stay until the next read.
     o_records : Out(post_width * record bits)
         Active records, lane 0 in the low bits.
 
@@ -45,8 +45,9 @@ class Records(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # The memory itself holds what was read last.
         shadow = [Signal(self._width, name=f"shadow{k}", reset_less=True)
-                  for k in range(self._lanes)]
+                  for k in range(self._lanes - 1)]
         active = [Signal(self._width, name=f"active{k}", reset_less=True)
                   for k in range(self._lanes)]
         loading, arriving = Signal(), Signal()
@@ -61,16 +62,16 @@ class Records(wiring.Component):
                 m.d.sync += loading.eq(0)
         m.d.sync += [arriving.eq(loading), arriving_index.eq(index)]
         with m.If(arriving):
-            for k in range(self._lanes):
+            for k, one in enumerate(shadow):
                 with m.If(arriving_index == k):
-                    m.d.sync += shadow[k].eq(self.i_data)
+                    m.d.sync += one.eq(self.i_data)
             with m.If(arriving_index == self._lanes - 1):
                 m.d.sync += ready.eq(1)
         taken = delay(m, self.i_take, self._latency - 1, "take", reset=True)
         with m.If(self.i_take):
             m.d.sync += ready.eq(0)
         with m.If(taken):
-            m.d.sync += [a.eq(s) for a, s in zip(active, shadow, strict=True)]
+            m.d.sync += [a.eq(s) for a, s in zip(active, [*shadow, self.i_data], strict=True)]
         m.d.comb += [self.o_ready.eq(ready), self.o_taken.eq(taken),
                      self.o_address.eq(address), self.o_enable.eq(loading)]
         for k in range(self._lanes):

@@ -4,6 +4,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .bursts import Bursts
 from .sequencer import LayerRun
 from .weight_loader import step_words
 
@@ -43,7 +44,7 @@ class WeightFetch(wiring.Component):
         busy, valid = Signal(), Signal()
         depth = range(self._config.weight_words + 1)
         address, block_address = Signal(depth), Signal(depth)
-        left = Signal(self._config.count_width)
+        m.submodules.bursts = bursts = Bursts(self._config.count_width, self._config.burst_depth)
         # What is counted up to an end counts from 1, so that the ends need no subtraction.
         bits = self._config.counter_width
         block = Signal(bits("n_blocks"), init=1)
@@ -51,7 +52,7 @@ class WeightFetch(wiring.Component):
         word, words = Signal(most, init=1), Signal(most)
         masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
-        burst_last = Signal()
+        burst_last, burst_end = bursts.o_last, Signal()
         # The steps of a burst, counted down through the same nest as the feeder's.
         digit, chunk, kx, ky = (Signal(bits(f"n_{name}"), name=name, init=1)
                                 for name in ("digits", "chunks", "kx", "ky"))
@@ -61,7 +62,8 @@ class WeightFetch(wiring.Component):
             step.eq(busy & (~valid | self.o_stream.ready)),
             self.o_enable.eq(step), self.o_address.eq(address),
             self.o_stream.valid.eq(valid), self.o_stream.payload.eq(self.i_data),
-            burst_last.eq(left <= layer.burst),
+            bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst),
+            bursts.i_start.eq(self.i_run.start), bursts.i_next.eq(burst_end),
             last.eq(word == words),
             following.eq(address + 1),
         ]
@@ -95,9 +97,9 @@ class WeightFetch(wiring.Component):
                         m.d.sync += counter.eq(Mux(end, 1, counter + 1))
                     carry = carry & end
                 with m.If(carry):
-                    m.d.sync += left.eq(left - layer.burst)
+                    m.d.comb += burst_end.eq(1)
                     with m.If(burst_last):
-                        m.d.sync += [left.eq(total), block.eq(block + 1),
+                        m.d.sync += [block.eq(block + 1),
                                      block_address.eq(following)]
                         with m.If(block == layer.n_blocks):
                             m.d.sync += busy.eq(0)
@@ -105,6 +107,6 @@ class WeightFetch(wiring.Component):
                         m.d.sync += address.eq(block_address)
         with m.If(self.i_run.start):
             m.d.sync += [busy.eq(masked | (words != 0)), address.eq(layer.w_base),
-                         block_address.eq(layer.w_base), left.eq(total), block.eq(1),
+                         block_address.eq(layer.w_base), block.eq(1),
                          word.eq(1), digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(1)]
         return m

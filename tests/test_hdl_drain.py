@@ -55,7 +55,8 @@ def test_records_become_active_beside_their_values(post_width, latency):
             if cycle + 1 in active_at:
                 pending = None
             _, _, enable, address = await ctx.tick().sample(dut.o_enable, dut.o_address)
-            ctx.set(dut.i_data, memory[address] if enable else 0)
+            if enable:  # data stay until the next read
+                ctx.set(dut.i_data, memory[address])
             cycle += 1
 
     simulate(dut, testbench, cycles=2000)

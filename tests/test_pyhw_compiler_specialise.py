@@ -1,14 +1,17 @@
 """Specialised accelerators: ranges hold a program's fields, and nothing outside them compiles."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import pyhw
 from hdl.config import PRESETS
 from hdl.isa import INPUT, LAYER, Space
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.cycles import estimate, layer_fields
 from pyhw.compiler.specialise import program_ranges, specialise
+from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
 
 CONFIG = replace(PRESETS["default"], weight_words=1 << 14, scratch_bytes=1 << 17)
@@ -31,7 +34,16 @@ def test_ranges_hold_every_field_and_both_ends_occur(seed):
     assert all(ranges[f"input.{name}"] == (record[name],) * 2
                for name in record if not name.startswith("pad_value"))
     assert "layer.opcode" not in ranges
-    assert "input.pad_value0" not in ranges
+    assert record["fold"] == 1  # an input that is stored as it comes has no border
+    assert ranges["input.pad_value0"] == (0, 0)
+
+
+def test_pad_values_of_an_unfolded_input_come_from_training():
+    graph = load(Path(pyhw.__file__).parent / "models" / "lenet1_adder_mnist.pyhw")
+    folded, plain = compile_graph(graph, CONFIG), compile_graph(graph, CONFIG, fold=False)
+    assert "input.pad_value0" not in program_ranges(folded)
+    assert "input.pad_value0" in program_ranges(plain)
+    assert "input.pad_value0" not in specialise(CONFIG, plain, folded).ranges
 
 
 @pytest.mark.parametrize("seed", [3, 11, 12])

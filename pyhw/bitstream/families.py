@@ -63,7 +63,7 @@ class _Ecp5(Family):
 class _Ice40(Family):
     def synthesis(self, board: Board, platform: Any) -> str:
         ultra = "UP" in platform.device
-        return f"synth_ice40 -top {TOP} -device {'u -spram' if ultra else 'hx'}"
+        return f"synth_ice40 -top {TOP} -dff -device {'u -spram' if ultra else 'hx'}"
 
     def route(self, board: Board, platform: Any) -> list[str]:
         return [f"--{platform.device.removeprefix('iCE40').lower()}",

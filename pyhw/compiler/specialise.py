@@ -14,7 +14,8 @@ __all__ = ["check_fields", "program_ranges", "specialise"]
 
 FREE = {"layer.opcode", "input.pad_value0", "input.pad_value1", "input.pad_value2",
         "input.pad_value3"}
-"""Fields without a range: every instruction has the first, the others come from training."""
+"""Fields without a range: every instruction has the first, the others come from training, unless
+the input is stored as it comes, which needs none."""
 
 
 def _records(program: Program) -> list[dict[str, int]]:
@@ -40,7 +41,8 @@ def _hull(parts: Iterable[dict[str, tuple[int, int]]]) -> dict[str, tuple[int, i
 
 def program_ranges(program: Program) -> dict[str, tuple[int, int]]:
     """Return lowest and highest value of LAYER and INPUT fields, as `Config.ranges` has them."""
-    ranges = _hull({name: (value, value) for name, value in fields.items() if name not in FREE}
+    ranges = _hull({name: (value, value) for name, value in fields.items()
+                    if name not in FREE or fields.get("input.fold") == 1}
                    for fields in _records(program))
     # A run may have fewer images.
     ranges["layer.n_slots"] = 0, ranges["layer.n_slots"][1]
@@ -57,7 +59,10 @@ def specialise(config: Config, *programs: Program) -> Config:
     programs : Program
         Compile them again for the result, which has another hash.
     """
-    return replace(config, ranges=_hull(map(program_ranges, programs)))
+    parts = [program_ranges(program) for program in programs]
+    # What one program leaves free is free.
+    ranges = {name: pair for name, pair in _hull(parts).items() if all(name in p for p in parts)}
+    return replace(config, ranges=ranges)
 
 
 def check_fields(layer: str, record: str, fields: dict[str, int], config: Config) -> None:
