@@ -39,8 +39,10 @@ class Case:
 
 
 CASES = {
-    "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw", "lenet5_85f", 4),
+    "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw"),
+    "icebreaker": Case("icebreaker", "lenet1_adder_mnist.pyhw"),
     "hx8k": Case("hx8k", "lenet1_adder_mnist.pyhw"),
+    "tang-nano-9k": Case("tang-nano-9k", "lenet1_adder_mnist.pyhw"),
     "ulx3s-12f-small": Case("ulx3s-12f", clock_mhz=60),
     "icebreaker-small": Case("icebreaker"),
     "hx8k-small": Case("hx8k"),

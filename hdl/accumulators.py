@@ -26,8 +26,6 @@ class Accumulators(wiring.Component):
     distributed : bool
         Memories read without a clock (distributed RAM) rather than block RAM, where a sum that
         is needed again in the next cycle is forwarded. The behaviour is the same.
-    registered : bool
-        Read distributed RAM like block RAM, for a faster clock.
     maximum : int
         Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
         instead of their sum.
@@ -55,15 +53,14 @@ class Accumulators(wiring.Component):
     position a cycle, the same one again if need be. No back-pressure.
     """
 
-    def __init__(self, shape, *, count=1, depth, distributed=True, registered=False,
-                 maximum=0, narrow=None, narrow_width=0):
+    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0, narrow=None,
+                 narrow_width=0):
         for name, value in (("count", count), ("depth", depth)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"Accumulators.{name} must be an integer from 1, not {value!r}")
         self._shape = Shape.cast(shape)
         self._count, self._depth = count, depth
         self._distributed, self._maximum = distributed, maximum
-        self._registered = registered
         wide = count if narrow is None else narrow
         self._shapes = [self._shape] * wide + [unsigned(narrow_width)] * (count - wide)
         super().__init__({
@@ -77,22 +74,17 @@ class Accumulators(wiring.Component):
     def _bank(self, m, address, write, enable, next_values):
         """Add the memory of one bank; return the words at `address` a cycle later."""
         depth = self._depth
-        if self._distributed and not self._registered:
+        if self._distributed:
             registered = Signal.like(address, name="read_address")
             m.d.sync += registered.eq(address)
         # One wide word, which packs best into the words of either kind of memory.
-        attrs = {"ram_style": "distributed"} if self._distributed and self._registered else {}
-        m.submodules += (store := memory.Memory(shape=len(Cat(next_values)), depth=depth, init=[],
-                                                attrs=attrs))
+        m.submodules += (store := memory.Memory(shape=len(Cat(next_values)), depth=depth, init=[]))
         into = store.write_port()
         m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(next_values)),
                      into.en.eq(enable)]
-        if self._distributed and not self._registered:
+        if self._distributed:
             out = store.read_port(domain="comb")
             m.d.comb += out.addr.eq(registered)
-        elif self._distributed:
-            out = store.read_port()
-            m.d.comb += out.addr.eq(address)
         else:
             # Reading what is being written has no defined result in a block RAM, and is not
             # needed: it is forwarded. Without the enable Yosys adds logic to define it.
@@ -130,8 +122,7 @@ class Accumulators(wiring.Component):
             fills.append(fill)
             drains.append(drain)
 
-        forwards = self._registered or not self._distributed
-        if forwards:
+        if not self._distributed:
             # The word read in the cycle in which it was written is the old one.
             forward = Signal()
             m.d.sync += forward.eq(
@@ -143,7 +134,7 @@ class Accumulators(wiring.Component):
             # Masks registered beforehand: one LUT4 a bit chooses bank and row, or bank and clear.
             old = Value.cast(words[0][i] & fills[0].replicate(width)
                              | words[1][i] & fills[1].replicate(width))
-            if forwards:
+            if not self._distributed:
                 previous = Signal(width, name=f"previous{i}", reset_less=True)
                 m.d.sync += previous.eq(total)
                 old = Mux(forward, previous, old)

@@ -97,8 +97,7 @@ class Results(wiring.Component):
         stores = []
         for group in range(config.groups):
             store = Accumulators(self._shape, count=count, depth=config.burst_depth,
-                                 distributed=config.distributed, registered=config.spread,
-                                 maximum=maximum,
+                                 distributed=config.distributed, maximum=maximum,
                                  narrow=self._shared, narrow_width=narrow)
             m.submodules[f"accumulators{group}"] = place(platform, store)
             asked = Signal(name=f"drain{group}")

@@ -10,9 +10,7 @@ from amaranth.sim import Simulator
 from hdl.accumulators import Accumulators
 
 pytestmark = [
-    pytest.mark.parametrize(
-        "memory", [{"distributed": True}, {"distributed": True, "registered": True},
-                   {"distributed": False}], ids=["distributed", "registered", "block"]),
+    pytest.mark.parametrize("distributed", [True, False], ids=["distributed", "block"]),
     pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable"),
 ]
 
@@ -62,9 +60,9 @@ def play(dut, tokens, reads, maximum=None):
 
 @pytest.mark.parametrize("depth", [1, 2, 5, 32])
 @pytest.mark.parametrize("shape", [unsigned(9), signed(11)], ids=str)
-def test_fills_one_bank_while_the_other_drains(shape, depth, memory):
+def test_fills_one_bank_while_the_other_drains(shape, depth, distributed):
     rng = random.Random(depth)
-    dut = Accumulators(shape, count=3, depth=depth, **memory)
+    dut = Accumulators(shape, count=3, depth=depth, distributed=distributed)
     low, high = (-9, 9) if shape.signed else (0, 9)
     tokens, reads, expected, model = [], [], [], {}
     for burst in range(7):
@@ -87,21 +85,21 @@ def test_fills_one_bank_while_the_other_drains(shape, depth, memory):
     assert play(dut, tokens, reads) == expected
 
 
-def test_one_position_takes_a_sum_every_cycle(memory):
-    dut = Accumulators(unsigned(8), depth=4, **memory)
+def test_one_position_takes_a_sum_every_cycle(distributed):
+    dut = Accumulators(unsigned(8), depth=4, distributed=distributed)
     tokens = [(1, 2, k == 0, [k + 1]) for k in range(9)] + [None, None]
     reads = [None] * 10 + [(1, 2, 1)]
     assert play(dut, tokens, reads) == [[45]]
 
 
-def test_cleared_position_forgets_at_once(memory):
-    dut = Accumulators(unsigned(8), depth=4, **memory)
+def test_cleared_position_forgets_at_once(distributed):
+    dut = Accumulators(unsigned(8), depth=4, distributed=distributed)
     tokens = [(0, 1, 1, [7]), (0, 1, 0, [8]), (0, 1, 1, [3]), (0, 1, 0, [2]), None, None]
     assert play(dut, tokens, [None] * 5 + [(0, 1, 1)]) == [[5]]
 
 
-def test_banks_and_positions_are_apart(memory):
-    dut = Accumulators(unsigned(8), depth=2, **memory)
+def test_banks_and_positions_are_apart(distributed):
+    dut = Accumulators(unsigned(8), depth=2, distributed=distributed)
     places = [(bank, position) for bank in range(2) for position in range(2)]
     tokens = [(*place, 1, [k + 1]) for k, place in enumerate(places)] + [None] * 6
     reads = [None] * 6 + [(*place, 1) for place in places]
@@ -109,16 +107,16 @@ def test_banks_and_positions_are_apart(memory):
 
 
 @pytest.mark.parametrize(("which", "kept"), [(1, [-2, 4]), (2, [-2, 9])])
-def test_the_first_ones_may_keep_the_larger(which, kept, memory):
-    dut = Accumulators(signed(8), count=2, depth=2, **memory, maximum=which)
+def test_the_first_ones_may_keep_the_larger(which, kept, distributed):
+    dut = Accumulators(signed(8), count=2, depth=2, distributed=distributed, maximum=which)
     sums = [[-5, 4], [-7, 9], [-2, -9]]
     tokens = [(0, 0, k == 0, pair) for k, pair in enumerate(sums)] + [None, None]
     reads = [None] * 4 + [(0, 0, 3)]
     assert play(dut, tokens, reads, maximum=1) == [kept]
 
 
-def test_the_last_ones_may_be_narrow_and_unsigned(memory):
-    dut = Accumulators(signed(8), count=3, depth=2, **memory, narrow=1,
+def test_the_last_ones_may_be_narrow_and_unsigned(distributed):
+    dut = Accumulators(signed(8), count=3, depth=2, distributed=distributed, narrow=1,
                        narrow_width=5)
     tokens = [(0, 0, k == 0, sums) for k, sums in enumerate([[-5, 9, 30], [-7, 9, 1]])]
     assert play(dut, [*tokens, None, None], [None] * 3 + [(0, 0, 7)]) == [[-12, 18, 31]]
@@ -126,6 +124,6 @@ def test_the_last_ones_may_be_narrow_and_unsigned(memory):
 
 @pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 4, "count": 0},
                                      {"depth": 2.5}])
-def test_refuses_impossible_sizes(changes, memory):
+def test_refuses_impossible_sizes(changes, distributed):
     with pytest.raises(ValueError, match=r"Accumulators\.(count|depth) must be"):
-        Accumulators(8, **memory, **changes)
+        Accumulators(8, distributed=distributed, **changes)

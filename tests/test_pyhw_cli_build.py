@@ -53,7 +53,8 @@ def made(folder, monkeypatch):
                 place=(3, 2)))  # fmt: skip
 
     def make(*speeds):
-        def implement(board, platform, verilog, pins, clock_mhz, seeds, logs, progress, finished):
+        def implement(board, platform, verilog, pins, clock_mhz, seeds, logs, apart, progress,
+                      finished):
             assert "module board" in verilog
             stages = []
             for name in ("synthesis", *(f"route seed {n}" for n in range(1, seeds + 1)), "pack"):
@@ -163,7 +164,7 @@ def test_build_that_meets_its_clock_fills_its_folder(call, made, folder):
 
 def test_build_that_misses_its_clock_says_why_and_makes_no_bitstream(call, made, folder):
     made(71.4)
-    status, _, err = call("net.pyhw", "--config", "tiny.json", "--out", "there")
+    status, _, err = call("net.pyhw", "--config", "tiny.json", "--clock", "80", "--out", "there")
     assert status == 1
     assert len(err.splitlines()) == 1
     assert re.search(r"71.40 MHz reached of 80.00; the slowest path is from drain.vector<0> to "
@@ -173,7 +174,7 @@ def test_build_that_misses_its_clock_says_why_and_makes_no_bitstream(call, made,
     assert "not met" in (folder / "there" / "report.html").read_text()
     # Built again with success, the folder has what it lacked.
     made(99.0)
-    assert call("net.pyhw", "--config", "tiny.json", "--out", "there")[0] == 0
+    assert call("net.pyhw", "--config", "tiny.json", "--clock", "80", "--out", "there")[0] == 0
     assert list((folder / "there").glob("*.bit"))
 
 

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["FILL", "Model", "prepare"]
 
-FILL = {"ecp5": 0.6, "gowin": 0.6, "ice40": 0.92}
-"""Share of a device's LUTs that a fitted accelerator may take. Fuller ECP5 and Gowin devices take
-place and route hours, and clocks that are far below the boards'."""
+FILL = {"ecp5": 0.6, "gowin": 0.5, "ice40": 0.97}
+"""Share of a device's LUTs that a fitted accelerator may take; nextpnr places no more on Gowin."""
+MOST_LUTS = 18_000
+"""LUT4s of the largest: more take place and route an hour, and to clocks far below the boards'."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,9 +137,11 @@ def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool,
     def show(done: int, total: int, text: str) -> None:
         progress(f"fit: {text} {done} of {total}")
 
+    fill = min(FILL[board.family], MOST_LUTS / board.device.luts)
+
     def first(specialise: bool) -> "Candidate":
         return propose(graph, board.device, batch=batch, objective=objective,
-                       specialise=specialise, fill=FILL[board.family], progress=show)[0]
+                       specialise=specialise, fill=fill, progress=show)[0]
 
     try:
         return first(specialise)

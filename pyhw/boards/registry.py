@@ -15,7 +15,7 @@ def _ulx3s(size: str) -> Board:
     return Board(
         name=f"ulx3s-{size}", title=f"Radiona ULX3S, LFE5U-{size.upper()}",
         device_name=f"ecp5-{size}",
-        platform=f"amaranth_boards.ulx3s:ULX3S_{size.upper()}_Platform", clock_mhz=80,
+        platform=f"amaranth_boards.ulx3s:ULX3S_{size.upper()}_Platform", clock_mhz=50,
         lights=_LEDS, loader=Loader(arguments=("-b", "ulx3s"), usb=(0x0403, 0x6015)))
 
 
@@ -26,7 +26,7 @@ BOARDS = {
         Board(
             name="icesugar-pro", title="Muse Lab iCESugar-Pro, LFE5U-25F",
             device_name="ecp5-25f",
-            platform="amaranth_boards.icesugar_pro:ICESugarProPlatform", clock_mhz=80,
+            platform="amaranth_boards.icesugar_pro:ICESugarProPlatform", clock_mhz=50,
             lights=(("rgb_led", 0, "g"), ("rgb_led", 0, "r"), ("rgb_led", 0, "b")),
             loader=Loader(arguments=("-c", "cmsisdap", "--vid", "0x1d50", "--pid", "0x602b"),
                           usb=(0x1D50, 0x602B),

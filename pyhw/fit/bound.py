@@ -16,7 +16,7 @@ from hdl.config import Config, EngineConfig
 
 from . import area
 from .memories import Memory, block_rams, memories, word_blocks
-from .space import GROUPS, POST, WORDS, DesignSpace, Point, Variant
+from .space import GROUPS, POST, DesignSpace, Point, Variant
 from .work import LATENCY, Sizes, Work, sizes_of
 
 __all__ = ["Bound"]
@@ -40,7 +40,7 @@ class Bound:
         self, space: DesignSpace, slots: np.ndarray, small: bool, batch: int | None
     ) -> None:
         self._space, self._small, self._batch = space, small, batch
-        self._family = space.device.family
+        self._family, self._words = space.device.family, space.words
         cells = space.room - area.unpaired(self._family, space.overlap)
         self._room = cells / area.FAMILY_SHARE[self._family]
         self._groups = np.array(GROUPS[:2] if small else GROUPS)
@@ -71,7 +71,7 @@ class Bound:
         lanes = [np.array([shape[1] if name in plain.engines else 1 for shape in shapes[k]])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         reads = np.maximum(np.maximum.outer(*lanes), variant.pool_lanes)
-        copies = np.zeros((len(shapes[1]), len(WORDS)), np.int64)
+        copies = np.zeros((len(shapes[1]), len(self._words)), np.int64)
         if variant.prototypes:
             store = Memory(name="prototypes", depth=variant.prototypes, width=5)
             copies = block_rams(store, self._family) * self._visits_of(plain, shapes[1])[1]
@@ -82,10 +82,10 @@ class Bound:
             for s, slots in enumerate(self._slots[g]):
                 if not slots:
                     continue
-                for p, b in np.ndindex(len(POST), len(WORDS)):
+                for p, b in np.ndindex(len(POST), len(self._words)):
                     luts, blocks = rest[p][0], rest[p][1][int(slots)]
                     one, two = sizes[0][:, g, b], sizes[1][:, g, b]
-                    room = self._room - luts.min() - area.WORD_BIT * WORDS[b]
+                    room = self._room - luts.min() - area.WORD_BIT * self._words[b]
                     here = [cycles[0][:, g, s, p, b], cycles[1][:, g, s, p, b]]
                     fit1, fit2 = one <= room - two.min(), two <= room - one.min()
                     if not fit1.any() or not fit2.any():
@@ -96,7 +96,7 @@ class Bound:
                         here[0][fit1].min() + here[1][fit2].min() + pool
                     ) / share >= worst:
                         continue
-                    size = np.add.outer(one, two) + luts[where] + area.WORD_BIT * WORDS[b]
+                    size = np.add.outer(one, two) + luts[where] + area.WORD_BIT * self._words[b]
                     size = size + groups * shared
                     each = (np.add.outer(*here) + pool) / share
                     cost = size + each * 1e-9 if by_area else each
@@ -105,7 +105,7 @@ class Bound:
                     if not fits.any():
                         continue
                     held = blocks[where] + word_blocks(
-                        np.maximum(total, 1), WORDS[b], self._family)  # fmt: skip
+                        np.maximum(total, 1), self._words[b], self._family)  # fmt: skip
                     held = held + copies[:, b] + groups * banks
                     fits &= held <= space.device.block_rams
                     cost = np.where(fits, cost, np.inf).ravel()
@@ -114,7 +114,7 @@ class Bound:
                             i, j = divmod(int(index), len(shapes[1]))
                             yield float(cost[index]), Point(
                                 variant=variant, l1=shapes[0][i], shift=shapes[1][j],
-                                groups=int(groups), post=POST[p], bits=WORDS[b],
+                                groups=int(groups), post=POST[p], bits=self._words[b],
                                 slots=int(slots))  # fmt: skip
 
     def _engine(self, plain: Config, name: str, shape: tuple[int, int]) -> EngineConfig:
@@ -124,10 +124,10 @@ class Bound:
         """Return the expander's visits a step and codes a cycle, (shapes, words)."""
         key = plain.prototypes, plain.burst_depth, tuple(shapes)
         if key not in self._visits:
-            found = np.zeros((2, len(shapes), len(WORDS)), np.int64)
+            found = np.zeros((2, len(shapes), len(self._words)), np.int64)
             for i, shape in enumerate(shapes):
                 engine = self._engine(plain, "shift", shape)
-                for b, bits in enumerate(WORDS):
+                for b, bits in enumerate(self._words):
                     one = replace(plain, taps=0, shift=engine, load_bits=bits,
                                   scratch_bytes=1 << 14)  # fmt: skip
                     found[:, i, b] = sizes_of(one, "shift").visits, one.expand_lanes
@@ -142,7 +142,7 @@ class Bound:
     def _engine_cycles(self, variant: Variant, plain: Config, name: str,
                        shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
         """Return cycles of an engine's layers: (shapes, groups, slots, post, words)."""
-        out = np.zeros((len(shapes), *self._slots.shape, len(POST), len(WORDS)))
+        out = np.zeros((len(shapes), *self._slots.shape, len(POST), len(self._words)))
         for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
             out[chosen] += count * self._work_cycles(work, sizes)
         return out
@@ -152,7 +152,7 @@ class Bound:
         """Yield the shapes of equal lanes with their sizes, and each layer with how often it is."""
         if name not in plain.engines:
             return
-        visits = np.zeros((len(shapes), len(WORDS)), np.int64)
+        visits = np.zeros((len(shapes), len(self._words)), np.int64)
         if name == "shift" and plain.prototypes:
             visits = self._visits_of(plain, shapes)[0]
         for lanes in {shape[1] for shape in shapes}:
@@ -167,7 +167,7 @@ class Bound:
         return Sizes(
             rows=rows.reshape(-1, 1, 1, 1, 1), lanes=lanes, code_width=code_width,
             groups=self._groups.reshape(-1, 1, 1, 1), pool_lanes=plain.pool_lanes,
-            taps=plain.taps, burst_depth=plain.burst_depth, load_bits=np.array(WORDS),
+            taps=plain.taps, burst_depth=plain.burst_depth, load_bits=np.array(self._words),
             post_width=np.array(POST).reshape(-1, 1), read_lanes=max(lanes, plain.pool_lanes),
             visits=visits.reshape(len(rows), 1, 1, 1, -1), held=not plain.distributed)  # fmt: skip
 
@@ -184,8 +184,8 @@ class Bound:
 
     def _pool_cycles(self, variant: Variant, plain: Config) -> np.ndarray:
         sizes = self._sizes(plain, 8, 1, np.ones(1, np.int64),
-                            np.zeros((1, len(WORDS)), np.int64))  # fmt: skip
-        out = np.zeros((1, *self._slots.shape, len(POST), len(WORDS)))
+                            np.zeros((1, len(self._words)), np.int64))  # fmt: skip
+        out = np.zeros((1, *self._slots.shape, len(POST), len(self._words)))
         for work, count in self._works(variant, "pool", 8).items():
             out += count * self._work_cycles(work, sizes)
         return np.asarray(out[0])
@@ -194,16 +194,16 @@ class Bound:
                      ) -> np.ndarray:  # fmt: skip
         """Return LUT4s of an engine and what belongs to it: (shapes, groups, words)."""
         if name not in plain.engines:
-            return np.zeros((len(shapes), len(self._groups), len(WORDS)))
+            return np.zeros((len(shapes), len(self._groups), len(self._words)))
         engines = [self._engine(plain, name, shape) for shape in shapes]
         rows, lanes, acc = (np.array(values).reshape(-1, 1, 1) for values in zip(
             *((e.rows, e.lanes, e.acc_width) for e in engines), strict=True))  # fmt: skip
         make = area.l1_engine if name == "l1" else area.shift_engine
-        size = make(plain, self._groups.reshape(-1, 1), rows, lanes, acc, np.array(WORDS),
+        size = make(plain, self._groups.reshape(-1, 1), rows, lanes, acc, np.array(self._words),
                     engines[0].code_width)  # fmt: skip
         if name == "shift" and plain.prototypes:
             made = self._visits_of(plain, shapes)[1][:, None, :]
-            size = size + area.expander(made, np.array(WORDS))
+            size = size + area.expander(made, np.array(self._words))
         return np.asarray(size)
 
     def _result_bits(self, plain: Config, l1: list[tuple[int, int]], shift: list[tuple[int, int]]
@@ -223,9 +223,9 @@ class Bound:
     def _engine_words(self, variant: Variant, plain: Config, name: str,
                       shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
         """Return weight words of an engine's layers: (shapes, words)."""
-        out = np.zeros((len(shapes), len(WORDS)), np.int64)
+        out = np.zeros((len(shapes), len(self._words)), np.int64)
         for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
-            words = np.broadcast_to(work.words(sizes), (len(chosen), 1, 1, 1, len(WORDS)))
+            words = np.broadcast_to(work.words(sizes), (len(chosen), 1, 1, 1, len(self._words)))
             out[chosen] += count * words[:, 0, 0, 0]
         return out
 

@@ -20,7 +20,7 @@ from .area import cells
 from .bound import Bound
 from .devices import DEVICES, Device
 from .memories import block_rams, memories
-from .space import BURSTS, CHAINED, FILL, GROUPS, LARGE, POOLS, SLOTS, WORDS, DesignSpace, Point
+from .space import BURSTS, CHAINED, FILL, GROUPS, LARGE, POOLS, SLOTS, DesignSpace, Point
 from .work import sizes_of, work_of
 
 __all__ = ["FILL", "OBJECTIVES", "Candidate", "limits_of", "propose"]
@@ -269,7 +269,7 @@ class _Search:
             for l1, shift in itertools.product(*(
                 [shape for shape in shapes if shape[0] in (1, 2, 4, 16) and shape[1] in (1, 4, 16)]
                 or shapes[:1] for shapes in self._space.shapes(True, variant.taps)))
-            for bits in WORDS[:3]
+            for bits in self._space.words[:3]
             if (config := self._space.config(Point(
                 variant=variant, l1=l1, shift=shift, groups=1, post=1, bits=bits,
                 slots=slots))) is not None

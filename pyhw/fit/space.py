@@ -37,6 +37,8 @@ POST = (1, 2, 4, 6, 8, 12, 16, 32)
 """Results post-processed in a cycle."""
 WORDS = (32, 64, 128, 256, 512)
 """Bits of a weight word."""
+LEAN_WORDS = (8, 16, 32, 64)
+"""The same on the smallest devices."""
 BURSTS = (16, 32)
 """Positions of a burst; a family without distributed RAM takes 16."""
 POOLS = (1, 2, 4, 8)
@@ -113,6 +115,8 @@ class DesignSpace:
         self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
                        if specialise}  # fmt: skip
         self.overlap = device.luts > LEAN or not specialise
+        self.words = WORDS if self.overlap else LEAN_WORDS
+        """Bits of a weight word to try."""
         self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
         if not self._name.isidentifier():
             self._name = "fitted"
@@ -198,7 +202,7 @@ class DesignSpace:
             "residual_wide": need.residual_wide,
             "second_step": variant.second_step,
             "burst_depth": variant.burst_depth,
-            "max_payload": 256 if small else 1024,
+            "max_payload": (256 if small else 1024) if self.overlap else 64,
             "distributed": not small,
             "index_entries": need.index_entries,
             "ranges": self.ranges,
