@@ -6,7 +6,7 @@ import pytest
 from conftest import require
 
 from pyhw.bitstream.constraints import make_pins
-from pyhw.bitstream.flow import solve_pll
+from pyhw.bitstream.flow import rows_of, solve_pll
 from pyhw.bitstream.implement import implement
 from pyhw.boards import BOARDS, find_board
 from pyhw.boards.loader import check_bitstream
@@ -24,13 +24,13 @@ endmodule
 """
 
 
-def make(name, verilog, tmp_path, clock_mhz=None, seeds=1):
+def make(name, verilog, tmp_path, clock_mhz=None, seeds=1, apart=()):
     board = find_board(name)
     platform = board.make_platform()
     pll = solve_pll(board, platform, clock_mhz or board.clock_mhz)
     pins = make_pins(board, platform, pll, "board")
     return board, implement(board, platform, verilog, pins, float(pll.output_hz) / 1e6, seeds,
-                            tmp_path / "logs")
+                            tmp_path / "logs", apart)
 
 
 # The Tang Nano 20K's router takes minutes for any design: `make boards`.
@@ -61,6 +61,20 @@ def test_second_build_makes_nothing_and_more_seeds_only_themselves(tmp_path, yos
     assert (kept["synthesis"], kept["route seed 1"], kept["route seed 2"]) == (True, True, False)
     speeds = [routed.timing.reached_mhz for routed in again.routed]
     assert speeds == sorted(speeds, reverse=True)
+
+
+def test_equal_registers_of_rows_stay_apart(tmp_path, yosys):
+    require(lambda: find_place_and_route("ecp5")[0])
+    row = "module board_l1row0(input c, input d, output reg q); always @(posedge c) q <= d;"
+    rows = ECHO.replace("= \\time [15:13]", "= \\time [15:13] ^ {q, i_rx}").replace(
+        "  reg [15:0]", "  wire [1:0] q;\n" + "".join(
+            f"  board_l1row0 row{k}(.c(i_clock), .d(i_rx), .q(q[{k}]));\n" for k in range(2))
+        + "  reg [15:0]")
+    modules = rows_of(row + " endmodule\nmodule board_postlane3(); endmodule\n" + rows)
+    assert modules == ["board_l1row0"]
+    counts = [make("ulx3s-12f", f"{row} endmodule\n{rows}", tmp_path,
+                   apart=apart)[1].netlist.used["flip-flops"] for apart in ((), modules)]
+    assert counts == [18, 19]
 
 
 def test_clock_out_of_reach_gives_no_bitstream_and_names_the_path(tmp_path, yosys):

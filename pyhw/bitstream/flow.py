@@ -16,7 +16,7 @@ from .model import Model
 from .names import plain_names
 from .stages import Progress
 
-__all__ = ["Build", "Outcome", "build", "solve_pll"]
+__all__ = ["Build", "Outcome", "build", "rows_of", "solve_pll"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,11 +116,11 @@ def build(
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
-                     logs, _rows(verilog) if job.model.config.spread else (), progress, finished)
+                     logs, rows_of(verilog) if job.model.config.spread else (), progress, finished)
     return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
                    texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})
 
 
-def _rows(verilog: str) -> list[str]:
+def rows_of(verilog: str) -> list[str]:
     """Return the modules of engines' rows, each with registers that equal those of others."""
     return re.findall(rf"^module +({MODULE}_(?:l1|shift|sum)row\w*)", verilog, re.MULTILINE)
