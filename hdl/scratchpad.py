@@ -52,7 +52,8 @@ class Scratchpad(wiring.Component):
         start in later cycles.
     i_r_group : In(groups), i_r_address : In(24), i_r_count : In(range(read_bytes + 1)),
     i_r_enable : In(1)
-        Port B: read from the address on. Bytes from `i_r_count` on mean nothing.
+        Port B: read from the address on, only with `config.residual`. Bytes from `i_r_count` on
+        mean nothing.
     o_conflict : Out(1)
         The bytes asked for lie in banks that the write of this cycle uses, in whatever group:
         `i_r_enable` has no effect. Does not depend on `i_r_enable`.
@@ -170,13 +171,14 @@ class Scratchpad(wiring.Component):
             w_rows = r_rows = [
                 stage(Mux(writes_now & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
                 for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
-            # Drain and results decide by this whether they go on: it does not wait for the host.
-            ahead, behind = Signal(low_bits), Signal(low_bits)
-            m.d.comb += [
-                ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
-                self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
-                                                      | (behind < self.i_r_count))),
-            ]
+            if self._config.residual:
+                # The drain decides by this whether it goes on: it does not wait for the host.
+                ahead, behind = Signal(low_bits), Signal(low_bits)
+                m.d.comb += [
+                    ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
+                    self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
+                                                          | (behind < self.i_r_count))),
+                ]
         if self._shared:
             m.d.comb += self.o_a_stall.eq(reads.any())
 

@@ -122,7 +122,7 @@ class Bench:
 SHAPES = [
     config(4, scratch_bytes=64),
     config(5, groups=2, scratch_bytes=8 * 11),
-    config(8, scratch_bytes=128, residual_terms=0),
+    config(8, scratch_bytes=128, residual_wide=False),
     config(16, post_width=2, groups=2, scratch_bytes=16 * 9),
     config(20, post_width=3, scratch_bytes=32 * 7),
     config(3, post_width=5, groups=3, scratch_bytes=16 * 5),

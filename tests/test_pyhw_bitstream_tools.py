@@ -81,7 +81,7 @@ def test_clock_out_of_reach_gives_no_bitstream_and_names_the_path(tmp_path, yosy
     require(lambda: find_place_and_route("ice40")[0])
     slow = ECHO.replace("= \\time [15:13]", "= {3{^ \\time }}").replace(
         "\\time  <= \\time  + 1", "\\time  <= \\time  + (\\time  >> \\time [3:0]) "
-                        "+ (\\time  ^ (\\time  << \\time [7:4]))")
+                        "+ (\\time  ^ (\\time  << \\time [7:4])) + i_rx")
     _, made = make("icebreaker", slow, tmp_path, clock_mhz=96)
     timing = made.routed[0].timing
     assert not timing.met

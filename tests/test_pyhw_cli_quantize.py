@@ -308,7 +308,10 @@ def test_the_page_of_results_says_what_the_graphs_say():
         graph = load(path)
         if "weights" in graph.meta:  # drawn, not trained: there is no accuracy to tell
             continue
-        digits = graph.meta["quantizer"]["digits"]
+        chosen, usual = graph.meta["quantizer"], {"terms": 3, "exponent": 16}
+        options = {"digits": chosen["digits"]} | {
+            name: chosen[name] for name in usual if chosen[name] != usual[name]}
         integer = graph.meta["accuracy"]["integer"]
-        row = f"| `{path.name}` | `{path.stem}.pt --digits {digits}` | {integer:.2f} % |"
+        words = " ".join(f"--{name} {value}" for name, value in options.items())
+        row = f"| `{path.name}` | `{path.stem}.pt {words}` | {integer:.2f} % |"
         assert row in text
