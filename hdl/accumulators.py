@@ -24,8 +24,8 @@ class Accumulators(wiring.Component):
     depth : int
         Positions of a bank.
     distributed : bool
-        Memories read without a clock (distributed RAM) rather than block RAM, where a sum that
-        is needed again in the next cycle is forwarded. The behaviour is the same.
+        Memories read without a clock (distributed RAM) rather than block RAM. Tokens come two
+        cycles ahead of their sums then: a cycle each for the address and for reading.
     maximum : int
         Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
         instead of their sum.
@@ -39,7 +39,7 @@ class Accumulators(wiring.Component):
     i_token : Token
         Position to accumulate at.
     i_sums : count x shape
-        What to accumulate, one cycle after `i_token`.
+        What to accumulate, `ahead` cycles after `i_token`.
     i_maximum : 1
         Keep the maximum instead of the sum, with `i_sums` (if `maximum`).
     i_drain : {bank, position}
@@ -49,9 +49,14 @@ class Accumulators(wiring.Component):
     o_values : count x shape
         What `i_drain` asked for, one cycle later (not registered).
 
-    Latency: a sum can be drained by an `i_drain` two cycles after its token. Throughput: one
-    position a cycle, the same one again if need be. No back-pressure.
+    Latency: a sum can be drained by an `i_drain` one cycle after it. Throughput: one position a
+    cycle, the same one again if need be: its sum is forwarded. No back-pressure.
     """
+
+    @staticmethod
+    def ahead(distributed):
+        """Return the cycles from a token to its sums."""
+        return 1 + distributed
 
     def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0, narrow=None,
                  narrow_width=0):
@@ -73,18 +78,15 @@ class Accumulators(wiring.Component):
 
     def _bank(self, m, address, write, enable, next_values):
         """Add the memory of one bank; return the words at `address` a cycle later."""
-        depth = self._depth
-        if self._distributed:
-            registered = Signal.like(address, name="read_address")
-            m.d.sync += registered.eq(address)
         # One wide word, which packs best into the words of either kind of memory.
-        m.submodules += (store := memory.Memory(shape=len(Cat(next_values)), depth=depth, init=[]))
+        m.submodules += (store := memory.Memory(shape=len(Cat(next_values)), depth=self._depth,
+                                                init=[]))
         into = store.write_port()
         m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(next_values)),
                      into.en.eq(enable)]
         if self._distributed:
             out = store.read_port(domain="comb")
-            m.d.comb += out.addr.eq(registered)
+            m.d.sync += out.addr.eq(address)
         else:
             # Reading what is being written has no defined result in a block RAM, and is not
             # needed: it is forwarded. Without the enable Yosys adds logic to define it.
@@ -99,8 +101,13 @@ class Accumulators(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        token, write = self.i_token, Signal.like(self.i_token)
-        m.d.sync += write.eq(token)
+        # Of a token: its address is chosen, its word is there, its sum is written.
+        token, read = self.i_token, Signal.like(self.i_token)
+        m.d.sync += read.eq(token)
+        write, before = read, token
+        if self._distributed:
+            write, before = Signal.like(self.i_token), read
+            m.d.sync += write.eq(read)
 
         next_values = [Signal(shape, name=f"next{i}") for i, shape in enumerate(self._shapes)]
         words, fills, drains = [], [], []
@@ -114,7 +121,7 @@ class Accumulators(wiring.Component):
                 address.eq(Mux(fill_now, token.position, self.i_drain.position)),
             ]
             m.d.sync += [
-                enable.eq(fill_now),
+                enable.eq(before.valid & (before.bank == bank)),
                 fill.eq(fill_now & ~token.clear),
                 drain.eq(Mux(self.i_drain.bank == bank, self.i_select, 0)),
             ]
@@ -122,22 +129,24 @@ class Accumulators(wiring.Component):
             fills.append(fill)
             drains.append(drain)
 
-        if not self._distributed:
-            # The word read in the cycle in which it was written is the old one.
-            forward = Signal()
-            m.d.sync += forward.eq(
-                write.valid & token.valid & ~token.clear
-                & (write.bank == token.bank) & (write.position == token.position))
+        # A word that is read in the cycle in which it is written is the old one.
+        forward = Signal()
+        m.d.sync += forward.eq(
+            write.valid & before.valid & ~before.clear
+            & (write.bank == before.bank) & (write.position == before.position))
 
         for i, total in enumerate(next_values):
             width = len(total)
             # Masks registered beforehand: one LUT4 a bit chooses bank and row, or bank and clear.
             old = Value.cast(words[0][i] & fills[0].replicate(width)
                              | words[1][i] & fills[1].replicate(width))
-            if not self._distributed:
-                previous = Signal(width, name=f"previous{i}", reset_less=True)
-                m.d.sync += previous.eq(total)
-                old = Mux(forward, previous, old)
+            if self._distributed:
+                held = Signal(width, name=f"held{i}", reset_less=True)
+                m.d.sync += held.eq(old)
+                old = held
+            previous = Signal(width, name=f"previous{i}", reset_less=True)
+            m.d.sync += previous.eq(total)
+            old = Mux(forward, previous, old)
             value = self.i_sums[i][:width]
             if self._shapes[i].signed:
                 old, value = old.as_signed(), value.as_signed()

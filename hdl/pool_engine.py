@@ -40,7 +40,7 @@ class PoolEngine(BaseEngine):
     @property
     def latency(self):
         """Cycles from a vector to its sums."""
-        return CHAIN_LATENCY + 1 if self._config.taps else 1
+        return 1 + (CHAIN_LATENCY if self._config.taps else self._config.distributed)
 
     def _sums(self, m, platform):
         taps = self._config.taps
@@ -49,10 +49,12 @@ class PoolEngine(BaseEngine):
                  for row in range(self.rows)] for group in range(self._config.groups)]
         for group, columns in enumerate(sums):
             for row, value in enumerate(columns):
-                x = self.i_x[group][row].as_signed()
+                x = self.i_x[group][row]
                 if taps:
-                    x = delay(m, Mux(self.i_lanewise, 0, x), CHAIN_LATENCY, f"x{group}_{row}")
-                    x = x.as_signed() | self.i_taps[group][row]
+                    x = Mux(self.i_lanewise, 0, x)
+                x = delay(m, x, self.latency - 1, f"x{group}_{row}").as_signed()
+                if taps:
+                    x = x | self.i_taps[group][row]
                 m.d.sync += value.eq(x)
                 with m.If(~self.i_on):
                     m.d.sync += value.eq(0)

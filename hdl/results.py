@@ -8,6 +8,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .accumulators import Accumulators
+from .delay_line import delay
 from .isa import Engine
 from .library import place
 from .token import Drain, Token
@@ -87,7 +88,6 @@ class Results(wiring.Component):
         here = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in self._engines}
         m.d.comb += [signal.eq(self.i_engine == kind) for kind, signal in here.items()]
         token = self._delayed(m, here)
-        m.d.sync += self.o_last.eq(token.valid & token.last)
 
         # Accumulators that are not asked for read as 0, so that OR gathers the others.
         drain, extra = self.i_drain, self._l1 is not None
@@ -119,10 +119,11 @@ class Results(wiring.Component):
         return m
 
     def _delayed(self, m, here):
-        """Return the token that is accumulated: later by the latency of its engine, less one."""
+        """Return the token that goes to the accumulators, `Accumulators.ahead` of its sums."""
         latencies = {kind: engine.latency for kind, engine in self._engines.items()}
-        token, busy = None, Signal(max(latencies.values()))
-        for left in range(max(latencies.values()), 0, -1):
+        ahead, most = Accumulators.ahead(self._config.distributed), max(latencies.values())
+        token, busy = None, Signal(most)
+        for left in range(most, ahead - 1, -1):
             # What comes from a slower engine is on its way already.
             entering = either([here[kind] for kind, own in latencies.items() if own == left]
                               or [Const(0)])
@@ -136,7 +137,12 @@ class Results(wiring.Component):
                 token = Signal.like(self.i_token, name=f"now{left}")
                 m.d.comb += token.eq(Mux(entering, enters, after))
             m.d.sync += busy[left - 1].eq(token.valid)
-        m.d.comb += self.o_busy.eq(self.i_token.valid | busy.any())
+        if ahead > 1:
+            m.d.sync += busy[:ahead - 1].eq(busy[1:ahead])
+        m.d.comb += [
+            self.o_busy.eq(self.i_token.valid | busy.any()),
+            self.o_last.eq(delay(m, token.valid & token.last, ahead, "last", reset=True)),
+        ]
         return token
 
     def _sum(self, m, group, i):

@@ -73,7 +73,7 @@ class Timing:
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
         if engine == "pool":
-            return 2 + (4 if self.config.taps else 1)
+            return 2 + (4 if self.config.taps else 1 + self.config.distributed)
         return 2 + 2 + self.config.spread + _levels(self.config.engines[engine].lanes)
 
     def take_to_free(self, engine):
@@ -84,10 +84,12 @@ class Timing:
     def freed_ahead(self):
         """Drain: cycles from the strobe that a bank is free to the last request of its burst.
 
-        A vector that is issued on the strobe reaches its accumulator after that request.
+        A vector that is issued on the strobe reaches its accumulator after that request:
+        distributed RAM a cycle before its sum.
         """
         engines = ["pool", *self.config.engines]
-        return self.issue_to_take - 1 + min(self.take_to_last(name) for name in engines)
+        least = min(self.take_to_last(name) for name in engines)
+        return self.issue_to_take - 1 + least - self.config.distributed
 
     @property
     def meet(self):

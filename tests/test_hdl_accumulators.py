@@ -28,6 +28,7 @@ def play(dut, tokens, reads, maximum=None):
     select) or None.
     """
     seen = []
+    coming = [None] * (dut.ahead(dut._distributed) - 1)
 
     async def bench(ctx):
         if maximum is not None:
@@ -44,7 +45,8 @@ def play(dut, tokens, reads, maximum=None):
                 ctx.set(dut.i_drain, {"bank": read[0], "position": read[1]})
                 ctx.set(dut.i_select, read[2])
             await ctx.tick()
-            sums = token[3] if token else None
+            coming.append(token[3] if token else None)
+            sums = coming.pop(0)
             if read:
                 # A cycle after the request, before the next one takes effect.
                 if sums:
@@ -74,8 +76,8 @@ def test_fills_one_bank_while_the_other_drains(shape, depth, distributed):
                 model[bank, position] = [a + b for a, b in zip(old, sums)]
                 tokens.append((bank, position, step == 0, sums))
                 reads.append(None)
-                # The bank before may be read from two cycles after its last token.
-                if burst and (step, position) >= (0, 1):
+                # The bank before may be read from the cycle after its last sum on.
+                if burst and step * positions + position >= Accumulators.ahead(distributed):
                     other = (1 - bank, rng.choice([p for b, p in model if b != bank]))
                     select = rng.randrange(8)
                     reads[-1] = (*other, select)
@@ -87,22 +89,22 @@ def test_fills_one_bank_while_the_other_drains(shape, depth, distributed):
 
 def test_one_position_takes_a_sum_every_cycle(distributed):
     dut = Accumulators(unsigned(8), depth=4, distributed=distributed)
-    tokens = [(1, 2, k == 0, [k + 1]) for k in range(9)] + [None, None]
-    reads = [None] * 10 + [(1, 2, 1)]
+    tokens = [(1, 2, k == 0, [k + 1]) for k in range(9)] + [None] * 3
+    reads = [None] * 11 + [(1, 2, 1)]
     assert play(dut, tokens, reads) == [[45]]
 
 
 def test_cleared_position_forgets_at_once(distributed):
     dut = Accumulators(unsigned(8), depth=4, distributed=distributed)
-    tokens = [(0, 1, 1, [7]), (0, 1, 0, [8]), (0, 1, 1, [3]), (0, 1, 0, [2]), None, None]
-    assert play(dut, tokens, [None] * 5 + [(0, 1, 1)]) == [[5]]
+    tokens = [(0, 1, 1, [7]), (0, 1, 0, [8]), (0, 1, 1, [3]), (0, 1, 0, [2]), None, None, None]
+    assert play(dut, tokens, [None] * 6 + [(0, 1, 1)]) == [[5]]
 
 
 def test_banks_and_positions_are_apart(distributed):
     dut = Accumulators(unsigned(8), depth=2, distributed=distributed)
     places = [(bank, position) for bank in range(2) for position in range(2)]
-    tokens = [(*place, 1, [k + 1]) for k, place in enumerate(places)] + [None] * 6
-    reads = [None] * 6 + [(*place, 1) for place in places]
+    tokens = [(*place, 1, [k + 1]) for k, place in enumerate(places)] + [None] * 7
+    reads = [None] * 7 + [(*place, 1) for place in places]
     assert play(dut, tokens, reads) == [[1], [2], [3], [4]]
 
 
@@ -110,8 +112,8 @@ def test_banks_and_positions_are_apart(distributed):
 def test_the_first_ones_may_keep_the_larger(which, kept, distributed):
     dut = Accumulators(signed(8), count=2, depth=2, distributed=distributed, maximum=which)
     sums = [[-5, 4], [-7, 9], [-2, -9]]
-    tokens = [(0, 0, k == 0, pair) for k, pair in enumerate(sums)] + [None, None]
-    reads = [None] * 4 + [(0, 0, 3)]
+    tokens = [(0, 0, k == 0, pair) for k, pair in enumerate(sums)] + [None] * 3
+    reads = [None] * 5 + [(0, 0, 3)]
     assert play(dut, tokens, reads, maximum=1) == [kept]
 
 
@@ -119,7 +121,7 @@ def test_the_last_ones_may_be_narrow_and_unsigned(distributed):
     dut = Accumulators(signed(8), count=3, depth=2, distributed=distributed, narrow=1,
                        narrow_width=5)
     tokens = [(0, 0, k == 0, sums) for k, sums in enumerate([[-5, 9, 30], [-7, 9, 1]])]
-    assert play(dut, [*tokens, None, None], [None] * 3 + [(0, 0, 7)]) == [[-12, 18, 31]]
+    assert play(dut, [*tokens, None, None, None], [None] * 4 + [(0, 0, 7)]) == [[-12, 18, 31]]
 
 
 @pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 4, "count": 0},

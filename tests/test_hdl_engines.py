@@ -249,7 +249,7 @@ def test_latency_is_that_of_the_strobe(kind, spread):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert seen.index(1) + 1 == engine.latency == (1 if kind == "sum" else 5 + spread)
+    assert seen.index(1) + 1 == engine.latency == (2 if kind == "sum" else 5 + spread)
     assert sum(seen) == 1
 
 
