@@ -80,7 +80,7 @@ class Drain(wiring.Component):
         bits = self._config.counter_width
         block = Signal(bits("n_blocks"))  # counted from 1
         m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
-        position = Signal(range(self._config.burst_depth))
+        position = bursts.o_position
         group = Signal(range(max(self._config.groups, 2)))
         vector, row, block_left = (Signal(bits("block_rows"), name=name)
                                    for name in ("vector", "row", "block_left"))
@@ -92,16 +92,15 @@ class Drain(wiring.Component):
         vector_first = Signal()
 
         take_rows, lanes_now = Signal(6), Signal(6)
-        position_last, group_last, vector_last, block_last = (
-            Signal(name=f"{n}_last") for n in ("position", "group", "vector", "block"))
-        burst_last, burst_end = bursts.o_last, Signal()
+        group_last, vector_last, block_last = (
+            Signal(name=f"{n}_last") for n in ("group", "vector", "block"))
+        position_last, burst_last, burst_end = bursts.o_position_last, bursts.o_last, Signal()
         m.d.comb += [
             bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst), bursts.i_start.eq(start),
             bursts.i_next.eq(burst_end),
             take_rows.eq(Mux(layer.single, 1, width)),
             vector_last.eq(block_left <= take_rows),
             lanes_now.eq(Mux(vector_last, block_left, take_rows)),
-            position_last.eq(position == bursts.o_final),
             group_last.eq(group == self._config.groups - 1),
             block_last.eq(block == layer.n_blocks),
         ]
@@ -120,7 +119,7 @@ class Drain(wiring.Component):
             self.o_wait_port.eq(self.o_residual & self.i_conflict),
             issue.eq(wanted & ~self.o_wait_port),
             burst_end.eq(issue & position_last & group_last & vector_last),
-            self.o_issue.eq(issue),
+            self.o_issue.eq(issue), bursts.i_step.eq(issue),
             self.o_freed.eq(issue & (position == free_at) & group_last & vector_last),
             self.o_take.eq(issue & vector_first),
             self.o_drain.bank.eq(bank), self.o_drain.position.eq(position),
@@ -150,8 +149,8 @@ class Drain(wiring.Component):
 
         m.d.comb += [
             positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
-            positions.i_init.eq(start | (burst_end & burst_last)),
-            positions.i_step.eq(issue),
+            positions.i_start.eq(start), positions.i_step.eq(issue),
+            positions.i_restart.eq(position_last & group_last & vector_last & burst_last),
             positions.i_rewind.eq(position_last & ~(group_last & vector_last)),
             positions.i_commit.eq(position_last & group_last & vector_last),
             positions.i_base0.eq(layer.out_base), positions.i_x0.eq(layer.out_x),
@@ -177,9 +176,9 @@ class Drain(wiring.Component):
             m.d.comb += rows_after.eq(rows_left - layer.block_rows)
 
         with m.If(issue):
-            m.d.sync += [vector_first.eq(0), position.eq(position + 1)]
+            m.d.sync += vector_first.eq(0)
             with m.If(position_last):
-                m.d.sync += [position.eq(0), group.eq(Mux(group_last, 0, group + 1))]
+                m.d.sync += group.eq(Mux(group_last, 0, group + 1))
                 with m.If(group_last):
                     m.d.sync += [
                         vector_first.eq(1), vector.eq(vector + 1), row.eq(row + take_rows),
@@ -202,8 +201,8 @@ class Drain(wiring.Component):
                     m.d.sync += busy.eq(0)
         with m.If(start):
             m.d.sync += [
-                busy.eq(1), block.eq(1), position.eq(0), group.eq(0),
-                vector.eq(0), row.eq(0), vector_first.eq(1), rows_left.eq(rows_after),
+                busy.eq(1), block.eq(1), group.eq(0), vector.eq(0), row.eq(0),
+                vector_first.eq(1), rows_left.eq(rows_after),
                 block_left.eq(rows_now), record.eq(layer.param_base),
                 block_record.eq(layer.param_base), next_record.eq(layer.param_base),
                 out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),

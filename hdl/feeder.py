@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .bursts import Bursts
+from .odometer import Odometer
 from .positions import Positions
 from .sequencer import LayerRun
 from .thermometer import above
@@ -86,14 +87,15 @@ class Feeder(wiring.Component):
         m.d.comb += columns.eq(layer.n_x)
         if self._config.taps:
             m.d.comb += [lead.eq(positions.o_x <= layer.lead), columns.eq(layer.n_x + layer.lead)]
-        position, block_base = Signal(range(self._config.burst_depth)), Signal(address_width)
+        block_base = Signal(address_width)
         block = Signal(bits("n_blocks"))
         m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
         burst_last = bursts.o_last
         # Kernel row, kernel column, chunk, digit; each level keeps where it began.
-        # Counted from 1, so that the ends need no subtraction.
-        digit, chunk, kx, ky = (Signal(bits(f"n_{name}"), name=name, init=1)
-                                for name in ("digits", "chunks", "kx", "ky"))
+        m.submodules.steps = steps = Odometer(
+            {name: bits(f"n_{name}") for name in ("digits", "chunks", "kx", "ky")})
+        digit_last, chunk_last, kx_last = (
+            steps.o_digits_last, steps.o_chunks_last, steps.o_kx_last)
         addr, kx_addr, ky_addr = (Signal(address_width, name=name)
                                   for name in ("addr", "kx_addr", "ky_addr"))
         xb, kx_xb = Signal(xb_width), Signal(xb_width)
@@ -101,16 +103,12 @@ class Feeder(wiring.Component):
         # A step goes on from where the innermost level that has not ended began.
         next_addr, next_xb = Signal(address_width), Signal(xb_width)
         first_step = Signal()
-        digit_last, chunk_last, kx_last, ky_last = (Signal(name=f"{n}_last") for n in
-                                                    ("digit", "chunk", "kx", "ky"))
         position_last, step_last, block_last = Signal(), Signal(), Signal()
         m.d.comb += [
-            digit_last.eq(digit == layer.n_digits),
-            chunk_last.eq(chunk == layer.n_chunks),
-            kx_last.eq(kx == layer.n_kx),
-            ky_last.eq(ky == layer.n_ky),
-            step_last.eq(digit_last & chunk_last & kx_last & ky_last),
-            position_last.eq((position == bursts.o_final) & ~lead),
+            *(getattr(steps, f"i_{name}").eq(layer[f"n_{name}"])
+              for name in ("digits", "chunks", "kx", "ky")),
+            step_last.eq(digit_last & chunk_last & kx_last & steps.o_ky_last),
+            position_last.eq(bursts.o_position_last & ~lead),
             block_last.eq(block == layer.n_blocks),
         ]
 
@@ -140,17 +138,15 @@ class Feeder(wiring.Component):
         m.d.sync += used.eq(used + (go & burst_first) - self.i_freed)
 
         def restart_steps():
-            return [digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(1), addr.eq(0), kx_addr.eq(0),
-                    ky_addr.eq(0), xb.eq(0), kx_xb.eq(0), iy.eq(0),
+            return [addr.eq(0), kx_addr.eq(0), ky_addr.eq(0), xb.eq(0), kx_xb.eq(0), iy.eq(0),
                     run_left.eq(layer.run_bytes), first_step.eq(1)]
 
         with m.If(start):
-            m.d.sync += [busy.eq(1), position.eq(0), block.eq(1),
-                         first_burst.eq(1), *restart_steps()]
+            m.d.sync += [busy.eq(1), block.eq(1), first_burst.eq(1), *restart_steps()]
         with m.Elif(go):
-            m.d.sync += [position.eq(position + ~lead), step_first.eq(position_last)]
+            m.d.sync += step_first.eq(position_last)
             with m.If(position_last):
-                m.d.sync += [position.eq(0), first_step.eq(0)]
+                m.d.sync += first_step.eq(0)
                 with m.If(step_last):
                     m.d.sync += [*restart_steps(), bank.eq(~bank),
                                  first_burst.eq(0)]
@@ -159,30 +155,28 @@ class Feeder(wiring.Component):
                         with m.If(block_last):
                             m.d.sync += busy.eq(0)
                 with m.Elif(digit_last & chunk_last & kx_last):
-                    m.d.sync += [digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(ky + 1),
-                                 addr.eq(next_addr), kx_addr.eq(next_addr),
+                    m.d.sync += [addr.eq(next_addr), kx_addr.eq(next_addr),
                                  ky_addr.eq(next_addr), xb.eq(0), kx_xb.eq(0),
                                  iy.eq(iy + layer.ky_iy), run_left.eq(layer.run_bytes)]
                 with m.Elif(digit_last & chunk_last):
-                    m.d.sync += [digit.eq(1), chunk.eq(1), kx.eq(kx + 1),
-                                 addr.eq(next_addr), kx_addr.eq(next_addr), xb.eq(next_xb),
+                    m.d.sync += [addr.eq(next_addr), kx_addr.eq(next_addr), xb.eq(next_xb),
                                  kx_xb.eq(next_xb), run_left.eq(layer.run_bytes)]
                 with m.Elif(digit_last):
-                    m.d.sync += [digit.eq(1), chunk.eq(chunk + 1),
-                                 addr.eq(next_addr), xb.eq(next_xb),
+                    m.d.sync += [addr.eq(next_addr), xb.eq(next_xb),
                                  run_left.eq(run_left - layer.chunk_bytes)]
-                with m.Else():
-                    m.d.sync += digit.eq(digit + 1)
 
         burst_end, next_base = go & position_last & step_last, Signal(address_width)
         m.d.comb += [bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst),
-                     bursts.i_start.eq(start), bursts.i_next.eq(burst_end)]
+                     bursts.i_start.eq(start), bursts.i_next.eq(burst_end),
+                     bursts.i_step.eq(go & ~lead),
+                     steps.i_start.eq(start), steps.i_step.eq(go & position_last)]
         m.d.comb += next_base.eq(Mux(start, layer.in_base, block_base + layer.block_in))
-        with m.If(positions.i_init):
+        with m.If(start | (burst_end & burst_last)):
             m.d.sync += block_base.eq(next_base)
         m.d.comb += [
             positions.i_n_x.eq(columns), positions.i_n_y.eq(layer.n_y),
-            positions.i_init.eq(start | (burst_end & burst_last)), positions.i_step.eq(go),
+            positions.i_start.eq(start), positions.i_step.eq(go),
+            positions.i_restart.eq(position_last & step_last & burst_last),
             positions.i_rewind.eq(position_last & ~step_last),
             positions.i_commit.eq(position_last & step_last),
             positions.i_base0.eq(next_base),
@@ -214,7 +208,7 @@ class Feeder(wiring.Component):
                     m.d.sync += [token.valid.eq(go), token.clear.eq(first_step),
                                  token.last.eq(step_last & position_last),
                                  token.lead.eq(lead), token.bank.eq(bank),
-                                 token.position.eq(position), swap.eq(go & step_first)]
+                                 token.position.eq(bursts.o_position), swap.eq(go & step_first)]
             tokens.append(token)
             swaps.append(swap)
 

@@ -28,12 +28,14 @@ class Positions(wiring.Component):
         Columns and rows, from 1; of each the low `count_width` bits.
     i_base{k}, i_x{k}, i_y{k}, i_slot{k} : In(signed)
         Start value and steps of track k.
-    i_init : In(1)
-        Go to position 0 and mark it.
+    i_start : In(1)
+        Strobe: go to position 0 and mark it.
     i_step : In(1)
-        Go to the next position.
+        Strobe: go to the next position.
+    i_restart : In(1)
+        With `i_step`: as `i_start`.
     i_rewind : In(1)
-        With `i_step`: go back to the mark instead.
+        With `i_step` alone: go back to the mark instead.
     i_commit : In(1)
         With `i_step` and not with `i_rewind`: mark the next position.
     o_x : Out(count_width)
@@ -46,8 +48,9 @@ class Positions(wiring.Component):
 
     def __init__(self, widths, count_width=16):
         self._widths, self._count_width = tuple(widths), min(count_width, 16)
-        members = {"i_n_x": In(16), "i_n_y": In(16), "i_init": In(1), "i_step": In(1),
-                   "i_rewind": In(1), "i_commit": In(1), "o_x": Out(self._count_width)}
+        members = {"i_n_x": In(16), "i_n_y": In(16), "i_start": In(1), "i_step": In(1),
+                   "i_restart": In(1), "i_rewind": In(1), "i_commit": In(1),
+                   "o_x": Out(self._count_width)}
         for k, width in enumerate(self._widths):
             for name in ("base", "x", "y", "slot"):
                 members[f"i_{name}{k}"] = In(signed(width))
@@ -56,32 +59,42 @@ class Positions(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        # Counted from 1, so that the ends need no subtraction.
-        x, y, mark_x, mark_y = (Signal(self._count_width, name=name, init=1)
-                                for name in ("x", "y", "mark_x", "mark_y"))
-        row_end, slot_end = Signal(), Signal()
-        next_x, next_y = Signal(self._count_width), Signal(self._count_width)
-        # A mark takes what its counter or track takes.
-        moves, marks = Signal(), Signal()
+        # Counted from 1, so that the ends need no subtraction; ends are known a cycle ahead.
+        n_x, n_y = (limit[:self._count_width] for limit in (self.i_n_x, self.i_n_y))
+        x, y, mark_x, mark_y, next_x, next_y = (
+            Signal(self._count_width, name=name)
+            for name in ("x", "y", "mark_x", "mark_y", "next_x", "next_y"))
+        x_last, y_last, mark_x_last, mark_y_last, next_x_last, next_y_last = (
+            Signal(name=f"{name}_last")
+            for name in ("x", "y", "mark_x", "mark_y", "next_x", "next_y"))
+        slot_end, begins, moves, marks = Signal(), Signal(), Signal(), Signal()
+        x_after, y_after = Signal.like(x), Signal.like(y)
         m.d.comb += [
-            self.o_x.eq(x), row_end.eq(x == self.i_n_x[:self._count_width]),
-            slot_end.eq(row_end & (y == self.i_n_y[:self._count_width])),
-            next_x.eq(x + 1), next_y.eq(y),
+            self.o_x.eq(x), slot_end.eq(x_last & y_last), x_after.eq(x + 1), y_after.eq(y + 1),
+            begins.eq(self.i_start | self.i_restart),
+            next_x.eq(x_after), next_x_last.eq(x_after == n_x),
+            next_y.eq(y), next_y_last.eq(y_last),
         ]
-        with m.If(row_end):
-            m.d.comb += [next_x.eq(1), next_y.eq(y + 1)]
+        with m.If(x_last):
+            m.d.comb += [next_x.eq(1), next_x_last.eq(n_x == 1),
+                         next_y.eq(y_after), next_y_last.eq(y_after == n_y)]
         with m.If(slot_end):
-            m.d.comb += next_y.eq(1)
+            m.d.comb += [next_y.eq(1), next_y_last.eq(n_y == 1)]
         with m.If(self.i_rewind):
-            m.d.comb += [next_x.eq(mark_x), next_y.eq(mark_y)]
-        with m.If(self.i_init):
-            m.d.comb += [next_x.eq(1), next_y.eq(1)]
-        m.d.comb += [moves.eq(self.i_init | self.i_step),
-                     marks.eq(self.i_init | (self.i_step & self.i_commit))]
+            m.d.comb += [next_x.eq(mark_x), next_x_last.eq(mark_x_last),
+                         next_y.eq(mark_y), next_y_last.eq(mark_y_last)]
+        with m.If(begins):
+            m.d.comb += [next_x.eq(1), next_x_last.eq(n_x == 1),
+                         next_y.eq(1), next_y_last.eq(n_y == 1)]
+        # A mark takes what its counter or track takes.
+        m.d.comb += [moves.eq(self.i_start | self.i_step),
+                     marks.eq(self.i_start | (self.i_step & (self.i_restart | self.i_commit)))]
         with m.If(moves):
-            m.d.sync += [x.eq(next_x), y.eq(next_y)]
+            m.d.sync += [x.eq(next_x), y.eq(next_y), x_last.eq(next_x_last),
+                         y_last.eq(next_y_last)]
         with m.If(marks):
-            m.d.sync += [mark_x.eq(next_x), mark_y.eq(next_y)]
+            m.d.sync += [mark_x.eq(next_x), mark_y.eq(next_y), mark_x_last.eq(next_x_last),
+                         mark_y_last.eq(next_y_last)]
 
         for k, width in enumerate(self._widths):
             value = Signal(signed(width), name=f"value{k}", reset_less=True)
@@ -96,11 +109,11 @@ class Positions(wiring.Component):
             ]
             with m.If(slot_end):
                 m.d.comb += step.eq(getattr(self, f"i_slot{k}"))
-            with m.Elif(row_end):
+            with m.Elif(x_last):
                 m.d.comb += step.eq(getattr(self, f"i_y{k}"))
             with m.If(self.i_rewind):
                 m.d.comb += following.eq(mark)
-            with m.If(self.i_init):
+            with m.If(begins):
                 m.d.comb += following.eq(getattr(self, f"i_base{k}"))
             with m.If(moves):
                 m.d.sync += value.eq(following)

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bursts import Bursts
+from .odometer import Odometer
 from .sequencer import LayerRun
 from .weight_loader import step_words
 
@@ -49,26 +50,31 @@ class WeightFetch(wiring.Component):
         bits = self._config.counter_width
         block = Signal(bits("n_blocks"), init=1)
         most = depth if self._masks else range(sum(step_words(self._config)) + 1)
-        word, words = Signal(most, init=1), Signal(most)
+        word, words, unmasked = Signal(most, init=1), Signal(most), Signal(most)
         masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
-        burst_last, burst_end = bursts.o_last, Signal()
-        # The steps of a burst, counted down through the same nest as the feeder's.
-        digit, chunk, kx, ky = (Signal(bits(f"n_{name}"), name=name, init=1)
-                                for name in ("digits", "chunks", "kx", "ky"))
+        burst_last = bursts.o_last
+        # The steps of a burst, in the same nest as the feeder's.
+        nest = ("digits", "chunks", "kx", "ky")
+        m.submodules.steps = steps = Odometer({name: bits(f"n_{name}") for name in nest})
+        m.d.comb += [getattr(steps, f"i_{name}").eq(layer[f"n_{name}"]) for name in nest]
+        # The first word is read a cycle after the start.
+        m.d.sync += unmasked.eq(layer.pad_words + layer.code_words)
+        step_ends = last
+        for name in nest:
+            step_ends = step_ends & (getattr(steps, f"o_{name}_last") | masked)
         m.d.comb += [
-            words.eq(layer.pad_words + layer.code_words),
+            words.eq(unmasked),
             masked.eq(layer.masked & self._masks),
             step.eq(busy & (~valid | self.o_stream.ready)),
             self.o_enable.eq(step), self.o_address.eq(address),
             self.o_stream.valid.eq(valid), self.o_stream.payload.eq(self.i_data),
             bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst),
-            bursts.i_start.eq(self.i_run.start), bursts.i_next.eq(burst_end),
+            bursts.i_start.eq(self.i_run.start), bursts.i_next.eq(step & step_ends),
+            steps.i_start.eq(self.i_run.start), steps.i_step.eq(step & last),
             last.eq(word == words),
             following.eq(address + 1),
         ]
-        ends = [digit == layer.n_digits, chunk == layer.n_chunks, kx == layer.n_kx,
-                ky == layer.n_ky]
         if self._masks:
             # A masked layer's burst counts as one step with all words of the block.
             load_bits = len(self.i_data)
@@ -80,7 +86,6 @@ class WeightFetch(wiring.Component):
                 m.d.comb += words.eq((behind + load_bits - 1) >> log2)
                 with m.If(last & burst_last & (behind[:log2] != 0)):
                     m.d.comb += following.eq(address)
-            ends = [end | masked for end in ends]
             with m.If(step & last & burst_last):
                 m.d.sync += first.eq(behind)
             with m.If(self.i_run.start):
@@ -91,22 +96,15 @@ class WeightFetch(wiring.Component):
             m.d.sync += [address.eq(following), word.eq(word + 1)]
             with m.If(last):
                 m.d.sync += word.eq(1)
-                carry = 1
-                for counter, end in zip((digit, chunk, kx, ky), ends, strict=True):
-                    with m.If(carry):
-                        m.d.sync += counter.eq(Mux(end, 1, counter + 1))
-                    carry = carry & end
-                with m.If(carry):
-                    m.d.comb += burst_end.eq(1)
-                    with m.If(burst_last):
-                        m.d.sync += [block.eq(block + 1),
-                                     block_address.eq(following)]
-                        with m.If(block == layer.n_blocks):
-                            m.d.sync += busy.eq(0)
-                    with m.Else():
-                        m.d.sync += address.eq(block_address)
+            with m.If(step_ends):
+                with m.If(burst_last):
+                    m.d.sync += [block.eq(block + 1), block_address.eq(following)]
+                    with m.If(block == layer.n_blocks):
+                        m.d.sync += busy.eq(0)
+                with m.Else():
+                    m.d.sync += address.eq(block_address)
         with m.If(self.i_run.start):
-            m.d.sync += [busy.eq(masked | (words != 0)), address.eq(layer.w_base),
-                         block_address.eq(layer.w_base), block.eq(1),
-                         word.eq(1), digit.eq(1), chunk.eq(1), kx.eq(1), ky.eq(1)]
+            m.d.sync += [busy.eq(masked | (layer.pad_words != 0) | (layer.code_words != 0)),
+                         address.eq(layer.w_base), block_address.eq(layer.w_base), block.eq(1),
+                         word.eq(1)]
         return m

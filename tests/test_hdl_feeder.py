@@ -40,29 +40,33 @@ def test_positions_run_columns_then_rows_then_slots(n_x, n_y):
         for k, (_, steps) in enumerate(tracks):
             for name, value in steps.items():
                 ctx.set(getattr(dut, f"i_{name}{k}"), value)
-        ctx.set(dut.i_init, 1)
+        ctx.set(dut.i_start, 1)
         await ctx.tick()
-        ctx.set(dut.i_init, 0)
+        ctx.set(dut.i_start, 0)
         position = mark = 0
         for _ in range(80):
             assert [ctx.get(dut.o_value0), ctx.get(dut.o_value1)] == walk[position]
-            step, rewind, commit = (rng.random() < share for share in (0.8, 0.2, 0.3))
+            step, rewind, commit, restart = (rng.random() < share
+                                             for share in (0.8, 0.2, 0.3, 0.1))
             # A walk beyond the last slot would leave the list: go back instead.
             rewind |= position == len(walk) - 1
             ctx.set(dut.i_step, step)
             ctx.set(dut.i_rewind, rewind)
             ctx.set(dut.i_commit, commit)
+            ctx.set(dut.i_restart, restart)
             await ctx.tick()
-            if step and rewind:
+            if step and restart:
+                position = mark = 0
+            elif step and rewind:
                 position = mark
             elif step:
                 position += 1
                 mark = position if commit else mark
             if step and rewind and rng.random() < 0.3:
                 ctx.set(dut.i_step, 0)
-                ctx.set(dut.i_init, 1)
+                ctx.set(dut.i_start, 1)
                 await ctx.tick()
-                ctx.set(dut.i_init, 0)
+                ctx.set(dut.i_start, 0)
                 position = mark = 0
 
     simulate(dut, testbench)
