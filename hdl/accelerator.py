@@ -57,8 +57,9 @@ class Accelerator(wiring.Component):
         m.submodules.datapath = ResetInserter(stop)(datapath)
         connect(m, source=flipped(self.rx), port=port.i)
         connect(m, port=port.o, sink=flipped(self.tx))
+        m.d.sync += stop.eq(port.o_reset)
         m.d.comb += [
-            stop.eq(port.o_reset), self.o_tx_last.eq(port.o_last),
+            self.o_tx_last.eq(port.o_last),
             self.o_layers_done.eq(sequencer.o_layers_done),
             self.o_running.eq(sequencer.o_running), self.o_program.eq(port.o_program_valid),
             port.i_running.eq(sequencer.o_running), port.i_layers_done.eq(sequencer.o_layers_done),

@@ -159,18 +159,19 @@ class FrameRx(wiring.Component):
         with m.Elif(release):
             m.d.sync += self.o_frame.valid.eq(0)
 
-        # The memory's output register is the payload stream's register.
-        index = Signal(range(self._max_payload + 1))
+        # From the memory into a register: block RAM is late with its words.
+        index, there, moves = Signal(range(self._max_payload + 1)), Signal(), Signal()
         m.d.comb += [
+            moves.eq(~self.o_payload.valid | self.o_payload.ready),
             read.en.eq(self.o_frame.valid & ~release & (index != offered.length)
-                       & (~self.o_payload.valid | self.o_payload.ready)),
+                       & (~there | moves)),
             read.addr.eq(Cat(index[:ceil_log2(self._max_payload)], ~half)),
-            self.o_payload.payload.eq(read.data),
         ]
+        with m.If(moves):
+            m.d.sync += [there.eq(0), self.o_payload.valid.eq(there),
+                         self.o_payload.payload.eq(read.data)]
+        with m.If(read.en):
+            m.d.sync += [index.eq(index + 1), there.eq(1)]
         with m.If(release):
-            m.d.sync += [index.eq(0), self.o_payload.valid.eq(0)]
-        with m.Elif(read.en):
-            m.d.sync += [index.eq(index + 1), self.o_payload.valid.eq(1)]
-        with m.Elif(self.o_payload.ready):
-            m.d.sync += self.o_payload.valid.eq(0)
+            m.d.sync += [index.eq(0), there.eq(0), self.o_payload.valid.eq(0)]
         return m

@@ -105,7 +105,7 @@ class Unfold(wiring.Component):
         copying = Signal()
         address = Signal(address_width, reset_less=True)
         byte = Signal(8, reset_less=True)
-        ky = Signal(kernel_width, reset_less=True)
+        next_ky = Signal(kernel_width, reset_less=True)
         oy = Signal(sides["out_rows"], reset_less=True)
         more, step, accept = Signal(), Signal(), Signal()
         inside = Signal()
@@ -114,13 +114,13 @@ class Unfold(wiring.Component):
             self.o.valid.eq(copying & inside),
             self.o.payload.address.eq(address),
             self.o.payload.data.eq(byte),
-            more.eq((ky + record.stride < record.fold) & (oy != 0)),
+            more.eq((next_ky < record.fold) & (oy != 0)),
             step.eq(copying & (self.o.ready | ~inside)),
             accept.eq(~copying | (step & ~more)),
         ]
         with m.If(step):
             m.d.sync += [copying.eq(more), address.eq(address + record.copy_step),
-                         ky.eq(ky + record.stride), oy.eq(oy - 1)]
+                         next_ky.eq(next_ky + record.stride), oy.eq(oy - 1)]
 
         # The row: its place in the map, the address of its first copy, what kind it is.
         row = Signal(sides["out_rows"], reset_less=True)
@@ -129,12 +129,12 @@ class Unfold(wiring.Component):
         first = Signal(address_width, reset_less=True)
         phase = Signal(_Phase)
         rows_left = Signal(max(pad_rows, rows).bit_length(), reset_less=True)
-        wanted, last_row, wrap = Signal(), Signal(), Signal()
+        # Of the row, known a cycle ahead: it is a kernel row, the last of its map row, of the last one.
+        wanted, last_rem, last_row, wrap = (Signal(name=name) for name in
+                                            ("wanted", "last_rem", "last_row", "wrap"))
         next_first = Signal(address_width)
         m.d.comb += [
-            wanted.eq(rem < record.fold),
-            last_row.eq(row + 1 >= record.out_rows),
-            wrap.eq((rem + 1 >= record.stride) & ~last_row),
+            wrap.eq(last_rem & ~last_row),
             next_first.eq(Mux(wrap, base, first) + Mux(wrap, record.row_step, record.channels)),
         ]
         with m.If(self.i_start.strobe):
@@ -144,23 +144,28 @@ class Unfold(wiring.Component):
         put = Signal()
         cursor = Signal(address_width, reset_less=True)
         channel = Signal(sides["channels"], reset_less=True)
-        value = Signal(sides["row_values"], reset_less=True)
+        values_left = Signal(sides["row_values"], reset_less=True)
         last_channel = Signal()
         pads = Array([record.pad_value0, record.pad_value1, record.pad_value2, record.pad_value3])
         pad = Mux(channel < len(pads), pads[channel[:2]], 0)
         m.d.comb += last_channel.eq(channel + 1 >= record.channels)
         with m.If(put):
             m.d.sync += [
-                value.eq(value + 1),
+                values_left.eq(values_left - 1),
                 channel.eq(Mux(last_channel, 0, channel + 1)),
                 cursor.eq(cursor + 1
                           + Mux(last_channel, record.pixel_step - record.channels, 0)),
             ]
             with m.If(wanted):
-                m.d.sync += [copying.eq(1), address.eq(cursor), ky.eq(rem), oy.eq(row),
+                m.d.sync += [copying.eq(1), address.eq(cursor), oy.eq(row),
+                             next_ky.eq(rem + record.stride),
                              byte.eq(Mux(phase == _Phase.IMAGE, self.i.payload, pad))]
 
         start = self.i_start.strobe
+
+        def enter(kernel_row):
+            m.d.sync += [rem.eq(kernel_row), wanted.eq(kernel_row < record.fold),
+                         last_rem.eq(kernel_row + 1 >= record.stride)]
 
         def restart():
             with m.If(start):
@@ -172,8 +177,8 @@ class Unfold(wiring.Component):
                 restart()
             with m.State("TURN"):
                 m.d.comb += self.o_busy.eq(1)
-                m.d.sync += [rows_left.eq(rows_left - 1), value.eq(0), channel.eq(0),
-                             cursor.eq(first)]
+                m.d.sync += [rows_left.eq(rows_left - 1), channel.eq(0), cursor.eq(first),
+                             values_left.eq(record.row_values)]
                 m.next = "ROW"
                 with m.Switch(phase):
                     with m.Case(_Phase.ABOVE):
@@ -195,21 +200,24 @@ class Unfold(wiring.Component):
                                  self.o_busy.eq(copying)]
                 with m.Else():
                     m.d.comb += [put.eq(accept), self.o_busy.eq(1)]
-                with m.If(put & (value + 1 >= record.row_values)):
+                with m.If(put & ~above(values_left, 1)):
                     m.next = "NEXT"
                 restart()
             with m.State("NEXT"):
                 m.d.comb += self.o_busy.eq(1)
                 m.d.sync += first.eq(next_first)
                 with m.If(wrap):
-                    m.d.sync += [base.eq(next_first), row.eq(row + 1), rem.eq(0)]
+                    m.d.sync += [base.eq(next_first), row.eq(row + 1),
+                                 last_row.eq(row + 2 >= record.out_rows)]
+                    enter(0)
                 with m.Elif(wanted | ~last_row):
-                    m.d.sync += rem.eq(rem + 1)
+                    enter(rem + 1)
                 m.next = "TURN"
                 restart()
         with m.If(start):
             m.d.sync += [
                 copying.eq(0), phase.eq(_Phase.ABOVE), rows_left.eq(record.pad), row.eq(0),
-                rem.eq(0), base.eq(next_first), first.eq(next_first),
+                last_row.eq(record.out_rows <= 1), base.eq(next_first), first.eq(next_first),
             ]
+            enter(0)
         return m
