@@ -116,7 +116,7 @@ class Datapath(wiring.Component):
             feeder.i_index_data.eq(self.i_index),
             self.o_index_address.eq(feeder.o_index_address), self.o_index_enable.eq(advance),
             scratchpad.i_a_address.eq(feeder.o_address), scratchpad.i_a_enable.eq(advance),
-            window.i_layer.eq(layer), window.i_enable.eq(advance),
+            window.i_layer.eq(layer),
             window.i_raw.eq(scratchpad.o_a_data), window.i_pad.eq(loader.o_pad),
             window.i_border_left.eq(feeder.o_border_left),
             window.i_border_from.eq(feeder.o_border_from),

@@ -24,8 +24,6 @@ class Window(wiring.Component):
     -------
     i_layer : In(LAYER)
         Engine, signedness and shift of the activations.
-    i_enable : In(1)
-        Let the register move.
     i_raw : In((8 x read_lanes) x groups)
         Bytes as stored.
     i_border_left, i_border_from, i_run_left : In(range(read_lanes + 1))
@@ -36,7 +34,7 @@ class Window(wiring.Component):
     o_x : Out((9 x read_lanes) x groups)
         Operands, as bits.
 
-    Latency 1 enabled cycle, one vector a cycle.
+    Latency 1 cycle, one vector a cycle.
     """
 
     latency = 1
@@ -46,7 +44,7 @@ class Window(wiring.Component):
         self._lanes = lanes = config.read_lanes
         count = In(range(lanes + 1))
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_enable": In(1),
+            "i_layer": In(LAYER.shape),
             "i_raw": In(data.ArrayLayout(data.ArrayLayout(8, lanes), config.groups)),
             "i_border_left": count, "i_border_from": count, "i_run_left": count,
             "i_pad": In(data.ArrayLayout(8, lanes)),
@@ -102,7 +100,6 @@ class Window(wiring.Component):
                     x = moved
                 out.append(Cat(x[:7], x[7] ^ flip, x[8] & ~level))
             register = Signal(9 * self._lanes, name=f"x{group}", reset_less=True)
-            with m.If(self.i_enable):
-                m.d.sync += register.eq(Cat(out))
+            m.d.sync += register.eq(Cat(out))
             m.d.comb += self.o_x[group].eq(register)
         return m

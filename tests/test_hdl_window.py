@@ -52,7 +52,6 @@ def test_window_equals_compute(lanes, groups):
     rng = random.Random(lanes)
 
     async def drive(ctx, dut):
-        ctx.set(dut.i_enable, 1)
         for _ in range(2000 // (lanes * groups + 20)):
             engine = rng.choice(list(Engine))
             x_signed, x_shift = rng.randrange(2), rng.choice((0, 0, 1, rng.randrange(8)))
@@ -72,7 +71,6 @@ def test_window_equals_compute(lanes, groups):
 @pytest.mark.parametrize("engine", list(Engine))
 def test_every_byte_is_converted_by_every_shift(engine, x_signed):
     async def drive(ctx, dut):
-        ctx.set(dut.i_enable, 1)
         for x_shift in range(8):
             set_layer(ctx, dut, engine, x_signed, x_shift)
             for first in range(0, 256, 16):
@@ -94,7 +92,6 @@ def test_every_byte_is_converted_by_every_shift(engine, x_signed):
 
 def test_lanes_past_the_run_are_neutral_even_in_the_border():
     async def drive(ctx, dut):
-        ctx.set(dut.i_enable, 1)
         set_inputs(ctx, dut, [b"\x07" * 4], b"\x09" * 4, (4, 4, 2))
         for engine, x_signed, rest in ((Engine.L1, 1, 128), (Engine.L1, 0, 0),
                                        (Engine.SHIFT, 1, 0), (Engine.POOL, 0, 0)):
@@ -102,20 +99,6 @@ def test_lanes_past_the_run_are_neutral_even_in_the_border():
             await ctx.tick()
             inside = 9 + 128 * (engine == Engine.L1 and x_signed)
             assert operands(ctx, dut, 4, 1) == [[inside, inside, rest, rest]]
-
-    run(4, 1, drive)
-
-
-def test_window_holds_without_enable():
-    async def drive(ctx, dut):
-        set_layer(ctx, dut, Engine.POOL, 0, 0)
-        ctx.set(dut.i_enable, 1)
-        set_inputs(ctx, dut, [bytes([1, 2, 3, 4])], bytes(4), (0, 4, 4))
-        await ctx.tick()
-        ctx.set(dut.i_enable, 0)
-        set_inputs(ctx, dut, [bytes([5, 6, 7, 8])], bytes(4), (0, 4, 4))
-        await ctx.tick().repeat(3)
-        assert operands(ctx, dut, 4, 1) == [[1, 2, 3, 4]]
 
     run(4, 1, drive)
 
