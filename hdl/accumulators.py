@@ -29,6 +29,8 @@ class Accumulators(wiring.Component):
     maximum : int
         Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
         instead of their sum.
+    maximum_bits : int, optional
+        Bits of what is compared then, the lower ones; by default all.
     narrow : int
         Accumulators after the first so many have `narrow_width` bits, and read as unsigned.
     narrow_width : int
@@ -58,14 +60,15 @@ class Accumulators(wiring.Component):
         """Return the cycles from a token to its sums."""
         return 1 + distributed
 
-    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0, narrow=None,
-                 narrow_width=0):
+    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0,
+                 maximum_bits=None, narrow=None, narrow_width=0):
         for name, value in (("count", count), ("depth", depth)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"Accumulators.{name} must be an integer from 1, not {value!r}")
         self._shape = Shape.cast(shape)
         self._count, self._depth = count, depth
         self._distributed, self._maximum = distributed, maximum
+        self._maximum_bits = self._shape.width if maximum_bits is None else maximum_bits
         wide = count if narrow is None else narrow
         self._shapes = [self._shape] * wide + [unsigned(narrow_width)] * (count - wide)
         super().__init__({
@@ -151,8 +154,13 @@ class Accumulators(wiring.Component):
             if self._shapes[i].signed:
                 old, value = old.as_signed(), value.as_signed()
             if i < self._maximum:
+                larger = Signal(name=f"larger{i}")
+                low = [Value.cast(term)[:self._maximum_bits] for term in (value, old)]
+                if self._shapes[i].signed:
+                    low = [term.as_signed() for term in low]
+                m.d.comb += larger.eq(low[0] > low[1])
                 with m.If(self.i_maximum):
-                    m.d.comb += total.eq(Mux(write.clear | (value > old), value, old))
+                    m.d.comb += total.eq(Mux(write.clear | larger, value, old))
                 with m.Else():
                     m.d.comb += total.eq(old + value)
             else:

@@ -138,7 +138,7 @@ class FrameRx(wiring.Component):
                         m.d.sync += resync.eq(0)
                         m.next = "OFFER"
             with m.State("OFFER"):
-                m.d.comb += [load.eq(~self.o_frame.valid | release),
+                m.d.comb += [load.eq(~self.o_frame.valid),
                              self.o_pending.eq(self.o_frame.valid)]
                 with m.If(load):
                     m.next = "SYNC0"

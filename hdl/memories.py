@@ -17,7 +17,8 @@ class ProgramMemories(wiring.Component):
     Members
     -------
     i_write : In(MemoryWrite), i_write_valid : In(1)
-        One byte for any of the spaces; others are ignored. Always taken. All bytes of an input
+        One byte for any of the spaces; others are ignored. Always taken, and there two cycles
+        later at the latest. All bytes of an input
         record come, in order.
     i_{name}_address, i_{name}_enable : In, o_{name}_data : Out
         Synchronous read port of `program` (32 bits), `weights` (load_bits), `records`
@@ -47,6 +48,11 @@ class ProgramMemories(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        arrived, valid = self.i_write, self.i_write_valid
+        if self._config.distributed:
+            # Such devices have registers to spare, and clocks to meet.
+            arrived, valid = Signal.like(self.i_write, reset_less=True), Signal()
+            m.d.sync += [arrived.eq(self.i_write), valid.eq(self.i_write_valid)]
         for name, (space, depth, lanes, width) in self._memories.items():
             # Whole bytes, so that each has its write enable.
             store = memory.Memory(shape=lanes * 8, depth=depth, init=[],
@@ -54,18 +60,18 @@ class ProgramMemories(wiring.Component):
             m.submodules[name] = store
             write = store.write_port(granularity=8)
             read = store.read_port(transparent_for=())
-            chosen = self.i_write_valid & (self.i_write.space == space)
+            chosen = valid & (arrived.space == space)
             m.d.comb += [
-                write.addr.eq(self.i_write.address),
-                write.data.eq(self.i_write.data.replicate(lanes)),
+                write.addr.eq(arrived.address),
+                write.data.eq(arrived.data.replicate(lanes)),
                 read.addr.eq(getattr(self, f"i_{name}_address")),
                 read.en.eq(getattr(self, f"i_{name}_enable")),
                 getattr(self, f"o_{name}_data").eq(read.data[:width]),
             ]
             for lane in range(lanes):
-                m.d.comb += write.en[lane].eq(chosen & (self.i_write.lane == lane))
+                m.d.comb += write.en[lane].eq(chosen & (arrived.lane == lane))
         fields = Signal(INPUT.bytes * 8)
-        with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)):
-            m.d.sync += fields.eq(Cat(fields[8:], self.i_write.data))
+        with m.If(valid & (arrived.space == Space.INPUT)):
+            m.d.sync += fields.eq(Cat(fields[8:], arrived.data))
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))
         return m

@@ -98,6 +98,7 @@ class Results(wiring.Component):
         for group in range(config.groups):
             store = Accumulators(self._shape, count=count, depth=config.burst_depth,
                                  distributed=config.distributed, maximum=maximum,
+                                 maximum_bits=9,
                                  narrow=self._shared, narrow_width=narrow)
             m.submodules[f"accumulators{group}"] = place(platform, store)
             asked = Signal(name=f"drain{group}")

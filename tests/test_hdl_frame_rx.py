@@ -96,11 +96,14 @@ def test_a_second_frame_is_received_while_the_first_is_held_and_a_third_waits():
         assert not ctx.get(dut.i.ready)
         assert ctx.get(dut.o_pending)
         for sequence in (1, 2):
+            assert ctx.get(dut.o_frame.valid)
             assert ctx.get(dut.o_frame.payload.sequence) == sequence
             ctx.set(dut.o_frame.ready, 1)
             await ctx.tick()
             ctx.set(dut.o_frame.ready, 0)
+            assert not ctx.get(dut.o_frame.valid)
             assert ctx.get(dut.i.ready) or sequence == 1
+            await ctx.tick()
         assert not ctx.get(dut.o_frame.valid)
 
     simulator = Simulator(dut)
