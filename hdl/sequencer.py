@@ -120,10 +120,12 @@ class Sequencer(wiring.Component):
                 m.d.comb += [reading.eq(1), first.eq(1)]
                 m.next = "WORDS"
             with m.State("WORDS"):
-                short = (opcode != Opcode.LAYER) & (opcode != Opcode.LOOP)
+                # By the word that has arrived, not by the one that does: block RAM is late. So the
+                # word behind a short instruction has been read as well.
+                short = (loop.opcode != Opcode.LAYER) & (loop.opcode != Opcode.LOOP)
                 m.d.comb += [
                     reading.eq(1),
-                    final.eq((arrives[0] & short) | arrives[-1]
+                    final.eq((arrives[1] & short) | arrives[-1]
                              | (arrives[LOOP.words - 1] & (loop.opcode == Opcode.LOOP))),
                 ]
                 with m.If(final):
@@ -150,10 +152,11 @@ class Sequencer(wiring.Component):
                                     loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
                                     loop_res.eq(loop_res + step_res)]
                             with m.Else():
-                                m.d.sync += [loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
+                                m.d.sync += [pc.eq(pc - 1),
+                                             loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
                             m.next = "READ"
                     with m.Default():  # a run that goes on finds it again
-                        m.d.sync += pc.eq(pc - 1)
+                        m.d.sync += pc.eq(pc - 2)
                         m.next = "FINISH"
             with m.State("TOTAL"):
                 with m.If(slots == 0):
