@@ -45,13 +45,13 @@ class ResetHold(wiring.Component):
         m = Module()
         locked = Signal()
         m.submodules.synchronizer = FFSynchronizer(self.i_locked, locked, o_domain="raw")
-        left = Signal(range(self._cycles), init=self._cycles - 1)
+        # The top bit tells that it has been long enough, and stops the count.
+        passed = Signal(range(self._cycles + 1))
+        m.d.raw += self.o_reset.eq(~passed[-1])
         with m.If(~locked):
-            m.d.raw += [left.eq(self._cycles - 1), self.o_reset.eq(1)]
-        with m.Elif(left == 0):
-            m.d.raw += self.o_reset.eq(0)
+            m.d.raw += passed.eq(0)
         with m.Else():
-            m.d.raw += left.eq(left - 1)
+            m.d.raw += passed.eq(passed + ~passed[-1])
         return m
 
 
@@ -70,7 +70,8 @@ class Lights(wiring.Component):
     o_alive : Out(1)
         Blinks: the clock runs and the reset is over.
     o_running : Out(1)
-        Lit during a run and an eighth of ``period`` after it, so that short ones are seen.
+        Lit during a run and for one to two eighths of ``period`` after it, so that short ones are
+        seen.
     o_program : Out(1)
         Lit while a program is loaded.
     """
@@ -90,14 +91,13 @@ class Lights(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         time = Signal(self._bits + 1)
-        stretch = Signal(max(self._bits - 3, 1))
-        m.d.sync += [time.eq(time + 1), self.o_program.eq(self.i_program)]
-        with m.If(self.i_running):
-            m.d.sync += [stretch.eq(-1), self.o_running.eq(1)]
-        with m.Elif(stretch != 0):
-            m.d.sync += stretch.eq(stretch - 1)
-        with m.Else():
-            m.d.sync += self.o_running.eq(0)
+        eighth, before, seen = time[max(self._bits - 3, 0)], Signal(), Signal()
+        m.d.sync += [time.eq(time + 1), before.eq(eighth), self.o_program.eq(self.i_program),
+                     seen.eq(seen | self.i_running),
+                     self.o_running.eq(self.o_running | self.i_running)]
+        # What has been seen since the last eighth is shown for the next one.
+        with m.If(eighth != before):
+            m.d.sync += [seen.eq(self.i_running), self.o_running.eq(seen | self.i_running)]
         m.d.comb += self.o_alive.eq(time[-1])
         return m
 

@@ -103,8 +103,10 @@ def prepare(
 
 
 def for_board(config: Config, board: Board) -> Config:
-    """Return a configuration with its accumulators where the family has memory for them."""
-    return dataclasses.replace(config, distributed=board.family != "ice40")
+    """Return a configuration with accumulators and weights where the device has memory for them."""
+    from pyhw.fit.memories import placed
+
+    return placed(config, board.device)
 
 
 def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,
