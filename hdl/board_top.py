@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from .serial_accelerator import SerialAccelerator
+from .serial_accelerator import SerialAccelerator, flash_members
 
 __all__ = ["BoardTop", "Lights", "ResetHold"]
 
@@ -119,25 +119,21 @@ class BoardTop(wiring.Component):
         The PLL's clock; the only one.
     i_locked : In(1)
         Whether it is steady.
-    i_rx, o_tx
+    i_rx, o_tx, and with `Config.flash_loader` those of the flash
         See `SerialAccelerator`.
     o_alive, o_running, o_program : Out(1)
         See `Lights`.
     """
 
-    i_clock: In(1)
-    i_locked: In(1)
-    i_rx: In(1)
-    o_tx: Out(1, init=1)
-    o_alive: Out(1)
-    o_running: Out(1)
-    o_program: Out(1)
-
     def __init__(self, config, divisor, clock_hz):
         self._config = config
         self._divisor = divisor
         self._period = clock_hz // 2
-        super().__init__()
+        self._flash = flash_members(config)
+        super().__init__({
+            "i_clock": In(1), "i_locked": In(1), "i_rx": In(1), "o_tx": Out(1, init=1),
+            "o_alive": Out(1), "o_running": Out(1), "o_program": Out(1), **self._flash,
+        })
 
     def elaborate(self, platform):
         m = Module()
@@ -154,4 +150,7 @@ class BoardTop(wiring.Component):
             self.o_alive.eq(lights.o_alive), self.o_running.eq(lights.o_running),
             self.o_program.eq(lights.o_program),
         ]
+        for name, member in self._flash.items():
+            inner, outer = getattr(serial, name), getattr(self, name)
+            m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
         return m

@@ -126,6 +126,9 @@ class Config:
     single_port: bool = False
     """Weight words in a memory of one port (iCE40UP's single-port RAM): the host's writes come
     first. Not part of the hash."""
+    flash_loader: bool = False
+    """On a serial line, play commands out of the board's SPI flash before the line is heard
+    (`hdl/flash_loader.py`). Not part of the hash."""
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -141,7 +144,7 @@ class Config:
         ):
             _check("Config", name, getattr(self, name), low, high)
         for name in ("residual_wide", "second_step", "pool_max", "distributed", "overlap",
-                     "spread", "single_port"):
+                     "spread", "single_port", "flash_loader"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
@@ -316,7 +319,7 @@ class Config:
         """First 8 bytes of the SHA-256 of the program-visible fields."""
         visible = {key: value for key, value in asdict(self).items()
                    if key not in ("name", "frame_timeout", "counted_layers", "distributed",
-                                  "overlap", "spread", "single_port")}
+                                  "overlap", "spread", "single_port", "flash_loader")}
         text = json.dumps([ISA_VERSION, visible], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

@@ -35,7 +35,8 @@ class FlashLoader(wiring.Component):
     i_last, i_program : In(1)
         The byte of ``i_reply`` is the last one of a reply; a program is loaded.
     o_select, o_clock, o_data : Out(1), i_data : In(1)
-        Of the flash: mode 0, half the clock's rate, ``o_select`` high where it is chosen. Registers.
+        Of the flash: mode 0, half the clock's rate, ``o_select`` high where it is chosen; from
+        registers.
 
     A byte takes 17 cycles, and waits for the accelerator.
     """

@@ -7,8 +7,8 @@ from amaranth.sim import Simulator
 from helpers import feed, take
 
 from hdl.config import PRESETS
-from hdl.isa import INPUT, input_record
 from hdl.image_copy import ImageCopy
+from hdl.isa import INPUT, input_record
 from hdl.unfold import Unfold, compute
 
 # A refused component is never elaborated.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILL", "Model", "prepare"]
 
-FILL = {"ecp5": 0.6, "gowin": 0.5, "ice40": 0.97}
+FILL = {"ecp5": 0.6, "gowin": 0.5, "ice40": 0.95}
 """Share of a device's LUTs that a fitted accelerator may take; nextpnr places no more on Gowin."""
 MOST_LUTS = 18_000
 """LUT4s of the largest: more take place and route an hour, and to clocks far below the boards'."""

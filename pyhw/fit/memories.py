@@ -4,6 +4,7 @@ The rules are those by which Yosys maps memories; they are held against its coun
 accelerators (``docs/fit.md``).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,9 +55,6 @@ class Memory:
     single_port: bool = False
 
 
-SINGLE_PORT = (1 << 14, 16)
-"""Words and bits of a block of one port."""
-
 # Shapes (words, bits) of a block. Of 18 kbit a byte takes 8 of 9 bits; a word of 32 needs one port
 # for reading and one for writing, a narrower one leaves two of both.
 _SHAPES = {
@@ -64,6 +62,8 @@ _SHAPES = {
     "gowin": ((512, 32), (1024, 16), (2048, 8), (4096, 4), (8192, 2), (16384, 1)),
     "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
 }
+_SINGLE_PORT = ((1 << 14, 16), (1 << 15, 8))
+"""The same of a block of one port."""
 
 
 def memories(config: Config) -> list[Memory]:
@@ -165,8 +165,7 @@ def single_port_rams(memory: Memory) -> int:
 
 def single_port_blocks(words: Any, bits: Any) -> Any:
     """Return the single-port blocks of a memory; words and bits may be arrays."""
-    depth, width = SINGLE_PORT
-    return -(-words // depth) * -(-bits // width)
+    return _least(words, bits, _SINGLE_PORT)
 
 
 def placed(config: Config, device: Device) -> Config:
@@ -189,6 +188,9 @@ def _shapes(family: str, two_reads: bool, byte_writes: bool) -> list[tuple[int, 
 
 def word_blocks(words: Any, bits: Any, family: str) -> Any:
     """Return the block RAMs of a memory with one read port; words and bits may be arrays."""
-    each = [-(-words // depth) * -(-bits // width)
-            for depth, width in _shapes(family, False, True)]  # fmt: skip
+    return _least(words, bits, _shapes(family, False, True))
+
+
+def _least(words: Any, bits: Any, shapes: Iterable[tuple[int, int]]) -> Any:
+    each = [-(-words // depth) * -(-bits // width) for depth, width in shapes]
     return np.min(np.broadcast_arrays(*each), axis=0)

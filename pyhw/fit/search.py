@@ -295,6 +295,9 @@ class _Search:
         ways = []
         if need_luts > room and not self._space.ranges:
             ways.append("leaving out what the model does not need (--specialise)")
+        if need_luts > room and (least_luts.terms > 2 or least_luts.exponent > 7):
+            ways.append("a smaller post-processor (pyhw quantize --digits 2 --terms 2 "
+                        "--exponent 7)")
         if slots > 1:
             ways.append("fewer images at once")
         if (need > rams or single > singles) and least_rams.l1 is not None:
