@@ -4,12 +4,10 @@ from amaranth.hdl import Array, C, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .frames import SYNC
+from .frames import FLASH_ADDRESS, SYNC
 
-__all__ = ["ADDRESS", "FlashLoader"]
+__all__ = ["FlashLoader"]
 
-ADDRESS = 1 << 20
-"""Where the frames lie in the flash; a bitstream of an iCE40 is shorter."""
 WAKE, READ = 0xab, 0x03
 """Commands: release from power-down, and read on from an address of 24 bits."""
 COMMAND = 95
@@ -21,10 +19,11 @@ are the first eight, and 87 are more than the 3 microseconds that a flash takes 
 class FlashLoader(wiring.Component):
     """Stand between a line and an accelerator, and speak first: frames from a flash.
 
-    A flash holds the frames of a load (BEGIN, WRITE ..., COMMIT) from `ADDRESS` on, one behind the
-    other. They are sent as a host would send them, and their replies are dropped. The line has its
-    turn when the reply of COMMIT has been dropped, when the flash does not begin with a frame, or
-    when a byte has come over the line, so that a host is heard whatever the flash holds.
+    A flash holds the frames of a load (BEGIN, WRITE ..., COMMIT) from `FLASH_ADDRESS` on, one
+    behind the other. They are sent as a host would send them, and their replies are dropped. The
+    line has its turn when the reply of COMMIT has been dropped, when the flash does not begin with
+    a frame, or when a byte has come over the line, so that a host is heard whatever the flash
+    holds.
 
     Members
     -------
@@ -58,7 +57,7 @@ class FlashLoader(wiring.Component):
         # What the pins do in a slot of two cycles is decided at the end of the one before.
         slot, byte, full = Signal(range(128)), Signal(8, reset_less=True), Signal()
         bits = [0] * 128
-        for start, value, count in ((0, WAKE, 8), (COMMAND, READ << 24 | ADDRESS, 32)):
+        for start, value, count in ((0, WAKE, 8), (COMMAND, READ << 24 | FLASH_ADDRESS, 32)):
             bits[start:start + count] = [value >> (count - 1 - k) & 1 for k in range(count)]
         with m.If(active & ~full):
             m.d.sync += self.o_clock.eq(~self.o_clock)

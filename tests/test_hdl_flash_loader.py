@@ -11,8 +11,8 @@ from spi_flash import SpiFlash
 from test_hdl_accelerator import CONFIG, COPY, IN, LAST, OUT, TILE, TILES, Host, expected, program
 
 from hdl.accelerator import Accelerator
-from hdl.flash_loader import ADDRESS, FlashLoader
-from hdl.frames import State
+from hdl.flash_loader import FlashLoader
+from hdl.frames import FLASH_ADDRESS, State
 from hdl.isa import Space
 from pyhw.host import Protocol, drive_async
 from pyhw.host.frames import encode
@@ -89,11 +89,11 @@ def test_a_network_is_loaded_without_a_host_and_computes():
             for base, want in expected(raw).items():
                 assert await do("read", Space.SCRATCH, group << 24 | base, len(want)) == want
 
-    run({ADDRESS: image, 0: b"the bitstream"}, test)
+    run({FLASH_ADDRESS: image, 0: b"the bitstream"}, test)
     assert {COPY, OUT, LAST} == set(expected(images[0]))
 
 
-@pytest.mark.parametrize("contents", [{}, {ADDRESS: bytes(64)}], ids=["erased", "zeros"])
+@pytest.mark.parametrize("contents", [{}, {FLASH_ADDRESS: bytes(64)}], ids=["erased", "zeros"])
 def test_a_flash_without_frames_is_left_at_its_first_byte(contents):
     async def test(do, flash, received):
         await do("sleep", 400)
@@ -114,4 +114,4 @@ def test_a_host_is_heard_whatever_the_flash_holds():
         await do("load_program", program(CONFIG))
         assert await do("status") == (State.IDLE, 0)
 
-    run({ADDRESS: bytes(image)}, test)
+    run({FLASH_ADDRESS: bytes(image)}, test)

@@ -6,8 +6,7 @@ import pytest
 from test_hdl_accelerator import CONFIG, program
 from wire import Wire
 
-from hdl.flash_loader import ADDRESS
-from hdl.frames import Command
+from hdl.frames import FLASH_ADDRESS, Command
 from pyhw.bitstream.constraints import make_pins
 from pyhw.bitstream.flash_image import flash_image, reading_flash
 from pyhw.bitstream.flow import solve_pll
@@ -19,8 +18,8 @@ def test_frames_of_a_load_lie_behind_the_bitstream():
     bitstream = bytes(range(200)) * 500
     raw = flash_image(bitstream, program(CONFIG), CONFIG)
     assert raw.startswith(bitstream)
-    assert set(raw[len(bitstream):ADDRESS]) == {0xff}
-    found = Wire(CONFIG.max_payload).feed(raw[ADDRESS:])
+    assert set(raw[len(bitstream):FLASH_ADDRESS]) == {0xff}
+    found = Wire(CONFIG.max_payload).feed(raw[FLASH_ADDRESS:])
     assert found[0].opcode == Command.BEGIN.value
     assert found[-1].opcode == Command.COMMIT.value
     assert {frame.opcode for frame in found[1:-1]} == {Command.WRITE.value}
@@ -32,7 +31,7 @@ def test_frames_of_a_load_lie_behind_the_bitstream():
 
 def test_a_bitstream_must_end_before_the_frames():
     with pytest.raises(ValueError, match="at most 1,048,576 bytes, not 1,048,577"):
-        flash_image(bytes(ADDRESS + 1), program(CONFIG), CONFIG)
+        flash_image(bytes(FLASH_ADDRESS + 1), program(CONFIG), CONFIG)
 
 
 def test_only_boards_with_single_port_ram_read_their_flash():

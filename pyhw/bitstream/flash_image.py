@@ -3,7 +3,7 @@
 import dataclasses
 
 from hdl.config import Config
-from hdl.flash_loader import ADDRESS
+from hdl.frames import FLASH_ADDRESS
 from pyhw.boards import BOARDS, Board
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
@@ -32,19 +32,20 @@ def reading_flash(board: Board, config: Config) -> Config:
 
 
 def flash_image(bitstream: bytes, program: Program, config: Config) -> bytes:
-    """Return a bitstream with the frames that load a program at `ADDRESS`.
+    """Return a bitstream with the frames that load a program at `FLASH_ADDRESS`.
 
     Parameters
     ----------
     bitstream : bytes
-        Shorter than `ADDRESS`.
+        Shorter than `FLASH_ADDRESS`.
     program : Program
         Compiled for the configuration.
     config : Config
     """
-    if len(bitstream) > ADDRESS:
-        raise ValueError(f"A bitstream must have at most {ADDRESS:,} bytes, not {len(bitstream):,}")
+    if len(bitstream) > FLASH_ADDRESS:
+        raise ValueError(f"A bitstream must have at most {FLASH_ADDRESS:,} bytes, "
+                         f"not {len(bitstream):,}")
     frames = b"".join(
         encode(number & 0xFF, request.command.value, request.payload)
         for number, request in enumerate(Protocol(config).load_requests(program)))
-    return bitstream.ljust(ADDRESS, b"\xff") + frames + b"\xff" * _BEHIND
+    return bitstream.ljust(FLASH_ADDRESS, b"\xff") + frames + b"\xff" * _BEHIND
