@@ -5,9 +5,10 @@ default. Exits with status 1 if one misses its clock. What was built before is n
 """
 
 import argparse
+import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,14 +34,21 @@ class Case:
 
     board: str
     model: str = ""
+    quantize: tuple[str, ...] = ()
+    """Arguments by which `pyhw quantize` makes the graph of a checkpoint first."""
     preset: str | None = None
     batch: int | None = None
     clock_mhz: float | None = None
+    stand_alone: bool = False
 
 
+_LENET5 = Case("icebreaker", "lenet5_adder_mnist.pt", batch=1,
+               quantize=("--data", "mnist", "--digits", "2", "--terms", "2", "--exponent", "7"))
 CASES = {
     "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw"),
     "icebreaker": Case("icebreaker", "lenet1_adder_mnist.pyhw"),
+    "icebreaker-lenet5": _LENET5,
+    "icebreaker-alone": replace(_LENET5, stand_alone=True),
     "hx8k": Case("hx8k", "lenet1_adder_mnist.pyhw"),
     "tang-nano-9k": Case("tang-nano-9k", "lenet1_adder_mnist.pyhw"),
     "ulx3s-12f-small": Case("ulx3s-12f", clock_mhz=60),
@@ -69,10 +77,15 @@ def run(name: str, seeds: int, folder: Path) -> Timing:
     if not case.model:
         path = folder / "small.pyhw"
         save(small_graph(), path)
+    if case.quantize:
+        checkpoint, path = path, folder / f"{name}.pyhw"
+        subprocess.run([sys.executable, "-m", "pyhw", "quantize", str(checkpoint), *case.quantize,
+                        "--out", str(path)], check=True)
     model = prepare(path, board, preset=case.preset, batch=case.batch, specialise=not case.model,
                     objective="throughput" if case.model else "area")
     out = folder / name
     outcome = build(Build(model=model, board=board, baud=1_000_000, seeds=seeds,
+                          stand_alone=case.stand_alone,
                           clock_mhz=case.clock_mhz or board.clock_mhz), out / "logs")
     record = write_folder(out, outcome)
     used = record["resources"]["used"]

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .command_port import CommandPort
 from .counters import Counters
 from .datapath import Datapath
+from .image_copy import ImageCopy
 from .isa import Counter, Space
 from .memories import ProgramMemories
 from .sequencer import Sequencer
@@ -51,7 +52,7 @@ class Accelerator(wiring.Component):
         stop = Signal()
         m.submodules.port = port = CommandPort(config)
         m.submodules.memories = memories = ProgramMemories(config)
-        m.submodules.unfold = unfold = Unfold(config)
+        m.submodules.unfold = unfold = (ImageCopy if config.copies else Unfold)(config)
         sequencer, datapath = Sequencer(config), Datapath(config)
         m.submodules.sequencer = ResetInserter(stop)(sequencer)
         m.submodules.datapath = ResetInserter(stop)(datapath)

@@ -18,6 +18,8 @@ class BoardPins(Elaboratable):
         Resource, number and subsignal of the LEDs for alive, running and program.
     module : str
         Name of the Verilog module with the ports of `BoardTop`.
+    flash : bool
+        Whether it has those of the flash.
 
     Attributes
     ----------
@@ -25,10 +27,11 @@ class BoardPins(Elaboratable):
         Name of the oscillator's port, once elaborated.
     """
 
-    def __init__(self, pll, lights, module):
+    def __init__(self, pll, lights, module, flash=False):
         self._pll = pll
         self._lights = lights
         self._module = module
+        self._flash = flash
 
     def elaborate(self, platform):
         m = Module()
@@ -48,7 +51,8 @@ class BoardPins(Elaboratable):
         states = {name: Signal(name=name) for name in names}
         m.submodules.board = Instance(
             self._module, i_i_clock=clock, i_i_locked=locked, i_i_rx=rx.i, o_o_tx=tx.o,
-            **{f"o_o_{name}": state for name, state in states.items()})
+            **{f"o_o_{name}": state for name, state in states.items()},
+            **(self._flash_ports(m, platform) if self._flash else {}))
         requested = {}
         for name, (resource, number, part) in zip(names, self._lights, strict=True):
             key = (resource, number)
@@ -58,3 +62,17 @@ class BoardPins(Elaboratable):
             m.submodules[f"led_{name}"] = led = io.Buffer("o", port)
             m.d.comb += led.o.eq(states[name])
         return m
+
+    @staticmethod
+    def _flash_ports(m, platform):
+        """Add the flash that the FPGA is configured from, and return its ports."""
+        flash = platform.request("spi_flash_1x", 0, dir="-")
+        ports = {}
+        for name, pin in (("select", "cs"), ("clock", "clk"), ("data", "copi")):
+            m.submodules[f"flash_{name}"] = buffer = io.Buffer("o", getattr(flash, pin))
+            ports[f"o_o_flash_{name}"] = buffer.o
+        for pin in ("wp", "hold"):  # not asserted
+            if hasattr(flash, pin):
+                m.submodules[f"flash_{pin}"] = io.Buffer("o", getattr(flash, pin))
+        m.submodules.flash_answer = buffer = io.Buffer("i", flash.cipo)
+        return ports | {"i_i_flash_data": buffer.i}

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
-from .serial_accelerator import SerialAccelerator
+from .serial_accelerator import SerialAccelerator, flash_members
 
 __all__ = ["BoardTop", "Lights", "ResetHold"]
 
@@ -45,13 +45,13 @@ class ResetHold(wiring.Component):
         m = Module()
         locked = Signal()
         m.submodules.synchronizer = FFSynchronizer(self.i_locked, locked, o_domain="raw")
-        left = Signal(range(self._cycles), init=self._cycles - 1)
+        # The top bit tells that it has been long enough, and stops the count.
+        passed = Signal(range(self._cycles + 1))
+        m.d.raw += self.o_reset.eq(~passed[-1])
         with m.If(~locked):
-            m.d.raw += [left.eq(self._cycles - 1), self.o_reset.eq(1)]
-        with m.Elif(left == 0):
-            m.d.raw += self.o_reset.eq(0)
+            m.d.raw += passed.eq(0)
         with m.Else():
-            m.d.raw += left.eq(left - 1)
+            m.d.raw += passed.eq(passed + ~passed[-1])
         return m
 
 
@@ -70,7 +70,8 @@ class Lights(wiring.Component):
     o_alive : Out(1)
         Blinks: the clock runs and the reset is over.
     o_running : Out(1)
-        Lit during a run and an eighth of ``period`` after it, so that short ones are seen.
+        Lit during a run and for one to two eighths of ``period`` after it, so that short ones are
+        seen.
     o_program : Out(1)
         Lit while a program is loaded.
     """
@@ -90,14 +91,13 @@ class Lights(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         time = Signal(self._bits + 1)
-        stretch = Signal(max(self._bits - 3, 1))
-        m.d.sync += [time.eq(time + 1), self.o_program.eq(self.i_program)]
-        with m.If(self.i_running):
-            m.d.sync += [stretch.eq(-1), self.o_running.eq(1)]
-        with m.Elif(stretch != 0):
-            m.d.sync += stretch.eq(stretch - 1)
-        with m.Else():
-            m.d.sync += self.o_running.eq(0)
+        eighth, before, seen = time[max(self._bits - 3, 0)], Signal(), Signal()
+        m.d.sync += [time.eq(time + 1), before.eq(eighth), self.o_program.eq(self.i_program),
+                     seen.eq(seen | self.i_running),
+                     self.o_running.eq(self.o_running | self.i_running)]
+        # What has been seen since the last eighth is shown for the next one.
+        with m.If(eighth != before):
+            m.d.sync += [seen.eq(self.i_running), self.o_running.eq(seen | self.i_running)]
         m.d.comb += self.o_alive.eq(time[-1])
         return m
 
@@ -119,25 +119,21 @@ class BoardTop(wiring.Component):
         The PLL's clock; the only one.
     i_locked : In(1)
         Whether it is steady.
-    i_rx, o_tx
+    i_rx, o_tx, and with `Config.flash_loader` those of the flash
         See `SerialAccelerator`.
     o_alive, o_running, o_program : Out(1)
         See `Lights`.
     """
 
-    i_clock: In(1)
-    i_locked: In(1)
-    i_rx: In(1)
-    o_tx: Out(1, init=1)
-    o_alive: Out(1)
-    o_running: Out(1)
-    o_program: Out(1)
-
     def __init__(self, config, divisor, clock_hz):
         self._config = config
         self._divisor = divisor
         self._period = clock_hz // 2
-        super().__init__()
+        self._flash = flash_members(config)
+        super().__init__({
+            "i_clock": In(1), "i_locked": In(1), "i_rx": In(1), "o_tx": Out(1, init=1),
+            "o_alive": Out(1), "o_running": Out(1), "o_program": Out(1), **self._flash,
+        })
 
     def elaborate(self, platform):
         m = Module()
@@ -154,4 +150,7 @@ class BoardTop(wiring.Component):
             self.o_alive.eq(lights.o_alive), self.o_running.eq(lights.o_running),
             self.o_program.eq(lights.o_program),
         ]
+        for name, member in self._flash.items():
+            inner, outer = getattr(serial, name), getattr(self, name)
+            m.d.comb += outer.eq(inner) if member.flow is Out else inner.eq(outer)
         return m

@@ -20,8 +20,8 @@ class FrameHeader(data.Struct):
     opcode: 8
     length: 13
     """Payload bytes."""
-    crc: 32
-    """The frame's checksum, which tells a repeated frame from a new one."""
+    again: 1
+    """The last frame without an error had the same checksum, which covers all but SYNC."""
 
 
 class ReplyHeader(data.Struct):

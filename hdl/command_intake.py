@@ -55,8 +55,8 @@ def argument(request, command, name):
 class CommandIntake(wiring.Component):
     """Read a command's arguments and decide whether it is to be executed.
 
-    A frame that repeats the last answered one (same sequence number, opcode and checksum) and
-    changes anything is not executed again: its request carries the status of the first time.
+    A frame that repeats the last answered one and changes anything is not executed again: its
+    request carries the status of the first time.
 
     Members
     -------
@@ -86,8 +86,7 @@ class CommandIntake(wiring.Component):
         arguments = Signal(8 * ARGUMENT_BYTES, reset_less=True)
         left = Signal(range(ARGUMENT_BYTES + 1))
         status, execute = Signal(Status), Signal()
-        last = Signal(FrameHeader, reset_less=True)  # with the status of its answer
-        last_valid = Signal()
+        answered = Signal(Status, reset_less=True)  # the status of the last frame's answer
 
         needs = Signal(range(ARGUMENT_BYTES + 1))
         known, with_data, replayed = Signal(), Signal(), Signal()
@@ -100,12 +99,9 @@ class CommandIntake(wiring.Component):
                         replayed.eq(command not in (
                             Command.IDENTIFY, Command.STATUS, Command.READ)),
                     ]
-        repeated = Signal()
         error = Signal()
         m.d.comb += [
             error.eq(frame.status != Status.OK),
-            repeated.eq(last_valid & (frame.sequence == last.sequence)
-                        & (frame.opcode == last.opcode) & (frame.crc == last.crc)),
             request.execute.eq(execute),
             request.status.eq(status),
             request.sequence.eq(frame.sequence),
@@ -117,8 +113,8 @@ class CommandIntake(wiring.Component):
         fresh, answer = Signal(), Signal(Status)
         with m.If(error):
             m.d.comb += answer.eq(frame.status)
-        with m.Elif(repeated & replayed):
-            m.d.comb += answer.eq(last.status)
+        with m.Elif(frame.again & replayed):
+            m.d.comb += answer.eq(answered)
         with m.Elif(~known):
             m.d.comb += answer.eq(Status.UNKNOWN_COMMAND)
         with m.Elif(Mux(with_data, frame.length < needs, frame.length != needs)):
@@ -158,6 +154,5 @@ class CommandIntake(wiring.Component):
                 with m.If(self.o_request.ready):
                     m.next = "CHECK"
                     with m.If(~error):
-                        m.d.sync += [last_valid.eq(1), last.eq(frame),
-                                     last.status.eq(self.i_status)]
+                        m.d.sync += answered.eq(self.i_status)
         return m

@@ -123,6 +123,12 @@ class Config:
     distributed: bool = True
     """Accumulators in distributed RAM (ECP5, Gowin) rather than block RAM (iCE40); not part
     of the hash."""
+    single_port: bool = False
+    """Weight words in a memory of one port (iCE40UP's single-port RAM): the host's writes come
+    first. Not part of the hash."""
+    flash_loader: bool = False
+    """On a serial line, play commands out of the board's SPI flash before the line is heard
+    (`hdl/flash_loader.py`). Not part of the hash."""
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.isidentifier():
@@ -138,7 +144,7 @@ class Config:
         ):
             _check("Config", name, getattr(self, name), low, high)
         for name in ("residual_wide", "second_step", "pool_max", "distributed", "overlap",
-                     "spread"):
+                     "spread", "single_port", "flash_loader"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"Config.{name} must be true or false, "
                                  f"not {getattr(self, name)!r}")
@@ -281,6 +287,14 @@ class Config:
         return min((self.scratch_bytes + size).bit_length(), 24)
 
     @property
+    def copies(self):
+        """Whether all images are stored as they come, row behind row, by what INPUT may hold."""
+        low, high = zip(*(self.range_of(f"input.{name}") for name in (
+            "fold", "stride", "pad", "channels", "pixel_step", "row_values", "row_step", "rows",
+            "out_rows")), strict=True)
+        return low == high and low[:3] == (1, 1, 0) and low[3::2] == low[4::2]
+
+    @property
     def loops(self):
         """Whether a program may have loops."""
         return any(self.range_of(f"layer.loop_{name}")[1] for name in ("in", "out", "res"))
@@ -305,7 +319,7 @@ class Config:
         """First 8 bytes of the SHA-256 of the program-visible fields."""
         visible = {key: value for key, value in asdict(self).items()
                    if key not in ("name", "frame_timeout", "counted_layers", "distributed",
-                                  "overlap", "spread")}
+                                  "overlap", "spread", "single_port", "flash_loader")}
         text = json.dumps([ISA_VERSION, visible], sort_keys=True)
         return hashlib.sha256(text.encode()).digest()[:8]
 

@@ -7,7 +7,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from .delay_line import delay
+from .delay_line import DelayLine, delay
 from .drain import Drain, tag_layout
 from .expander import Expander, PrototypeWrite
 from .feeder import Feeder
@@ -185,7 +185,11 @@ class Datapath(wiring.Component):
         meet = max(DRAIN_LATENCY, scratchpad.b_latency) if config.residual else DRAIN_LATENCY
         m.submodules.drain = drain = Drain(config)
         m.submodules.records = records = Records(config, meet)
-        m.submodules.post = post = PostProcessor(config, tag_layout(config))
+        m.submodules.post = post = PostProcessor(config)
+        # Where a result goes travels beside it.
+        tag = Signal(tag_layout(config))
+        m.submodules.tag = line = DelayLine(len(tag.as_value()), meet + post.latency,
+                                            config.distributed, block=not config.distributed)
         m.d.comb += [
             drain.i_run.eq(self.i_back), drain.i_full.eq(results.o_last),
             results.i_drain.eq(drain.o_drain),
@@ -200,7 +204,7 @@ class Datapath(wiring.Component):
         m.d.comb += [
             post.i_layer.eq(layer), post.i_table_write.eq(self.i_table_write),
             post.i_valid.eq(delay(m, drain.o_issue, meet, "issued", reset=True)),
-            Value.cast(post.i_tag).eq(delay(m, Value.cast(drain.o_tag), meet, "tag")),
+            line.i_value.eq(drain.o_tag), tag.eq(line.o_value),
             Value.cast(post.i_values).eq(
                 delay(m, Value.cast(results.o_values), meet - DRAIN_LATENCY, "values")),
             Value.cast(post.i_records).eq(records.o_records),
@@ -218,9 +222,8 @@ class Datapath(wiring.Component):
         connect(m, wiring.flipped(self.i_host), scratchpad.i_host)
         m.d.comb += [
             scratchpad.i_w_enable.eq(post.o_valid), scratchpad.i_w_data.eq(post.o_data),
-            scratchpad.i_w_group.eq(post.o_tag.group),
-            scratchpad.i_w_address.eq(post.o_tag.address),
-            scratchpad.i_w_count.eq(post.o_tag.count),
+            scratchpad.i_w_group.eq(tag.group), scratchpad.i_w_address.eq(tag.address),
+            scratchpad.i_w_count.eq(tag.count),
             scratchpad.i_r_enable.eq(drain.o_residual),
             scratchpad.i_r_group.eq(drain.o_tag.group),
             scratchpad.i_r_address.eq(drain.o_residual_address),

@@ -17,7 +17,7 @@ __all__ = ["Drain", "tag_layout"]
 def tag_layout(config):
     """Return the layout that travels beside a result vector to its place in memory."""
     return data.StructLayout({
-        "address": config.address_width, "group": range(max(config.groups, 2)),
+        "address": config.address_width, "group": range(config.groups),
         "count": range(max(config.post_width, 4) + 1)})
 
 
@@ -49,7 +49,8 @@ class Drain(wiring.Component):
     o_busy : Out(1)
         The layer is not finished.
     o_tail : Out(1)
-        Nothing but results of the layer's last burst is still to be stored.
+        Nothing but results of the layer's last burst is still to be stored; 0 without
+        `Config.overlap`, when no layer waits for it.
     o_wait_port : Out(1)
         Waiting for the residual.
     """
@@ -208,15 +209,16 @@ class Drain(wiring.Component):
                 out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),
             ]
 
-        # Of the results on their way, `older` belong to bursts before the one being drained.
-        in_flight, older = Signal(6), Signal(6)
+        in_flight = Signal(6)
         m.d.sync += in_flight.eq(in_flight + issue - self.i_written)
-        with m.If(burst_end & ~(burst_last & block_last)):
-            m.d.sync += older.eq(in_flight + 1 - self.i_written)
-        with m.Elif(self.i_written & (older != 0)):
-            m.d.sync += older.eq(older - 1)
-        m.d.comb += [
-            self.o_busy.eq(busy | (in_flight != 0)),
-            self.o_tail.eq((older == 0) & (~busy | (burst_last & block_last))),
-        ]
+        m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
+        if self._config.overlap:
+            # Of the results on their way, `older` belong to bursts before the one being drained.
+            older = Signal(6)
+            with m.If(burst_end & ~(burst_last & block_last)):
+                m.d.sync += older.eq(in_flight + 1 - self.i_written)
+            with m.Elif(self.i_written & (older != 0)):
+                m.d.sync += older.eq(older - 1)
+            m.d.comb += self.o_tail.eq(
+                (older == 0) & (~busy | (burst_last & block_last)))
         return m

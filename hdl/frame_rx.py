@@ -62,6 +62,7 @@ class FrameRx(wiring.Component):
         half = Signal()
         resync = Signal()  # the byte that gave an error away may be the first of SYNC
         silence = Signal(range(-1, self._timeout), init=self._timeout - 2)
+        last, some = Signal(8 * CRC_BYTES, reset_less=True), Signal()  # checksum of a good frame
         load = Signal()
         release = Signal()
 
@@ -80,12 +81,12 @@ class FrameRx(wiring.Component):
 
         def in_frame():
             m.d.comb += self.i.ready.eq(1)
-            m.d.sync += silence.eq(Mux(take, self._timeout - 2, silence - 1))
             with m.If(take):
                 m.d.sync += position.eq(next_position)
             with m.Elif(silence[-1]):
                 fail(Status.TRUNCATED)
 
+        m.d.sync += silence.eq(Mux(take, self._timeout - 2, silence - 1))
         with m.FSM():
             with m.State("SYNC0"):
                 m.d.comb += self.i.ready.eq(1)
@@ -93,8 +94,7 @@ class FrameRx(wiring.Component):
                     m.next = "SYNC1"
             with m.State("SYNC1"):
                 m.d.comb += [self.i.ready.eq(1), crc.i_start.eq(1)]
-                m.d.sync += [status.eq(Status.OK), sequence.eq(0), position.eq(0),
-                             silence.eq(self._timeout - 2)]
+                m.d.sync += [status.eq(Status.OK), sequence.eq(0), position.eq(0)]
                 with m.If(take):
                     with m.If(byte == SYNC[1]):
                         m.next = "HEADER"
@@ -153,9 +153,11 @@ class FrameRx(wiring.Component):
                 offered.sequence.eq(sequence),
                 offered.opcode.eq(opcode),
                 offered.length.eq(Mux(status == Status.OK, length[:len(position)], 0)),
-                offered.crc.eq(crc.o_crc),
+                offered.again.eq(some & (crc.o_crc == last)),
                 half.eq(~half),
             ]
+            with m.If(status == Status.OK):
+                m.d.sync += [some.eq(1), last.eq(crc.o_crc)]
         with m.Elif(release):
             m.d.sync += self.o_frame.valid.eq(0)
 

@@ -4,7 +4,7 @@ from amaranth.lib import enum
 
 __all__ = [
     "Command", "Status", "State", "SYNC", "FRAME_VERSION", "HEADER_BYTES", "CRC_BYTES", "REPLY_BIT",
-    "FRAME_ERROR", "ARGUMENTS", "REPLIES", "WITH_DATA",
+    "FRAME_ERROR", "FLASH_ADDRESS", "ARGUMENTS", "REPLIES", "WITH_DATA",
 ]
 
 
@@ -71,6 +71,9 @@ REPLY_BIT = 0x80
 FRAME_ERROR = 0xff
 """Opcode of the reply to a frame that could not be read (`BAD_VERSION`, `BAD_LENGTH` of the
 frame, `BAD_CRC`, `TRUNCATED`)."""
+FLASH_ADDRESS = 1 << 20
+"""Where the frames of a load lie in the flash of a board that starts by itself; a bitstream of an
+iCE40 is shorter."""
 
 ARGUMENTS = {
     Command.IDENTIFY: (),

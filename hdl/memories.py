@@ -26,7 +26,9 @@ class ProgramMemories(wiring.Component):
     o_input : Out(INPUT)
         The input record.
 
-    Read latency 1 cycle; a read while the same word is written gives either value.
+    Read latency 1 cycle; a read while the same word is written gives either value, and with
+    `config.single_port` one of weights gives nothing while any of them is written. That happens in
+    no run, since the host writes the program between runs.
     """
 
     def __init__(self, config):
@@ -54,9 +56,10 @@ class ProgramMemories(wiring.Component):
             arrived, valid = Signal.like(self.i_write, reset_less=True), Signal()
             m.d.sync += [arrived.eq(self.i_write), valid.eq(self.i_write_valid)]
         for name, (space, depth, lanes, width) in self._memories.items():
+            single = name == "weights" and self._config.single_port
             # Whole bytes, so that each has its write enable.
-            store = memory.Memory(shape=lanes * 8, depth=depth, init=[],
-                                  attrs={"no_rw_check": 1})
+            store = memory.Memory(shape=lanes * 8, depth=depth, init=[], attrs={
+                "no_rw_check": 1, **({"ram_style": "huge"} if single else {})})
             m.submodules[name] = store
             write = store.write_port(granularity=8)
             read = store.read_port(transparent_for=())
@@ -68,6 +71,11 @@ class ProgramMemories(wiring.Component):
                 read.en.eq(getattr(self, f"i_{name}_enable")),
                 getattr(self, f"o_{name}_data").eq(read.data[:width]),
             ]
+            if single:
+                # One address for both, never both at once: what Yosys makes one port of.
+                with m.If(chosen):
+                    m.d.comb += [read.addr.eq(self.i_write.address), read.en.eq(0)]
+                m.d.comb += write.addr.eq(read.addr)
             for lane in range(lanes):
                 m.d.comb += write.en[lane].eq(chosen & (arrived.lane == lane))
         fields = Signal(INPUT.bytes * 8)

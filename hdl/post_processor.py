@@ -1,10 +1,10 @@
 """Post-processor: from accumulated values to stored bytes."""
 
-from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
+from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from .delay_line import DelayLine, delay
+from .delay_line import delay
 from .formats import Format
 from .function_table import FunctionTable, table_write_layout
 from .isa import LAYER, param_layout
@@ -25,14 +25,12 @@ class PostProcessor(wiring.Component):
     Parameters
     ----------
     config : Config
-    tag_shape : shape-like
-        What travels beside the results.
 
     Members
     -------
     i_layer : In(LAYER)
         Stable from two cycles before its first result enters until its last has left.
-    i_valid : In(1), i_tag : In(tag_shape)
+    i_valid : In(1)
     i_values : In(signed(value_width) x post_width)
     i_records : In(param_layout x post_width)
         The channel of each value.
@@ -40,27 +38,26 @@ class PostProcessor(wiring.Component):
         Ignored unless the layer adds a stored map.
     i_table_write : In(table_write_layout)
         Host writes to the tables, while no layer runs.
-    o_valid : Out(1), o_tag : Out(tag_shape)
+    o_valid : Out(1)
     o_data : Out(8 x max(post_width, 4))
         Bytes to store: one per lane, or with `single` lane 0, little endian.
 
     Latency `latency` cycles whatever the layer does, one vector a cycle, no back-pressure.
     """
 
-    def __init__(self, config, tag_shape):
+    def __init__(self, config):
         self._config = config
-        self._tag_width = Shape.cast(tag_shape).width
         lanes = config.post_width
         self._record = param_layout(config).shape
         self._lanes = [PostLane(config, wide=lane == 0) for lane in range(lanes)]
         self.latency = self._lanes[0].latency + 1
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_valid": In(1), "i_tag": In(tag_shape),
+            "i_layer": In(LAYER.shape), "i_valid": In(1),
             "i_values": In(data.ArrayLayout(signed(config.value_width), lanes)),
             "i_records": In(data.ArrayLayout(self._record, lanes)),
             "i_residuals": In(data.ArrayLayout(signed(config.residual_width), lanes)),
             "i_table_write": In(table_write_layout()),
-            "o_valid": Out(1), "o_tag": Out(tag_shape),
+            "o_valid": Out(1),
             "o_data": Out(data.ArrayLayout(8, max(lanes, 4))),
         })
 
@@ -133,8 +130,5 @@ class PostProcessor(wiring.Component):
             m.d.sync += out[index].eq(Mux(layer.single, wide, narrow))
         m.d.comb += self.o_data.eq(out)
 
-        m.submodules.tag = tag = DelayLine(self._tag_width, self.latency, config.distributed)
-        valid = delay(m, self.i_valid, self.latency, "valid", reset=True)
-        m.d.comb += [tag.i_value.eq(self.i_tag), Value.cast(self.o_tag).eq(tag.o_value),
-                     self.o_valid.eq(valid)]
+        m.d.comb += self.o_valid.eq(delay(m, self.i_valid, self.latency, "valid", reset=True))
         return m

@@ -5,9 +5,17 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .accelerator import Accelerator
+from .flash_loader import FlashLoader
 from .uart import Uart
 
-__all__ = ["SerialAccelerator"]
+__all__ = ["SerialAccelerator", "flash_members"]
+
+
+def flash_members(config):
+    """Return the pins of the flash (see `FlashLoader`), if a configuration reads one."""
+    pins = {"o_flash_select": Out(1), "o_flash_clock": Out(1), "o_flash_data": Out(1),
+            "i_flash_data": In(1)}
+    return pins if config.flash_loader else {}
 
 
 class SerialAccelerator(wiring.Component):
@@ -28,6 +36,8 @@ class SerialAccelerator(wiring.Component):
         The wires, as this end sees them.
     o_running, o_program : Out(1)
         See `Accelerator`.
+    o_flash_select, o_flash_clock, o_flash_data : Out(1), i_flash_data : In(1)
+        Of the flash, with `Config.flash_loader`.
     o_overrun, o_framing : Out(1)
         Strobes of `UartReceiver`: bytes were lost.
     """
@@ -37,15 +47,27 @@ class SerialAccelerator(wiring.Component):
         self._divisor = divisor
         super().__init__({
             "i_rx": In(1), "o_tx": Out(1, init=1), "o_running": Out(1), "o_program": Out(1),
-            "o_overrun": Out(1), "o_framing": Out(1),
+            "o_overrun": Out(1), "o_framing": Out(1), **flash_members(config),
         })
 
     def elaborate(self, platform):
         m = Module()
         m.submodules.uart = uart = Uart(self._divisor)
         m.submodules.accelerator = accelerator = Accelerator(self._config)
-        connect(m, source=uart.o, sink=accelerator.rx)
-        connect(m, source=accelerator.tx, sink=uart.i)
+        if self._config.flash_loader:
+            m.submodules.flash = flash = FlashLoader()
+            connect(m, source=uart.o, loader=flash.i)
+            connect(m, loader=flash.o, sink=accelerator.rx)
+            connect(m, source=accelerator.tx, loader=flash.i_reply)
+            connect(m, loader=flash.o_reply, sink=uart.i)
+            m.d.comb += [
+                flash.i_last.eq(accelerator.o_tx_last), flash.i_program.eq(accelerator.o_program),
+                self.o_flash_select.eq(flash.o_select), self.o_flash_clock.eq(flash.o_clock),
+                self.o_flash_data.eq(flash.o_data), flash.i_data.eq(self.i_flash_data),
+            ]
+        else:
+            connect(m, source=uart.o, sink=accelerator.rx)
+            connect(m, source=accelerator.tx, sink=uart.i)
         m.d.comb += [
             uart.i_rx.eq(self.i_rx), self.o_tx.eq(uart.o_tx),
             self.o_running.eq(accelerator.o_running), self.o_program.eq(accelerator.o_program),

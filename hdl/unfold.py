@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from .isa import INPUT
 from .thermometer import above
 
-__all__ = ["Unfold", "compute"]
+__all__ = ["Unfold", "compute", "unfold_members"]
 
 
 def compute(record, image, base=0):
@@ -47,6 +47,17 @@ def compute(record, image, base=0):
     return written
 
 
+def unfold_members():
+    """Return the ports of what brings images to the scratchpad (see `Unfold`)."""
+    return {
+        "i_record": In(INPUT.shape),
+        "i_start": In(data.StructLayout({"strobe": 1, "base": 24})),
+        "i": In(stream.Signature(8)),
+        "o": Out(stream.Signature(data.StructLayout({"address": 24, "data": 8}))),
+        "o_busy": Out(1),
+    }
+
+
 class _Phase(enum.Enum, shape=2):
     ABOVE = 0
     IMAGE = 1
@@ -82,13 +93,7 @@ class Unfold(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        super().__init__({
-            "i_record": In(INPUT.shape),
-            "i_start": In(data.StructLayout({"strobe": 1, "base": 24})),
-            "i": In(stream.Signature(8)),
-            "o": Out(stream.Signature(data.StructLayout({"address": 24, "data": 8}))),
-            "o_busy": Out(1),
-        })
+        super().__init__(unfold_members())
 
     def elaborate(self, platform):
         m = Module()

@@ -194,8 +194,8 @@ def cached_verilog(config: Config, divisor: int | None = None, interface: str | 
     return text
 
 
-def generate_pins(platform: Any, pll: Any, lights: Any, module: str,
-                  name: str) -> tuple[dict[str, str], str]:
+def generate_pins(platform: Any, pll: Any, lights: Any, module: str, name: str,
+                  flash: bool = False) -> tuple[dict[str, str], str]:
     """Return the files of a board's top module, and the name of its oscillator's port.
 
     Parameters
@@ -208,10 +208,12 @@ def generate_pins(platform: Any, pll: Any, lights: Any, module: str,
         Verilog module with the ports of `hdl.board_top.BoardTop`.
     name : str
         Of the top module and of the files.
+    flash : bool
+        Whether the module reads the board's flash.
     """
     from hdl.board_pins import BoardPins
 
-    pins = BoardPins(pll, lights, module)
+    pins = BoardPins(pll, lights, module, flash)
     plan = platform.prepare(pins, name, emit_src=False)
     texts = {file: text.decode() if isinstance(text, bytes) else text
              for file, text in plan.files.items()}

@@ -8,7 +8,7 @@ from hdl.isa import Space, param_layout
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.fit.devices import Device
-from pyhw.fit.memories import block_rams, memories
+from pyhw.fit.memories import block_rams, memories, single_port_rams
 
 __all__ = ["MemoryUse", "memory_use", "picture", "scratch_peak"]
 
@@ -77,8 +77,8 @@ class MemoryUse:
         How many, their words, bits of a word.
     used : int or None
         Words (scratchpad: of each bank) that the program takes; None where that is no question.
-    blocks : int
-        Block RAMs on the device's family.
+    blocks, single_ports : int
+        Block RAMs on the device's family, and blocks of one port.
     """
 
     name: str
@@ -87,6 +87,7 @@ class MemoryUse:
     width: int
     used: int | None
     blocks: int
+    single_ports: int
 
 
 def memory_use(config: Config, device: Device, program: Program | None = None) -> list[MemoryUse]:
@@ -128,6 +129,7 @@ def memory_use(config: Config, device: Device, program: Program | None = None) -
             width=one.width,
             used=taken.get(one.name),
             blocks=block_rams(one, device.family),
+            single_ports=single_port_rams(one),
         )
         for one in memories(config)
     ]

@@ -76,6 +76,14 @@ def expected(image):
             LAST: bytes(value for pixel in first for value in pooled(pixel))}
 
 
+def program(config):
+    """Return the program as `Protocol.load_program` takes it."""
+    codes = bytes(weight for row in WEIGHTS for weight in row)
+    records = b"".join(param_layout(config).encode(**record) for record in RECORDS)
+    return SimpleNamespace(config_hash=config.hash, sections=[
+        (Space.PROGRAM, 0, PROGRAM), (Space.WEIGHTS, 3, codes), (Space.PARAMS, 0, records)])
+
+
 class Host:
     """The transport of `drive_async` over the accelerator's byte streams."""
 
@@ -99,11 +107,6 @@ def run_accelerator(test, config=CONFIG):
     """Load the program and two images, then run ``await test(do)``; return what memory holds."""
     dut, received, memory = Accelerator(config), bytearray(), []
     images = [random.Random(seed).randbytes(TILES * TILE) for seed in range(2)]
-    layout = param_layout(config)
-    codes = bytes(weight for row in WEIGHTS for weight in row)
-    program = SimpleNamespace(config_hash=config.hash, sections=[
-        (Space.PROGRAM, 0, PROGRAM), (Space.WEIGHTS, 3, codes),
-        (Space.PARAMS, 0, b"".join(layout.encode(**record) for record in RECORDS))])
 
     async def testbench(ctx):
         protocol, host = Protocol(config, timeout_s=4e-3), Host(ctx, dut, received)
@@ -112,7 +115,7 @@ def run_accelerator(test, config=CONFIG):
             return await drive_async(getattr(protocol, name)(*arguments, **options), host)
 
         assert (await do("identify")).hash == config.hash
-        await do("load_program", program)
+        await do("load_program", program(config))
         for group, image in enumerate(images):
             await do("write", group, IN, image)
         await test(do)
@@ -158,4 +161,4 @@ def test_a_run_that_stops_inside_the_loop_goes_on_there():
             await do("run", layers=layers, resume=number > 0)
             assert await do("wait", 1.0) == (1, 3, 6, 7)[number]
 
-    run_accelerator(test, replace(CONFIG, distributed=False))
+    run_accelerator(test, replace(CONFIG, distributed=False, single_port=True))

@@ -1,6 +1,7 @@
 """What stands around an accelerator on a board: reset and lights."""
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -77,7 +78,8 @@ def test_lights_blink_stretch_and_follow():
         alive = [a for a, _, _ in seen]
         assert sum(a != b for a, b in pairwise(alive)) in (3, 4)
         running = [index for index, (_, r, _) in enumerate(seen) if r]
-        assert running == list(range(100, 100 + 8))
+        assert running == list(range(100, 100 + len(running)))
+        assert 8 <= len(running) <= 2 * 8 + 1
         assert [p for _, _, p in seen] == [0] * 50 + [1] * 206
 
     run(dut, bench)
@@ -88,18 +90,25 @@ def test_period_of_lights_is_checked():
         Lights(1)
 
 
-def test_top_has_one_clock_and_the_pins_of_a_board():
-    text = generate_rtlil(PRESETS["tiny"], "board", 60, clock_hz=60_000_000)
+FLASH = ["i_flash_data", "o_flash_clock", "o_flash_data", "o_flash_select"]
+
+
+@pytest.mark.parametrize("flash", [[], FLASH], ids=["plain", "flash"])
+def test_top_has_one_clock_and_the_pins_of_a_board(flash):
+    config = replace(PRESETS["tiny"], flash_loader=bool(flash))
+    text = generate_rtlil(config, "board", 60, clock_hz=60_000_000)
     top = text[text.index("module \\board\n") :]
     top = top[: top.index("\nend\n")]
     ports = re.findall(r"^  wire (?:width \d+ )?(?:input|output) \d+ +\\(\w+)$", top, re.M)
-    assert sorted(ports) == [
-        "i_clock", "i_locked", "i_rx", "o_alive", "o_program", "o_running", "o_tx"]
+    assert sorted(ports) == sorted([
+        "i_clock", "i_locked", "i_rx", "o_alive", "o_program", "o_running", "o_tx", *flash])
 
 
-def test_board_answers_on_its_pins_once_its_clock_is_steady():
+@pytest.mark.parametrize("flash_loader", [False, True])  # of a flash that holds zeros
+def test_board_answers_on_its_pins_once_its_clock_is_steady(flash_loader):
+    config = replace(CONFIG, flash_loader=flash_loader)
     divisor, identify = 4, levels(wrap(1, Command.IDENTIFY.value, b""))
-    dut, wire, seen = BoardTop(CONFIG, divisor, 1_000_000), Wire(CONFIG.max_payload), []
+    dut, wire, seen = BoardTop(config, divisor, 1_000_000), Wire(CONFIG.max_payload), []
     m = Module()
     m.domains.outer = ClockDomain(reset_less=True)
     m.submodules.dut = dut

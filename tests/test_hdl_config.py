@@ -50,7 +50,7 @@ def test_the_ranges_of_all_integer_fields_are_tested():
 
 
 @pytest.mark.parametrize("name", ["residual_wide", "second_step", "distributed", "overlap",
-                                  "spread"])
+                                  "spread", "single_port", "flash_loader"])
 @pytest.mark.parametrize("value", [1, "yes", None])
 def test_switches_are_true_or_false(name, value):
     with pytest.raises(ValueError, match=f"Config.{name} must be true or false"):
@@ -213,7 +213,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
     config = Config(l1=ENGINE, shift=SHIFT)
     assert len(config.hash) == 8
     same = {"name": "other", "frame_timeout": 99, "counted_layers": 7, "distributed": False,
-            "overlap": False, "spread": True}
+            "overlap": False, "spread": True, "single_port": True, "flash_loader": True}
     for name, value in same.items():
         assert replace(config, **{name: value}).hash == config.hash
     other = {

@@ -38,7 +38,6 @@ CONFIGS = [
     *(Config(name=f"no_{part}{terms}", l1=engine(5), terms=terms, **{part: PLAIN[part]})
       for part in PLAIN for terms in range(1, 5)),
 ]
-TAG = 8
 SMALL = Config(l1=engine(4), burst_depth=4, post_width=3)
 LAYER = {"n_x": 1, "n_y": 1, "burst": 1, "n_digits": 1, "n_chunks": 1, "n_kx": 1, "n_ky": 1,
          "n_blocks": 1, "block_rows": 1, "rows": 1, "code_words": 2}
@@ -58,7 +57,7 @@ def latency_of(kind, *arguments):
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 def test_latencies_are_those_of_the_components(config):
     timing = Timing(config)
-    assert timing.post_latency == latency_of(PostProcessor, config, TAG)
+    assert timing.post_latency == latency_of(PostProcessor, config)
     # From the take: the feeder's register, the window's, then the engine.
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,8 +7,12 @@ from amaranth.sim import Simulator
 from helpers import feed, take
 
 from hdl.config import PRESETS
+from hdl.image_copy import ImageCopy
 from hdl.isa import INPUT, input_record
 from hdl.unfold import Unfold, compute
+
+# A refused component is never elaborated.
+pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 CASES = {
     "plain copy": {"width": 5, "rows": 4, "channels": 3},
@@ -60,9 +65,9 @@ def test_compute_equals_the_padded_image_gathered(name):
     assert compute(record, image, 100) == gathered(record, image, 100)
 
 
-def simulate(jobs, *, gap=0.0, stall=0.0, config=PRESETS["tiny"]):
+def simulate(jobs, *, gap=0.0, stall=0.0, config=PRESETS["tiny"], unit=Unfold):
     """Run images through one unit; return the writes and the cycles of each."""
-    dut = Unfold(config)
+    dut = unit(config)
     results, cycles = [], []
 
     async def bench(ctx):
@@ -152,3 +157,38 @@ def test_random_shapes():
     results, _ = simulate(jobs)
     for (record, image, base), writes in zip(jobs, results, strict=True):
         assert dict(writes) == compute(record, image, base), record
+
+
+def copying(record):
+    return replace(PRESETS["tiny"], ranges={
+        f"input.{name}": (value, value) for name, value in record.items()})
+
+
+@pytest.mark.parametrize(("gap", "stall"), [(0, 0), (0.4, 0), (0, 0.4), (0.3, 0.3)])
+def test_a_copy_equals_compute(gap, stall):
+    record, image = make("plain copy")
+    config = copying(record)
+    jobs = [(record, image, 100), (record, image[:7], 5), (record, image + b"more", 0),
+            (record, image, config.scratch_bytes - 20)]
+    results, cycles = simulate(jobs, gap=gap, stall=stall, config=config, unit=ImageCopy)
+    assert dict(results[0]) == compute(record, image, 100)
+    assert [address for address, _ in results[1]] == list(range(5, 12))
+    assert dict(results[2]) == compute(record, image)
+    assert len(results[3]) == 20
+    if not gap and not stall:
+        assert cycles[0] <= len(image) + 2
+
+
+@pytest.mark.parametrize(("name", "copies"), [(name, name == "plain copy") for name in CASES])
+def test_only_images_that_are_stored_as_they_come_are_copied(name, copies):
+    record, _ = make(name)
+    assert copying(record).copies == copies
+    if not copies:
+        with pytest.raises(ValueError, match="stored as they come"):
+            ImageCopy(copying(record))
+
+
+def test_an_image_that_may_have_other_sizes_is_not_copied():
+    record, _ = make("plain copy")
+    ranges = copying(record).ranges | {"input.rows": (1, record["rows"])}
+    assert not replace(PRESETS["tiny"], ranges=ranges).copies

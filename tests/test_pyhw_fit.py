@@ -17,7 +17,7 @@ from pyhw.configure import every_preset, find_preset, fitted, read_config
 from pyhw.errors import UserError
 from pyhw.fit.area import area, luts, results
 from pyhw.fit.devices import DEVICES, find_device
-from pyhw.fit.memories import Memory, block_rams, memories
+from pyhw.fit.memories import Memory, block_rams, memories, placed, single_port_rams
 from pyhw.fit.needs import needs
 from pyhw.fit.search import FILL, limits_of, propose
 from pyhw.fit.work import sizes_of, work_of
@@ -38,7 +38,7 @@ def blocks_of(config, family):
 
 
 @pytest.mark.parametrize(("preset", "family", "counted"), [
-    ("tiny", "ecp5", 18), ("default", "ecp5", 114), ("tiny", "ice40", 51),
+    ("tiny", "ecp5", 18), ("default", "ecp5", 114), ("tiny", "ice40", 52),
     ("ds_cnn_25f", "ecp5", 49), ("resnet8_25f", "ecp5", 52),
 ])
 def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
@@ -57,6 +57,47 @@ def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
 def test_a_memory_takes_the_shape_with_the_fewest_blocks(memory, ecp5, ice40):
     assert block_rams(memory, "ecp5") == block_rams(memory, "gowin") == ecp5
     assert block_rams(memory, "ice40") == ice40
+
+
+@pytest.mark.parametrize(("words", "bits", "blocks"), [
+    (1, 8, 1), (1 << 15, 8, 1), ((1 << 15) + 1, 8, 2), (61_696, 8, 2), (1 << 14, 16, 1),
+    ((1 << 14) + 1, 16, 2), (1 << 14, 32, 2), (1 << 13, 64, 4),
+])
+def test_single_port_rams_are_those_that_yosys_counts(words, bits, blocks):
+    # tests/test_pyhw_synthesis.py
+    config = replace(find_preset("tiny"), load_bits=bits, weight_words=words, single_port=True)
+    weights = next(one for one in memories(config) if one.name == "weights")
+    assert single_port_rams(weights) == blocks
+    assert block_rams(weights, "ice40") == 0
+    assert sum(map(single_port_rams, memories(config))) == blocks
+    assert not any(map(single_port_rams, memories(replace(config, single_port=False))))
+
+
+@pytest.mark.parametrize(("device", "words", "single"), [
+    ("ice40-up5k", 1 << 15, True), ("ice40-up5k", (1 << 15) + 1, False), ("ice40-hx8k", 1, False),
+    ("ecp5-25f", 1, False),
+])
+def test_weights_lie_in_single_port_ram_where_they_fit(device, words, single):
+    config = replace(find_preset("tiny"), load_bits=32, weight_words=words)
+    found = placed(config, find_device(device))
+    assert found.single_port == single
+    assert found.distributed == (not device.startswith("ice40"))
+    assert found.hash == config.hash
+
+
+def test_lenet_5_fits_an_up5k_with_its_weights_in_single_port_ram():
+    graph, device = load(MODELS / "lenet5_adder_mnist.pyhw"), find_device("ice40-up5k")
+    best = propose(graph, device, batch=1, specialise=True, fill=2)[0]  # logic is not the question
+    assert best.config.single_port
+    assert best.block_rams == blocks_of(best.config, "ice40") <= device.block_rams
+    weights = next(one for one in memory_use(best.config, device) if one.name == "weights")
+    assert (weights.blocks, weights.single_ports) == (
+        0, sum(map(single_port_rams, memories(best.config))))
+    assert 1 <= weights.single_ports <= device.single_port_rams
+    with pytest.raises(UserError, match=r"LUTs short .*--terms 2 --exponent 7"):
+        propose(graph, device, batch=1, specialise=True)
+    with pytest.raises(UserError, match=r"single-port RAMs short \(\d+ of 4\)"):
+        propose(load(MODELS / "resnet20_adder.pyhw"), device, batch=1, specialise=True)
 
 
 def test_families_and_devices_are_named():

@@ -56,6 +56,21 @@ def test_a_synthesised_accelerator_runs_a_network_as_the_executor(family, networ
     assert len(np.unique(result.outputs)) > 8
 
 
+@pytest.mark.slow
+def test_weights_in_single_port_ram_are_those_that_were_written(
+        network, yosys, icarus, monkeypatch):
+    graph, images = network
+    monkeypatch.setitem(FAMILIES, "ice40", dataclasses.replace(
+        FAMILIES["ice40"], command="synth_ice40 -device u -spram"))
+    config = dataclasses.replace(SMALL, single_port=True)
+    text = netlist(cached_verilog(config), "top", "ice40")
+    assert len(re.findall(r"^  SB_SPRAM256KA ", text, re.M)) == 1
+    result = simulate(
+        [Case(graph=graph, program=compile_graph(graph, config, 1), images=images)], config,
+        verilog=text, simulator=icarus)[0]
+    assert np.array_equal(result.outputs, execute(graph, images.astype(np.int64)))
+
+
 BYTES = 512
 
 

@@ -1,6 +1,8 @@
 """Synthesis: what is counted, what is refused, and what is kept."""
 
 import json
+import re
+from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Array, Module, Signal
@@ -8,8 +10,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from hdl.config import PRESETS
+from hdl.memories import ProgramMemories
 from pyhw.cli import main as cli
 from pyhw.errors import UserError
+from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 
@@ -51,6 +56,24 @@ class Store(wiring.Component):
             self.o.eq(read.data),
         ]
         return m
+
+
+def single_port(words, bits):
+    """Return RTLIL of program memories with weights in a memory of one port."""
+    config = replace(PRESETS["tiny"], load_bits=bits, weight_words=words, single_port=True)
+    text = to_rtlil(ProgramMemories(config))
+    return re.sub(r"^  cell \$meminit_v2 .*?^  end\n", "", text, flags=re.M | re.S)
+
+
+@pytest.mark.parametrize(("words", "bits", "blocks"), [
+    (61_696, 8, 2), ((1 << 14) + 1, 16, 2), (1 << 13, 64, 4),
+])
+def test_weights_become_single_port_rams(words, bits, blocks, yosys, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "ice40", replace(
+        FAMILIES["ice40"], command="synth_ice40 -device u -spram"))
+    made = synthesize(single_port(words, bits), "top", "ice40")
+    assert made.single_port_rams == blocks
+    assert made.block_rams == 4 + 10  # instructions and records
 
 
 def report(cells, family="ecp5"):

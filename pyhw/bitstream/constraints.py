@@ -30,11 +30,11 @@ class Pins:
     oscillator: str
 
 
-def make_pins(board: Board, platform: Any, pll: Any, module: str) -> Pins:
+def make_pins(board: Board, platform: Any, pll: Any, module: str, flash: bool = False) -> Pins:
     """Elaborate the pins of a board around a module; `ValueError` if a constraint is missing."""
     from pyhw.generate import generate_pins
 
-    files, oscillator = generate_pins(platform, pll, board.lights, module, TOP)
+    files, oscillator = generate_pins(platform, pll, board.lights, module, TOP, flash)
     constraints = {name: text for name, text in files.items()
                    if name.endswith((".lpf", ".pcf", ".cst"))}
     if board.family == "gowin":

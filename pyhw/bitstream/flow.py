@@ -2,7 +2,7 @@
 
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from pyhw.errors import UserError
 
 from .constraints import make_pins
 from .families import TOP
+from .flash_image import reading_flash
 from .implement import MODULE, Finished, Implemented, implement
 from .model import Model
 from .names import plain_names
@@ -33,6 +34,8 @@ class Build:
         Of the serial line.
     seeds : int
         Placements to try.
+    stand_alone : bool
+        Whether the board has its program without a host.
     """
 
     model: Model
@@ -40,6 +43,7 @@ class Build:
     clock_mhz: float
     baud: int
     seeds: int = 1
+    stand_alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +106,9 @@ def build(
     from pyhw.generate import cached_verilog, divisor_for
 
     started = time.monotonic()
+    if job.stand_alone:
+        config = reading_flash(job.board, job.model.config)
+        job = replace(job, model=replace(job.model, config=config))
     platform = job.board.make_platform()
     pll = solve_pll(job.board, platform, job.clock_mhz)
     clock_hz = round(pll.output_hz)
@@ -112,7 +119,7 @@ def build(
     progress("generate")
     verilog = plain_names(cached_verilog(
         job.model.config, divisor, clock_hz=clock_hz, name=MODULE))
-    pins = make_pins(job.board, platform, pll, MODULE)
+    pins = make_pins(job.board, platform, pll, MODULE, job.model.config.flash_loader)
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,

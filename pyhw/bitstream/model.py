@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FILL", "Model", "prepare"]
 
-FILL = {"ecp5": 0.6, "gowin": 0.5, "ice40": 0.97}
+FILL = {"ecp5": 0.6, "gowin": 0.5, "ice40": 0.95}
 """Share of a device's LUTs that a fitted accelerator may take; nextpnr places no more on Gowin."""
 MOST_LUTS = 18_000
 """LUT4s of the largest: more take place and route an hour, and to clocks far below the boards'."""
@@ -103,8 +103,10 @@ def prepare(
 
 
 def for_board(config: Config, board: Board) -> Config:
-    """Return a configuration with its accumulators where the family has memory for them."""
-    return dataclasses.replace(config, distributed=board.family != "ice40")
+    """Return a configuration with accumulators and weights where the device has memory for them."""
+    from pyhw.fit.memories import placed
+
+    return placed(config, board.device)
 
 
 def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,

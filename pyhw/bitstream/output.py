@@ -11,6 +11,7 @@ from pyhw.errors import UserError
 from pyhw.files import replacing, write_atomically
 
 from .families import FAMILIES
+from .flash_image import flash_image
 from .flow import Outcome
 from .report import FORMAT, VERSION, to_html, to_record
 
@@ -51,8 +52,11 @@ def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:
     for done in outcome.made.stages:
         _copy(done.log, folder / "logs" / f"{done.name.replace(' ', '-')}.log")
     if outcome.made.bitstream is not None:
-        _copy(outcome.made.bitstream, folder / name)
         raw = outcome.made.bitstream.read_bytes()
+        if model.config.flash_loader:
+            raw = flash_image(raw, model.program, model.config)
+        with replacing(folder / name) as target:
+            target.write(raw)
         record |= {"bitstream": name, "bytes": len(raw),
                    "sha256": hashlib.sha256(raw).hexdigest()}
     write_atomically(folder / "report.html", to_html(outcome, record))

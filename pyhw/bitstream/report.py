@@ -34,6 +34,7 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
         "format": FORMAT, "version": VERSION, "pyhw": __version__,
         "model": {"name": program.name, "graph": program.graph, "accuracy": model.accuracy},
         "board": job.board.name, "device": job.board.device_name,
+        "stand_alone": job.stand_alone,
         "config": {"name": model.config.name, "hash": model.config.hash.hex(),
                    "fitted": model.fitted, "specialised": bool(model.config.ranges),
                    "lanes": {name: model.config.groups * e.rows * e.lanes

@@ -37,6 +37,10 @@ def build(
         bool,
         typer.Option("--specialise", help="Smaller control, for this model's instructions alone."),
     ] = False,
+    stand_alone: Annotated[
+        bool,
+        typer.Option("--stand-alone", help="The board has its program without a host."),
+    ] = False,
     clock: Annotated[
         float | None, typer.Option(min=1, help="MHz.", show_default="by the board")
     ] = None,
@@ -91,6 +95,7 @@ def build(
                 typer.echo("control is specialised: the board runs this model alone, with any "
                            "weights")
             job = Build(model=prepared, board=chosen, baud=baud, seeds=seeds,
+                        stand_alone=stand_alone,
                         clock_mhz=chosen.clock_mhz if clock is None else clock)
             outcome = make(job, folder / "logs", show, done)
     except KeyboardInterrupt:

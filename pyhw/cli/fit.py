@@ -99,10 +99,11 @@ def _devices() -> None:
     from pyhw.fit.devices import DEVICES
 
     table = Table()
-    for name in ("device", "LUT4", "block RAMs", "source"):
+    for name in ("device", "LUT4", "block RAMs", "single-port", "source"):
         table.add_column(name, justify="left" if name in ("device", "source") else "right")
     for one in DEVICES.values():
-        table.add_row(one.name, f"{one.luts:,}", f"{one.block_rams:,}", one.source)
+        table.add_row(one.name, f"{one.luts:,}", f"{one.block_rams:,}",
+                      str(one.single_port_rams or ""), one.source)
     console().print(table)
 
 

@@ -29,15 +29,19 @@ def print_map(program: "Program", config: "Config | None", device: str) -> None:
     table.add_column("memory")
     for name in ("how many", "words", "bits", "words used", "block RAMs"):
         table.add_column(name, justify="right")
-    total = 0
+    total = single = 0
     for one in memory_use(config, chosen, program):
         total += one.blocks
         used = "" if one.used is None else f"{one.used:,}"
-        blocks = str(one.blocks) if one.blocks else "in LUTs"
+        single += one.single_ports
+        blocks = (f"{one.single_ports} single-port" if one.single_ports
+                  else str(one.blocks) if one.blocks else "in LUTs")
         table.add_row(one.name, str(one.count), f"{one.depth:,}", str(one.width), used, blocks)
     table.add_section()
     left = chosen.block_rams - total
     table.add_row("all", "", "", "", "", f"{total} of {chosen.block_rams}")
+    if single:
+        table.add_row("single-port", "", "", "", "", f"{single} of {chosen.single_port_rams}")
     console().print(table)
     typer.echo(f"{left} block RAMs of {chosen.name} are left" if left >= 0 else
                f"{-left} block RAMs more than {chosen.name} has")

@@ -117,7 +117,8 @@ def simulate(
     else:
         chosen = choose_config(preset, config, set_ or ())
         # As `pyhw synth`: without distributed RAM the accumulators lie in block RAM.
-        chosen = replace(chosen, distributed=chosen.distributed and netlist != "ice40")
+        chosen = replace(chosen, distributed=chosen.distributed and netlist != "ice40",
+                         single_port=chosen.single_port and netlist is None)
     if program is not None and (batch is not None or double_buffer):
         raise UserError("the program says how many images it takes and how many buffers it has; "
                         "leave out --batch and --double-buffer")

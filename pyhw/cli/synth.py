@@ -68,7 +68,7 @@ def synth(
         check_output(json_path)
     chosen = choose_config(preset, config, set_ or ())
     # Block RAM for the accumulators where the family has no distributed RAM.
-    chosen = dataclasses.replace(chosen, distributed=family != "ice40")
+    chosen = dataclasses.replace(chosen, distributed=family != "ice40", single_port=False)
     lanes = _lanes(chosen, component)
     with _Spinner() as show:
         show("elaborating")

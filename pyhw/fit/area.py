@@ -63,7 +63,7 @@ SPECIALISED = 1510.0
 FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.19, "ice40": 0.92}
 """LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md, Gowin from
 LeNet-1 on a GW1NR-9 (docs/fit.md, "Area")."""
-UNPAIRED, UNPAIRED_OVERLAP = 2410.0, 970.0
+UNPAIRED, UNPAIRED_OVERLAP = 2280.0, 970.0
 """Logic cells of iCE40 beside the LUT4s; what instructions held ahead add (docs/fit.md, "Area")."""
 
 

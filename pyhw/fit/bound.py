@@ -15,7 +15,7 @@ import numpy as np
 from hdl.config import Config, EngineConfig
 
 from . import area
-from .memories import Memory, block_rams, memories, word_blocks
+from .memories import Memory, block_rams, memories, single_port_blocks, word_blocks
 from .space import GROUPS, POST, DesignSpace, Point, Variant
 from .work import LATENCY, Sizes, Work, sizes_of
 
@@ -104,9 +104,12 @@ class Bound:
                     fits = (size <= self._room) & (cost < worst)
                     if not fits.any():
                         continue
-                    held = blocks[where] + word_blocks(
-                        np.maximum(total, 1), self._words[b], self._family)  # fmt: skip
-                    held = held + copies[:, b] + groups * banks
+                    held = blocks[where] + copies[:, b] + groups * banks
+                    stored = np.maximum(total, 1), self._words[b]
+                    if plain.single_port:
+                        fits &= single_port_blocks(*stored) <= space.device.single_port_rams
+                    else:
+                        held = held + word_blocks(*stored, self._family)
                     fits &= held <= space.device.block_rams
                     cost = np.where(fits, cost, np.inf).ravel()
                     for index in np.argpartition(cost, min(count, cost.size - 1))[:count]:

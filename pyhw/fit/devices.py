@@ -21,7 +21,7 @@ class Device:
     block_rams : int
         Dual-port blocks: 18 kbit on ECP5 and Gowin, 4 kbit on iCE40.
     single_port_rams : int
-        Blocks of 256 kbit; pyhw does not use them yet.
+        Blocks of 16,384 words of 16 bits with one port, for weights.
     source : str
     """
 

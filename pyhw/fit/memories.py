@@ -4,6 +4,7 @@ The rules are those by which Yosys maps memories; they are held against its coun
 accelerators (``docs/fit.md``).
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,10 @@ from hdl.config import Config
 from hdl.isa import param_layout
 from pyhw.errors import UserError
 
-__all__ = ["Memory", "block_rams", "memories", "word_blocks"]
+from .devices import Device
+
+__all__ = ["Memory", "block_rams", "memories", "placed", "single_port_blocks", "single_port_rams",
+           "word_blocks"]  # fmt: skip
 
 COUNTERS, COUNTER_WIDTH = 8, 48
 
@@ -37,6 +41,8 @@ class Memory:
     distributed : bool
         Whether they are small enough, or read at once, so that they lie in LUTs where the family
         has such.
+    single_port : bool
+        Whether they lie in blocks of one port, for reading or writing.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Memory:
     byte_writes: bool = False
     two_reads: bool = False
     distributed: bool = False
+    single_port: bool = False
 
 
 # Shapes (words, bits) of a block. Of 18 kbit a byte takes 8 of 9 bits; a word of 32 needs one port
@@ -55,6 +62,8 @@ _SHAPES = {
     "gowin": ((512, 32), (1024, 16), (2048, 8), (4096, 4), (8192, 2), (16384, 1)),
     "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
 }
+_SINGLE_PORT = ((1 << 14, 16), (1 << 15, 8))
+"""The same of a block of one port."""
 
 
 def memories(config: Config) -> list[Memory]:
@@ -80,7 +89,8 @@ def memories(config: Config) -> list[Memory]:
             count=banks,
             two_reads=config.distributed,
         ),
-        Memory(name="weights", depth=config.weight_words, width=config.load_bits, byte_writes=True),
+        Memory(name="weights", depth=config.weight_words, width=config.load_bits, byte_writes=True,
+               single_port=config.single_port),
         Memory(
             name="records",
             depth=config.param_records,
@@ -102,6 +112,8 @@ def memories(config: Config) -> list[Memory]:
         found.append(Memory(name="prototypes", depth=config.prototypes,
                             width=config.shift.code_width, count=config.expand_lanes))  # fmt: skip
     found.append(Memory(name="received frames", depth=2 * config.max_payload, width=8))
+    places = address + (config.groups - 1).bit_length() + max(config.post_width, 4).bit_length()
+    found.append(Memory(name="places of results", depth=16, width=places, distributed=True))
     if config.counted_layers:
         found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
     return found + _accumulators(config)
@@ -138,12 +150,30 @@ def block_rams(memory: Memory, family: str) -> int:
     """
     if family not in _SHAPES:
         raise UserError(f"family must be one of {', '.join(_SHAPES)}, not {family!r}")
-    if memory.distributed and family != "ice40":
+    if memory.single_port or (memory.distributed and family != "ice40"):
         return 0
     shapes = _shapes(family, memory.two_reads, memory.byte_writes)
     copies = 2 if memory.two_reads and family == "ice40" else 1
     least = min(-(-memory.depth // depth) * -(-memory.width // width) for depth, width in shapes)
     return memory.count * copies * least
+
+
+def single_port_rams(memory: Memory) -> int:
+    """Return the single-port blocks of all memories of a kind."""
+    return memory.single_port * memory.count * int(single_port_blocks(memory.depth, memory.width))
+
+
+def single_port_blocks(words: Any, bits: Any) -> Any:
+    """Return the single-port blocks of a memory; words and bits may be arrays."""
+    return _least(words, bits, _SINGLE_PORT)
+
+
+def placed(config: Config, device: Device) -> Config:
+    """Return a configuration with its memories where a device has room for them."""
+    single = replace(config, distributed=device.family != "ice40", single_port=True)
+    if sum(map(single_port_rams, memories(single))) <= device.single_port_rams:
+        return single
+    return replace(single, single_port=False)
 
 
 def _shapes(family: str, two_reads: bool, byte_writes: bool) -> list[tuple[int, int]]:
@@ -158,6 +188,9 @@ def _shapes(family: str, two_reads: bool, byte_writes: bool) -> list[tuple[int, 
 
 def word_blocks(words: Any, bits: Any, family: str) -> Any:
     """Return the block RAMs of a memory with one read port; words and bits may be arrays."""
-    each = [-(-words // depth) * -(-bits // width)
-            for depth, width in _shapes(family, False, True)]  # fmt: skip
+    return _least(words, bits, _shapes(family, False, True))
+
+
+def _least(words: Any, bits: Any, shapes: Iterable[tuple[int, int]]) -> Any:
+    each = [-(-words // depth) * -(-bits // width) for depth, width in shapes]
     return np.min(np.broadcast_arrays(*each), axis=0)

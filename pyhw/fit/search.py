@@ -19,7 +19,7 @@ from pyhw.graph.verify import verify
 from .area import cells
 from .bound import Bound
 from .devices import DEVICES, Device
-from .memories import block_rams, memories
+from .memories import block_rams, memories, placed
 from .space import BURSTS, CHAINED, FILL, GROUPS, LARGE, POOLS, SLOTS, DesignSpace, Point
 from .work import sizes_of, work_of
 
@@ -279,25 +279,33 @@ class _Search:
             return f"{self._graph.name} has {what} than any memory here holds"
         family = self._device.family
         least_luts = min(tried, key=lambda c: cells(c, family))
-        least_rams = min(tried, key=lambda c: (self._space.blocks(c), cells(c, family)))
+        least_rams = min(tried, key=lambda c: (
+            self._space.single_ports(c), self._space.blocks(c), cells(c, family)))  # fmt: skip
         room, rams = int(self._space.room), self._device.block_rams
         short = []
         if (need_luts := round(cells(least_luts, family))) > room:
             short.append(f"{need_luts - room:,} LUTs short ({need_luts:,} of {room:,} usable)")
         if (need := self._space.blocks(least_rams)) > rams:
             short.append(f"{need - rams:,} block RAMs short ({need:,} of {rams:,})")
+        single, singles = self._space.single_ports(least_rams), self._device.single_port_rams
+        if single > singles:
+            short.append(f"{single - singles:,} single-port RAMs short ({single:,} of {singles:,})")
         if not short:
             short.append("LUTs and block RAMs suffice one by one, but not for one accelerator")
         ways = []
         if need_luts > room and not self._space.ranges:
             ways.append("leaving out what the model does not need (--specialise)")
+        if need_luts > room and (least_luts.terms > 2 or least_luts.exponent > 7):
+            ways.append("a smaller post-processor (pyhw quantize --digits 2 --terms 2 "
+                        "--exponent 7)")
         if slots > 1:
             ways.append("fewer images at once")
-        if need > rams and least_rams.l1 is not None:
+        if (need > rams or single > singles) and least_rams.l1 is not None:
             ways.append("quantising with narrower weights (--weight-bits)")
         ways += [f"{d.name}" for d in DEVICES.values() if d.luts > self._device.luts
                  and any(cells(c, d.family) <= self._space.fill * d.luts
-                         and sum(block_rams(m, d.family) for m in memories(c)) <= d.block_rams
+                         and sum(block_rams(m, d.family) for m in memories(placed(c, d)))
+                         <= d.block_rams
                          for c in (least_luts, least_rams))][:3]  # fmt: skip
         hint = f"; what may help: {', '.join(ways)}" if ways else ""
         return (f"{self._device.name} is too small for {self._graph.name} with {slots} "

@@ -14,7 +14,7 @@ from pyhw.graph.ops import Graph
 
 from .area import cells
 from .devices import Device
-from .memories import block_rams, memories
+from .memories import block_rams, memories, single_port_rams
 from .needs import Needs, needs
 from .work import Work, sizes_of, work_of
 
@@ -204,6 +204,7 @@ class DesignSpace:
             "burst_depth": variant.burst_depth,
             "max_payload": (256 if small else 1024) if self.overlap else 64,
             "distributed": not small,
+            "single_port": self.device.single_port_rams > 0,
             "index_entries": need.index_entries,
             "ranges": self.ranges,
             "overlap": self.overlap,
@@ -269,11 +270,16 @@ class DesignSpace:
         """Return the block RAMs of a configuration on the device."""
         return sum(block_rams(one, self.device.family) for one in memories(config))
 
+    def single_ports(self, config: Config) -> int:
+        """Return the single-port blocks of a configuration."""
+        return sum(map(single_port_rams, memories(config)))
+
     def fits(self, config: Config) -> bool:
         """Return whether the device holds a configuration."""
         return (
             cells(config, self.device.family) <= self.room
             and self.blocks(config) <= self.device.block_rams
+            and self.single_ports(config) <= self.device.single_port_rams
         )
 
     def rounded(self, config: Config) -> Config:
@@ -281,7 +287,8 @@ class DesignSpace:
         for name in ("weight_words", "param_records", "program_words"):
             depth = 512 if self.device.family != "ice40" else 256
             larger = replace(config, **{name: -(-getattr(config, name) // depth) * depth})
-            if self.blocks(larger) == self.blocks(config):
+            if (self.blocks(larger), self.single_ports(larger)) == (
+                    self.blocks(config), self.single_ports(config)):
                 config = larger
         return config
 

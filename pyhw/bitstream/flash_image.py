@@ -1,0 +1,51 @@
+"""What a flash holds for a board that loads its program itself: bitstream, then commands."""
+
+import dataclasses
+
+from hdl.config import Config
+from hdl.frames import FLASH_ADDRESS
+from pyhw.boards import BOARDS, Board
+from pyhw.compiler.program import Program
+from pyhw.errors import UserError
+from pyhw.host.frames import encode
+from pyhw.host.protocol import Protocol
+
+__all__ = ["flash_image", "reading_flash"]
+
+_BEHIND = 16
+"""Bytes behind the frames, for a loader that is ahead by one or two."""
+
+
+def reading_flash(board: Board, config: Config) -> Config:
+    """Return the configuration that loads its program out of a board's flash.
+
+    Raises
+    ------
+    UserError
+        If the board is none whose memories a bitstream cannot fill.
+    """
+    if not board.device.single_port_rams:
+        others = ", ".join(name for name, one in BOARDS.items() if one.device.single_port_rams)
+        raise UserError(f"--stand-alone must be left out for {board.name}; it serves {others}, "
+                        "which load their programs out of the flash")
+    return dataclasses.replace(config, flash_loader=True)
+
+
+def flash_image(bitstream: bytes, program: Program, config: Config) -> bytes:
+    """Return a bitstream with the frames that load a program at `FLASH_ADDRESS`.
+
+    Parameters
+    ----------
+    bitstream : bytes
+        Shorter than `FLASH_ADDRESS`.
+    program : Program
+        Compiled for the configuration.
+    config : Config
+    """
+    if len(bitstream) > FLASH_ADDRESS:
+        raise ValueError(f"A bitstream must have at most {FLASH_ADDRESS:,} bytes, "
+                         f"not {len(bitstream):,}")
+    frames = b"".join(
+        encode(number & 0xFF, request.command.value, request.payload)
+        for number, request in enumerate(Protocol(config).load_requests(program)))
+    return bitstream.ljust(FLASH_ADDRESS, b"\xff") + frames + b"\xff" * _BEHIND

@@ -1,0 +1,64 @@
+"""Program memories: bytes written, words read, with one port for weights or two."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from amaranth.sim import Simulator
+from netlist import assert_multiplier_free
+
+from hdl.config import PRESETS
+from hdl.isa import Space
+from hdl.memories import ProgramMemories
+
+CONFIG = replace(PRESETS["tiny"], load_bits=32, weight_words=48)
+
+
+@pytest.mark.parametrize("single_port", [False, True])
+def test_weights_are_written_by_bytes_and_read_by_words(single_port):
+    dut = ProgramMemories(replace(CONFIG, single_port=single_port))
+    rng, held = random.Random(3), {}
+
+    async def bench(ctx):
+        async def write(address, lane, data, space=Space.WEIGHTS):
+            ctx.set(dut.i_write, {"space": space, "address": address, "lane": lane, "data": data})
+            ctx.set(dut.i_write_valid, 1)
+            await ctx.tick()
+            ctx.set(dut.i_write_valid, 0)
+
+        async def read(address):
+            ctx.set(dut.i_weights_address, address)
+            ctx.set(dut.i_weights_enable, 1)
+            await ctx.tick()
+            ctx.set(dut.i_weights_enable, 0)
+            return ctx.get(dut.o_weights_data)
+
+        for address in range(CONFIG.weight_words):
+            word = rng.randbytes(4)
+            for lane in range(4):
+                await write(address, lane, word[lane])
+            held[address] = bytearray(word)
+        for _ in range(200):  # single bytes leave the others as they are
+            address, lane = rng.randrange(CONFIG.weight_words), rng.randrange(4)
+            if rng.random() < 0.5:
+                held[address][lane] = rng.randrange(256)
+                await write(address, lane, held[address][lane])
+            else:
+                assert await read(address) == int.from_bytes(held[address], "little")
+        for address, word in held.items():
+            assert await read(address) == int.from_bytes(word, "little")
+        # A word stays until the next read, whatever is written elsewhere.
+        last = int.from_bytes(held[CONFIG.weight_words - 1], "little")
+        await write(1, 0, 5, Space.PROGRAM)
+        ctx.set(dut.i_weights_address, 3)
+        await ctx.tick().repeat(3)
+        assert ctx.get(dut.o_weights_data) == last
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+
+
+def test_one_port_is_multiplier_free():
+    assert_multiplier_free(ProgramMemories(replace(CONFIG, single_port=True)))
