@@ -5,6 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bus import MemoryWrite
+from .contents import NOTHING
 from .isa import INPUT, Space, param_layout
 from .ranges import narrowed
 
@@ -13,6 +14,12 @@ __all__ = ["ProgramMemories"]
 
 class ProgramMemories(wiring.Component):
     """Hold the program; written a byte at a time, read a word at a time.
+
+    Parameters
+    ----------
+    config : Config
+    contents : Contents
+        Of all memories and the input record, from configuration on.
 
     Members
     -------
@@ -28,8 +35,9 @@ class ProgramMemories(wiring.Component):
     Read latency 1 cycle; a read while the same word is written gives either value.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         record = param_layout(config)
         self._memories = {
             "program": (Space.PROGRAM, config.program_words, 4, 32),
@@ -49,8 +57,9 @@ class ProgramMemories(wiring.Component):
         m = Module()
         for name, (space, depth, lanes, width) in self._memories.items():
             # Whole bytes, so that each has its write enable.
-            store = memory.Memory(shape=lanes * 8, depth=depth, init=[],
-                                  attrs={"no_rw_check": 1})
+            store = memory.Memory(shape=lanes * 8, depth=depth,
+                                  init=self._contents.words(space, lanes),
+                                  attrs={"no_rw_check": 1, **self._contents.style})
             m.submodules[name] = store
             write = store.write_port(granularity=8)
             read = store.read_port(transparent_for=())
@@ -64,7 +73,8 @@ class ProgramMemories(wiring.Component):
             ]
             for lane in range(lanes):
                 m.d.comb += write.en[lane].eq(chosen & (self.i_write.lane == lane))
-        fields = Signal(INPUT.bytes * 8)
+        record = self._contents.words(Space.INPUT, INPUT.bytes)
+        fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0)
         with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], self.i_write.data))
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))

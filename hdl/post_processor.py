@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Shape, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .contents import NOTHING
 from .delay_line import DelayLine, delay
 from .formats import Format
 from .function_table import FunctionTable, table_write_layout
@@ -27,6 +28,8 @@ class PostProcessor(wiring.Component):
     config : Config
     tag_shape : shape-like
         What travels beside the results.
+    contents : Contents
+        Of the tables, from configuration on.
 
     Members
     -------
@@ -47,8 +50,9 @@ class PostProcessor(wiring.Component):
     Latency `latency` cycles whatever the layer does, one vector a cycle, no back-pressure.
     """
 
-    def __init__(self, config, tag_shape):
+    def __init__(self, config, tag_shape, contents=NOTHING):
         self._config = config
+        self._contents = contents
         self._tag_width = Shape.cast(tag_shape).width
         lanes = config.post_width
         self._record = param_layout(config).shape
@@ -119,7 +123,8 @@ class PostProcessor(wiring.Component):
             ]
             results.append(lane.o_result)
         if config.tables:
-            m.submodules.tables = tables = FunctionTable(config.tables, config.post_width)
+            m.submodules.tables = tables = FunctionTable(
+                config.tables, config.post_width, self._contents)
             m.d.comb += [tables.i_table.eq(layer.table_index),
                          tables.i_write.eq(self.i_table_write)]
             for index, lane in enumerate(self._lanes):

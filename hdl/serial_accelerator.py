@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .accelerator import Accelerator
+from .contents import NOTHING
 from .uart import Uart
 
 __all__ = ["SerialAccelerator"]
@@ -21,6 +22,8 @@ class SerialAccelerator(wiring.Component):
     config : Config
     divisor : int
         Clock cycles of a bit, from 4.
+    contents : Contents
+        See `Accelerator`.
 
     Members
     -------
@@ -32,8 +35,9 @@ class SerialAccelerator(wiring.Component):
         Strobes of `UartReceiver`: bytes were lost.
     """
 
-    def __init__(self, config, divisor):
+    def __init__(self, config, divisor, contents=NOTHING):
         self._config = config
+        self._contents = contents
         self._divisor = divisor
         super().__init__({
             "i_rx": In(1), "o_tx": Out(1, init=1), "o_running": Out(1), "o_program": Out(1),
@@ -43,7 +47,7 @@ class SerialAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.uart = uart = Uart(self._divisor)
-        m.submodules.accelerator = accelerator = Accelerator(self._config)
+        m.submodules.accelerator = accelerator = Accelerator(self._config, self._contents)
         connect(m, source=uart.o, sink=accelerator.rx)
         connect(m, source=accelerator.tx, sink=uart.i)
         m.d.comb += [

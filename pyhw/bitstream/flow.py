@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyhw.boards import Board
+from pyhw.boards import BOARDS, Board
 from pyhw.errors import UserError
 
 from .constraints import make_pins
@@ -16,7 +16,7 @@ from .model import Model
 from .names import plain_names
 from .stages import Progress
 
-__all__ = ["Build", "Outcome", "build", "rows_of", "solve_pll"]
+__all__ = ["Build", "Outcome", "build", "check_stand_alone", "rows_of", "solve_pll"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,8 @@ class Build:
         Of the serial line.
     seeds : int
         Placements to try.
+    stand_alone : bool
+        Whether the bitstream holds the program.
     """
 
     model: Model
@@ -40,6 +42,7 @@ class Build:
     clock_mhz: float
     baud: int
     seeds: int = 1
+    stand_alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,15 @@ def solve_pll(board: Board, platform: Any, clock_mhz: float) -> Any:
         raise UserError(f"--clock {clock_mhz:g}: {error}") from None
 
 
+def check_stand_alone(board: Board) -> None:
+    """Refuse a board whose bitstream cannot hold a program."""
+    if board.device.single_port_rams:
+        others = ", ".join(other.name for other in BOARDS.values()
+                           if not other.device.single_port_rams)
+        raise UserError(f"--stand-alone: the weights of {board.name} belong into single-port RAM, "
+                        f"which a bitstream cannot fill; leave it out, or take {others}")
+
+
 def build(
     job: Build,
     logs: Path,
@@ -96,12 +108,17 @@ def build(
     Raises
     ------
     UserError
-        If a tool is missing or fails, the PLL cannot make the clock or the line its rate, or the
-        design does not fit the device.
+        If a tool is missing or fails, the PLL cannot make the clock or the line its rate, the
+        design does not fit the device, or no bitstream can hold the program.
     """
+    from pyhw.contents import NOTHING, contents_of
     from pyhw.generate import cached_verilog, divisor_for
 
     started = time.monotonic()
+    config = job.model.config
+    if job.stand_alone:
+        check_stand_alone(job.board)
+    contents = contents_of(job.model.program, config) if job.stand_alone else NOTHING
     platform = job.board.make_platform()
     pll = solve_pll(job.board, platform, job.clock_mhz)
     clock_hz = round(pll.output_hz)
@@ -111,12 +128,12 @@ def build(
         raise UserError(f"--baud: {error}") from None
     progress("generate")
     verilog = plain_names(cached_verilog(
-        job.model.config, divisor, clock_hz=clock_hz, name=MODULE))
+        config, divisor, clock_hz=clock_hz, name=MODULE, contents=contents))
     pins = make_pins(job.board, platform, pll, MODULE)
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
-                     logs, rows_of(verilog) if job.model.config.spread else (), progress, finished)
+                     logs, rows_of(verilog) if config.spread else (), progress, finished)
     return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
                    texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})
 

@@ -34,6 +34,7 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
         "format": FORMAT, "version": VERSION, "pyhw": __version__,
         "model": {"name": program.name, "graph": program.graph, "accuracy": model.accuracy},
         "board": job.board.name, "device": job.board.device_name,
+        "stand_alone": job.stand_alone,
         "config": {"name": model.config.name, "hash": model.config.hash.hex(),
                    "fitted": model.fitted, "specialised": bool(model.config.ranges),
                    "lanes": {name: model.config.groups * e.rows * e.lanes
@@ -94,6 +95,7 @@ def to_html(outcome: Outcome, record: dict[str, Any]) -> str:
         ("lanes", lanes),
         ("programs it runs", "this model's alone (specialised)"
          if record["config"]["specialised"] else "any that its memories hold"),
+        ("program", "in the bitstream" if record["stand_alone"] else "loaded by the host"),
         ("accuracy of the integers", escape(accuracy)),
         ("cycles an image", f"{speed['cycles_per_image']:,.0f} (batches of {speed['batch']})"),
         ("images a second, accelerator alone", f"{speed['images_per_second']:,.1f}"),

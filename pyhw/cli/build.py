@@ -37,6 +37,10 @@ def build(
         bool,
         typer.Option("--specialise", help="Smaller control, for this model's instructions alone."),
     ] = False,
+    stand_alone: Annotated[
+        bool,
+        typer.Option("--stand-alone", help="Put the program into the bitstream: no loading."),
+    ] = False,
     clock: Annotated[
         float | None, typer.Option(min=1, help="MHz.", show_default="by the board")
     ] = None,
@@ -59,9 +63,12 @@ def build(
       pyhw build lenet5.pyhw --board ulx3s-85f --seeds 4
 
       pyhw build lenet5.pyhw --config accelerator.json --clock 60
+
+      pyhw build lenet1.pyhw --board tang-nano-9k --stand-alone
     """
     from pyhw.bitstream import Build
     from pyhw.bitstream import build as make
+    from pyhw.bitstream.flow import check_stand_alone
     from pyhw.bitstream.model import prepare
     from pyhw.bitstream.output import check_folder, write_folder
     from pyhw.boards import find_board
@@ -73,6 +80,8 @@ def build(
     chosen = find_board(board)
     if clock is not None and not 0 < clock < MOST_MHZ:
         raise UserError(f"--clock must be above 0 and below {MOST_MHZ:,} MHz, not {clock:g}")
+    if stand_alone:
+        check_stand_alone(chosen)
     folder = out or Path(f"{model.stem}-{chosen.name}")
     check_folder(folder)
     finished: list[str] = []
@@ -91,6 +100,7 @@ def build(
                 typer.echo("control is specialised: the board runs this model alone, with any "
                            "weights")
             job = Build(model=prepared, board=chosen, baud=baud, seeds=seeds,
+                        stand_alone=stand_alone,
                         clock_mhz=chosen.clock_mhz if clock is None else clock)
             outcome = make(job, folder / "logs", show, done)
     except KeyboardInterrupt:
@@ -128,6 +138,8 @@ def _print(record: dict[str, Any], folder: Path) -> None:
                f"{link['images_per_second']:,.1f} by the line of {link['baud']:,} baud")
     typer.echo(f"{folder / record['bitstream']}: {record['bytes']:,} bytes; "
                f"`pyhw flash {folder}` loads it")
+    if record["stand_alone"]:
+        typer.echo("the bitstream holds the program: `pyhw infer --loaded` sends images at once")
 
 
 def _boards() -> None:

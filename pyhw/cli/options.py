@@ -52,6 +52,10 @@ Timeout = Annotated[
     typer.Option(min=0.01, help="Seconds after which a reply is late.",
                  show_default="by the speed"),
 ]
+Loaded = Annotated[
+    bool,
+    typer.Option("--loaded", help="The board holds the program already: check, do not load."),
+]
 
 
 def distinct(read: Mapping[str, Path | None], written: Mapping[str, Path | None]) -> None:
