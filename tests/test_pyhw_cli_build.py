@@ -9,6 +9,7 @@ from test_pyhw_cli_input import TINY, small_graph
 
 import pyhw.bitstream.flow
 from hdl.config import Config
+from hdl.isa import Space
 from pyhw.bitstream.implement import Implemented, Routed
 from pyhw.bitstream.names import Components
 from pyhw.bitstream.netlist import Netlist, Placement
@@ -96,6 +97,8 @@ def test_boards_are_listed_without_a_model(call):
         (["net.pyhwprog", "--specialise"], "belong to a graph"),
         (["net.pyhw", "--preset", "tiny", "--clock", "900"], "--clock 900: the PLL must come"),
         (["net.pyhw", "--preset", "tiny", "--baud", "77000000"], "--baud: baud must be"),
+        (["net.pyhw", "--board", "icebreaker", "--stand-alone"],
+         "the weights of icebreaker belong into single-port RAM, which a bitstream cannot fill"),
         (["net.pyhw", "--preset", "tiny", "--out", "full"], "holds no build: move it"),
         (["net.pyhw", "--preset", "tiny", "--out", "net.pyhw"], "it is no folder"),
     ],
@@ -184,6 +187,25 @@ def test_program_brings_its_configuration(call, made, folder):
     record = json.loads((folder / "net-ulx3s-85f" / "build.json").read_text())
     assert record["config"]["hash"] == TINY.hash.hex()
     assert record["speed"]["batch"] == 2
+
+
+def test_a_stand_alone_bitstream_is_made_of_verilog_with_the_program(call, made, folder):
+    made(99.0)
+    texts = {}
+    for option in ((), ("--stand-alone",)):
+        status, out, _ = call("net.pyhwprog", "--config", "tiny.json", *option)
+        assert status == 0
+        assert ("holds the program" in out) == bool(option)
+        record = json.loads((folder / "net-ulx3s-85f" / "build.json").read_text())
+        assert record["stand_alone"] == bool(option)
+        texts[option] = (folder / "net-ulx3s-85f" / "board.v").read_text()
+    weights = Program.load("net.pyhwprog").section(Space.WEIGHTS)
+    words = [int.from_bytes(weights[k:k + 4], "little") for k in range(0, len(weights), 4)]
+    without, given = ([int(word) for word in re.findall(
+        r"^ +weights\[\d+\] = 32'd(\d+);", text, re.M)] for text in texts.values())
+    assert without == []
+    assert given[:len(words)] == words
+    assert not any(given[len(words):])
 
 
 def test_interruption_says_what_is_done(call, folder, monkeypatch):
