@@ -16,9 +16,10 @@ from bench.bitstream import logic, missing, round_trip, run_tool, settings
 from hdl.uart import Uart
 from pyhw.compiler import compile_graph
 from pyhw.compiler.specialise import specialise
+from pyhw.contents import contents_of
 from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run as execute
-from pyhw.host import connect
+from pyhw.host import DeviceError, connect
 from pyhw.simulation.launch import run_bench
 from pyhw.simulation.serial import emulate
 
@@ -112,14 +113,16 @@ def test_an_ice40_bitstream_turned_back_into_logic_echoes_bytes(echo, yosys, ica
 
 
 @pytest.mark.long
-def test_an_accelerator_out_of_an_ice40_bitstream_answers_the_host_s_driver(
+def test_an_accelerator_out_of_an_ice40_bitstream_runs_its_program_and_a_loaded_one(
         yosys, verilator, tmp_path):
     pytest.importorskip("serial")
     need(ICE40)
-    graph, images = small_graph(channels=2), small_images(2)
+    graphs, images = [small_graph(channels=2, seed=seed) for seed in (5, 6)], small_images(2)
     config = dataclasses.replace(SMALL, overlap=False)
-    config = specialise(config, compile_graph(graph, config, 1))
-    text = logic(cached_verilog(config, DIVISOR), PINS, tmp_path)
+    config = specialise(config, *(compile_graph(graph, config, 1) for graph in graphs))
+    first, second = (compile_graph(graph, config, 1) for graph in graphs)
+    contents = contents_of(first, config)
+    text = logic(cached_verilog(config, DIVISOR, contents=contents), PINS, tmp_path)
     port, failed = [], []
     opened = threading.Event()
 
@@ -135,8 +138,14 @@ def test_an_accelerator_out_of_an_ice40_bitstream_answers_the_host_s_driver(
     thread.start()
     assert opened.wait(900)
     assert not failed
-    with connect(compile_graph(graph, config, 1), port[0], config=config, timeout_s=60) as device:
-        outputs = device.infer(images)
+    with connect(first, port[0], config=config, timeout_s=60, loaded=True) as device:
+        outputs = [device.infer(images)]
+        with pytest.raises(DeviceError, match="holds another program"):
+            device.start(second, loaded=True)
+        device.start(second)
+        outputs.append(device.infer(images))
     thread.join(60)
-    assert np.array_equal(outputs, execute(graph, images.astype(np.int64)))
-    assert len(np.unique(outputs)) > 8
+    for graph, values in zip(graphs, outputs, strict=True):
+        assert np.array_equal(values, execute(graph, images.astype(np.int64)))
+        assert len(np.unique(values)) > 8
+    assert not np.array_equal(*outputs)

@@ -168,7 +168,8 @@ def simulate(
             verilog=verilog, bench=BENCHES[interface], testcase="networks",
             simulator=simulator, waves=waves, work_dir=work_dir, on_progress=on_progress,
             parameters={"config": str(folder / "config.json"), "cases": described,
-                        "loaded": loaded, "debug": debug, "gap": gap, "stall": stall, "timeout": timeout})
+                        "loaded": loaded, "debug": debug, "gap": gap, "stall": stall,
+                        "timeout": timeout})
         if not bench.passed:
             raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")
         results = []
