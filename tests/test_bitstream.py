@@ -35,8 +35,11 @@ def need(tools):
         pytest.skip(reason)
 
 
+INITIAL = list(np.random.default_rng(4).bytes(512))
+
+
 class Echo(wiring.Component):
-    """A serial line whose bytes go through block RAM and come back inverted."""
+    """A serial line whose bytes go through block RAM and come back inverted; it holds `INITIAL`."""
 
     rx: In(1)
     tx: Out(1, init=1)
@@ -45,7 +48,7 @@ class Echo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.uart = uart = Uart(DIVISOR)
-        m.submodules.ram = ram = memory.Memory(shape=8, depth=512, init=[],
+        m.submodules.ram = ram = memory.Memory(shape=8, depth=512, init=INITIAL,
                                                attrs={"no_rw_check": 1})
         write, read = ram.write_port(), ram.read_port()
         head, tail, loaded = Signal(9), Signal(9), Signal()
@@ -89,6 +92,10 @@ def test_an_ecp5_bitstream_holds_what_was_routed(echo, yosys, tmp_path):
     contents = found.contents(found.routed)
     assert len(contents) > 300
     assert found.contents(found.unpacked) == contents
+    # A block RAM's bytes lie in words of nine bits.
+    words = [int(word, 16) for section, line in sorted(contents) if section.startswith(".bram_init")
+             for word in line.split()[1:]]
+    assert sorted(word for word in words if word) == sorted(byte for byte in INITIAL if byte)
     # Defaults are not spelled out when a bitstream is unpacked, so the rest is compared as bits.
     assert found.again == found.bitstream
     # One bit of one table more, and the bitstream is another.
