@@ -85,8 +85,7 @@ class CommandPort(wiring.Component):
         m = Module()
         m.submodules.rx = rx = FrameRx(self._config)
         m.submodules.intake = intake = CommandIntake()
-        m.submodules.executor = executor = CommandExecutor(
-            self._config, self._contents)
+        m.submodules.executor = executor = CommandExecutor(self._config, self._contents)
         m.submodules.responder = responder = Responder(self._config)
         m.submodules.tx = tx = FrameTx()
         connect(m, source=flipped(self.i), sink=rx.i)
