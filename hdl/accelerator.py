@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .command_port import CommandPort
+from .contents import NOTHING
 from .counters import Counters
 from .datapath import Datapath
 from .image_copy import ImageCopy
@@ -22,6 +23,8 @@ class Accelerator(wiring.Component):
     Parameters
     ----------
     config : Config
+    contents : Contents
+        A program that is there from configuration on; by default none.
 
     Members
     -------
@@ -39,8 +42,9 @@ class Accelerator(wiring.Component):
     One clock domain, `sync`.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         super().__init__({
             "rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)),
             "o_tx_last": Out(1), "o_running": Out(1), "o_program": Out(1), "o_layers_done": Out(16),
@@ -48,12 +52,12 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config = self._config
+        config, contents = self._config, self._contents
         stop = Signal()
-        m.submodules.port = port = CommandPort(config)
-        m.submodules.memories = memories = ProgramMemories(config)
+        m.submodules.port = port = CommandPort(config, contents)
+        m.submodules.memories = memories = ProgramMemories(config, contents)
         m.submodules.unfold = unfold = (ImageCopy if config.copies else Unfold)(config)
-        sequencer, datapath = Sequencer(config), Datapath(config)
+        sequencer, datapath = Sequencer(config), Datapath(config, contents)
         m.submodules.sequencer = ResetInserter(stop)(sequencer)
         m.submodules.datapath = ResetInserter(stop)(datapath)
         connect(m, source=flipped(self.rx), port=port.i)

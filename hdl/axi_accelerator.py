@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from .accelerator import Accelerator
 from .axi import AxiLite, AxiLitePort, AxiStream
+from .contents import NOTHING
 from .register_file import RegisterFile
 from .registers import ADDRESS_BITS
 
@@ -18,6 +19,8 @@ class AxiAccelerator(wiring.Component):
     Parameters
     ----------
     config : Config
+    contents : Contents
+        See `Accelerator`.
 
     Members
     -------
@@ -35,8 +38,9 @@ class AxiAccelerator(wiring.Component):
     No output of an interface depends on an input of the same cycle.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         super().__init__({
             "aclk": In(1), "aresetn": In(1),
             "s_axis": In(AxiStream(last=False)), "m_axis": Out(AxiStream(last=True)),
@@ -50,7 +54,7 @@ class AxiAccelerator(wiring.Component):
         m.domains.core = ClockDomain(local=True)
         m.submodules.port = port = AxiLitePort(ADDRESS_BITS)
         m.submodules.registers = registers = RegisterFile(self._config)
-        accelerator = Accelerator(self._config)
+        accelerator = Accelerator(self._config, self._contents)
         m.submodules.accelerator = DomainRenamer("core")(accelerator)
         connect(m, manager=flipped(self.s_axi), port=port.axi)
         m.d.comb += [

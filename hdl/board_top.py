@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
+from .contents import NOTHING
 from .serial_accelerator import SerialAccelerator, flash_members
 
 __all__ = ["BoardTop", "Lights", "ResetHold"]
@@ -112,6 +113,8 @@ class BoardTop(wiring.Component):
         Clock cycles of a bit of the serial line, from 4.
     clock_hz : int
         For the lights, which blink about once a second.
+    contents : Contents
+        See `Accelerator`.
 
     Members
     -------
@@ -125,8 +128,9 @@ class BoardTop(wiring.Component):
         See `Lights`.
     """
 
-    def __init__(self, config, divisor, clock_hz):
+    def __init__(self, config, divisor, clock_hz, contents=NOTHING):
         self._config = config
+        self._contents = contents
         self._divisor = divisor
         self._period = clock_hz // 2
         self._flash = flash_members(config)
@@ -140,7 +144,8 @@ class BoardTop(wiring.Component):
         m.domains.raw = ClockDomain(reset_less=True)
         m.domains.sync = ClockDomain()
         m.submodules.reset = reset = ResetHold()
-        m.submodules.serial = serial = SerialAccelerator(self._config, self._divisor)
+        m.submodules.serial = serial = SerialAccelerator(
+            self._config, self._divisor, self._contents)
         m.submodules.lights = lights = Lights(self._period)
         m.d.comb += [
             ClockSignal("raw").eq(self.i_clock), ClockSignal("sync").eq(self.i_clock),

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from .bus import control_members
 from .command_intake import Request, argument
+from .contents import NOTHING
 from .crc32 import Crc32
 from .frames import ARGUMENTS, Command, State, Status
 from .isa import Space
@@ -35,8 +36,9 @@ class CommandExecutor(wiring.Component):
         See `CommandPort`.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         super().__init__({
             "i_request": In(stream.Signature(Request)),
             "i_data": In(stream.Signature(8)),
@@ -51,13 +53,16 @@ class CommandExecutor(wiring.Component):
         m = Module()
         config, request, answer = self._config, self.i_request.payload, self.o_answer.payload
         m.submodules.cursor = cursor = SpaceCursor(config)
-        m.submodules.checksum = checksum = Crc32()
+        m.submodules.checksum = checksum = Crc32(self._contents.crc)
 
         def field(command, name):
             return argument(request, command, name)
 
         # What is known of the program and of the image under way.
         valid, loading, image_open = Signal(), Signal(), Signal()
+        # No command yet since configuration: resets until then leave the first program valid, later
+        # ones do not, so that a host sees them.
+        untouched = Signal(init=bool(self._contents.sections), reset_less=True)
         image_count = Signal(24, reset_less=True)
         group = Signal(8, reset_less=True)
 
@@ -92,7 +97,7 @@ class CommandExecutor(wiring.Component):
             self.o_run.resume.eq(field(Command.RUN, "flags")[0]),
             self.o_run.layers.eq(field(Command.RUN, "layers")),
             self.o_run.count.eq(field(Command.RUN, "count")),
-            self.o_program_valid.eq(valid),
+            self.o_program_valid.eq(valid | untouched),
             checksum.i_data.eq(self.i_data.payload),
         ]
 
@@ -114,6 +119,7 @@ class CommandExecutor(wiring.Component):
             with m.State("IDLE"):
                 m.d.sync += left.eq(request.length)
                 with m.If(self.i_request.valid):
+                    m.d.sync += [valid.eq(valid | untouched), untouched.eq(0)]
                     finish(request.status)
                     with m.If(request.execute):
                         m.next = "DECODE"
@@ -145,9 +151,10 @@ class CommandExecutor(wiring.Component):
                     with m.Case(Command.COMMIT.value):
                         with m.If(self.i_running):
                             finish(Status.BUSY)
-                        with m.Elif(~loading):
+                        with m.Elif(~loading & ~valid):
                             finish(Status.OUT_OF_ORDER)
                         with m.Else():
+                            # Outside a load, the checksum is that of the program there is.
                             m.d.sync += loading.eq(0)
                             finish(Status.BAD_CHECKSUM)
                             with m.If(field(Command.COMMIT, "crc") == checksum.o_crc):

@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from .bus import MemoryRead, control_members
 from .command_executor import CommandExecutor
 from .command_intake import CommandIntake
+from .contents import NOTHING
 from .frame_rx import FrameRx
 from .frame_tx import FrameTx
 from .frames import ARGUMENTS, Command
@@ -21,6 +22,13 @@ class CommandPort(wiring.Component):
 
     One frame is received while the one before is executed and the reply to the one before that
     is sent. Data passes at one byte a cycle.
+
+    Parameters
+    ----------
+    config : Config
+    contents : Contents
+        What the program memories hold from configuration on. It counts as a program until there is
+        a load, or a reset after the first command.
 
     Members
     -------
@@ -56,13 +64,14 @@ class CommandPort(wiring.Component):
         The program memories hold a whole program.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         word = max(space_bytes(config, space) for space in Space)
         need = word + sum(size for _, size in ARGUMENTS[Command.WRITE])
         if config.max_payload < need:
             raise ValueError(f"Config.max_payload must hold a memory word and its address, "
                              f"{need} bytes, not {config.max_payload}")
         self._config = config
+        self._contents = contents
         super().__init__({
             "i": In(stream.Signature(8)),
             "o": Out(stream.Signature(8)),
@@ -76,7 +85,7 @@ class CommandPort(wiring.Component):
         m = Module()
         m.submodules.rx = rx = FrameRx(self._config)
         m.submodules.intake = intake = CommandIntake()
-        m.submodules.executor = executor = CommandExecutor(self._config)
+        m.submodules.executor = executor = CommandExecutor(self._config, self._contents)
         m.submodules.responder = responder = Responder(self._config)
         m.submodules.tx = tx = FrameTx()
         connect(m, source=flipped(self.i), sink=rx.i)

@@ -27,6 +27,11 @@ class Crc32(wiring.Component):
     the LUTs. Without the sum the register only turns, which hands out the bytes of the checksum
     in the order in which frames carry them.
 
+    Parameters
+    ----------
+    crc : int
+        The checksum before the first start, 32 bits; by default that of no bytes.
+
     Members
     -------
     i_start : In(1)
@@ -46,9 +51,13 @@ class Crc32(wiring.Component):
     i_turn: In(1)
     o_crc: Out(_WIDTH)
 
+    def __init__(self, crc=0):
+        self._crc = crc
+        super().__init__()
+
     def elaborate(self, platform):
         m = Module()
-        register = Signal(_WIDTH, init=-1)
+        register = Signal(_WIDTH, init=self._crc ^ (1 << _WIDTH) - 1)
         met, turned = Signal(8), Signal(_WIDTH)
         m.d.comb += [
             met.eq(Mux(self.i_turn, 0, register[:8] ^ self.i_data)),

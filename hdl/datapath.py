@@ -7,6 +7,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
+from .contents import NOTHING
 from .delay_line import DelayLine, delay
 from .drain import Drain, tag_layout
 from .expander import Expander, PrototypeWrite
@@ -31,6 +32,12 @@ __all__ = ["Datapath"]
 class Datapath(wiring.Component):
     """Run a layer in front and one at the back: vectors and weights, drain and results.
 
+    Parameters
+    ----------
+    config : Config
+    contents : Contents
+        Of the function tables and the prototype memory, from configuration on.
+
     Members
     -------
     i_front : In(LayerRun), i_back : In(LayerRun), i_stored : In(1)
@@ -52,8 +59,9 @@ class Datapath(wiring.Component):
         Strobes for the performance counters; of the first four at most one at a time.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         members = {
             "i_front": In(LayerRun), "i_back": In(LayerRun), "i_stored": In(1),
             "o_front_busy": Out(1), "o_back_busy": Out(1),
@@ -98,7 +106,7 @@ class Datapath(wiring.Component):
         m.submodules.loader = loader = WeightLoader(config)
         m.submodules.window = window = Window(config)
         if config.prototypes:
-            m.submodules.expander = expander = Expander(config)
+            m.submodules.expander = expander = Expander(config, self._contents)
             connect(m, words=fetch.o_stream, expander=expander.i_stream)
             connect(m, codes=expander.o_stream, loader=loader.i_stream)
             m.d.comb += [expander.i_run.eq(self.i_front),
@@ -185,7 +193,7 @@ class Datapath(wiring.Component):
         meet = max(DRAIN_LATENCY, scratchpad.b_latency) if config.residual else DRAIN_LATENCY
         m.submodules.drain = drain = Drain(config)
         m.submodules.records = records = Records(config, meet)
-        m.submodules.post = post = PostProcessor(config)
+        m.submodules.post = post = PostProcessor(config, self._contents)
         # Where a result goes travels beside it.
         tag = Signal(tag_layout(config))
         m.submodules.tag = line = DelayLine(len(tag.as_value()), meet + post.latency,

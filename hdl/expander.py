@@ -4,8 +4,10 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .contents import NOTHING
 from .expansion import visits
 from .formats import ShiftCode
+from .isa import Space
 from .mask_bits import MaskBits
 from .sequencer import LayerRun
 from .tap_walker import TapWalker, wrapped
@@ -29,6 +31,12 @@ class Expander(wiring.Component):
     ``i mod d`` where its mask bit is set, else the code of 0. The bits come in the order in which
     the codes are used: blocks, steps, rows, lanes, those past the run and the channels left out.
 
+    Parameters
+    ----------
+    config : Config
+    contents : Contents
+        Of the prototype memory, from configuration on.
+
     Members
     -------
     i_run : In(LayerRun)
@@ -45,8 +53,9 @@ class Expander(wiring.Component):
     completes it. Takes back-pressure.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         super().__init__({
             "i_run": In(LayerRun),
             "i_write": In(PrototypeWrite),
@@ -142,7 +151,8 @@ class Expander(wiring.Component):
         layer, config = self.i_run.layer, self._config
         address_bits = len(walker.o_offsets) // config.expand_lanes
         m.submodules.prototypes = store = memory.Memory(
-            shape=config.shift.code_width, depth=config.prototypes, init=[])
+            shape=config.shift.code_width, depth=config.prototypes,
+            init=self._contents.words(Space.PROTOTYPES, 1), attrs=self._contents.style)
         write = store.write_port()
         m.d.comb += [write.addr.eq(self.i_write.address), write.data.eq(self.i_write.data),
                      write.en.eq(self.i_write.enable)]

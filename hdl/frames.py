@@ -19,7 +19,8 @@ class Command(enum.Enum, shape=8):
     """space u8, address u32, data: write words of a program memory (only between BEGIN and
     COMMIT) or bytes of SCRATCH (at any time). Program writes enter the program checksum."""
     COMMIT = 3
-    """crc u32: CRC-32 of the payloads of all program WRITE frames since BEGIN, in order."""
+    """crc u32: CRC-32 of the payloads of all program WRITE frames since BEGIN, in order. Outside a
+    load: whether it is that of the program there is."""
     IMAGE = 4
     """group u8, base u24, offset u32, data: bytes of an image, folded on the way in."""
     RUN = 5

@@ -5,6 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from .contents import NOTHING
+from .isa import Space
+
 __all__ = ["FunctionTable", "table_write_layout"]
 
 
@@ -24,6 +27,8 @@ class FunctionTable(wiring.Component):
         Tables held, 1..16.
     lanes : int
         Lookups a cycle.
+    contents : Contents
+        Of the tables, from configuration on.
 
     Members
     -------
@@ -39,11 +44,12 @@ class FunctionTable(wiring.Component):
 
     latency = 1
 
-    def __init__(self, tables, lanes):
+    def __init__(self, tables, lanes, contents=NOTHING):
         if tables not in range(1, 17):
             raise ValueError(f"FunctionTable tables must be from 1 to 16, not {tables!r}")
         self._tables = tables
         self._lanes = lanes
+        self._contents = contents
         super().__init__({
             "i_table": In(4), "i_index": In(data.ArrayLayout(8, lanes)),
             "i_write": In(table_write_layout()), "o_value": Out(data.ArrayLayout(8, lanes)),
@@ -60,7 +66,8 @@ class FunctionTable(wiring.Component):
         for first in range(0, self._lanes, 2):
             # Lookups while the host writes do not matter: no bypass is wanted.
             m.submodules[f"memory{first // 2}"] = memory = Memory(
-                shape=8, depth=depth, init=[], attrs={"no_rw_check": 1})
+                shape=8, depth=depth, init=self._contents.words(Space.TABLES, 1),
+                attrs={"no_rw_check": 1, **self._contents.style})
             write = memory.write_port()
             m.d.comb += [write.en.eq(self.i_write.enable), write.data.eq(self.i_write.data)]
             for lane in range(first, min(first + 2, self._lanes)):

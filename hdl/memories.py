@@ -5,6 +5,7 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bus import MemoryWrite
+from .contents import NOTHING
 from .isa import INPUT, Space, param_layout
 from .ranges import narrowed
 
@@ -13,6 +14,12 @@ __all__ = ["ProgramMemories"]
 
 class ProgramMemories(wiring.Component):
     """Hold the program; written a byte at a time, read a word at a time.
+
+    Parameters
+    ----------
+    config : Config
+    contents : Contents
+        Of all memories and the input record, from configuration on.
 
     Members
     -------
@@ -31,8 +38,9 @@ class ProgramMemories(wiring.Component):
     no run, since the host writes the program between runs.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         record = param_layout(config)
         self._memories = {
             "program": (Space.PROGRAM, config.program_words, 4, 32),
@@ -58,8 +66,10 @@ class ProgramMemories(wiring.Component):
         for name, (space, depth, lanes, width) in self._memories.items():
             single = name == "weights" and self._config.single_port
             # Whole bytes, so that each has its write enable.
-            store = memory.Memory(shape=lanes * 8, depth=depth, init=[], attrs={
-                "no_rw_check": 1, **({"ram_style": "huge"} if single else {})})
+            style = {"ram_style": "huge"} if single else self._contents.style
+            store = memory.Memory(shape=lanes * 8, depth=depth,
+                                  init=self._contents.words(space, lanes),
+                                  attrs={"no_rw_check": 1, **style})
             m.submodules[name] = store
             write = store.write_port(granularity=8)
             read = store.read_port(transparent_for=())
@@ -78,7 +88,8 @@ class ProgramMemories(wiring.Component):
                 m.d.comb += write.addr.eq(read.addr)
             for lane in range(lanes):
                 m.d.comb += write.en[lane].eq(chosen & (arrived.lane == lane))
-        fields = Signal(INPUT.bytes * 8)
+        record = self._contents.words(Space.INPUT, INPUT.bytes)
+        fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0)
         with m.If(valid & (arrived.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], arrived.data))
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))

@@ -4,6 +4,7 @@ from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .contents import NOTHING
 from .delay_line import delay
 from .formats import Format
 from .function_table import FunctionTable, table_write_layout
@@ -25,6 +26,8 @@ class PostProcessor(wiring.Component):
     Parameters
     ----------
     config : Config
+    contents : Contents
+        Of the tables, from configuration on.
 
     Members
     -------
@@ -45,8 +48,9 @@ class PostProcessor(wiring.Component):
     Latency `latency` cycles whatever the layer does, one vector a cycle, no back-pressure.
     """
 
-    def __init__(self, config):
+    def __init__(self, config, contents=NOTHING):
         self._config = config
+        self._contents = contents
         lanes = config.post_width
         self._record = param_layout(config).shape
         self._lanes = [PostLane(config, wide=lane == 0) for lane in range(lanes)]
@@ -116,7 +120,8 @@ class PostProcessor(wiring.Component):
             ]
             results.append(lane.o_result)
         if config.tables:
-            m.submodules.tables = tables = FunctionTable(config.tables, config.post_width)
+            m.submodules.tables = tables = FunctionTable(
+                config.tables, config.post_width, self._contents)
             m.d.comb += [tables.i_table.eq(layer.table_index),
                          tables.i_write.eq(self.i_table_write)]
             for index, lane in enumerate(self._lanes):

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .accelerator import Accelerator
+from .contents import NOTHING
 from .flash_loader import FlashLoader
 from .uart import Uart
 
@@ -29,6 +30,8 @@ class SerialAccelerator(wiring.Component):
     config : Config
     divisor : int
         Clock cycles of a bit, from 4.
+    contents : Contents
+        See `Accelerator`.
 
     Members
     -------
@@ -42,8 +45,9 @@ class SerialAccelerator(wiring.Component):
         Strobes of `UartReceiver`: bytes were lost.
     """
 
-    def __init__(self, config, divisor):
+    def __init__(self, config, divisor, contents=NOTHING):
         self._config = config
+        self._contents = contents
         self._divisor = divisor
         super().__init__({
             "i_rx": In(1), "o_tx": Out(1, init=1), "o_running": Out(1), "o_program": Out(1),
@@ -53,7 +57,7 @@ class SerialAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.uart = uart = Uart(self._divisor)
-        m.submodules.accelerator = accelerator = Accelerator(self._config)
+        m.submodules.accelerator = accelerator = Accelerator(self._config, self._contents)
         if self._config.flash_loader:
             m.submodules.flash = flash = FlashLoader()
             connect(m, source=uart.o, loader=flash.i)

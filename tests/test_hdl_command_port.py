@@ -8,9 +8,10 @@ from port_bench import CONFIG, simulate
 
 from hdl.command_port import CommandPort
 from hdl.config import ISA_VERSION, Config, EngineConfig
+from hdl.contents import Contents
 from hdl.frames import FRAME_ERROR, Command, State, Status
 from hdl.isa import Space, space_bytes, space_depth
-from pyhw.host import DeviceError, encode
+from pyhw.host import DeviceError, Protocol, encode
 from pyhw.host.frames import pack
 
 HASH = int.from_bytes(CONFIG.hash, "little")
@@ -209,6 +210,56 @@ def test_a_program_is_valid_only_after_the_right_checksum():
         assert await host.command(Command.RUN, **run) == OK
 
     simulate(test)
+
+
+def test_outside_a_load_commit_tells_whether_the_program_is_this_one():
+    async def test(host):
+        await host.do(host.protocol.load_program(Program))
+        await host.do(host.protocol.check_program(Program))
+        crc = host.protocol.checksum(Program)
+        assert await host.command(Command.COMMIT, crc=crc ^ 1) == refused(Status.BAD_CHECKSUM)
+        assert await host.command(Command.COMMIT, crc=crc) == OK  # nothing has changed
+        assert (await host.do(host.protocol.status()))[0] is State.IDLE
+        await host.load()
+        with pytest.raises(DeviceError, match=r"holds another program .*without --loaded"):
+            await host.do(host.protocol.check_program(Program))
+        await host.reset()
+        with pytest.raises(DeviceError, match=r"holds no program; load it \(without --loaded\)"):
+            await host.do(host.protocol.check_program(Program))
+
+    simulate(test)
+
+
+INITIAL = Contents(tuple(Program.sections), Protocol(CONFIG).checksum(Program))
+
+
+def test_a_first_program_outlasts_resets_until_the_first_command():
+    async def test(host):
+        await host.ctx.tick()
+        for _ in range(2):
+            await host.reset()
+            assert host.ctx.get(host.dut.o_program_valid) == 1
+        await host.do(host.protocol.check_program(Program))
+        assert await host.command(Command.IMAGE, b"1", group=0, base=0, offset=0) == OK
+        assert host.ctx.get(host.dut.o_program_valid) == 1
+        await host.reset()
+        assert host.ctx.get(host.dut.o_program_valid) == 0
+        assert await host.command(Command.RUN, flags=0, layers=0, count=1) == refused(
+            Status.NO_PROGRAM)
+
+    assert simulate(test, contents=INITIAL).writes == []
+
+
+def test_a_load_takes_the_place_of_a_first_program():
+    async def test(host):
+        assert await host.command(Command.BEGIN, hash=HASH) == OK
+        assert (await host.do(host.protocol.status()))[0] is State.NO_PROGRAM
+        await host.load()
+        with pytest.raises(DeviceError, match="holds another program"):
+            await host.do(host.protocol.check_program(Program))
+        assert (await host.do(host.protocol.status()))[0] is State.IDLE
+
+    simulate(test, contents=INITIAL)
 
 
 def test_a_begin_in_a_load_starts_it_again():

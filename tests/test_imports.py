@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: `timing` states the latencies of the gateware as plain numbers, for the cycle model.
 DEFINITIONS = ("hdl.isa", "hdl.frames", "hdl.formats", "hdl.config", "hdl.timing",
-               "hdl.expansion", "hdl.ranges", "hdl.registers")
+               "hdl.expansion", "hdl.ranges", "hdl.registers", "hdl.contents")
 #: Files of pyhw that make Verilog, and so may import the gateware.
 GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/generate", "pyhw/asic")
 #: Parts of pyhw that a bench may use: the golden model and what it stands on.
@@ -69,7 +69,8 @@ def test_host_side_imports_no_bench_and_gateware_only_to_generate(path):
         assert [n for n in names if within(n, ("hdl",)) and not within(n, DEFINITIONS)] == []
 
 
-@pytest.mark.parametrize("name", ["isa", "frames", "formats", "config", "timing", "expansion"])
+@pytest.mark.parametrize("name", ["isa", "frames", "formats", "config", "timing", "expansion",
+                                  "contents"])
 def test_definitions_import_amaranth_and_each_other_only(name):
     assert foreign(ROOT / "hdl" / f"{name}.py", ("amaranth", *DEFINITIONS)) == []
 

@@ -8,10 +8,9 @@ from wire import Wire
 
 from hdl.frames import FLASH_ADDRESS, Command
 from pyhw.bitstream.constraints import make_pins
-from pyhw.bitstream.flash_image import flash_image, reading_flash
+from pyhw.bitstream.flash_image import flash_image
 from pyhw.bitstream.flow import solve_pll
 from pyhw.boards import find_board
-from pyhw.errors import UserError
 
 
 def test_frames_of_a_load_lie_behind_the_bitstream():
@@ -32,14 +31,6 @@ def test_frames_of_a_load_lie_behind_the_bitstream():
 def test_a_bitstream_must_end_before_the_frames():
     with pytest.raises(ValueError, match="at most 1,048,576 bytes, not 1,048,577"):
         flash_image(bytes(FLASH_ADDRESS + 1), program(CONFIG), CONFIG)
-
-
-def test_only_boards_with_single_port_ram_read_their_flash():
-    config = reading_flash(find_board("icebreaker"), CONFIG)
-    assert config.flash_loader
-    assert config.hash == CONFIG.hash
-    with pytest.raises(UserError, match=r"left out for ulx3s-85f; it serves icebreaker, which"):
-        reading_flash(find_board("ulx3s-85f"), CONFIG)
 
 
 def test_the_loader_has_the_pins_that_the_board_was_configured_by():

@@ -121,6 +121,26 @@ def test_bench_prints_rates_bytes_and_retries(call):
     assert f"{100_000 * 40 / sent:,.1f} images/s at 1,000,000 baud" in lines[2]
 
 
+def test_a_program_that_the_board_holds_is_not_loaded_again(call, refused):
+    device = model()
+    with PtyBoard(device) as board:
+        error = refused(*infer(board.port, "--loaded"))
+        assert "The device holds no program; load it (without --loaded)" in error
+        assert call(*infer(board.port))[0] == 0
+        before = device.executed
+        status, printed, error = call(*infer(board.port, "--loaded", "--graph", "net.pyhw"))
+        assert (status, error) == (0, "")
+        assert f"{GOLDEN.size:,} values equal the golden executor's" in printed
+        # IDENTIFY, RESET, STATUS and COMMIT; of 15 batches the images, RUN, STATUS and READ.
+        assert device.executed - before <= 4 + 60 + 4 * 15 + 1
+        printed = call("bench", "net.pyhwprog", "--port", board.port, "--images", 4, "--timeout",
+                       5, "--loaded")[1]
+        assert re.match(r"program: [\d,]+ bytes that the board held already\n", printed)
+        dataclasses.replace(PROGRAM, sections=PROGRAM.sections[:-1]).save("other.pyhwprog")
+        assert "The device holds another program than this one" in refused(
+            "infer", "other.pyhwprog", "--port", board.port, "--data", "images.npy", "--loaded")
+
+
 def test_the_board_is_unplugged_and_a_rerun_goes_on(refused, call):
     device = model()
     loading = len(pyhw.host.Protocol(TINY).load_requests(PROGRAM)) + 2

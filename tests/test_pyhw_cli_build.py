@@ -9,6 +9,8 @@ from test_pyhw_cli_input import TINY, small_graph
 
 import pyhw.bitstream.flow
 from hdl.config import Config
+from hdl.frames import FLASH_ADDRESS, SYNC
+from hdl.isa import Space
 from pyhw.bitstream.implement import Implemented, Routed
 from pyhw.bitstream.names import Components
 from pyhw.bitstream.netlist import Netlist, Placement
@@ -184,6 +186,38 @@ def test_program_brings_its_configuration(call, made, folder):
     record = json.loads((folder / "net-ulx3s-85f" / "build.json").read_text())
     assert record["config"]["hash"] == TINY.hash.hex()
     assert record["speed"]["batch"] == 2
+
+
+def test_a_stand_alone_bitstream_is_made_of_verilog_with_the_program(call, made, folder):
+    made(99.0)
+    texts = {}
+    for option in ((), ("--stand-alone",)):
+        status, out, _ = call("net.pyhwprog", "--config", "tiny.json", *option)
+        assert status == 0
+        assert ("program by itself" in out) == bool(option)
+        record = json.loads((folder / "net-ulx3s-85f" / "build.json").read_text())
+        assert record["stand_alone"] == bool(option)
+        texts[option] = (folder / "net-ulx3s-85f" / "board.v").read_text()
+    weights = Program.load("net.pyhwprog").section(Space.WEIGHTS)
+    words = [int.from_bytes(weights[k:k + 4], "little") for k in range(0, len(weights), 4)]
+    without, given = ([int(word) for word in re.findall(
+        r"^ +weights\[\d+\] = 32'd(\d+);", text, re.M)] for text in texts.values())
+    assert without == []
+    assert given[:len(words)] == words
+    assert not any(given[len(words):])
+
+
+def test_weights_in_single_port_ram_come_out_of_the_flash(call, made, folder):
+    made(99.0)
+    status, out, _ = call("net.pyhw", "--board", "icebreaker", "--config", "tiny.json", "--set",
+                          "single_port=true", "--stand-alone")
+    assert status == 0
+    assert "program by itself" in out
+    built = folder / "net-icebreaker"
+    assert "o_flash_select" in (built / "board.v").read_text()
+    raw = (built / "icebreaker.bin").read_bytes()
+    assert raw[FLASH_ADDRESS:].startswith(bytes(SYNC))
+    assert not re.search(r"^ +weights\[\d+\] = ", (built / "board.v").read_text(), re.M)
 
 
 def test_interruption_says_what_is_done(call, folder, monkeypatch):

@@ -9,8 +9,10 @@ from test_pyhw_cli_input import TINY, small_graph, small_images
 from pyhw import generate
 from pyhw.cli import main as cli
 from pyhw.cli import names
+from pyhw.compiler import compile_graph
 from pyhw.errors import UserError
 from pyhw.graph.file import save
+from pyhw.simulation.network import Case, simulate
 
 
 @pytest.fixture
@@ -65,6 +67,23 @@ def test_a_divisor_without_a_line_and_a_line_without_a_divisor_are_refused(
 def test_interfaces_that_there_are_not_are_refused(options, message):
     with pytest.raises(UserError, match=message):
         generate.generate_rtlil(TINY, **options)
+
+
+def test_a_program_comes_with_its_configuration_and_is_in_the_verilog(folder, verilator, capsys):
+    graph, images = small_graph(), small_images()
+    program = compile_graph(graph, TINY, 4)
+    program.save("net.pyhwprog")
+    assert cli.main(["generate", "--program", "net.pyhwprog", "-o", "net.v"]) == 0
+    text = (folder / "net.v").read_text()
+    result = simulate([Case(graph=graph, program=program, images=images)], TINY, verilog=text,
+                      loaded=True)[0]
+    assert result.difference is None
+    for options, message in (
+            (("--preset", "default"), "the program was compiled for configuration"),
+            (("--asic", "chip"), "memories of silicon have no initial contents"),
+            (("-o", "net.pyhwprog"), "net.pyhwprog would be both --program and --out")):
+        assert cli.main(["generate", "--program", "net.pyhwprog", *options]) != 0
+        assert message in capsys.readouterr().err
 
 
 def test_pyhw_simulate_runs_a_network_over_axi(verilator, folder, capsys):

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from device_model import DeviceModel
+from device_model import OUT_OF_ORDER, DeviceModel
 
 from hdl.config import Config, EngineConfig
 from hdl.formats import Format, nearest_terms
@@ -46,9 +46,9 @@ def inference(program=PROGRAM, *, ahead=2, attempts=4):
     return Inference(Protocol(CONFIG, ahead=ahead, attempts=attempts), program)
 
 
-def infer(engine, line, images=IMAGES):
+def infer(engine, line, images=IMAGES, *, loaded=False):
     """Start and run all images in batches."""
-    drive(engine.start(), line)
+    drive(engine.start(loaded=loaded), line)
     raw, batch = check_images(PROGRAM, images), engine.program.batch
     parts = [drive(engine.advance(raw[k:k + batch]), line) for k in range(0, len(raw), batch)]
     assert parts[0] is None
@@ -65,6 +65,33 @@ def test_a_good_line_gives_the_golden_outputs_without_a_retry(ahead, program):
     assert engine.loads == 1
     assert device.most_behind_read == min(ahead, 2)
     assert device.most_waiting == max(ahead, 2)  # a STATUS waits and is asked again
+
+
+@pytest.mark.parametrize("program", [PROGRAM, TWICE], ids=["once", "twice"])
+def test_a_program_that_is_there_is_checked_instead_of_loaded(program):
+    device, engine = DeviceModel(CONFIG, GRAPH, program), inference(program)
+    infer(inference(program), device, IMAGES[:5])
+    assert np.array_equal(infer(engine, device, loaded=True), GOLDEN)
+    assert engine.protocol.retries == 0
+    assert engine.loads == 0
+
+
+def test_no_program_or_another_one_is_refused_and_stays():
+    device = DeviceModel(CONFIG, GRAPH, PROGRAM)
+    with pytest.raises(DeviceError, match="holds no program; load it"):
+        infer(inference(), device, loaded=True)
+    drive(inference().start(), device)
+    with pytest.raises(DeviceError, match="holds another program than this one; load it"):
+        infer(inference(TWICE), device, loaded=True)
+    assert np.array_equal(infer(inference(), device, IMAGES[:5], loaded=True), GOLDEN[:5])
+
+
+def test_gateware_that_cannot_tell_its_program_is_refused(monkeypatch):
+    device = DeviceModel(CONFIG, GRAPH, PROGRAM)
+    drive(inference().start(), device)
+    monkeypatch.setattr(device, "_commit", lambda payload: OUT_OF_ORDER)
+    with pytest.raises(DeviceError, match="too old to tell which program it holds; load it"):
+        infer(inference(), device, loaded=True)
 
 
 def test_data_are_nine_tenths_of_what_is_sent_in_a_large_transfer():
@@ -154,8 +181,10 @@ def test_soak_no_wrong_result_no_hang_every_image_answered_or_reported(
 
 
 @pytest.mark.parametrize("program", [PROGRAM, TWICE], ids=["once", "twice"])
-def test_a_reset_after_a_run_is_noticed_though_reads_are_answered(program):
+@pytest.mark.parametrize("loaded", [False, True])
+def test_a_reset_after_a_run_is_noticed_though_reads_are_answered(program, loaded):
     device, engine = DeviceModel(CONFIG, GRAPH, program), inference(program)
+    drive(inference(program).start(), device)
 
     class Line:
         armed = True
@@ -169,9 +198,9 @@ def test_a_reset_after_a_run_is_noticed_though_reads_are_answered(program):
         receive = staticmethod(device.receive)
 
     line = Line()
-    assert np.array_equal(infer(engine, line, IMAGES[:12]), GOLDEN[:12])
+    assert np.array_equal(infer(engine, line, IMAGES[:12], loaded=loaded), GOLDEN[:12])
     assert not line.armed
-    assert engine.loads == 2
+    assert engine.loads == 2 - loaded
 
 
 @pytest.mark.parametrize("program", [PROGRAM, TWICE], ids=["once", "twice"])

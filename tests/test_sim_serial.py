@@ -108,7 +108,7 @@ def test_a_batch_runs_while_images_of_the_next_one_arrive(verilator):
     assert (found.retries, found.overruns) == (0, 0)
 
 
-def test_pyhw_emulate_names_a_port_that_bench_opens(verilator, tmp_path):
+def test_pyhw_emulate_names_a_port_where_bench_finds_the_program(verilator, tmp_path):
     pytest.importorskip("serial")
     graph = small_graph()
     compile_graph(graph, CONFIG, 4).save(tmp_path / "net.pyhwprog")
@@ -117,14 +117,17 @@ def test_pyhw_emulate_names_a_port_that_bench_opens(verilator, tmp_path):
     options = {"cwd": tmp_path, "text": True, "env": {**os.environ, "PYTHONPATH": os.pathsep.join(
         filter(None, [root, os.environ.get("PYTHONPATH")]))}}
     with subprocess.Popen([sys.executable, "-m", "pyhw", "emulate", "--config", "config.json",
-                           "--divisor", str(DIVISOR), "--once"], stdout=subprocess.PIPE,
+                           "--divisor", str(DIVISOR), "--program", "net.pyhwprog", "--once"],
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, **options) as board:
         port, _, rest = board.stdout.readline().partition(":")
         assert rest == f" configuration {CONFIG.hash.hex()} (tiny_lenet)\n"
         done = subprocess.run([sys.executable, "-m", "pyhw", "bench", "net.pyhwprog", "--config",
-                               "config.json", "--port", port, "--images", "4", "--timeout", "60"],
+                               "config.json", "--port", port, "--images", "4", "--timeout", "60",
+                               "--loaded"],
                               capture_output=True, check=False, **options)
         assert done.returncode == 0, done.stderr
+        assert "bytes that the board held already" in done.stdout
         assert "0 retries, 0 reloads" in done.stdout
         assert board.wait(60) == 0
         assert board.stderr.read() == ""

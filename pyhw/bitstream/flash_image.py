@@ -1,34 +1,15 @@
 """What a flash holds for a board that loads its program itself: bitstream, then commands."""
 
-import dataclasses
-
 from hdl.config import Config
 from hdl.frames import FLASH_ADDRESS
-from pyhw.boards import BOARDS, Board
 from pyhw.compiler.program import Program
-from pyhw.errors import UserError
 from pyhw.host.frames import encode
 from pyhw.host.protocol import Protocol
 
-__all__ = ["flash_image", "reading_flash"]
+__all__ = ["flash_image"]
 
 _BEHIND = 16
 """Bytes behind the frames, for a loader that is ahead by one or two."""
-
-
-def reading_flash(board: Board, config: Config) -> Config:
-    """Return the configuration that loads its program out of a board's flash.
-
-    Raises
-    ------
-    UserError
-        If the board is none whose memories a bitstream cannot fill.
-    """
-    if not board.device.single_port_rams:
-        others = ", ".join(name for name, one in BOARDS.items() if one.device.single_port_rams)
-        raise UserError(f"--stand-alone must be left out for {board.name}; it serves {others}, "
-                        "which load their programs out of the flash")
-    return dataclasses.replace(config, flash_loader=True)
 
 
 def flash_image(bitstream: bytes, program: Program, config: Config) -> bytes:

@@ -11,7 +11,6 @@ from pyhw.errors import UserError
 
 from .constraints import make_pins
 from .families import TOP
-from .flash_image import reading_flash
 from .implement import MODULE, Finished, Implemented, implement
 from .model import Model
 from .names import plain_names
@@ -35,7 +34,8 @@ class Build:
     seeds : int
         Placements to try.
     stand_alone : bool
-        Whether the board has its program without a host.
+        Whether the board has its program without a host: out of the flash where weights lie in
+        single-port RAM, else as contents of block RAM.
     """
 
     model: Model
@@ -103,12 +103,17 @@ def build(
         If a tool is missing or fails, the PLL cannot make the clock or the line its rate, or the
         design does not fit the device.
     """
+    from pyhw.contents import NOTHING, contents_of
     from pyhw.generate import cached_verilog, divisor_for
 
     started = time.monotonic()
-    if job.stand_alone:
-        config = reading_flash(job.board, job.model.config)
-        job = replace(job, model=replace(job.model, config=config))
+    contents = NOTHING
+    if job.stand_alone and job.model.config.single_port:
+        loading = replace(job.model.config, flash_loader=True)
+        job = replace(job, model=replace(job.model, config=loading))
+    elif job.stand_alone:
+        contents = contents_of(job.model.program, job.model.config)
+    config = job.model.config
     platform = job.board.make_platform()
     pll = solve_pll(job.board, platform, job.clock_mhz)
     clock_hz = round(pll.output_hz)
@@ -118,12 +123,12 @@ def build(
         raise UserError(f"--baud: {error}") from None
     progress("generate")
     verilog = plain_names(cached_verilog(
-        job.model.config, divisor, clock_hz=clock_hz, name=MODULE))
-    pins = make_pins(job.board, platform, pll, MODULE, job.model.config.flash_loader)
+        config, divisor, clock_hz=clock_hz, name=MODULE, contents=contents))
+    pins = make_pins(job.board, platform, pll, MODULE, config.flash_loader)
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
-                     logs, rows_of(verilog) if job.model.config.spread else (), progress, finished)
+                     logs, rows_of(verilog) if config.spread else (), progress, finished)
     return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
                    texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})
 

@@ -95,6 +95,7 @@ def to_html(outcome: Outcome, record: dict[str, Any]) -> str:
         ("lanes", lanes),
         ("programs it runs", "this model's alone (specialised)"
          if record["config"]["specialised"] else "any that its memories hold"),
+        ("program", "of its own" if record["stand_alone"] else "loaded by the host"),
         ("accuracy of the integers", escape(accuracy)),
         ("cycles an image", f"{speed['cycles_per_image']:,.0f} (batches of {speed['batch']})"),
         ("images a second, accelerator alone", f"{speed['images_per_second']:,.1f}"),

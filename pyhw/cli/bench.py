@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import Ahead, Baud, ConfigFile, Port, Set, Timeout
+from pyhw.cli.options import Ahead, Baud, ConfigFile, Loaded, Port, Set, Timeout
 from pyhw.errors import UserError
 
 
@@ -20,6 +20,7 @@ def bench(
     set_: Set = None,
     images: Annotated[int, typer.Option(min=1, help="How many.")] = 256,
     seed: Annotated[int, typer.Option(min=0, help="Of the random images.")] = 0,
+    loaded: Loaded = False,
     ahead: Ahead = 2,
     timeout: Timeout = None,
 ) -> None:
@@ -43,20 +44,20 @@ def bench(
     from pyhw.inputs import input_graph, load_images, read_program
 
     require_pyserial()
-    loaded = read_program(program)
+    compiled = read_program(program)
     given = choose_config(preset, config, set_ or ()) if preset or config or set_ else None
-    pixels, _ = load_images(input_graph(loaded), "random", images, None, seed)
+    pixels, _ = load_images(input_graph(compiled), "random", images, None, seed)
     done = 0
     try:
-        with bar("loading the program") as show:
-            with connect(loaded, port, config=given, baud=baud, ahead=ahead, timeout_s=timeout,
-                         progress=show) as device:
+        with bar("checking the program" if loaded else "loading the program") as show:
+            with connect(compiled, port, config=given, baud=baud, ahead=ahead, timeout_s=timeout,
+                         progress=show, loaded=loaded) as device:
                 def count(images: int) -> None:
                     nonlocal done
                     done = images
                     show(done, len(pixels), "sending images")
 
-                found = measure(device, loaded, pixels, baud, count)
+                found = measure(device, compiled, pixels, baud, count)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{done} of {images} images were answered") from None
     except (DeviceError, PortError) as error:

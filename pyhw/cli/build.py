@@ -63,6 +63,8 @@ def build(
       pyhw build lenet5.pyhw --board ulx3s-85f --seeds 4
 
       pyhw build lenet5.pyhw --config accelerator.json --clock 60
+
+      pyhw build lenet1.pyhw --board tang-nano-9k --stand-alone
     """
     from pyhw.bitstream import Build
     from pyhw.bitstream import build as make
@@ -133,6 +135,8 @@ def _print(record: dict[str, Any], folder: Path) -> None:
                f"{link['images_per_second']:,.1f} by the line of {link['baud']:,} baud")
     typer.echo(f"{folder / record['bitstream']}: {record['bytes']:,} bytes; "
                f"`pyhw flash {folder}` loads it")
+    if record["stand_alone"]:
+        typer.echo("the board has its program by itself; `pyhw infer --loaded` does not load")
 
 
 def _boards() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import ConfigFile, Preset, Set
+from pyhw.cli.options import ConfigFile, Initial, Preset, Set
 
 
 def emulate(
@@ -12,6 +12,7 @@ def emulate(
     config: ConfigFile = None,
     set_: Set = None,
     divisor: Annotated[int, typer.Option(min=4, help="Clock cycles of a bit of the line.")] = 8,
+    program: Initial = None,
     once: Annotated[
         bool, typer.Option("--once", help="End when the port has been opened and closed.")
     ] = False,
@@ -27,14 +28,19 @@ def emulate(
       pyhw emulate --preset tiny
 
       pyhw emulate --config accelerator.json --once
+
+      pyhw emulate --program net.pyhwprog
     """
     from pyhw.cli.progress import simulation_bar
     from pyhw.configure import choose_config
+    from pyhw.contents import NOTHING, read_contents
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.serial import emulate as run
 
     find_simulator("verilator")
-    chosen = choose_config(preset, config, set_ or ())
+    chosen, contents = choose_config(preset, config, set_ or ()), NOTHING
+    if program is not None:
+        chosen, contents = read_contents(program, chosen if preset or config or set_ else None)
     named = ""
 
     def opened(port: str) -> None:
@@ -44,6 +50,6 @@ def emulate(
 
     try:
         with simulation_bar("verilator") as show:
-            run(chosen, opened, divisor=divisor, once=once, on_progress=show)
+            run(chosen, opened, divisor=divisor, once=once, contents=contents, on_progress=show)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{named} is gone" if named else "") from None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pyhw.cli.names import Interface
-from pyhw.cli.options import ConfigFile, Preset, Set
+from pyhw.cli.options import ConfigFile, Initial, Preset, Set
 from pyhw.errors import UserError, writing
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def generate(
         int | None,
         typer.Option(min=4, help="Clock cycles of a bit of the serial line: clock / baud."),
     ] = None,
+    program: Initial = None,
     fusesoc: Annotated[
         bool, typer.Option("--fusesoc", help="Write a FuseSoC core file beside the Verilog too.")
     ] = False,
@@ -60,12 +61,15 @@ def generate(
       pyhw generate --preset tiny --asic tiny_asic --period 10
 
       pyhw generate --preset tiny --interface serial --divisor 50 -o tiny_serial.v
+
+      pyhw generate --program net.pyhwprog --config accelerator.json -o net.v
     """
     import time
 
     from pyhw.cli.options import distinct
     from pyhw.cli.progress import spinner
     from pyhw.configure import choose_config
+    from pyhw.contents import NOTHING, read_contents
     from pyhw.files import write_atomically
     from pyhw.fusesoc import check_core, core_file
     from pyhw.generate import cached_verilog
@@ -74,7 +78,12 @@ def generate(
     if (interface is Interface.SERIAL) != (divisor is not None):
         raise UserError("--interface serial needs --divisor, the clock cycles of a bit" if
                         divisor is None else "--divisor is for --interface serial")
-    chosen = choose_config(preset, config, set_ or ())
+    chosen, contents = choose_config(preset, config, set_ or ()), NOTHING
+    if program is not None:
+        if asic is not None:
+            raise UserError("--program: memories of silicon have no initial contents; leave out "
+                            "--asic, or let the host load it")
+        chosen, contents = read_contents(program, chosen if preset or config or set_ else None)
     if asic is not None:
         if out is not None or fusesoc:
             raise UserError("--asic is a folder of its own: leave out --out and --fusesoc")
@@ -84,7 +93,8 @@ def generate(
         raise UserError("--period is for --asic")
     path = out or Path(f"{chosen.name}.v")
     beside, core = path.with_suffix(".json"), path.with_suffix(".core")
-    distinct({"--config": config if set_ else None}, {"--out": path, "the configuration": beside}
+    distinct({"--config": config if set_ else None, "--program": program},
+             {"--out": path, "the configuration": beside}
              | ({"the core file": core} if fusesoc else {}))
     check_output(path)
     check_output(beside)
@@ -94,7 +104,7 @@ def generate(
         check_core(core, path)
     started = time.monotonic()
     with spinner("generating Verilog"):
-        text = cached_verilog(chosen, divisor, interface)
+        text = cached_verilog(chosen, divisor, interface, contents=contents)
     with writing(path):
         write_atomically(path, text)
     with writing(beside):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import Ahead, Baud, ConfigFile, DataDir, Port, Set, Timeout
+from pyhw.cli.options import Ahead, Baud, ConfigFile, DataDir, Loaded, Port, Set, Timeout
 from pyhw.errors import UserError
 
 
@@ -33,6 +33,7 @@ def infer(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the images that --out holds.")
     ] = False,
+    loaded: Loaded = False,
     ahead: Ahead = 2,
     timeout: Timeout = None,
 ) -> None:
@@ -49,6 +50,8 @@ def infer(
       pyhw infer net.pyhwprog --port /dev/ttyUSB1 --data images.npy --out out.npz
 
       pyhw infer lenet5.pyhwprog --graph lenet5.pyhw --data digits
+
+      pyhw infer lenet5.pyhwprog --loaded
     """
     from pyhw.cli.progress import bar
     from pyhw.configure import choose_config
@@ -63,22 +66,22 @@ def infer(
     require_pyserial()
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
-    loaded = read_program(program)
+    compiled = read_program(program)
     given = choose_config(preset, config, set_ or ()) if preset or config or set_ else None
-    chosen = config_of(loaded, given)
+    chosen = config_of(compiled, given)
     network = None
     if graph is not None:
         network = read_graph(graph)
-        check_program(loaded, network, chosen)
-    pixels, labels = load_images(input_graph(loaded), data, images, data_dir, seed)
-    results = Results.of(out, loaded.graph, loaded.output.shape, pixels, resume=resume)
+        check_program(compiled, network, chosen)
+    pixels, labels = load_images(input_graph(compiled), data, images, data_dir, seed)
+    results = Results.of(out, compiled.graph, compiled.output.shape, pixels, resume=resume)
     first, started = results.done, False
     if first == len(pixels):
         raise UserError(f"{out} holds the outputs of all {first} images already")
     try:
-        with bar("loading the program") as show:
-            with connect(loaded, port, config=chosen, baud=baud, ahead=ahead, timeout_s=timeout,
-                         progress=show) as device:
+        with bar("checking the program" if loaded else "loading the program") as show:
+            with connect(compiled, port, config=chosen, baud=baud, ahead=ahead, timeout_s=timeout,
+                         progress=show, loaded=loaded) as device:
                 started, before = True, device.traffic
                 show(first, len(pixels), "sending images")
                 for done in kept_at_times(results, device.stream(pixels[first:])):

@@ -52,6 +52,15 @@ Timeout = Annotated[
     typer.Option(min=0.01, help="Seconds after which a reply is late.",
                  show_default="by the speed"),
 ]
+Loaded = Annotated[
+    bool,
+    typer.Option("--loaded", help="The board holds the program already: check, do not load."),
+]
+Initial = Annotated[
+    Path | None,
+    typer.Option("--program", help="Program (.pyhwprog) that is there without loading.",
+                 show_default="none"),
+]
 
 
 def distinct(read: Mapping[str, Path | None], written: Mapping[str, Path | None]) -> None:

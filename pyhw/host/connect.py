@@ -59,7 +59,7 @@ def reply_timeout_s(config: Config, baud: int, ahead: int) -> float:
 @contextlib.contextmanager
 def connect(program: Program, port: str | None = None, *, config: Config | None = None,
             baud: int = BAUD, ahead: int = AHEAD, timeout_s: float | None = None,
-            progress: Progress | None = None) -> Iterator[Device]:
+            progress: Progress | None = None, loaded: bool = False) -> Iterator[Device]:
     """Open the board's serial port and load a program.
 
     Parameters
@@ -77,6 +77,8 @@ def connect(program: Program, port: str | None = None, *, config: Config | None 
         How long to wait for a reply before a frame is sent again.
     progress : callable, optional
         Called with the frames of the program that are answered, and all of them.
+    loaded : bool
+        The board holds the program already, which is checked.
 
     Yields
     ------
@@ -86,11 +88,12 @@ def connect(program: Program, port: str | None = None, *, config: Config | None 
     Raises
     ------
     UserError
-        If there is no such port, it cannot be opened, the device is another one or does not answer.
+        If there is no such port, it cannot be opened, the device is another one or does not answer,
+        or does not hold the program that it should.
     """
     chosen = config_of(program, config)
     wait = reply_timeout_s(chosen, baud, ahead) if timeout_s is None else timeout_s
     with SerialPort(find_port(port), baud) as line:
         device = Device(line, chosen, timeout_s=wait, ahead=ahead)
-        device.start(program, progress)
+        device.start(program, progress, loaded=loaded)
         yield device

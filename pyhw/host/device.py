@@ -80,14 +80,19 @@ class Device:
         self._protocol = Protocol(config, timeout_s=timeout_s, attempts=attempts, ahead=ahead)
         self._inference: Inference | None = None
         self.loading = Traffic()
-        """What loading the program took."""
+        """What loading or checking the program took."""
 
-    def start(self, program: Program, progress: Progress | None = None) -> Identity:
-        """Check that the device is the right one and load a program for `infer`."""
-        inference, before = Inference(self._protocol, program), self.traffic
-        identity = drive(inference.start(progress), self._transport)
-        self.loading = self.traffic.since(before)
+    def start(self, program: Program, progress: Progress | None = None, *, loaded: bool = False
+              ) -> Identity:  # fmt: skip
+        """Check that the device is the right one and load a program for `infer`.
+
+        With `loaded`, check that the device holds the program already.
+        """
+        self._inference, before = None, self.traffic
+        inference = Inference(self._protocol, program)
+        identity = drive(inference.start(progress, loaded=loaded), self._transport)
         self._inference = inference
+        self.loading = self.traffic.since(before)
         return identity
 
     def infer(self, images: np.ndarray) -> np.ndarray:

@@ -70,13 +70,20 @@ class Inference:
         self._flight: _Flight | None = None
         self._outputs: np.ndarray | None = None
 
-    def start(self, progress: Progress | None = None) -> Operation[Identity]:
-        """Check that the device is the right one, stop what it does, and load the program."""
+    def start(self, progress: Progress | None = None, *, loaded: bool = False
+              ) -> Operation[Identity]:  # fmt: skip
+        """Check that the device is the right one, stop what it does, and load the program.
+
+        With `loaded`, check that it holds the program already.
+        """
         self._waiting = self._flight = self._outputs = None
         self._turn = 1  # the next one is 0
         identity = yield from self.protocol.check()
         yield from self.protocol.reset()
-        yield from self._load(progress)
+        if loaded:
+            yield from self.protocol.check_program(self.program)
+        else:
+            yield from self._load(progress)
         return identity
 
     def advance(self, images: np.ndarray | None = None) -> Operation[np.ndarray | None]:

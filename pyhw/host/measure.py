@@ -26,7 +26,7 @@ class Measured:
     loading, running : Traffic
         While the program was loaded, and while the images were sent.
     program_bytes, image_bytes : int
-        Data of the program, and of all images.
+        Data of the program, and of all images. A board that held it already was not sent it.
     baud : int
     cycles : int or None
         Of the last run, if the device counts them.
@@ -55,9 +55,10 @@ class Measured:
     def lines(self) -> list[str]:
         """Return the report's lines."""
         run, load = self.running, self.loading
+        sent = (f"in {load.started:.2f} s, {self.program_bytes / load.sent:.1%} of what was sent"
+                if load.loads else "that the board held already")
         out = [
-            f"program: {self.program_bytes:,} bytes in {load.started:.2f} s, "
-            f"{self.program_bytes / load.sent:.1%} of what was sent",
+            f"program: {self.program_bytes:,} bytes {sent}",
             f"{self.images} images in {run.started:.2f} s: {self.rate:,.1f} images/s",
             f"the line allows {self.link_rate:,.1f} images/s at {self.baud:,} baud: "
             f"{self.rate / self.link_rate:.0%} used",

@@ -88,13 +88,6 @@ class Protocol(Link):
 
     def load_program(self, program: Loadable, progress: Progress | None = None) -> Operation[None]:
         """Load a program; the device has none until all of it has arrived."""
-        if program.config_hash != self.config.hash:
-            raise DeviceError(
-                "The program was compiled for another configuration "
-                f"({program.config_hash.hex()}, the device's is "
-                f"{self.config.hash.hex()}); compile it again",
-                Status.WRONG_CONFIG,
-            )
         requests = self.load_requests(program)
         for attempt in range(self.attempts):
             self.retries += attempt > 0
@@ -110,7 +103,14 @@ class Protocol(Link):
                           "the cable and the speed", Status.BAD_CHECKSUM)
 
     def load_requests(self, program: Loadable) -> list[Request]:
-        """Return the frames that load a program."""
+        """Return the frames that load a program; `DeviceError` if it is for another device."""
+        if program.config_hash != self.config.hash:
+            raise DeviceError(
+                "The program was compiled for another configuration "
+                f"({program.config_hash.hex()}, the device's is "
+                f"{self.config.hash.hex()}); compile it again",
+                Status.WRONG_CONFIG,
+            )
         hash_ = int.from_bytes(self.config.hash, "little")
         writes = [Request.of(Command.WRITE, part, space=space.value, address=at)
                   for space, address, raw in program.sections
@@ -120,6 +120,28 @@ class Protocol(Link):
             checksum = zlib.crc32(write.payload, checksum)
         return [Request.of(Command.BEGIN, hash=hash_), *writes,
                 Request.of(Command.COMMIT, crc=checksum)]
+
+    def checksum(self, program: Loadable) -> int:
+        """Return what COMMIT says of a program."""
+        return int.from_bytes(self.load_requests(program)[-1].payload, "little")
+
+    def check_program(self, program: Loadable) -> Operation[None]:
+        """Ask whether the device holds a program; `DeviceError` if it holds none or another."""
+        state, _ = yield from self.status()
+        if state is State.NO_PROGRAM:
+            raise DeviceError("The device holds no program; load it (without --loaded)",
+                              Status.NO_PROGRAM)
+        try:
+            yield from self._command(Command.COMMIT, crc=self.checksum(program))
+        except DeviceError as error:
+            reason = {
+                Status.BAD_CHECKSUM: "holds another program than this one",
+                Status.OUT_OF_ORDER: "is too old to tell which program it holds",
+            }.get(error.status)  # type: ignore[arg-type]
+            if reason is None:
+                raise
+            raise DeviceError(f"The device {reason}; load it (without --loaded)",
+                              error.status) from None
 
     def write_image(self, group: int, base: int, image: bytes) -> Operation[None]:
         """Send one image into a group's scratchpad, to be folded on the way."""

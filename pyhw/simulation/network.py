@@ -125,8 +125,8 @@ class Case:
 
 def simulate(
     cases: Sequence[Case], config: Config, *, verilog: str, simulator: str = "verilator",
-    debug: bool = False, gap: float = 0.0, stall: float = 0.0, waves: bool = False,
-    work_dir: Path | None = None, on_progress: ProgressCallback | None = None,
+    loaded: bool = False, debug: bool = False, gap: float = 0.0, stall: float = 0.0,
+    waves: bool = False, work_dir: Path | None = None, on_progress: ProgressCallback | None = None,
 ) -> list[NetworkResult]:
     """Run networks one after the other on one simulated accelerator, and compare every output.
 
@@ -137,6 +137,8 @@ def simulate(
     verilog : str
         The accelerator, as `pyhw.generate` writes it, with streams of bytes or AXI around it.
     simulator : {"verilator", "icarus"}
+    loaded : bool
+        The accelerator holds the program of the only case already, which is checked.
     debug : bool
         Stop after every layer, read its map back and compare it too.
     gap, stall : float
@@ -166,7 +168,8 @@ def simulate(
             verilog=verilog, bench=BENCHES[interface], testcase="networks",
             simulator=simulator, waves=waves, work_dir=work_dir, on_progress=on_progress,
             parameters={"config": str(folder / "config.json"), "cases": described,
-                        "debug": debug, "gap": gap, "stall": stall, "timeout": timeout})
+                        "loaded": loaded, "debug": debug, "gap": gap, "stall": stall,
+                        "timeout": timeout})
         if not bench.passed:
             raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")
         results = []

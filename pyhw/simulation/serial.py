@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hdl.config import Config
+from hdl.contents import NOTHING, Contents
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.generate import cached_verilog
@@ -91,7 +92,9 @@ def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: i
         Path(paths["config"]).write_text(config.to_json(), encoding="utf-8")
         program.save(paths["program"])
         np.save(paths["images.npy"], check_images(program, images))
-        bench = _run(config, "transfer", divisor, on_progress, verilog, simulator, {
+        if verilog is None:
+            verilog = cached_verilog(config, divisor)
+        bench = _run("transfer", divisor, on_progress, verilog, simulator, {
             "config": paths["config"], "program": paths["program"], "ahead": ahead,
             "images": paths["images.npy"], "outputs": paths["outputs.npy"]})
         outputs = np.load(paths["outputs.npy"])
@@ -101,8 +104,9 @@ def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: i
 
 
 def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIVISOR,
-            once: bool = False, verilog: str | None = None, simulator: str = "verilator",
-            on_progress: ProgressCallback | None = None) -> BenchResult:
+            once: bool = False, contents: Contents = NOTHING, verilog: str | None = None,
+            simulator: str = "verilator", on_progress: ProgressCallback | None = None
+            ) -> BenchResult:
     """Simulate an accelerator behind a pseudo-terminal.
 
     Parameters
@@ -114,6 +118,8 @@ def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIV
         Clock cycles of a bit.
     once : bool
         End when the port has been opened and closed; otherwise only an interruption ends it.
+    contents : Contents
+        A program that is there from the start.
     verilog, simulator
         As in `transfer`.
     on_progress : callable, optional
@@ -126,14 +132,15 @@ def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIV
         elif on_progress is not None:
             on_progress(event)
 
-    return _run(config, "bridge", divisor, show, verilog, simulator, {"once": once})
+    if verilog is None:
+        verilog = cached_verilog(config, divisor, contents=contents)
+    return _run("bridge", divisor, show, verilog, simulator, {"once": once})
 
 
-def _run(config: Config, testcase: str, divisor: int, on_progress: ProgressCallback | None,
-         verilog: str | None, simulator: str, parameters: dict[str, Any]) -> BenchResult:
+def _run(testcase: str, divisor: int, on_progress: ProgressCallback | None,
+         verilog: str, simulator: str, parameters: dict[str, Any]) -> BenchResult:
     bench = run_bench(
-        verilog=cached_verilog(config, divisor) if verilog is None else verilog,
-        bench="sim.tb_serial", testcase=testcase, simulator=simulator,
+        verilog=verilog, bench="sim.tb_serial", testcase=testcase, simulator=simulator,
         parameters={"divisor": divisor, **parameters}, on_progress=on_progress)
     if not bench.passed:
         raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")

@@ -21,6 +21,8 @@ _MODULE = re.compile(
 _SPECIFY = re.compile(r"^\s*specify\b.*?\bendspecify\b", re.M | re.S)
 # Default values of ports, which Icarus does not know; Yosys connects every port that has one.
 _DEFINES = "`define NO_ICE40_DEFAULT_ASSIGNMENTS\n"
+# Yosys writes zeros for contents that there are not.
+_CONTENTS = re.compile(r"\.INIT(?:VAL|_RAM)_\w\w\(\d+'h0*[1-9a-f]")
 _CELLS = Path(__file__).parent / "cells"
 
 
@@ -96,7 +98,8 @@ def cell_models(family: Family, tool: Tool, text: str) -> str:
     def kept(match: re.Match[str], names: set[str]) -> str:
         return match[0] if match[1] in names else ""
 
-    return (_DEFINES + _MODULE.sub(lambda match: kept(match, found - own_names), theirs)
+    contents = "`define PYHW_CONTENTS\n" if _CONTENTS.search(text) else ""
+    return (_DEFINES + contents + _MODULE.sub(lambda match: kept(match, found - own_names), theirs)
             + _MODULE.sub(lambda match: kept(match, found), own))
 
 

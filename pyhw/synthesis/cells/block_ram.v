@@ -3,12 +3,16 @@
 // A port has a width of 1, 2, 4, 9, 18 or 36 bits; up to 4 bits it does not see the ninth bit of a
 // byte. Addresses count bits: their low bits are unused, or byte enables from 18 bits on. A write
 // leaves the output (mode 0), or shows the new (1) or the old data (2). What a port reads in the
-// cycle in which the other one writes it is not specified; here it comes out inverted. So do the
-// contents at first: no design may rely on them. Both ports must have one clock for that.
+// cycle in which the other one writes it is not specified; here it comes out inverted. Both ports
+// must have one clock for that.
+//
+// Initial contents come in pairs of bytes of BYTE bits, PAIR bits apart. In a design that gives none
+// (without PYHW_CONTENTS) all bytes are arbitrary at first: it may not rely on their being zero.
 
 module pyhw_block_ram #(
   parameter WIDTH_A = 18, parameter WIDTH_B = 18, parameter MODE_A = 0, parameter MODE_B = 0,
-  parameter ASYNC_RESET = 0
+  parameter ASYNC_RESET = 0, parameter BYTE = 9, parameter PAIR = 18,
+  parameter [20479:0] CONTENTS = 0
 ) (
   input clk_a, input ce_a, input we_a, input rst_a, input [13:0] addr_a, input [35:0] in_a,
   output [35:0] out_a,
@@ -18,7 +22,12 @@ module pyhw_block_ram #(
   reg [8:0] bytes [0:2047];
   reg [35:0] held_a = 0, held_b = 0;
   integer k;
+`ifdef PYHW_CONTENTS
+  initial for (k = 0; k < 2048; k = k + 1)
+    bytes[k] = CONTENTS[(k / 2) * PAIR + (k % 2) * BYTE +: BYTE];
+`else
   initial for (k = 0; k < 2048; k = k + 1) bytes[k] = 9'h0b5 ^ k[8:0];
+`endif
 
   wire write_a = ce_a & we_a, write_b = ce_b & we_b;
 

@@ -2,7 +2,7 @@
 //
 // With a width of 36 bits a port takes the data pins of both: bits 17:0 are A's, 35:18 B's. A
 // pseudo dual-port RAM writes with A and reads with B; 18 bits are read on B's own pins.
-// Output registers and chip selects are not used, and initial contents not looked at.
+// Output registers and chip selects are not used.
 
 module DP16KD #(
   parameter DATA_WIDTH_A = 18, parameter DATA_WIDTH_B = 18, parameter REGMODE_A = "NOREG",
@@ -79,7 +79,19 @@ module DP16KD #(
   wire [35:0] out_a, out_b;
   pyhw_block_ram #(
     .WIDTH_A(DATA_WIDTH_A), .WIDTH_B(DATA_WIDTH_B), .MODE_A(MODE_A), .MODE_B(MODE_B),
-    .ASYNC_RESET(RESETMODE == "ASYNC")
+    .ASYNC_RESET(RESETMODE == "ASYNC"), .PAIR(20),
+    .CONTENTS({
+      INITVAL_3F, INITVAL_3E, INITVAL_3D, INITVAL_3C, INITVAL_3B, INITVAL_3A,
+      INITVAL_39, INITVAL_38, INITVAL_37, INITVAL_36, INITVAL_35, INITVAL_34,
+      INITVAL_33, INITVAL_32, INITVAL_31, INITVAL_30, INITVAL_2F, INITVAL_2E,
+      INITVAL_2D, INITVAL_2C, INITVAL_2B, INITVAL_2A, INITVAL_29, INITVAL_28,
+      INITVAL_27, INITVAL_26, INITVAL_25, INITVAL_24, INITVAL_23, INITVAL_22,
+      INITVAL_21, INITVAL_20, INITVAL_1F, INITVAL_1E, INITVAL_1D, INITVAL_1C,
+      INITVAL_1B, INITVAL_1A, INITVAL_19, INITVAL_18, INITVAL_17, INITVAL_16,
+      INITVAL_15, INITVAL_14, INITVAL_13, INITVAL_12, INITVAL_11, INITVAL_10,
+      INITVAL_0F, INITVAL_0E, INITVAL_0D, INITVAL_0C, INITVAL_0B, INITVAL_0A,
+      INITVAL_09, INITVAL_08, INITVAL_07, INITVAL_06, INITVAL_05, INITVAL_04,
+      INITVAL_03, INITVAL_02, INITVAL_01, INITVAL_00})
   ) ram (
     .clk_a(CLKA), .ce_a(CEA), .we_a(WEA), .rst_a(RSTA),
     .in_a({DATA_WIDTH_A == 36 ? in_b : 18'd0, in_a}),
