@@ -113,7 +113,7 @@ def golden(monkeypatch):
 
     monkeypatch.setattr(session, "simulate", simulate)
     monkeypatch.setattr("pyhw.simulation.launch.find_simulator", lambda name: None)
-    monkeypatch.setattr("pyhw.generate.cached_verilog", lambda config, *_: "")
+    monkeypatch.setattr("pyhw.generate.cached_verilog", lambda config, *_, **__: "")
     return hooks
 
 
