@@ -11,7 +11,9 @@ from .datapath import Datapath
 from .image_copy import ImageCopy
 from .isa import Counter, Space
 from .memories import ProgramMemories
+from .scratchpad import HostAccess
 from .sequencer import Sequencer
+from .stream_register import StreamRegister
 from .unfold import Unfold
 
 __all__ = ["Accelerator"]
@@ -122,6 +124,11 @@ class Accelerator(wiring.Component):
     def _connect_memory_bus(self, m, port, memories, unfold, datapath):
         """Share the scratchpads' host port: images, then writes, then reads."""
         write, read, host = port.o_write, port.o_read, datapath.i_host
+        if self._config.distributed:
+            # As in `ProgramMemories`; the last byte is there before a run has fetched a layer.
+            m.submodules.access = access = StreamRegister(HostAccess)
+            connect(m, access=access.o, datapath=datapath.i_host)
+            host = access.i
         to_scratch, read_scratch = Signal(), Signal()
         m.d.comb += [
             unfold.i_record.eq(memories.o_input),
