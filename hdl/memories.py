@@ -1,24 +1,42 @@
 """The program memories: instructions, weight words, records, index lists."""
 
-from amaranth import Cat, Module, Signal
+from typing import NamedTuple
+
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bus import MemoryWrite
-from .isa import INPUT, Space, param_layout
+from .isa import INPUT, Space, param_layout, space_depth
 from .ranges import narrowed
 
 __all__ = ["ProgramMemories"]
 
 
+class _Content(NamedTuple):
+    """What one memory holds of one space: the names of its ports begin with `name`."""
+
+    name: str
+    space: Space
+    width: int
+
+    @property
+    def bytes(self):
+        """Bytes of a word in use."""
+        return -(-self.width // 8)
+
+
 class ProgramMemories(wiring.Component):
-    """Hold the program; written a byte at a time, read a word at a time.
+    """Hold the program; words are written when their last byte in use comes, and read whole.
+
+    Without `Config.overlap` instructions and records, which are never read at once, share a memory
+    and its read port: instructions from the first word up, records from the last down.
 
     Members
     -------
     i_write : In(MemoryWrite), i_write_valid : In(1)
-        One byte for any of the spaces; others are ignored. Always taken. All bytes of an input
-        record come, in order.
+        One byte for any of the spaces; others are ignored. Always taken. All bytes of a word, or of
+        an input record, come in order.
     i_{name}_address, i_{name}_enable : In, o_{name}_data : Out
         Synchronous read port of `program` (32 bits), `weights` (load_bits), `records`
         (one record) and, where the configuration has index lists, `index` (24 bits).
@@ -30,42 +48,65 @@ class ProgramMemories(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        record = param_layout(config)
-        self._memories = {
-            "program": (Space.PROGRAM, config.program_words, 4, 32),
-            "weights": (Space.WEIGHTS, config.weight_words, config.load_bits // 8,
-                        config.load_bits),
-            "records": (Space.PARAMS, config.param_records, record.bytes, record.width),
-        }
-        if config.index_entries:
-            self._memories["index"] = (Space.INDEX, config.index_entries, 4, 24)
+        program = _Content("program", Space.PROGRAM, 32)
+        records = _Content("records", Space.PARAMS, param_layout(config).width)
+        weights = _Content("weights", Space.WEIGHTS, config.load_bits)
+        index = _Content("index", Space.INDEX, 24)
+        self._memories = [[program], [records]] if config.overlap else [[program, records]]
+        self._memories += [[weights]] + [[index]] * bool(config.index_entries)
         members = {"i_write": In(MemoryWrite), "i_write_valid": In(1), "o_input": Out(INPUT.shape)}
-        for name, (_, depth, _, width) in self._memories.items():
+        for name, space, width in sum(self._memories, []):
+            depth = space_depth(config, space)
             members |= {f"i_{name}_address": In(range(depth)), f"i_{name}_enable": In(1),
                         f"o_{name}_data": Out(width)}
         super().__init__(members)
 
     def elaborate(self, platform):
         m = Module()
-        for name, (space, depth, lanes, width) in self._memories.items():
-            # Whole bytes, so that each has its write enable.
-            store = memory.Memory(shape=lanes * 8, depth=depth, init=[],
-                                  attrs={"no_rw_check": 1})
-            m.submodules[name] = store
-            write = store.write_port(granularity=8)
-            read = store.read_port(transparent_for=())
-            chosen = self.i_write_valid & (self.i_write.space == space)
-            m.d.comb += [
-                write.addr.eq(self.i_write.address),
-                write.data.eq(self.i_write.data.replicate(lanes)),
-                read.addr.eq(getattr(self, f"i_{name}_address")),
-                read.en.eq(getattr(self, f"i_{name}_enable")),
-                getattr(self, f"o_{name}_data").eq(read.data[:width]),
-            ]
-            for lane in range(lanes):
-                m.d.comb += write.en[lane].eq(chosen & (self.i_write.lane == lane))
+        # Bytes wait for those that complete their word; the latest is the highest.
+        longest = max(one.bytes for contents in self._memories for one in contents)
+        waiting = Signal(8 * (longest - 1), reset_less=True)
+        bytes_so_far = Cat(waiting, self.i_write.data)
+        with m.If(self.i_write_valid):
+            m.d.sync += waiting.eq(bytes_so_far[8:])
+        for contents in self._memories:
+            self._add_memory(m, contents, bytes_so_far)
         fields = Signal(INPUT.bytes * 8)
         with m.If(self.i_write_valid & (self.i_write.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], self.i_write.data))
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))
         return m
+
+    def _add_memory(self, m, contents, bytes_so_far):
+        """Add a memory of one content, or of two, of which the second lies from the last word down.
+        """
+        first, *others = contents
+        depth = self._config.control_depth if others else space_depth(self._config, first.space)
+        store = memory.Memory(shape=max(one.width for one in contents), depth=depth, init=[],
+                              attrs={"no_rw_check": 1})
+        m.submodules["_".join(one.name for one in contents)] = store
+        write, read = store.write_port(), store.read_port(transparent_for=())
+
+        def word(one):
+            return bytes_so_far[-8 * one.bytes:][:one.width]
+
+        def port(name):
+            return getattr(self, f"i_{name}_address"), getattr(self, f"i_{name}_enable")
+
+        address, enable = port(first.name)
+        target = self.i_write.address[:len(write.addr)]
+        completed = [(self.i_write.space == one.space) & (self.i_write.lane == one.bytes - 1)
+                     for one in contents]
+        m.d.comb += [
+            write.en.eq(self.i_write_valid & Cat(completed).any()),
+            write.addr.eq(target), write.data.eq(word(first)),
+            read.en.eq(enable), read.addr.eq(address),
+        ]
+        for one in others:
+            address, enable = port(one.name)
+            with m.If(self.i_write.space == one.space):
+                m.d.comb += [write.addr.eq(~target), write.data.eq(word(one))]
+            with m.If(enable):
+                m.d.comb += [read.en.eq(1), read.addr.eq(~Cat(address, Const(0, len(read.addr))))]
+        m.d.comb += [getattr(self, f"o_{one.name}_data").eq(read.data[:one.width])
+                     for one in contents]

@@ -46,12 +46,12 @@ def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
 
 
 @pytest.mark.parametrize(("memory", "ecp5", "ice40"), [
-    (Memory(name="x", depth=512, width=32, byte_writes=True), 1, 4),
-    (Memory(name="x", depth=513, width=32, byte_writes=True), 2, 6),
+    (Memory(name="x", depth=512, width=32), 1, 4),
+    (Memory(name="x", depth=513, width=32), 2, 6),
     (Memory(name="x", depth=2048, width=8), 1, 4),
     (Memory(name="x", depth=512, width=32, two_reads=True), 2, 8),
     (Memory(name="x", depth=4096, width=4), 1, 4),
-    (Memory(name="x", depth=4096, width=4, byte_writes=True), 2, 4),
+    (Memory(name="x", depth=4096, width=4), 2, 4),
     (Memory(name="x", depth=16, width=20, count=3, distributed=True), 0, 6),
 ])
 def test_a_memory_takes_the_shape_with_the_fewest_blocks(memory, ecp5, ice40):
