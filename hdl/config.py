@@ -11,7 +11,7 @@ from .ranges import checked_ranges, full_range, value_bits
 
 __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 """Version of descriptors, program image and frames; a device refuses any other."""
 
 

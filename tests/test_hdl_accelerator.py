@@ -100,10 +100,12 @@ def run_accelerator(test, config=CONFIG):
     dut, received, memory = Accelerator(config), bytearray(), []
     images = [random.Random(seed).randbytes(TILES * TILE) for seed in range(2)]
     layout = param_layout(config)
+    no_terms = {name: field.high for name, field in layout.fields.items()
+                if name.endswith("_exponent")}
     codes = bytes(weight for row in WEIGHTS for weight in row)
     program = SimpleNamespace(config_hash=config.hash, sections=[
         (Space.PROGRAM, 0, PROGRAM), (Space.WEIGHTS, 3, codes),
-        (Space.PARAMS, 0, b"".join(layout.encode(**record) for record in RECORDS))])
+        (Space.PARAMS, 0, b"".join(layout.encode(**no_terms | record) for record in RECORDS))])
 
     async def testbench(ctx):
         protocol, host = Protocol(config, timeout_s=4e-3), Host(ctx, dut, received)
