@@ -1,5 +1,6 @@
 """The program memories: instructions, weight words, records, index lists."""
 
+import itertools
 from typing import NamedTuple
 
 from amaranth import Cat, Const, Module, Signal
@@ -55,7 +56,7 @@ class ProgramMemories(wiring.Component):
         self._memories = [[program], [records]] if config.overlap else [[program, records]]
         self._memories += [[weights]] + [[index]] * bool(config.index_entries)
         members = {"i_write": In(MemoryWrite), "i_write_valid": In(1), "o_input": Out(INPUT.shape)}
-        for name, space, width in sum(self._memories, []):
+        for name, space, width in itertools.chain(*self._memories):
             depth = space_depth(config, space)
             members |= {f"i_{name}_address": In(range(depth)), f"i_{name}_enable": In(1),
                         f"o_{name}_data": Out(width)}
@@ -64,7 +65,7 @@ class ProgramMemories(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # Bytes wait for those that complete their word; the latest is the highest.
-        longest = max(one.bytes for contents in self._memories for one in contents)
+        longest = max(one.bytes for one in itertools.chain(*self._memories))
         waiting = Signal(8 * (longest - 1), reset_less=True)
         bytes_so_far = Cat(waiting, self.i_write.data)
         with m.If(self.i_write_valid):
@@ -78,8 +79,7 @@ class ProgramMemories(wiring.Component):
         return m
 
     def _add_memory(self, m, contents, bytes_so_far):
-        """Add a memory of one content, or of two, of which the second lies from the last word down.
-        """
+        """Add a memory of one content, or of two: the second from the last word down."""
         first, *others = contents
         depth = self._config.control_depth if others else space_depth(self._config, first.space)
         store = memory.Memory(shape=max(one.width for one in contents), depth=depth, init=[],

@@ -104,7 +104,7 @@ def test_bits_of_a_range(low, high, bits):
 
 
 def test_a_payload_is_a_power_of_two():
-    with pytest.raises(ValueError, match="Config.max_payload must be a power of two, not 96"):
+    with pytest.raises(ValueError, match=r"Config.max_payload must be a power of two, not 96"):
         replace(CONFIG, max_payload=96)
 
 

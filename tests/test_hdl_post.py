@@ -246,7 +246,8 @@ def random_record(rng, layout, exponent):
         record[field.name] = rng.randint(field.low, field.high)
         if field.name.endswith("exponent"):
             most = 16 if field.name[0] == "r" else exponent
-            record[field.name] = rng.choice((rng.randint(0, most), rng.randint(0, most), field.high))
+            absent = rng.random() < 0.25
+            record[field.name] = field.high if absent else rng.randint(0, most)
         if field.name in ("bias", "bias2"):
             record[field.name] >>= rng.randint(2, field.width - 1)
     return record

@@ -301,7 +301,7 @@ def test_memories_take_the_bytes_of_words_and_are_read_by_words(overlap, bits):
     rng.shuffle(words)
 
     async def testbench(ctx):
-        for space, address, lane, value in sum(words, []):
+        for space, address, lane, value in itertools.chain(*words):
             ctx.set(dut.i_write, {"space": space, "address": address, "lane": lane, "data": value})
             ctx.set(dut.i_write_valid, 1)
             await ctx.tick()

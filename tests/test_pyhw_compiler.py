@@ -264,7 +264,9 @@ def test_shift_values_exceed_the_accumulators_by_the_constant(width):
     assert (np.array(values) - weights.constant).tolist() == acc.tolist()
 
 
-@pytest.mark.parametrize(("load_bits", "width"), [(8, 8), (8, 3), (16, 5), (18, 6), (36, 8), (64, 4), (128, 6)])
+@pytest.mark.parametrize(("load_bits", "width"), [
+    (8, 8), (8, 3), (16, 5), (18, 6), (36, 8), (64, 4), (128, 6),
+])  # fmt: skip
 def test_codes_are_packed_from_bit_0_up(load_bits, width):
     config = replace(CONFIG, l1=replace(CONFIG.l1, code_width=min(width, 8)), load_bits=load_bits)
     codes = np.random.default_rng(1).integers(0, 1 << width, (3, 29)).astype(np.uint8)
