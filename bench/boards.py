@@ -51,6 +51,7 @@ CASES = {
     "icebreaker-alone": replace(_LENET5, stand_alone=True),
     "hx8k": Case("hx8k", "lenet1_adder_mnist.pyhw"),
     "tang-nano-9k": Case("tang-nano-9k", "lenet1_adder_mnist.pyhw"),
+    "tang-nano-9k-lenet5": Case("tang-nano-9k", "lenet5_adder_mnist_6bit.pyhw"),
     "ulx3s-12f-small": Case("ulx3s-12f", clock_mhz=60),
     "icebreaker-small": Case("icebreaker"),
     "hx8k-small": Case("hx8k"),

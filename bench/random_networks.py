@@ -177,6 +177,18 @@ CONFIGS = {
             prototypes=256,
             **_MEMORY | {"weight_words": 8192},
         ),
+        Config(
+            name="nines",
+            l1=engine(3, 3, 6),
+            shift=engine(2, 5, 4, 28),
+            pool_lanes=2,
+            burst_depth=16,
+            load_bits=18,
+            post_width=2,
+            terms=2,
+            overlap=False,
+            **_MEMORY | {"weight_words": 32768},
+        ),
     )
 }
 """Accelerators of many shapes: not powers of two, one engine, parts left out, both memories."""

@@ -11,7 +11,7 @@ from .ranges import checked_ranges, full_range, value_bits
 
 __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
 
-ISA_VERSION = 2
+ISA_VERSION = 3
 """Version of descriptors, program image and frames; a device refuses any other."""
 
 
@@ -72,7 +72,8 @@ class Config:
     burst_depth: int = 32
     """Positions a burst may have: depth of one accumulator bank, 1..512."""
     load_bits: int = 64
-    """Bits of a weight-memory word, one of which loads per cycle; a power of two, 8..1024."""
+    """Bits of a weight-memory word, one of which loads per cycle; 8..1024, a power of two or nine
+    eighths of one (18, 36: block RAMs have nine bits a byte)."""
     post_width: int = 1
     """Results post-processed per cycle, all groups together, 1..32."""
     terms: int = 3
@@ -153,9 +154,16 @@ class Config:
         object.__setattr__(self, "ranges", checked_ranges(self.ranges))
         if 0 < self.sum_bits < 16:
             raise ValueError(f"Config.sum_bits must be 0 or at least 16, not {self.sum_bits}")
-        for name in ("load_bits", "max_payload"):
-            if (value := getattr(self, name)) & (value - 1):
-                raise ValueError(f"Config.{name} must be a power of two, not {value}")
+        if self.max_payload & (self.max_payload - 1):
+            raise ValueError(f"Config.max_payload must be a power of two, not {self.max_payload}")
+        bits = self.load_bits
+        unit = bits // 9 if bits % 9 == 0 else bits
+        if unit & (unit - 1):
+            raise ValueError("Config.load_bits must be a power of two or nine eighths of one, "
+                             f"not {bits}")
+        if self.prototypes and bits & (bits - 1):
+            raise ValueError("Config.load_bits must be a power of two with prototypes, whose masks "
+                             f"are addressed by the bit, not {bits}")
         for name in ("l1", "shift"):
             engine = getattr(self, name)
             if engine is None:
@@ -189,6 +197,23 @@ class Config:
     def read_lanes(self):
         """Bytes of an activation vector: the most lanes of any unit."""
         return max([self.pool_lanes] + [e.lanes for e in self.engines.values()])
+
+    @property
+    def load_bytes(self):
+        """Bytes of a weight-memory word in the program image."""
+        return -(-self.load_bits // 8)
+
+    @property
+    def most_pad_words(self):
+        """Weight-memory words with the pad values of a vector, whole bytes in each."""
+        return -(-self.read_lanes // (self.load_bits // 8))
+
+    @property
+    def control_depth(self):
+        """Words of the one memory for instructions and records, without `overlap`: a power of
+        two, instructions from the first up and records from the last down.
+        """
+        return 1 << (self.program_words + self.param_records - 1).bit_length()
 
     @property
     def expand_lanes(self):

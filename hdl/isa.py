@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data, enum
 
+from .formats import MAX_EXPONENT
+
 __all__ = [
     "Opcode", "Engine", "Space", "Counter", "Field", "Layout",
-    "LAYER", "LOOP", "INPUT", "input_record", "param_layout", "space_bytes", "space_depth",
+    "LAYER", "LOOP", "INPUT", "absent", "input_record", "param_layout", "space_bytes",
+    "space_depth",
 ]
 
 
@@ -44,7 +47,7 @@ class Space(enum.Enum, shape=4):
     PROGRAM = 1
     """Instructions, 4 bytes."""
     WEIGHTS = 2
-    """Weight codes, masks and pad values, ``load_bits / 8`` bytes."""
+    """Weight codes, masks and pad values, ``load_bits`` in whole bytes."""
     PARAMS = 3
     """Post-processing records, `param_layout` bytes."""
     TABLES = 4
@@ -344,21 +347,25 @@ def input_record(*, width, rows, channels, fold=1, stride=1, pad=0, out_rows=Non
     } | {f"pad_value{c}": value for c, value in enumerate(pad_values)}
 
 
+def absent(most):
+    """Return the exponent of a term that does not count, all ones, above `most`."""
+    return (1 << (most + 1).bit_length()) - 1
+
+
 def param_layout(config):
     """Return the `Layout` of one channel's post-processing record.
 
-    A term is 7 bits: exponent (5), negative (1), present (1). The bias holds B, the
+    A term is an exponent, `absent` for one that does not count, and a sign. The bias holds B, the
     rounding constant and the constants that engines leave out (``docs/architecture.md``).
     """
-    def terms(prefix, count=config.terms):
+    def terms(prefix, count=config.terms, most=config.exponent):
         return [row for t in range(count) for row in (
-            (f"{prefix}{t}_exponent", 5, f"term {t} of {prefix}"),
-            (f"{prefix}{t}_negative", 1, "its sign"),
-            (f"{prefix}{t}_present", 1, "whether it counts"))]
+            (f"{prefix}{t}_exponent", absent(most).bit_length(), f"term {t} of {prefix}"),
+            (f"{prefix}{t}_negative", 1, "its sign"))]
     rows = [("bias", -config.sum_width, "B plus all constants of the first step"),
             ("shift", 5, "S"), *terms("m")]
     if config.residual:
-        rows += terms("r", config.residual_terms)
+        rows += terms("r", config.residual_terms, MAX_EXPONENT)
     if config.second_step:
         rows += [("bias2", -36, "B2 plus the rounding constant"), ("shift2", 5, "S2"),
                  *terms("n")]
@@ -368,7 +375,7 @@ def param_layout(config):
 def space_bytes(config, space):
     """Return the bytes of one word of a memory space."""
     return {
-        Space.SCRATCH: 1, Space.PROGRAM: 4, Space.WEIGHTS: config.load_bits // 8,
+        Space.SCRATCH: 1, Space.PROGRAM: 4, Space.WEIGHTS: config.load_bytes,
         Space.PARAMS: param_layout(config).bytes, Space.TABLES: 1, Space.INDEX: 4,
         Space.INPUT: INPUT.bytes, Space.COUNTERS: 1, Space.PROTOTYPES: 1,
     }[space]

@@ -1,19 +1,38 @@
 """The program memories: instructions, weight words, records, index lists."""
 
-from amaranth import Cat, Module, Signal
+import itertools
+from typing import NamedTuple
+
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bus import MemoryWrite
 from .contents import NOTHING
-from .isa import INPUT, Space, param_layout
+from .isa import INPUT, Space, param_layout, space_bytes, space_depth
 from .ranges import narrowed
 
 __all__ = ["ProgramMemories"]
 
 
+class _Content(NamedTuple):
+    """What one memory holds of one space: the names of its ports begin with `name`."""
+
+    name: str
+    space: Space
+    width: int
+
+    @property
+    def bytes(self):
+        """Bytes of a word in use."""
+        return -(-self.width // 8)
+
+
 class ProgramMemories(wiring.Component):
-    """Hold the program; written a byte at a time, read a word at a time.
+    """Hold the program; words are written when their last byte in use comes, and read whole.
+
+    Without `Config.overlap` instructions and records, which are never read at once, share a memory
+    and its read port: instructions from the first word up, records from the last down.
 
     Parameters
     ----------
@@ -25,8 +44,7 @@ class ProgramMemories(wiring.Component):
     -------
     i_write : In(MemoryWrite), i_write_valid : In(1)
         One byte for any of the spaces; others are ignored. Always taken, and there two cycles
-        later at the latest. All bytes of an input
-        record come, in order.
+        later at the latest. All bytes of a word, or of an input record, come in order.
     i_{name}_address, i_{name}_enable : In, o_{name}_data : Out
         Synchronous read port of `program` (32 bits), `weights` (load_bits), `records`
         (one record) and, where the configuration has index lists, `index` (24 bits).
@@ -41,17 +59,15 @@ class ProgramMemories(wiring.Component):
     def __init__(self, config, contents=NOTHING):
         self._config = config
         self._contents = contents
-        record = param_layout(config)
-        self._memories = {
-            "program": (Space.PROGRAM, config.program_words, 4, 32),
-            "weights": (Space.WEIGHTS, config.weight_words, config.load_bits // 8,
-                        config.load_bits),
-            "records": (Space.PARAMS, config.param_records, record.bytes, record.width),
-        }
-        if config.index_entries:
-            self._memories["index"] = (Space.INDEX, config.index_entries, 4, 24)
+        program = _Content("program", Space.PROGRAM, 32)
+        records = _Content("records", Space.PARAMS, param_layout(config).width)
+        weights = _Content("weights", Space.WEIGHTS, config.load_bits)
+        index = _Content("index", Space.INDEX, 24)
+        self._memories = [[program], [records]] if config.overlap else [[program, records]]
+        self._memories += [[weights]] + [[index]] * bool(config.index_entries)
         members = {"i_write": In(MemoryWrite), "i_write_valid": In(1), "o_input": Out(INPUT.shape)}
-        for name, (_, depth, _, width) in self._memories.items():
+        for name, space, width in itertools.chain(*self._memories):
+            depth = space_depth(config, space)
             members |= {f"i_{name}_address": In(range(depth)), f"i_{name}_enable": In(1),
                         f"o_{name}_data": Out(width)}
         super().__init__(members)
@@ -63,34 +79,63 @@ class ProgramMemories(wiring.Component):
             # Such devices have registers to spare, and clocks to meet.
             arrived, valid = Signal.like(self.i_write, reset_less=True), Signal()
             m.d.sync += [arrived.eq(self.i_write), valid.eq(self.i_write_valid)]
-        for name, (space, depth, lanes, width) in self._memories.items():
-            single = name == "weights" and self._config.single_port
-            # Whole bytes, so that each has its write enable.
-            style = {"ram_style": "huge"} if single else self._contents.style
-            store = memory.Memory(shape=lanes * 8, depth=depth,
-                                  init=self._contents.words(space, lanes),
-                                  attrs={"no_rw_check": 1, **style})
-            m.submodules[name] = store
-            write = store.write_port(granularity=8)
-            read = store.read_port(transparent_for=())
-            chosen = valid & (arrived.space == space)
-            m.d.comb += [
-                write.addr.eq(arrived.address),
-                write.data.eq(arrived.data.replicate(lanes)),
-                read.addr.eq(getattr(self, f"i_{name}_address")),
-                read.en.eq(getattr(self, f"i_{name}_enable")),
-                getattr(self, f"o_{name}_data").eq(read.data[:width]),
-            ]
-            if single:
-                # One address for both, never both at once: what Yosys makes one port of.
-                with m.If(chosen):
-                    m.d.comb += [read.addr.eq(self.i_write.address), read.en.eq(0)]
-                m.d.comb += write.addr.eq(read.addr)
-            for lane in range(lanes):
-                m.d.comb += write.en[lane].eq(chosen & (arrived.lane == lane))
+        # Bytes wait for those that complete their word; the latest is the highest.
+        longest = max(one.bytes for one in itertools.chain(*self._memories))
+        waiting = Signal(8 * (longest - 1), reset_less=True)
+        bytes_so_far = Cat(waiting, arrived.data)
+        with m.If(valid):
+            m.d.sync += waiting.eq(bytes_so_far[8:])
+        for held in self._memories:
+            self._add_memory(m, held, arrived, valid, bytes_so_far)
         record = self._contents.words(Space.INPUT, INPUT.bytes)
         fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0)
         with m.If(valid & (arrived.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], arrived.data))
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))
         return m
+
+    def _add_memory(self, m, held, arrived, valid, bytes_so_far):
+        """Add a memory of one content, or of two: the second from the last word down."""
+        first, *others = held
+        config = self._config
+        depth = config.control_depth if others else space_depth(config, first.space)
+        single = first.name == "weights" and config.single_port
+        init = [0] * depth if self._contents.sections else []
+        for one in held:
+            size = space_bytes(config, one.space)
+            for k, value in enumerate(self._contents.words(one.space, size)):
+                init[k if one is first else -1 - k] = value & ((1 << one.width) - 1)
+        style = {"ram_style": "huge"} if single else self._contents.style
+        store = memory.Memory(shape=max(one.width for one in held), depth=depth, init=init,
+                              attrs={"no_rw_check": 1, **style})
+        m.submodules["_".join(one.name for one in held)] = store
+        write, read = store.write_port(), store.read_port(transparent_for=())
+
+        def word(one):
+            return bytes_so_far[-8 * one.bytes:][:one.width]
+
+        def port(name):
+            return getattr(self, f"i_{name}_address"), getattr(self, f"i_{name}_enable")
+
+        address, enable = port(first.name)
+        target = arrived.address[:len(write.addr)]
+        completed = [(arrived.space == one.space) & (arrived.lane == one.bytes - 1)
+                     for one in held]
+        m.d.comb += [
+            write.en.eq(valid & Cat(completed).any()),
+            write.addr.eq(target), write.data.eq(word(first)),
+            read.en.eq(enable), read.addr.eq(address),
+        ]
+        for one in others:
+            address, enable = port(one.name)
+            with m.If(arrived.space == one.space):
+                m.d.comb += [write.addr.eq(~target), write.data.eq(word(one))]
+            with m.If(enable):
+                m.d.comb += [read.en.eq(1), read.addr.eq(~Cat(address, Const(0, len(read.addr))))]
+        if single:
+            # One address for both, never both at once: what Yosys makes one port of.
+            with m.If(write.en):
+                m.d.comb += [read.addr.eq(target), read.en.eq(0)]
+            m.d.comb += write.addr.eq(read.addr)
+        m.d.comb += [getattr(self, f"o_{one.name}_data").eq(read.data[:one.width])
+                     for one in held]

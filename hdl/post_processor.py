@@ -74,7 +74,8 @@ class PostProcessor(wiring.Component):
         config : Config
             The accelerator.
         layer, record : dict
-            Fields of the `LAYER` and `param_layout` layouts; missing ones are 0.
+            Fields of the `LAYER` and `param_layout` layouts; missing ones are 0, missing terms
+            absent.
         value : int
             What the engine accumulated.
         residual : int
@@ -82,10 +83,16 @@ class PostProcessor(wiring.Component):
         tables : bytes
             Contents of all tables.
         """
+        layout = param_layout(config).fields
+
         def terms(prefix, count):
-            return [((1 - 2 * record.get(f"{prefix}{t}_negative", 0))
-                     * record.get(f"{prefix}{t}_present", 0),
-                     record.get(f"{prefix}{t}_exponent", 0)) for t in range(count)]
+            found = []
+            for t in range(count):
+                gone = layout[f"{prefix}{t}_exponent"].high
+                exponent = record.get(f"{prefix}{t}_exponent", gone)
+                sign = 1 - 2 * record.get(f"{prefix}{t}_negative", 0)
+                found.append((sign * (exponent != gone), exponent))
+            return found
 
         def field(name):
             return layer.get(name, 0)

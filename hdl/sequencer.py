@@ -173,14 +173,19 @@ class Sequencer(wiring.Component):
                     if not config.overlap:
                         m.next = "PEEK"
             if not config.overlap:
-                # The layer works on the words that were read. The next one is looked at only.
+                # The layer works on the words that were read. The next one is looked at only,
+                # before the memory reads records.
+                looked, end_next, ended = Signal(), Signal(), Signal()
+                m.d.comb += end_next.eq(Mux(looked, opcode == Opcode.END, ended))
+                m.d.sync += [looked.eq(0), ended.eq(end_next)]
                 with m.State("PEEK"):
                     m.d.comb += self.o_enable.eq(1)
+                    m.d.sync += looked.eq(1)
                     m.next = "WORK"
                 with m.State("WORK"):
                     with m.If(self.o_layer_done | idle):
                         m.next = "READ"
-                        with m.If((fetched == limit) | (opcode == Opcode.END)):
+                        with m.If((fetched == limit) | end_next):
                             m.next = "FINISH"
             with m.State("FINISH"):
                 with m.If(idle):

@@ -10,12 +10,17 @@ from .formats import MAX_EXPONENT, apply_terms
 __all__ = ["TERM", "TermSum", "add_levels", "record_terms", "shifted_terms", "sum_levels"]
 
 TERM = data.StructLayout({"exponent": 5, "negative": 1, "present": 1})
-"""One signed power of two, laid out as in `isa.param_layout`."""
+"""One signed power of two."""
 
 
 def record_terms(record, prefix, count):
-    """Return the bits of the terms of one multiplier in a post-processing record."""
-    return Cat(record[f"{prefix}{t}_{field}"] for t in range(count) for field in TERM.members)
+    """Return the terms of one multiplier in a post-processing record as `TERM` bits."""
+    terms = []
+    for t in range(count):
+        exponent, negative = record[f"{prefix}{t}_exponent"], record[f"{prefix}{t}_negative"]
+        rest = Const(0, TERM["exponent"].width - len(exponent))
+        terms.append(Cat(exponent, rest, negative, ~exponent.all()))
+    return Cat(terms)
 
 
 def sum_levels(count):

@@ -12,7 +12,7 @@ __all__ = ["WeightLoader", "step_words"]
 
 def step_words(config):
     """Return the most words with pads and the most with codes that a step can have."""
-    return (-(-config.read_lanes * 8 // config.load_bits),
+    return (config.most_pad_words,
             max(engine.load_words(config.load_bits) for engine in config.engines.values()))
 
 
@@ -54,7 +54,6 @@ class WeightLoader(wiring.Component):
         m = Module()
         layer = self.i_layer
         pad_bits = self._config.read_lanes * 8
-        load_bits = self._config.load_bits
         most = max(step_words(self._config))
         full, in_codes = Signal(), Signal()
         word = Signal(range(most))
@@ -92,10 +91,10 @@ class WeightLoader(wiring.Component):
 
         loaded = Signal(pad_bits)
         m.d.comb += loaded.eq(shadow)
-        words_of_pads = -(-pad_bits // load_bits)
-        for index in range(words_of_pads):
-            low = index * load_bits
-            high = min(low + load_bits, pad_bits)
+        whole = self._config.load_bits // 8 * 8
+        for index in range(self._config.most_pad_words):
+            low = index * whole
+            high = min(low + whole, pad_bits)
             with m.If(accept & is_pad & (word == index)):
                 m.d.comb += loaded[low:high].eq(self.i_stream.payload)
         m.d.sync += [shadow.eq(loaded), self.o_swap.eq(self.i_take)]

@@ -120,8 +120,9 @@ added to the bases of the layers of the body that ask for it, and are 0 outside.
 ## `PARAM` record
 
 One for every output channel of every layer. Which fields there are depends on the configuration;
-this is `default`, with {param.bytes} bytes. A term counts if it is present; the bias holds B, the
-rounding constant and what the engine left out.
+this is `default`, with {param.bytes} bytes. A term whose exponent is all ones does not count; the
+bias holds B, the rounding constant and what the engine left out. Only the bytes in use of a word
+are stored.
 
 {param.markdown()}
 ## Memories

@@ -114,9 +114,11 @@ def memory_use(config: Config, device: Device, program: Program | None = None) -
         sizes = {space: len(program.section(space)) for space in Space}
         taken = {
             "scratchpad": -(-scratch_peak(program) // config.banks),
-            "weights": sizes[Space.WEIGHTS] // (config.load_bits // 8),
+            "weights": sizes[Space.WEIGHTS] // config.load_bytes,
             "records": sizes[Space.PARAMS] // param_layout(config).bytes,
             "instructions": sizes[Space.PROGRAM] // 4,
+            "instructions and records": (sizes[Space.PROGRAM] // 4
+                                         + sizes[Space.PARAMS] // param_layout(config).bytes),
             "index lists": sizes[Space.INDEX] // 4,
             "tables": sizes[Space.TABLES],
             "prototypes": sizes[Space.PROTOTYPES],

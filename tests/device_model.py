@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 from wire import Wire, wrap
 
+from hdl.config import ISA_VERSION
 from pyhw.graph.execute import run
 
 OK, UNKNOWN_COMMAND, BAD_LENGTH, NO_PROGRAM, BUSY = 0, 1, 2, 5, 6
@@ -38,7 +39,7 @@ class DeviceModel:
         For tests of other gateware.
     """
 
-    def __init__(self, config, graph, program, *, seed=0, isa=2):
+    def __init__(self, config, graph, program, *, seed=0, isa=ISA_VERSION):
         self.config, self.graph, self.program, self.isa = config, graph, program, isa
         self.random = random.Random(f"device {seed}")
         self.frames = self.executed = self.resets = self.most_waiting = 0

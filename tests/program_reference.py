@@ -63,7 +63,7 @@ def _positions(f, prefix, slots):
 
 
 def _words(program, config):
-    raw, size = program.section(Space.WEIGHTS), config.load_bits // 8
+    raw, size = program.section(Space.WEIGHTS), config.load_bytes
     return [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
 
 
@@ -180,7 +180,9 @@ def _layer(program, config, f, slots, scratch):
         for step in range(len(steps)):
             base = f["w_base"] + (block * len(steps) + step) * step_words
             words = memory[base:base + step_words]
-            pad = sum(w << config.load_bits * k for k, w in enumerate(words[:f["pad_words"]]))
+            whole = config.load_bits // 8 * 8
+            pad = sum((w & (1 << whole) - 1) << whole * k
+                      for k, w in enumerate(words[:f["pad_words"]]))
             pads.append([pad >> 8 * k & 255 for k in range(config.read_lanes)])
             if expanded:
                 codes.append(expanded[block][step])

@@ -25,10 +25,10 @@ TILES, TILE = 3, 6
 """Tiles of an image, bytes of a tile: 3 positions of 2 channels."""
 IN, COPY, OUT, LAST = 0, 30, 60, 90
 WEIGHTS = [[10, 200], [90, 5]]
-RECORDS = [{"bias": 1, "shift": 1, "m0_exponent": 0, "m0_present": 1},
-           {"bias": 200, "shift": 0, "m0_exponent": 0, "m0_negative": 1, "m0_present": 1},
-           {"bias": 500, "shift": 1, "m0_exponent": 0, "m0_present": 1},
-           {"bias": 700, "shift": 2, "m0_exponent": 1, "m0_present": 1}]
+RECORDS = [{"bias": 1, "shift": 1, "m0_exponent": 0},
+           {"bias": 200, "shift": 0, "m0_exponent": 0, "m0_negative": 1},
+           {"bias": 500, "shift": 1, "m0_exponent": 0},
+           {"bias": 700, "shift": 2, "m0_exponent": 1}]
 
 
 def layer(**fields):
@@ -78,8 +78,11 @@ def expected(image):
 
 def program(config):
     """Return the program as `Protocol.load_program` takes it."""
+    layout = param_layout(config)
+    no_terms = {name: field.high for name, field in layout.fields.items()
+                if name.endswith("_exponent")}
     codes = bytes(weight for row in WEIGHTS for weight in row)
-    records = b"".join(param_layout(config).encode(**record) for record in RECORDS)
+    records = b"".join(layout.encode(**no_terms | record) for record in RECORDS)
     return SimpleNamespace(config_hash=config.hash, sections=[
         (Space.PROGRAM, 0, PROGRAM), (Space.WEIGHTS, 3, codes), (Space.PARAMS, 0, records)])
 

@@ -108,12 +108,12 @@ def test_an_input_record_has_4_pad_values_at_most():
 def test_records_have_what_the_configuration_has():
     engine = EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16)
     plain = Config(l1=engine, terms=1, residual_terms=0, second_step=False)
-    assert list(param_layout(plain).fields) == ["bias", "shift", "m0_exponent", "m0_negative",
-                                                "m0_present"]
+    assert list(param_layout(plain).fields) == ["bias", "shift", "m0_exponent", "m0_negative"]
     assert param_layout(plain).fields["bias"].width == plain.sum_width
     full = param_layout(Config(l1=engine, terms=4, residual_terms=4))
     for prefix in "mrn":
-        assert sum(name[0] == prefix and name[1:].endswith("_present") for name in full.fields) == 4
+        terms = [name for name in full.fields if name[0] == prefix and name.endswith("_negative")]
+        assert len(terms) == 4
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=lambda config: config.name)
@@ -121,7 +121,7 @@ def test_every_space_has_a_size(config):
     for space in Space:
         assert space_bytes(config, space) >= 1
         assert space_depth(config, space) >= 0
-    assert space_bytes(config, Space.WEIGHTS) * 8 == config.load_bits
+    assert space_bytes(config, Space.WEIGHTS) == config.load_bytes
     assert space_bytes(config, Space.PARAMS) == param_layout(config).bytes
     assert space_depth(config, Space.COUNTERS) == COUNTER_SET >= 8 * len(Counter)
 

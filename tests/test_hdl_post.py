@@ -246,7 +246,9 @@ def random_record(rng, layout, exponent):
     for field in layout.fields.values():
         record[field.name] = rng.randint(field.low, field.high)
         if field.name.endswith("exponent"):
-            record[field.name] = rng.randint(0, 16 if field.name[0] == "r" else exponent)
+            most = 16 if field.name[0] == "r" else exponent
+            absent = rng.random() < 0.25
+            record[field.name] = field.high if absent else rng.randint(0, most)
         if field.name in ("bias", "bias2"):
             record[field.name] >>= rng.randint(2, field.width - 1)
     return record

@@ -279,38 +279,37 @@ def test_an_unknown_opcode_ends_the_run():
 
 # Memories -----------------------------------------------------------------------------------------
 
-PORTS = {"program": (Space.PROGRAM, 4, 32, 64), "weights": (Space.WEIGHTS, 4, 32, 16),
-         "index": (Space.INDEX, 4, 24, 16),
+PORTS = {"program": (Space.PROGRAM, 4, 32, 64), "index": (Space.INDEX, 4, 24, 16),
          "records": (Space.PARAMS, param_layout(CONFIG).bytes, param_layout(CONFIG).width, 8)}
 
 
-def test_memories_are_written_by_bytes_and_read_by_words():
-    dut = ProgramMemories(CONFIG)
+@pytest.mark.parametrize(("overlap", "bits"), [(True, 32), (True, 18), (False, 32), (False, 36)])
+def test_memories_take_the_bytes_of_words_and_are_read_by_words(overlap, bits):
+    config = dataclasses.replace(CONFIG, overlap=overlap, load_bits=bits)
+    ports = PORTS | {"weights": (Space.WEIGHTS, config.load_bytes, bits, config.weight_words)}
+    dut = ProgramMemories(config)
     rng = random.Random(6)
     contents = {name: [rng.getrandbits(8 * lanes) for _ in range(depth)]
-                for name, (_, lanes, _, depth) in PORTS.items()}
+                for name, (_, lanes, _, depth) in ports.items()}
     record = {f.name: rng.randint(f.low, f.high) for f in INPUT.fields.values()}
-    writes = [(space, address, lane, contents[name][address] >> 8 * lane & 255)
-              for name, (space, lanes, _, depth) in PORTS.items()
-              for address in range(depth) for lane in range(lanes)]
-    writes += [(Space.INPUT, 0, 0, 0)] * INPUT.bytes
-    writes += [(space, address, lane, 0xEE) for space in (Space.SCRATCH, Space.TABLES)
-               for address in range(4) for lane in range(4)]
-    rng.shuffle(writes)
-    # The bytes of an input record come in order.
-    ordered = enumerate(INPUT.encode(**record))
-    writes = [(Space.INPUT, 0, *next(ordered)) if write[0] == Space.INPUT else write
-              for write in writes]
+    words = [[(space, address, lane, contents[name][address] >> 8 * lane & 255)
+              for lane in range(lanes)]
+             for name, (space, lanes, _, depth) in ports.items() for address in range(depth)]
+    words.append([(Space.INPUT, 0, 0, byte) for byte in INPUT.encode(**record)])
+    words += [[(space, address, lane, 0xEE) for lane in range(4)]
+              for space in (Space.SCRATCH, Space.TABLES) for address in range(4)]
+    rng.shuffle(words)
 
     async def testbench(ctx):
-        ctx.set(dut.i_write_valid, 1)
-        for space, address, lane, value in writes:
+        for space, address, lane, value in itertools.chain(*words):
             ctx.set(dut.i_write, {"space": space, "address": address, "lane": lane, "data": value})
+            ctx.set(dut.i_write_valid, 1)
             await ctx.tick()
-        ctx.set(dut.i_write_valid, 0)
-        ctx.set(dut.i_write, {"space": Space.PROGRAM, "data": 0x55})
-        await ctx.tick()
-        for name, (_, _, width, depth) in PORTS.items():
+            # Without valid nothing is written, and no byte of the word is lost.
+            ctx.set(dut.i_write_valid, 0)
+            ctx.set(dut.i_write, {"space": Space.PROGRAM, "lane": 3, "data": 0x55})
+            await ctx.tick()
+        for name, (_, _, width, depth) in ports.items():
             ctx.set(getattr(dut, f"i_{name}_enable"), 1)
             for address in range(depth):
                 ctx.set(getattr(dut, f"i_{name}_address"), address)

@@ -114,11 +114,11 @@ def test_fetch_has_nothing_to_do_for_a_layer_without_words():
     simulate(dut, testbench)
 
 
-def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8):
+def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
     """Load `steps` steps, take each when ready or later; return what the ports showed of them."""
-    dut = WeightLoader(CONFIG)
+    dut = WeightLoader(replace(CONFIG, load_bits=bits))
     rng = random.Random(2)
-    words = [[rng.getrandbits(16) for _ in range(pad_words + code_words)] for _ in range(steps)]
+    words = [[rng.getrandbits(bits) for _ in range(pad_words + code_words)] for _ in range(steps)]
     port, other = dut.o_l1, dut.o_shift
     if engine is Engine.SHIFT:
         port, other = other, port
@@ -159,13 +159,14 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8):
 @pytest.mark.parametrize(("gap", "idle"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])
 @pytest.mark.parametrize("engine", [Engine.L1, Engine.SHIFT])
 @pytest.mark.parametrize(("pad_words", "code_words"), [(4, 3), (0, 3), (0, 1), (4, 1)])
-def test_loader_hands_over_whole_steps(engine, pad_words, code_words, gap, idle):
-    words, loaded, _ = run_loader(engine, pad_words, code_words, gap=gap, idle=idle)
+@pytest.mark.parametrize("bits", [16, 18])
+def test_loader_hands_over_whole_steps(engine, pad_words, code_words, gap, idle, bits):
+    words, loaded, _ = run_loader(engine, pad_words, code_words, gap=gap, idle=idle, bits=bits)
     for step, (codes, pad) in zip(words, loaded, strict=True):
         assert codes == list(enumerate(step[pad_words:]))
-        # 7 lanes of a byte in 4 words: the last byte is not used.
-        pads = sum(word << 16 * k for k, word in enumerate(step[:pad_words])) & (1 << 56) - 1
-        assert pad == pads
+        # 7 lanes of a byte in 4 words of two bytes: the last byte is not used.
+        pads = sum((word & 0xFFFF) << 16 * k for k, word in enumerate(step[:pad_words]))
+        assert pad == pads & (1 << 56) - 1
 
 
 def test_loader_takes_a_word_a_cycle():

@@ -289,8 +289,8 @@ def test_a_board_with_another_configuration_is_named_with_what_to_do(refused):
     assert "load its gateware first, or compile the program for the device's conf" in error
 
 
-@pytest.mark.parametrize(("isa", "message"), [(1, "older than this pyhw's 2"),
-                                              (3, "newer than this pyhw's 2; update pyhw")])
+@pytest.mark.parametrize(("isa", "message"), [(1, "older than this pyhw's 3"),
+                                              (4, "newer than this pyhw's 3; update pyhw")])
 def test_gateware_of_another_version_is_named(refused, isa, message):
     with PtyBoard(model(isa=isa)) as board:
         assert message in refused(*infer(board.port))

@@ -298,7 +298,7 @@ def test_mnist_without_its_folder_tells_how_to_name_it(refused, golden, monkeypa
         ("groups=banana", "Config.groups must be an integer from 1 to 16, not 'banana'"),
         ("groups=NaN", "from 1 to 16, not nan"),
         ("groups=" + "9" * 5000, "error: "),
-        ("load_bits=48", "power of two"),
+        ("load_bits=48", "power of two or nine eighths of one, not 48"),
         ("scratch_bytes=4097", "multiple of"),
         ("wheels=4", "no field 'wheels'"),
         ("l1.wheels=4", "no field 'l1.wheels'"),

@@ -284,11 +284,16 @@ def test_calibration_count_is_checked_for_large_sets():
 MODELS = Path(pyhw.__file__).parent / "models"
 
 
+def checkpoint_of(graph):
+    """Return the checkpoint's name in the command that made a graph."""
+    return graph.meta["command"].split()[2]
+
+
 @pytest.mark.parametrize("name", ["lenet1_adder_mnist", "lenet5_adder_digits", "lenet5_adder_mnist",
-                                  "lenet5_conv_mnist"])
+                                  "lenet5_adder_mnist_6bit", "lenet5_conv_mnist"])
 def test_a_graph_in_the_repository_belongs_to_its_checkpoint_and_compiles(name):
     graph = load(MODELS / f"{name}.pyhw")
-    content = (MODELS / f"{name}.pt").read_bytes()
+    content = (MODELS / checkpoint_of(graph)).read_bytes()
     assert graph.meta["origin"]["checkpoint"] == hashlib.sha256(content).hexdigest()
     accuracy = graph.meta["accuracy"]
     assert accuracy["integer"] >= accuracy["float"] - 0.1
@@ -308,10 +313,11 @@ def test_the_page_of_results_says_what_the_graphs_say():
         graph = load(path)
         if "weights" in graph.meta:  # drawn, not trained: there is no accuracy to tell
             continue
-        chosen, usual = graph.meta["quantizer"], {"terms": 3, "exponent": 16}
-        options = {"digits": chosen["digits"]} | {
-            name: chosen[name] for name in usual if chosen[name] != usual[name]}
+        chosen, usual = graph.meta["quantizer"], {
+            "weight_bits": None, "digits": None, "terms": 3, "exponent": 16}
+        options = {name.replace("_", "-"): chosen[name] for name in usual
+                   if chosen[name] != usual[name]}
         integer = graph.meta["accuracy"]["integer"]
         words = " ".join(f"--{name} {value}" for name, value in options.items())
-        row = f"| `{path.name}` | `{path.stem}.pt {words}` | {integer:.2f} % |"
+        row = f"| `{path.name}` | `{checkpoint_of(graph)} {words}` | {integer:.2f} % |"
         assert row in text

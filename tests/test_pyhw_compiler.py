@@ -46,6 +46,9 @@ CONFIGS = {
                load_bits=32, post_width=3, residual_terms=0, second_step=False, tables=0, **MEMORY),
         Config(name="shift_only", shift=engine(7, 5, 3), pool_lanes=7, taps=5, burst_depth=12,
                load_bits=16, terms=2, second_step=False, distributed=False, **MEMORY),
+        Config(name="nines", l1=engine(3, 3, 6), shift=engine(2, 5), pool_lanes=2, burst_depth=16,
+               load_bits=18, post_width=2, overlap=False,
+               **MEMORY | {"weight_words": 32768}),
         PRESETS["default"],
     )
 }
@@ -261,13 +264,15 @@ def test_shift_values_exceed_the_accumulators_by_the_constant(width):
     assert (np.array(values) - weights.constant).tolist() == acc.tolist()
 
 
-@pytest.mark.parametrize(("load_bits", "width"), [(8, 8), (8, 3), (16, 5), (64, 4), (128, 6)])
+@pytest.mark.parametrize(("load_bits", "width"), [
+    (8, 8), (8, 3), (16, 5), (18, 6), (36, 8), (64, 4), (128, 6),
+])  # fmt: skip
 def test_codes_are_packed_from_bit_0_up(load_bits, width):
     config = replace(CONFIG, l1=replace(CONFIG.l1, code_width=min(width, 8)), load_bits=load_bits)
     codes = np.random.default_rng(1).integers(0, 1 << width, (3, 29)).astype(np.uint8)
     words = pack_words(config, codes, width)
     per_word = load_bits // width
-    assert words.shape == (3, -(-29 // per_word), load_bits // 8)
+    assert words.shape == (3, -(-29 // per_word), config.load_bytes)
     for number, codes_of_step in enumerate(codes):
         for index, word in enumerate(words[number]):
             part = codes_of_step[index * per_word:(index + 1) * per_word]

@@ -46,12 +46,16 @@ def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
 
 
 @pytest.mark.parametrize(("memory", "ecp5", "ice40"), [
-    (Memory(name="x", depth=512, width=32, byte_writes=True), 1, 4),
-    (Memory(name="x", depth=513, width=32, byte_writes=True), 2, 6),
+    (Memory(name="x", depth=512, width=32), 1, 4),
+    (Memory(name="x", depth=513, width=32), 2, 6),
     (Memory(name="x", depth=2048, width=8), 1, 4),
+    (Memory(name="x", depth=512, width=36), 1, 6),
+    (Memory(name="x", depth=512, width=37), 2, 6),
+    (Memory(name="x", depth=21504, width=18), 21, 168),
     (Memory(name="x", depth=512, width=32, two_reads=True), 2, 8),
+    (Memory(name="x", depth=128, width=8), 0, 1),
+    (Memory(name="x", depth=128, width=9), 1, 1),
     (Memory(name="x", depth=4096, width=4), 1, 4),
-    (Memory(name="x", depth=4096, width=4, byte_writes=True), 2, 4),
     (Memory(name="x", depth=16, width=20, count=3, distributed=True), 0, 6),
 ])
 def test_a_memory_takes_the_shape_with_the_fewest_blocks(memory, ecp5, ice40):
@@ -161,7 +165,7 @@ def test_the_words_of_the_bound_are_those_of_the_program(path, preset, taps):
         for work in work_of(graph, config) if work.engine in config.engines
     )
     sizes = {space.name: len(raw) for space, _, raw in program.sections}
-    assert words * config.load_bits // 8 == sizes["WEIGHTS"]
+    assert words * config.load_bytes == sizes["WEIGHTS"]
     need = needs(graph)
     assert need.instructions == sizes["PROGRAM"] // 4
     assert [work.name for work in work_of(graph, config)] == [la.name for la in program.layers]

@@ -37,7 +37,7 @@ def quantize(
     exponent: Annotated[
         int,
         typer.Option(
-            help="Largest exponent of one, 4 to 16: 7 makes a fitted accelerator's post-processor "
+            help="Largest exponent of one, 2 to 16: 7 makes a fitted accelerator's post-processor "
             "a third smaller."
         ),
     ] = 16,

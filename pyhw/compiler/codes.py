@@ -146,7 +146,7 @@ def pack_words(config: Config, codes: np.ndarray, code_width: int) -> np.ndarray
 
     Returns
     -------
-    uint8 array (steps, words, load_bits // 8)
+    uint8 array (steps, words, load_bytes)
     """
     steps, count = codes.shape
     per_word = config.load_bits // code_width

@@ -44,7 +44,7 @@ class Image:
         """Refuse an image that is larger than a memory."""
         config = self.config
         for what, raw, unit, limit, name in (
-            ("weights", self.weights, config.load_bits // 8, config.weight_words, "weight_words"),
+            ("weights", self.weights, config.load_bytes, config.weight_words, "weight_words"),
             ("records", self.params, self.layout.bytes, config.param_records, "param_records"),
             ("instructions", self.program, 4, config.program_words, "program_words"),
             ("tables", self.tables, 256, config.tables, "tables"),
@@ -59,7 +59,7 @@ class Image:
 
     def add_masks(self, bits: np.ndarray) -> tuple[int, int]:
         """Add mask bits behind the last ones; return word and bit of the first."""
-        size = self.config.load_bits // 8
+        size = self.config.load_bytes
         tail = bytearray()
         if self.mask_end:
             tail = self.weights[-size:]
@@ -173,7 +173,7 @@ def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, in
         codes = job.weights.codes.reshape(blocks * steps, rows * lanes)
         parts.append(pack_words(config, codes, engine.code_width))
         counts["code_words"] = parts[-1].shape[1]
-    base = len(image.weights) // (config.load_bits // 8)
+    base = len(image.weights) // config.load_bytes
     image.weights += np.concatenate(parts, axis=1).tobytes()
     return counts | {"w_base": base}
 
@@ -217,8 +217,7 @@ def _term_fields(prefix: str, terms: list, channel: int) -> dict[str, int]:
     out: dict[str, int] = {}
     present = [(int(s[channel]), int(e[channel])) for s, e in terms if s[channel]]
     for t, (sign, exponent) in enumerate(present):
-        out |= {f"{prefix}{t}_exponent": exponent, f"{prefix}{t}_negative": sign < 0,
-                f"{prefix}{t}_present": 1}
+        out |= {f"{prefix}{t}_exponent": exponent, f"{prefix}{t}_negative": sign < 0}
     return out
 
 
@@ -233,8 +232,10 @@ def _records(job: Job, image: Image) -> bytes:
     half_range = 1 << (image.config.sum_width - 1)
     bias = (bias + half_range) % (2 * half_range) - half_range  # sums are modulo their width
     raw = bytearray()
+    absent = {name: field.high for name, field in image.layout.fields.items()
+              if name.endswith("_exponent")}
     for c in channels:
-        fields = {"bias": int(bias[c]), "shift": int(first.shift[c]),
+        fields = {**absent, "bias": int(bias[c]), "shift": int(first.shift[c]),
                   **_term_fields("m", first.m, c)}
         residual_step: Step | None = (
             None if job.residual is None else first if job.post.residual is not None else second)

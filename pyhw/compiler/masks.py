@@ -167,7 +167,7 @@ def _stored_words(job: Job, config: Config) -> int:
     if job.weights is None:
         return 0
     blocks, steps, rows, _ = job.weights.codes.shape
-    words = 0 if job.weights.pads is None else -(-config.read_lanes // (config.load_bits // 8))
+    words = 0 if job.weights.pads is None else config.most_pad_words
     if rows:
         words += config.engines[job.engine.name.lower()].load_words(config.load_bits)
     return blocks * steps * words

@@ -20,6 +20,8 @@ __all__ = ["Memory", "block_rams", "memories", "placed", "single_port_blocks", "
            "word_blocks"]  # fmt: skip
 
 COUNTERS, COUNTER_WIDTH = 8, 48
+SMALL = 1024
+"""Bits up to which Yosys takes distributed RAM for any memory: a block costs it more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +36,6 @@ class Memory:
         Words, bits of a word.
     count : int
         How many there are.
-    byte_writes : bool
-        Whether single bytes of a word are written.
     two_reads : bool
         Whether they have a second read port, at the address of the write port.
     distributed : bool
@@ -49,17 +49,16 @@ class Memory:
     depth: int
     width: int
     count: int = 1
-    byte_writes: bool = False
     two_reads: bool = False
     distributed: bool = False
     single_port: bool = False
 
 
-# Shapes (words, bits) of a block. Of 18 kbit a byte takes 8 of 9 bits; a word of 32 needs one port
-# for reading and one for writing, a narrower one leaves two of both.
+# Shapes (words, bits) of a block. A word of 36 needs one port for reading and one for writing, a
+# narrower one leaves two of both.
 _SHAPES = {
-    "ecp5": ((512, 32), (1024, 16), (2048, 8), (4096, 4), (8192, 2), (16384, 1)),
-    "gowin": ((512, 32), (1024, 16), (2048, 8), (4096, 4), (8192, 2), (16384, 1)),
+    "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
+    "gowin": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
     "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
 }
 _SINGLE_PORT = ((1 << 14, 16), (1 << 15, 8))
@@ -89,20 +88,12 @@ def memories(config: Config) -> list[Memory]:
             count=banks,
             two_reads=config.distributed,
         ),
-        Memory(name="weights", depth=config.weight_words, width=config.load_bits, byte_writes=True,
+        Memory(name="weights", depth=config.weight_words, width=config.load_bits,
                single_port=config.single_port),
-        Memory(
-            name="records",
-            depth=config.param_records,
-            width=param_layout(config).width,
-            byte_writes=True,
-        ),
-        Memory(name="instructions", depth=config.program_words, width=32, byte_writes=True),
+        *_control(config),
     ]
     if config.index_entries:
-        found.append(
-            Memory(name="index lists", depth=config.index_entries, width=address, byte_writes=True)
-        )
+        found.append(Memory(name="index lists", depth=config.index_entries, width=address))
     if config.tables:
         pairs, single = divmod(config.post_width, 2)
         table = Memory(name="tables", depth=256 * config.tables, width=8)
@@ -117,6 +108,16 @@ def memories(config: Config) -> list[Memory]:
     if config.counted_layers:
         found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
     return found + _accumulators(config)
+
+
+def _control(config: Config) -> list[Memory]:
+    """Instructions and records: two memories, or one in a lean accelerator."""
+    record = param_layout(config).width
+    if not config.overlap:
+        return [Memory(name="instructions and records", depth=config.control_depth,
+                       width=max(record, 32))]  # fmt: skip
+    return [Memory(name="records", depth=config.param_records, width=record),
+            Memory(name="instructions", depth=config.program_words, width=32)]  # fmt: skip
 
 
 def _accumulators(config: Config) -> list[Memory]:
@@ -150,9 +151,10 @@ def block_rams(memory: Memory, family: str) -> int:
     """
     if family not in _SHAPES:
         raise UserError(f"family must be one of {', '.join(_SHAPES)}, not {family!r}")
-    if memory.single_port or (memory.distributed and family != "ice40"):
+    small = memory.distributed or memory.depth * memory.width <= SMALL
+    if memory.single_port or (small and family != "ice40"):
         return 0
-    shapes = _shapes(family, memory.two_reads, memory.byte_writes)
+    shapes = _shapes(family, memory.two_reads)
     copies = 2 if memory.two_reads and family == "ice40" else 1
     least = min(-(-memory.depth // depth) * -(-memory.width // width) for depth, width in shapes)
     return memory.count * copies * least
@@ -176,19 +178,14 @@ def placed(config: Config, device: Device) -> Config:
     return replace(single, single_port=False)
 
 
-def _shapes(family: str, two_reads: bool, byte_writes: bool) -> list[tuple[int, int]]:
-    """Return the shapes that a block may take; iCE40's blocks write single bits."""
-    shapes = list(_SHAPES[family])
-    if two_reads and family != "ice40":
-        shapes = [shape for shape in shapes if shape[1] <= 16]
-    if byte_writes and family != "ice40":
-        shapes = [shape for shape in shapes if shape[1] >= 8]
-    return shapes
+def _shapes(family: str, two_reads: bool) -> list[tuple[int, int]]:
+    """Return the shapes that a block may take."""
+    return [shape for shape in _SHAPES[family] if not two_reads or shape[1] < 36]
 
 
 def word_blocks(words: Any, bits: Any, family: str) -> Any:
     """Return the block RAMs of a memory with one read port; words and bits may be arrays."""
-    return _least(words, bits, _shapes(family, False, True))
+    return _least(words, bits, _shapes(family, False))
 
 
 def _least(words: Any, bits: Any, shapes: Iterable[tuple[int, int]]) -> Any:

@@ -227,7 +227,7 @@ class _Search:
         config = replace(
             roomy,
             scratch_bytes=-(-max(scratch, 64) // banks) * banks,
-            weight_words=max(sizes.get(Space.WEIGHTS, 0) // (roomy.load_bits // 8), 1),
+            weight_words=max(sizes.get(Space.WEIGHTS, 0) // roomy.load_bytes, 1),
             param_records=max(sizes[Space.PARAMS] // param_layout(roomy).bytes, 1),
             program_words=max(sizes[Space.PROGRAM] // 4, 64),
         )

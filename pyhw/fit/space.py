@@ -31,14 +31,17 @@ SLOTS = (1, 2, 4)
 """Images a group."""
 SIDES = (1, 2, 4, 8, 16, 32, 64)
 """Rows and lanes of an engine that are tried for every graph; others if the graph fills them."""
+NINES = (3,)
+"""More sides, where words of 18 and 36 bits are tried: these hold threes of codes."""
 FILLED, OTHERS = 0.93, 5
 """Share of an engine's rows or lanes that other sides must keep at work, and the most of them."""
 POST = (1, 2, 4, 6, 8, 12, 16, 32)
 """Results post-processed in a cycle."""
 WORDS = (32, 64, 128, 256, 512)
 """Bits of a weight word."""
-LEAN_WORDS = (8, 16, 32, 64)
-"""The same on the smallest devices."""
+LEAN_WORDS = {"ice40": (8, 16, 32, 64), "ecp5": (8, 16, 18, 32, 36, 64),
+              "gowin": (8, 16, 18, 32, 36, 64)}  # fmt: skip
+"""The same on the smallest devices, by family: with blocks of nine bits a byte also such words."""
 BURSTS = (16, 32)
 """Positions of a burst; a family without distributed RAM takes 16."""
 POOLS = (1, 2, 4, 8)
@@ -115,12 +118,15 @@ class DesignSpace:
         self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
                        if specialise}  # fmt: skip
         self.overlap = device.luts > LEAN or not specialise
-        self.words = WORDS if self.overlap else LEAN_WORDS
-        """Bits of a weight word to try."""
         self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
         if not self._name.isidentifier():
             self._name = "fitted"
         self.needs: Needs = needs(graph)
+        self.words = WORDS if self.overlap else tuple(
+            bits for bits in LEAN_WORDS[device.family] if bits % 9 or not self.needs.prototypes)
+        """Bits of a weight word to try."""
+        self.sides = SIDES + NINES * any(bits % 9 == 0 for bits in self.words)
+        """Rows and lanes to try."""
         self._work: dict[tuple[int, int, bool], list[Work]] = {}
         plain = Variant(taps=0, pool_lanes=4, burst_depth=16, prototypes=0,
                         second_step=self.needs.second_step)  # fmt: skip
@@ -150,21 +156,21 @@ class DesignSpace:
         for name, need in (("l1", self.needs.l1), ("shift", self.needs.shift)):
             rows, lanes = self._sides[name]
             if small:
-                rows = lanes = [side for side in SIDES if side <= 16]
+                rows = lanes = [side for side in self.sides if side <= 16]
             every = [(r, n) for r in rows for n in lanes if r >= taps]
             found.append(every if need else [(max(taps, 1), 1)])
         return tuple(found)
 
     def _sides_of(self, name: str, plain: Variant) -> tuple[list[int], list[int]]:
         """Return the rows and the lanes of an engine to try: those that layers fill."""
-        rows, lanes = list(SIDES), list(SIDES)
+        rows, lanes = list(self.sides), list(self.sides)
         works = [w for w in self.works(plain, 16, 16) if w.engine == name and not w.chain]
         terms = [w.positions * w.channels * w.runs * w.run * w.digits for w in works]
         for sides, sizes in ((rows, [w.block for w in works]), (lanes, [w.run for w in works])):
             filled = {
                 side: sum(terms) / sum(t * -(-s // side) * side / s
                                        for t, s in zip(terms, sizes, strict=True))
-                for side in range(6, SIDES[-1]) if side not in SIDES and works
+                for side in range(6, SIDES[-1]) if side not in self.sides and works
             }  # fmt: skip
             best = sorted(filled, key=lambda side: (-filled[side], side))[:OTHERS]
             sides += [side for side in best if filled[side] > FILLED]

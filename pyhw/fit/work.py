@@ -156,7 +156,7 @@ class Work:
             return sizes.visits
         codes = -(-(sizes.taps if together else sizes.rows) * sizes.lanes
                   // (sizes.load_bits // sizes.code_width))  # fmt: skip
-        return codes + (-(-sizes.read_lanes * 8 // sizes.load_bits) if self.pads else 0)
+        return codes + (-(-sizes.read_lanes // (sizes.load_bits // 8)) if self.pads else 0)
 
     def _expanded(self, sizes: Sizes) -> bool:
         return self.masked and bool(np.any(sizes.visits)) and not self.together(sizes)

@@ -32,7 +32,7 @@ class Settings:
         Bits of the signed outputs (logits), 8..32.
     terms, exponent : int
         Most signed powers of two of a channel's multiplier, 1..3, and the largest exponent of
-        one, 4..16. Fewer and smaller ones make an accelerator's post-processor smaller.
+        one, 2..16. Fewer and smaller ones make an accelerator's post-processor smaller.
     residual_terms : int
         Most signed powers of two of the multiplier of a value that is added, 1..3.
 
@@ -57,7 +57,7 @@ class Settings:
             ("digits", 1, 5),
             ("output_width", 8, 32),
             ("terms", 1, TERMS),
-            ("exponent", 4, MAX_EXPONENT),
+            ("exponent", 2, MAX_EXPONENT),
             ("residual_terms", 1, TERMS),
         ):
             value = getattr(self, name)
