@@ -124,7 +124,7 @@ class Accelerator(wiring.Component):
     def _connect_memory_bus(self, m, port, memories, unfold, datapath):
         """Share the scratchpads' host port: images, then writes, then reads."""
         write, read, host = port.o_write, port.o_read, datapath.i_host
-        if self._config.distributed:
+        if self._config.overlap:
             # As in `ProgramMemories`; the last byte is there before a run has fetched a layer.
             m.submodules.access = access = StreamRegister(HostAccess)
             connect(m, access=access.o, datapath=datapath.i_host)

@@ -75,8 +75,7 @@ class ProgramMemories(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         arrived, valid = self.i_write, self.i_write_valid
-        if self._config.distributed:
-            # Such devices have registers to spare, and clocks to meet.
+        if self._config.overlap:  # else registers are scarce, and clocks low
             arrived, valid = Signal.like(self.i_write, reset_less=True), Signal()
             m.d.sync += [arrived.eq(self.i_write), valid.eq(self.i_write_valid)]
         # Bytes wait for those that complete their word; the latest is the highest.

@@ -159,7 +159,7 @@ PACKED = {
     "program-newer": ("net.pyhwprog", lambda d: d[:8] + b"\x02\x00" + d[10:], "not version 2"),
     "program-oversized": ("net.pyhwprog", lambda d: d[:12] + b"\xff" * 8 + d[20:],
                           "header within its limits"),
-    "config-newer": ("tiny.json", replace(b'"isa": 2', b'"isa": 3'), "version 2, not 3"),
+    "config-newer": ("tiny.json", replace(b'"isa": 3', b'"isa": 4'), "version 3, not 4"),
     "config-oversized": ("tiny.json", lambda d: b" " * (1 << 20) + d, "at most 1048576"),
     "config-zero-rows": ("tiny.json", replace(b'"rows": 4', b'"rows": 0'),
                          "rows must be an integer from 1 to 256, not 0"),

@@ -46,8 +46,8 @@ CONFIGS = {
                load_bits=32, post_width=3, residual_terms=0, second_step=False, tables=0, **MEMORY),
         Config(name="shift_only", shift=engine(7, 5, 3), pool_lanes=7, taps=5, burst_depth=12,
                load_bits=16, terms=2, second_step=False, distributed=False, **MEMORY),
-        Config(name="nines", l1=engine(3, 3, 6), shift=engine(2, 5), pool_lanes=2, burst_depth=16,
-               load_bits=18, post_width=2, overlap=False,
+        Config(name="nines", l1=engine(3, 3, 6), shift=engine(2, 5, 4), pool_lanes=2,
+               burst_depth=16, load_bits=18, post_width=2, overlap=False,
                **MEMORY | {"weight_words": 32768}),
         PRESETS["default"],
     )

@@ -119,8 +119,8 @@ def test_a_false_description_is_refused(program, change):
 
 @pytest.mark.parametrize(("position", "value", "message"), [
     (0, b"PYHW", "must begin with 'pyhwprog'"),
-    (8, b"\2\0", "must have version 1 for instruction set 2, not version 2 for 2"),
-    (10, b"\3\0", "not version 1 for 3; compile the model again"),
+    (8, b"\2\0", "must have version 1 for instruction set 3, not version 2 for 3"),
+    (10, b"\4\0", "not version 1 for 4; compile the model again"),
     (12, b"\xff\xff\xff\xff", "must have a header within its limits"),
     (16, b"\xff\xff\xff\xff", "must have a header within its limits"),
 ])  # fmt: skip

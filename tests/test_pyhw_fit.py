@@ -38,8 +38,7 @@ def blocks_of(config, family):
 
 
 @pytest.mark.parametrize(("preset", "family", "counted"), [
-    ("tiny", "ecp5", 18), ("default", "ecp5", 114), ("tiny", "ice40", 52),
-    ("ds_cnn_25f", "ecp5", 49), ("resnet8_25f", "ecp5", 52),
+    ("tiny", "ecp5", 17), ("tiny", "ice40", 51), ("ds_cnn_25f", "ecp5", 49),
 ])
 def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
     assert blocks_of(find_preset(preset), family) == counted  # docs/area.md, docs/fit.md
@@ -49,9 +48,9 @@ def test_block_rams_are_those_that_yosys_counts(preset, family, counted):
     (Memory(name="x", depth=512, width=32), 1, 4),
     (Memory(name="x", depth=513, width=32), 2, 6),
     (Memory(name="x", depth=2048, width=8), 1, 4),
-    (Memory(name="x", depth=512, width=36), 1, 6),
-    (Memory(name="x", depth=512, width=37), 2, 6),
-    (Memory(name="x", depth=21504, width=18), 21, 168),
+    (Memory(name="x", depth=512, width=36), 1, 5),
+    (Memory(name="x", depth=512, width=37), 2, 5),
+    (Memory(name="x", depth=21504, width=18), 21, 99),
     (Memory(name="x", depth=512, width=32, two_reads=True), 2, 8),
     (Memory(name="x", depth=128, width=8), 0, 1),
     (Memory(name="x", depth=128, width=9), 1, 1),
@@ -276,6 +275,18 @@ def test_a_device_that_is_too_small_says_what_is_short_and_what_helps():
         propose(load(DS_CNN), find_device("ice40-up5k"))
 
 
+def test_six_bit_weights_of_lenet5_fit_the_smallest_gowin_device():
+    device = find_device("gw1nr-9")
+    best = propose(load(MODELS / "lenet5_adder_mnist_6bit.pyhw"), device, specialise=True,
+                   fill=0.5)[0]
+    assert (best.config.load_bits, best.block_rams, device.block_rams) == (18, 26, 26)
+    blocks = {one.name: block_rams(one, "gowin") for one in memories(best.config)}
+    assert blocks["weights"] == 21
+    assert blocks["scratchpad"] == 4
+    assert blocks["instructions and records"] == 1
+    assert blocks["received frames"] == 0
+
+
 def test_objectives_are_named():
     with pytest.raises(UserError, match="objective must be one of throughput, area"):
         propose(load(DS_CNN), find_device("ecp5-25f"), objective="x")
@@ -354,7 +365,7 @@ def test_a_picture_shows_every_map_where_it_lies():
     use = {one.name: one for one in memory_use(config, DEVICES["ecp5-85f"], program)}
     assert use["scratchpad"].used == use["scratchpad"].depth == 2048
     assert use["weights"].used == len(program.sections[1][2]) // 8
-    assert sum(one.blocks for one in use.values()) == 207
+    assert sum(one.blocks for one in use.values()) == 206
     with pytest.raises(UserError, match="was compiled for configuration"):
         memory_use(PRESETS["tiny"], DEVICES["ecp5-85f"], program)
 

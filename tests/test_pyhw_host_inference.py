@@ -256,8 +256,8 @@ def test_a_load_that_never_comes_through_is_reported():
 
 
 @pytest.mark.parametrize(("isa", "message"), [
-    (1, "of version 1, older than this pyhw's 2; generate it again"),
-    (3, "of version 3, newer than this pyhw's 2; update pyhw"),
+    (1, "of version 1, older than this pyhw's 3; generate it again"),
+    (4, "of version 4, newer than this pyhw's 3; update pyhw"),
 ])
 def test_gateware_of_another_version_is_refused(isa, message):
     device = DeviceModel(CONFIG, GRAPH, PROGRAM, isa=isa)
