@@ -37,6 +37,7 @@ def test_weights_come_by_bytes_and_are_read_by_words(single_port):
             held[address] = rng.randbytes(4)
             for lane, byte in enumerate(held[address]):
                 await write(address, lane, byte)
+            await ctx.tick()
 
         for address in range(CONFIG.weight_words):
             await put(address)
@@ -44,7 +45,6 @@ def test_weights_come_by_bytes_and_are_read_by_words(single_port):
             address = rng.randrange(CONFIG.weight_words)
             if rng.random() < 0.3:
                 await put(address)
-                await ctx.tick()
             else:
                 assert await read(address) == int.from_bytes(held[address], "little")
         for address, word in held.items():
