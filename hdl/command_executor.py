@@ -61,8 +61,8 @@ class CommandExecutor(wiring.Component):
         # What is known of the program and of the image under way.
         valid, loading, image_open = Signal(), Signal(), Signal()
         # No command yet since configuration: resets until then leave the first program valid, later
-        # ones do not, so that a host sees them.
-        untouched = Signal(init=bool(self._contents.sections), reset_less=True)
+        # ones do not, so that a host sees them. Without contents nothing depends on initial values.
+        untouched = Signal(init=1, reset_less=True) if self._contents.sections else Signal()
         image_count = Signal(24, reset_less=True)
         group = Signal(8, reset_less=True)
 

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Accumulator banks against a dictionary, in both kinds of memory."""
 
 import gc
@@ -9,10 +10,7 @@ from amaranth.sim import Simulator
 
 from hdl.accumulators import Accumulators
 
-pytestmark = [
-    pytest.mark.parametrize("distributed", [True, False], ids=["distributed", "block"]),
-    pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable"),
-]
+pytestmark = pytest.mark.parametrize("distributed", [True, False], ids=["distributed", "block"])
 
 @pytest.fixture(autouse=True)
 def _collect():

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The adder tree: any number of operands, widths that never wrap, the promised latency."""
 
 import gc
@@ -9,7 +10,6 @@ from amaranth.sim import Simulator
 
 from hdl.adder_tree import adder_tree, tree_latency
 
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 COUNTS = [1, 2, 3, 5, 7, 8, 20, 24, 33]
 
 @pytest.fixture(autouse=True)

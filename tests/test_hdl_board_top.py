@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What stands around an accelerator on a board: reset and lights."""
 
 import re
@@ -17,7 +18,6 @@ from hdl.frames import Command
 from pyhw.generate import generate_rtlil
 
 # A refused component is never elaborated.
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 
 def run(dut, bench):

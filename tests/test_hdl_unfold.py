@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 import random
 from dataclasses import replace
 
@@ -12,7 +13,6 @@ from hdl.isa import INPUT, input_record
 from hdl.unfold import Unfold, compute
 
 # A refused component is never elaborated.
-pytestmark = pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 
 CASES = {
     "plain copy": {"width": 5, "rows": 4, "channels": 3},

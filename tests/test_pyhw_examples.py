@@ -125,7 +125,7 @@ def test_the_list_names_every_example(capsys):
         (["lenet5-adder-digits", "--seed", "3"], "leave out all options but --out"),
         (["lenet5-adder-digits", "--weight-bits", "5"],
          "leave out all options but --out"),
-        (["resnet8-adder", "--exponent", "3"], "exponent must be a whole number from 4 to 16"),
+        (["resnet8-adder", "--exponent", "1"], "exponent must be a whole number from 2 to 16"),
         (["--out", "x.pyhw"], "needs the name of an example"),
         (["resnet8-adder", "--out", "/"], "it is a folder"),
     ],

@@ -123,7 +123,7 @@ class Weights(wiring.Component):
 
     def __init__(self, width):
         self._lanes = width // 8
-        self._config = dataclasses.replace(SMALL, load_bits=width, single_port=True,
+        self._config = dataclasses.replace(SMALL, load_bits=width, single_port=True, overlap=False,
                                            weight_words=BYTES // self._lanes)
         super().__init__()
 

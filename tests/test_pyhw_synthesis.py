@@ -73,7 +73,7 @@ def test_weights_become_single_port_rams(words, bits, blocks, yosys, monkeypatch
         FAMILIES["ice40"], command="synth_ice40 -device u -spram"))
     made = synthesize(single_port(words, bits), "top", "ice40")
     assert made.single_port_rams == blocks
-    assert made.block_rams == 4 + 10  # instructions and records
+    assert made.block_rams == 4 + 9  # instructions and records
 
 
 def report(cells, family="ecp5"):
