@@ -192,6 +192,8 @@ class CommandExecutor(wiring.Component):
                             finish(Status.OUT_OF_RANGE)
                         with m.Elif(above(field(Command.READ, "length"), config.max_payload - 1)):
                             finish(Status.BAD_LENGTH)
+                        with m.Elif(~in_program & self.i_running & (not config.reads_in_run)):
+                            finish(Status.BUSY)
                         with m.Else():
                             m.d.comb += cursor.i_start.eq(1)
                             m.next = "CHECK"

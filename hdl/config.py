@@ -238,6 +238,13 @@ class Config:
         return self.residual_terms > 0
 
     @property
+    def reads_in_run(self):
+        """Whether the host may read the scratchpad in a run: not where its reads would take the
+        place of a layer's and layers have none like them.
+        """
+        return self.distributed or self.overlap or self.residual
+
+    @property
     def residual_bytes(self):
         """Bytes of a stored map that are read at once to be added; 0 without that unit."""
         return self.residual * self.post_width * (1 + self.residual_wide)

@@ -94,24 +94,29 @@ class ProgramMemories(wiring.Component):
         return m
 
     def _add_memory(self, m, held, arrived, valid, bytes_so_far):
-        """Add a memory of one content, or of two: the second from the last word down."""
+        """Add a memory of one content, or of two: the second from the last word down.
+
+        A word takes its bits from where the longest one has them among the bytes so far: a shorter
+        one lies at the memory's upper bits, and what is past these at the lowest.
+        """
         first, *others = held
         config = self._config
         depth = config.control_depth if others else space_depth(config, first.space)
+        width, most = (max(getattr(one, name) for one in held) for name in ("width", "bytes"))
         single = first.name == "weights" and config.single_port
+        offsets = {one.name: 8 * (most - one.bytes) for one in held}
         init = [0] * depth if self._contents.sections else []
         for one in held:
             size = space_bytes(config, one.space)
             for k, value in enumerate(self._contents.words(one.space, size)):
-                init[k if one is first else -1 - k] = value & ((1 << one.width) - 1)
+                turned = (value & ((1 << one.width) - 1)) << offsets[one.name]
+                init[k if one is first else -1 - k] = (turned | turned >> width) & ((1 << width) - 1)
         style = {"ram_style": "huge"} if single else self._contents.style
-        store = memory.Memory(shape=max(one.width for one in held), depth=depth, init=init,
+        store = memory.Memory(shape=width, depth=depth, init=init,
                               attrs={"no_rw_check": 1, **style})
         m.submodules["_".join(one.name for one in held)] = store
         write, read = store.write_port(), store.read_port(transparent_for=())
-
-        def word(one):
-            return bytes_so_far[-8 * one.bytes:][:one.width]
+        latest = bytes_so_far[-8 * most:]
 
         def port(name):
             return getattr(self, f"i_{name}_address"), getattr(self, f"i_{name}_enable")
@@ -122,13 +127,19 @@ class ProgramMemories(wiring.Component):
                      for one in held]
         m.d.comb += [
             write.en.eq(valid & Cat(completed).any()),
-            write.addr.eq(target), write.data.eq(word(first)),
+            write.addr.eq(target), write.data.eq(latest),
             read.en.eq(enable), read.addr.eq(address),
         ]
+        for one in held:
+            past = max(offsets[one.name] + one.width - width, 0)
+            with m.If(arrived.space == one.space):
+                m.d.comb += write.data[:past].eq(latest[width:])
+            m.d.comb += getattr(self, f"o_{one.name}_data").eq(
+                Cat(read.data, read.data[:past])[offsets[one.name]:])
         for one in others:
             address, enable = port(one.name)
             with m.If(arrived.space == one.space):
-                m.d.comb += [write.addr.eq(~target), write.data.eq(word(one))]
+                m.d.comb += write.addr.eq(~target)
             with m.If(enable):
                 m.d.comb += [read.en.eq(1), read.addr.eq(~Cat(address, Const(0, len(read.addr))))]
         if single:
@@ -136,5 +147,3 @@ class ProgramMemories(wiring.Component):
             with m.If(write.en):
                 m.d.comb += [read.addr.eq(target), read.en.eq(0)]
             m.d.comb += write.addr.eq(read.addr)
-        m.d.comb += [getattr(self, f"o_{one.name}_data").eq(read.data[:one.width])
-                     for one in held]

@@ -31,7 +31,8 @@ class Scratchpad(wiring.Component):
 
     Port A is read only. Port B's read and write share each bank's address, one true dual-port
     block RAM per bank: in one cycle they must use different banks. With `config.distributed`
-    false (iCE40) a block has one read and one write port, and port B reads through port A's.
+    false (iCE40) a block has one read and one write port, and port B reads through port A's;
+    then, without `config.reads_in_run`, what port A has read is lost by it.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ class Scratchpad(wiring.Component):
         The vectors, `a_latency` enabled cycles later.
     o_a_stall : Out(1)
         `i_a_enable` has no effect in this cycle, and must be low for what runs beside port A:
-        the cycle after `i_r_enable`, where port B reads through port A; else never.
+        the cycle after `i_r_enable`, where port B reads through port A; else never, nor without
+        `config.reads_in_run`.
     i_w_group : In(groups), i_w_address : In(24), i_w_enable : In(1),
     i_w_count : In(range(write_bytes + 1)), i_w_data : In(8 x write_bytes)
         Port B: write the first `i_w_count` bytes from the address on. Seen by accesses that
@@ -77,6 +79,7 @@ class Scratchpad(wiring.Component):
         self.write_bytes = max(4, config.post_width)
         self.read_bytes = max(1, config.residual_bytes)
         self._shared = not config.distributed
+        self._holds = self._shared and config.reads_in_run
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
@@ -137,13 +140,16 @@ class Scratchpad(wiring.Component):
             reads_now.eq((self.i_r_enable & ~self.o_conflict) | host_read),
             writes_now.eq(self.i_w_enable | (host_here & host.write)),
             w_group.eq(host.group), w_address.eq(host.address), w_count.eq(1),
-            w_data.eq(host.data), r_group[0].eq(host.group), r_address.eq(host.address),
+            w_data.eq(host.data), r_group[0].eq(host.group),
         ]
         with m.If(self.i_w_enable):
             m.d.comb += [w_group.eq(self.i_w_group), w_address.eq(self.i_w_address),
                          w_count.eq(self.i_w_count), w_data.eq(Cat(self.i_w_data))]
-        with m.If(self.i_r_enable):
-            m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
+        # The host alone reads where nothing is being written.
+        m.d.comb += r_address.eq(host.address if self._config.residual else w_address)
+        if self._config.residual:
+            with m.If(self.i_r_enable):
+                m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
         w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
         for k in range(3):
             r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
@@ -163,7 +169,9 @@ class Scratchpad(wiring.Component):
             m.d.sync += [writes[group].eq(writes_now & written_to),
                          reads[group].eq(reads_now & read_from)]
         w_rows, r_rows = bank_rows(w_address), bank_rows(r_address)
-        if self._shared:
+        if not self._config.residual:
+            w_rows = r_rows = [stage(row, 1, f"b_row{bank}") for bank, row in enumerate(w_rows)]
+        elif self._shared:
             w_rows = [stage(row, 1, f"w_row{bank}") for bank, row in enumerate(w_rows)]
             r_rows = [stage(row, 1, f"r_row{bank}") for bank, row in enumerate(r_rows)]
         else:
@@ -171,22 +179,21 @@ class Scratchpad(wiring.Component):
             w_rows = r_rows = [
                 stage(Mux(writes_now & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
                 for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
-            if self._config.residual:
-                # The drain decides by this whether it goes on: it does not wait for the host.
-                ahead, behind = Signal(low_bits), Signal(low_bits)
-                m.d.comb += [
-                    ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
-                    self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
-                                                          | (behind < self.i_r_count))),
-                ]
-        if self._shared:
+            # The drain decides by this whether it goes on: it does not wait for the host.
+            ahead, behind = Signal(low_bits), Signal(low_bits)
+            m.d.comb += [
+                ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
+                self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
+                                                      | (behind < self.i_r_count))),
+            ]
+        if self._holds:
             m.d.comb += self.o_a_stall.eq(reads.any())
 
         a_banks, b_banks = [], []
         for group in range(groups):
             read = reads[group]
             use_held = Signal(name=f"use_held{group}")
-            if self._shared:
+            if self._holds:
                 with m.If(read):
                     m.d.sync += use_held.eq(1)
                 with m.Elif(advance):
@@ -203,12 +210,13 @@ class Scratchpad(wiring.Component):
                 ]
                 a_byte = b_byte = a_port.data
                 if self._shared:
-                    # A read of port B overwrites the memory's output: keep port A's byte.
-                    held = stage(a_port.data, read & ~use_held, f"held{group}_{bank}")
                     m.d.comb += [a_port.addr.eq(Mux(read, r_rows[bank], a_rows[bank])),
                                  a_port.en.eq(advance | read)]
+                if self._holds:
+                    # A read of port B overwrites the memory's output: keep port A's byte.
+                    held = stage(a_port.data, read & ~use_held, f"held{group}_{bank}")
                     a_byte = Mux(use_held, held, a_port.data)
-                else:
+                if not self._shared:
                     # The enable tells synthesis that both halves of the port take turns.
                     b_port = memory.read_port()
                     m.d.comb += [b_port.addr.eq(r_rows[bank]),

@@ -172,9 +172,9 @@ class Device:
             running, busy = max(running - 1, 0), max(busy - 1, 0)
 
 
-def simulate(test, *, gap=0.0, stall=0.0, run_cycles=400, contents=NOTHING):
+def simulate(test, *, gap=0.0, stall=0.0, run_cycles=400, contents=NOTHING, config=CONFIG):
     """Run ``await test(host)`` against a fresh port; return the device."""
-    dut, reset = CommandPort(CONFIG, contents), Signal()
+    dut, reset = CommandPort(config, contents), Signal()
     device = Device(stall=stall, run_cycles=run_cycles)
     received = bytearray()
 

@@ -2,6 +2,7 @@ import gc
 import random
 import warnings
 import zlib
+from dataclasses import replace
 
 import pytest
 from port_bench import CONFIG, simulate
@@ -293,6 +294,25 @@ def test_what_is_refused_and_allowed_while_running():
     device = simulate(test, run_cycles=100000)
     assert len(device.runs) == 2
     assert device.resets >= 1
+
+
+def test_a_scratchpad_without_a_port_for_it_is_not_read_while_running():
+    config = replace(CONFIG, overlap=False, distributed=False, residual_terms=0)
+    assert not config.reads_in_run
+    wanted = {"space": 0, "address": 0, "length": 1}
+
+    async def test(host):
+        assert await host.command(Command.BEGIN, hash=int.from_bytes(config.hash, "little")) == OK
+        assert await host.command(Command.COMMIT, crc=0) == OK
+        assert await host.command(Command.READ, **wanted) == (Status.OK, b"\0")
+        assert await host.command(Command.RUN, flags=0, layers=0, count=1) == OK
+        assert await host.command(Command.READ, **wanted) == refused(Status.BUSY)
+        assert await host.command(Command.READ, **wanted | {"space": 7}) == (Status.OK, b"\0")
+        assert await host.command(Command.WRITE, b"1", space=0, address=0) == OK
+        assert await host.command(Command.RESET) == OK
+        assert await host.command(Command.READ, **wanted) == (Status.OK, b"1")
+
+    simulate(test, run_cycles=100000, config=config)
 
 
 def test_a_waiting_status_answers_at_the_end_or_when_another_frame_comes():

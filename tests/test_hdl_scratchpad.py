@@ -225,9 +225,11 @@ def test_port_a_reads_every_address_and_moves_only_when_enabled(shape, distribut
     bench.run(testbench)
 
 
-@pytest.mark.parametrize("distributed", [True, False])
-def test_the_host_gets_port_b_when_nobody_else_asks(distributed):
-    shape = config(8, post_width=2, groups=2, scratch_bytes=128, distributed=distributed)
+@pytest.mark.parametrize(("distributed", "residual_terms", "overlap"), [
+    (True, 3, True), (False, 3, True), (True, 0, True), (False, 0, True), (False, 0, False)])
+def test_the_host_gets_port_b_when_nobody_else_asks(distributed, residual_terms, overlap):
+    shape = config(8, post_width=2, groups=2, scratch_bytes=128, distributed=distributed,
+                   residual_terms=residual_terms, overlap=overlap)
     bench = Bench(shape)
     dut, rng, expected, accesses = bench.dut, bench.rng, [], 0
 
@@ -236,7 +238,7 @@ def test_the_host_gets_port_b_when_nobody_else_asks(distributed):
         await bench.fill(ctx)
         for _ in range(300):
             bench.idle_b(ctx)
-            writes, reads = rng.random() < 0.4, rng.random() < 0.3
+            writes, reads = rng.random() < 0.4, residual_terms and rng.random() < 0.3
             if writes:
                 bench.write(ctx, rng.randrange(2), rng.randrange(100), b"ab")
             if reads:
