@@ -109,8 +109,8 @@ class ProgramMemories(wiring.Component):
         for one in held:
             size = space_bytes(config, one.space)
             for k, value in enumerate(self._contents.words(one.space, size)):
-                turned = (value & ((1 << one.width) - 1)) << offsets[one.name]
-                init[k if one is first else -1 - k] = (turned | turned >> width) & ((1 << width) - 1)
+                moved = (value & ((1 << one.width) - 1)) << offsets[one.name]
+                init[k if one is first else -1 - k] = (moved | moved >> width) & ((1 << width) - 1)
         style = {"ram_style": "huge"} if single else self._contents.style
         store = memory.Memory(shape=width, depth=depth, init=init,
                               attrs={"no_rw_check": 1, **style})
