@@ -86,7 +86,7 @@ def test_a_scratchpad_without_room_for_the_second_buffers_is_refused():
 @pytest.mark.parametrize("name", ["tiny", "one"])
 def test_batches_in_turns_give_every_answer_while_ports_are_busy(name, verilator):
     config, cases = CONFIGS[name], []
-    for case in draw_cases(config, itertools.count(100), 8):
+    for case in draw_cases(config, itertools.count(100), 4):
         images = np.concatenate([case.images, case.images[::-1]])
         for batch in (1, 2):
             try:
