@@ -40,7 +40,7 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
     Signal
         With `Config.spread`, the rows' `i_swap`.
     """
-    load, swap, spread = Signal.like(engine.i_load), Signal(), engine.spread
+    load, swap, spread = Signal.like(engine.i_load, reset_less=True), Signal(), engine.spread
     m.d.sync += [load.eq(engine.i_load), swap.eq(engine.i_swap)]
     if spread:
         # Rows take their codes a cycle later, so the next ones come a cycle later too.

@@ -87,7 +87,7 @@ class ProgramMemories(wiring.Component):
         for held in self._memories:
             self._add_memory(m, held, arrived, valid, bytes_so_far)
         record = self._contents.words(Space.INPUT, INPUT.bytes)
-        fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0)
+        fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0, reset_less=True)
         with m.If(valid & (arrived.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], arrived.data))
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))

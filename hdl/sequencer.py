@@ -78,7 +78,7 @@ class Sequencer(wiring.Component):
         config = self._config
         pc = Signal(range(config.program_words))
         count, limit, fetched = Signal(16), Signal(16), Signal(16)
-        words = [Signal(32, name=f"word{k}") for k in range(LAYER.words)]
+        words = [Signal(32, name=f"word{k}", reset_less=True) for k in range(LAYER.words)]
         staged = Signal(LAYER.shape)
         loop = Signal(LOOP.shape)
         opcode = Signal(Opcode)
@@ -218,14 +218,18 @@ class Sequencer(wiring.Component):
         ]
         with m.If(front.start):
             m.d.sync += self.o_first.eq(0)
+        front_layer, back_layer, front_total, back_total = looped, looped, total, total
         if config.overlap:
+            front_layer, back_layer = (Signal(LAYER.shape, name=f"{name}_layer", reset_less=True)
+                                       for name in ("front", "back"))
+            front_total, back_total = (Signal.like(total, name=f"{name}_total", reset_less=True)
+                                       for name in ("front", "back"))
             with m.If(launch):
-                m.d.sync += [front.layer.eq(looped), front.total.eq(total)]
+                m.d.sync += [front_layer.eq(looped), front_total.eq(total)]
             with m.If(hand_over):
-                m.d.sync += [back.layer.eq(front.layer), back.total.eq(front.total)]
-        else:
-            m.d.comb += [each for run in (front, back)
-                         for each in (run.layer.eq(looped), run.total.eq(total))]
+                m.d.sync += [back_layer.eq(front_layer), back_total.eq(front_total)]
+        m.d.comb += [front.layer.eq(front_layer), front.total.eq(front_total),
+                     back.layer.eq(back_layer), back.total.eq(back_total)]
         with m.If(self.o_layer_done | skip):
             m.d.sync += layers_done.eq(layers_done + Mux(self.o_layer_done & skip, 2, 1))
         return m

@@ -57,8 +57,8 @@ class WeightLoader(wiring.Component):
         most = max(step_words(self._config))
         full, in_codes = Signal(), Signal()
         word = Signal(range(most))
-        shadow = Signal(pad_bits, reset_less=True)
-        active = Signal(pad_bits)
+        shadow, active = (Signal(pad_bits, name=name, reset_less=True)
+                          for name in ("shadow", "active"))
         last, is_pad, accept = Signal(), Signal(), Signal()
         # `o_ready` decides whether the feeder's pipeline moves: what it depends on is known a cycle
         # ahead. A layer's first word comes two cycles after its start.
