@@ -34,11 +34,11 @@ synth-all: $(VENV)/.dev-installed
 	  $(BIN)/pyhw synth --preset $$preset --family $$family || exit 1; \
 	done; done
 
-# Bitstreams of whole accelerators: an hour and more; fails if one misses its clock.
 # Netlists of every family and a whole bitstream, turned back and simulated: docs/proof.md.
 proof: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -n 1 -m long $(PYTEST_ARGS)
 
+# Bitstreams of whole accelerators: an hour and more; fails if one misses its clock.
 boards: $(VENV)/.dev-installed
 	$(BIN)/python -m bench.boards
 

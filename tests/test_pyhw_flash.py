@@ -1,5 +1,6 @@
 """``pyhw flash`` with a fake openFPGALoader: commands, and what is said when it fails."""
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -34,10 +35,11 @@ def folder(tmp_path, monkeypatch):
     fake.write_text(FAKE.format(python=sys.executable, calls=str(tmp_path / "calls")))
     fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    head = b"\xff\x00Part: LFE5U-85F-6CABGA381\x00\xff"
+    head = b"\xff\x00Part: LFE5U-85F-6CABGA381\x00\xff\xff\xff\xbd\xb3"
     (tmp_path / "top.bit").write_bytes(head + bytes(64))
-    (tmp_path / "top.bin").write_bytes(bytes(64))
+    (tmp_path / "top.bin").write_bytes(b"\xff\x00\x00\xff\x7e\xaa\x99\x7e" + bytes(64))
     (tmp_path / "top.fs").write_text("0101\n")
+    (tmp_path / "picture.bin").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(64))
     return tmp_path
 
 
@@ -57,7 +59,8 @@ def made(folder, board="ulx3s-85f", name="top.bit", **record):
     built.mkdir()
     if name:
         shutil.copy(folder / name, built / name)
-        record["bitstream"] = name
+        sha256 = hashlib.sha256((built / name).read_bytes()).hexdigest()
+        record = {"bitstream": name, "sha256": sha256} | record
     (built / "build.json").write_text(json.dumps(
         {"format": "pyhw build", "version": 1, "board": board} | record))
     return built
@@ -87,6 +90,21 @@ def test_board_is_loaded_by_its_command(call, folder, board, file, flash, argume
 def test_icesugar_pro_is_reached_by_its_own_probe(folder):
     arguments = loader_command(find_board("icesugar-pro"), folder / "x.bit", flash=False)
     assert arguments[:-1] == ["-c", "cmsisdap", "--vid", "0x1d50", "--pid", "0x602b"]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["folder", "file"])
+def test_a_build_is_flashed_as_it_was_written_and_to_its_board(call, folder, whole):
+    built = made(folder)
+    source = built if whole else built / "top.bit"
+    assert call(source)[0] == 0
+    status, _, err = call(source, "--board", "ulx3s-25f")
+    assert status == 1
+    assert "was built for ulx3s-85f, not for ulx3s-25f" in err
+    with (built / "top.bit").open("ab") as file:
+        file.write(b"x")
+    status, _, err = call(source)
+    assert status == 1
+    assert "is not the bitstream that `pyhw build` wrote" in err
 
 
 def test_folder_of_a_build_knows_its_board(call, folder):
@@ -136,6 +154,8 @@ def test_mismatch_is_an_error_whatever_the_exit_status(call, monkeypatch):
         (["top.fs", "--board", "ulx3s-85f"], "no bitstream for ulx3s-85f, whose end in .bit"),
         (["top.bit", "--board", "ulx3s-25f"], "is for an LFE5U-85F"),
         (["none.bit", "--board", "ulx3s-85f"], "none.bit does not exist"),
+        (["nothing"], "nothing does not exist"),
+        (["picture.bin", "--board", "hx8k", "--flash"], "does not begin like a bitstream"),
         (["top.bin", "--board", "icebreaker"], "through its flash: add --flash"),
         (["bin"], "holds no build: build.json is missing"),
     ],

@@ -15,7 +15,7 @@ from .flash_image import flash_image
 from .flow import Outcome
 from .report import FORMAT, VERSION, to_html, to_record
 
-__all__ = ["RECORD", "check_folder", "read_record", "write_folder"]
+__all__ = ["RECORD", "check_folder", "read_record", "record_of", "write_folder"]
 
 RECORD = "build.json"
 
@@ -34,6 +34,10 @@ def check_folder(folder: Path) -> None:
         parent = parent.parent
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise UserError(f"cannot write {folder}: {parent} is no folder that can be written")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)  # root may write anywhere, but not in /proc
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from None
 
 
 def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:
@@ -85,3 +89,17 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} must have version {VERSION}, not {record.get('version')!r}; "
                         "build again")
     return record
+
+
+def record_of(source: Path) -> dict[str, Any] | None:
+    """Return the record of a build: of its folder, or of its bitstream where it was written.
+
+    None for another file; `UserError` for a folder without a sound record.
+    """
+    if source.is_dir():
+        return read_record(source)
+    try:
+        record = read_record(source.parent)
+    except UserError:
+        return None
+    return record if record.get("bitstream") == source.name else None

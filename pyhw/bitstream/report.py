@@ -136,11 +136,13 @@ def _resources(record: dict[str, Any], chosen: dict[str, str]) -> str:
     resources = record["resources"]
     kinds = [kind for kind, number in resources["available"].items()
              if number and (kind != "single-port RAMs" or resources["used"].get(kind))]
+    counted = {kind for used in resources["components"].values() for kind in used}
     rows = [("all", *(f"{resources['used'].get(kind, 0):,} of {resources['available'][kind]:,} "
                       f"({resources['used'].get(kind, 0) / resources['available'][kind]:.0%})"
                       for kind in kinds))]
     rows += [(f'<span class="key" style="background:{chosen.get(name, "#fff")}"></span>'
-              f"{escape(name)}", *(f"{used.get(kind, 0):,}" for kind in kinds))
+              f"{escape(name)}", *(f"{used.get(kind, 0):,}" if kind in counted else ""
+                                   for kind in kinds))
              for name, used in sorted(resources["components"].items(),
                                       key=lambda item: -item[1].get("LUT4", 0))]
     return _table(("component", *kinds), rows)

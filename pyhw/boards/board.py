@@ -4,6 +4,7 @@ import importlib
 from dataclasses import dataclass
 from typing import Any
 
+from pyhw.errors import MissingTool, from_extra
 from pyhw.fit.devices import Device, find_device
 
 __all__ = ["Board", "Loader"]
@@ -76,7 +77,12 @@ class Board:
     def make_platform(self) -> Any:
         """Return a new platform, which serves for one design."""
         module, _, name = self.platform.partition(":")
-        platform = getattr(importlib.import_module(module), name)()
+        try:
+            platform = getattr(importlib.import_module(module), name)()
+        except ModuleNotFoundError as error:
+            if error.name != "amaranth_boards":
+                raise
+            raise MissingTool("amaranth-boards", from_extra("fpga")) from None
         if self.add:
             platform.add_resources(getattr(platform, self.add))
         return platform

@@ -1,9 +1,12 @@
 """Bring a bitstream to a board with openFPGALoader, and say what is wrong when that fails."""
 
+import hashlib
 import re
 import shlex
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pyhw.errors import UserError
 from pyhw.tools import Tool
@@ -14,6 +17,9 @@ __all__ = ["check_bitstream", "load", "loader_command", "udev_rule"]
 
 SUFFIXES = {"ecp5": (".bit",), "ice40": (".bin",), "gowin": (".fs",)}
 """Of bitstreams of each family."""
+_SIGNS = {"ecp5": rb"\xff\xff\xbd\xb3", "ice40": rb"\x7e\xaa\x99\x7e",
+          "gowin": rb"\A(?:\s*//[^\n]*\n)*\s*[01]+\s"}
+"""What a bitstream of each family has near its start: a preamble, or text of zeros and ones."""
 RULES = "/etc/udev/rules.d/70-pyhw.rules"
 
 _NONE = ("device not found", "no device found", "no compatible", "no ftdi", "failed to find")
@@ -38,21 +44,29 @@ def loader_command(board: Board, bitstream: Path, *, flash: bool) -> list[str]:
     return [*board.loader.arguments, *(["--write-flash"] if flash else []), str(bitstream)]
 
 
-def check_bitstream(board: Board, path: Path) -> None:
-    """Refuse a file that is no bitstream for a board's FPGA, as far as that can be seen."""
+def check_bitstream(board: Board, path: Path, record: Mapping[str, Any] | None = None) -> None:
+    """Refuse a file that is no bitstream for a board's FPGA, as far as that can be seen.
+
+    With the record of the build that wrote it, one that has changed since is refused too.
+    """
     wanted = SUFFIXES[board.family]
     if path.suffix not in wanted:
         raise UserError(f"{path} is no bitstream for {board.name}, whose end in "
                         f"{' or '.join(wanted)}")
     try:
-        with path.open("rb") as file:
-            head = file.read(512)
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
-    if not head:
+    if not raw:
         raise UserError(f"{path} is empty")
+    if record is not None and record.get("sha256") != hashlib.sha256(raw).hexdigest():
+        raise UserError(f"{path} is not the bitstream that `pyhw build` wrote (its checksum "
+                        "differs): build again")
+    head = raw[:4096]
+    if re.search(_SIGNS[board.family], head) is None:
+        raise UserError(f"{path} does not begin like a bitstream for {board.title}")
     part = re.search(rb"Part: (LFE5\w*-\d+F)", head)
     if part is not None and not board.title.endswith(part[1].decode()):
         raise UserError(f"{path} is for an {part[1].decode()}, and {board.name} is {board.title}")

@@ -73,13 +73,14 @@ def build(
     from pyhw.boards import find_board
     from pyhw.cli.progress import status
 
+    chosen = find_board(board)
     if model is None:
         _boards()
         return
-    chosen = find_board(board)
     if clock is not None and not 0 < clock < MOST_MHZ:
         raise UserError(f"--clock must be above 0 and below {MOST_MHZ:,} MHz, not {clock:g}")
     folder = out or Path(f"{model.stem}-{chosen.name}")
+    chosen.make_platform()  # before the fit takes its time: are the packages there?
     check_folder(folder)
     finished: list[str] = []
 
@@ -146,7 +147,7 @@ def _boards() -> None:
     from pyhw.cli.options import console
 
     table = Table()
-    for name in ("board", "", "device", "clock"):
+    for name in ("board", "name", "device", "clock"):
         table.add_column(name)
     for one in BOARDS.values():
         table.add_row(one.name, one.title, one.device_name, f"{one.clock_mhz:g} MHz")

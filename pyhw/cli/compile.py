@@ -74,7 +74,8 @@ def compile(
     print_estimate(program, chosen, estimate(program, chosen))
     if map_:
         print_map(program, chosen, device)
-    typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} images at once")
+    typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} "
+               f"image{'s' * (program.batch > 1)} at once")
 
 
 def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycles]") -> None:

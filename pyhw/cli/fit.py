@@ -88,8 +88,8 @@ def fit(
     if out is not None:
         with writing(out):
             write_atomically(out, best.config.to_json())
-        typer.echo(f"{out}: for {best.batch} images at once (--batch {best.batch} of the commands "
-                   "that take it)")
+        typer.echo(f"{out}: for {best.batch} image{'s' * (best.batch > 1)} at once "
+                   f"(--batch {best.batch} of the commands that take it)")
 
 
 def _devices() -> None:

@@ -32,16 +32,17 @@ def flash(
     """
     import shlex
 
-    from pyhw.bitstream.output import read_record
+    from pyhw.bitstream.output import record_of
     from pyhw.boards import find_board
     from pyhw.boards.loader import check_bitstream, load, loader_command
     from pyhw.cli.progress import spinner
     from pyhw.errors import MissingTool
     from pyhw.tools import find_openfpgaloader
 
-    path, given = source, board
-    if source.is_dir():
-        record = read_record(source)
+    if not source.exists():
+        raise UserError(f"{source} does not exist")
+    path, given, record = source, board, record_of(source)
+    if record is not None:
         built = str(record["board"])
         if given is not None and given != built:
             find_board(given)
@@ -50,11 +51,12 @@ def flash(
         if "bitstream" not in record:
             raise UserError(f"{source} has no bitstream, since its clock was not met; "
                             f"{source / 'report.html'} says why")
-        path = source / str(record["bitstream"])
+        if source.is_dir():
+            path = source / str(record["bitstream"])
     elif given is None:
         raise UserError("--board is needed with a bitstream; `pyhw build` lists the boards")
     chosen = find_board(given)
-    check_bitstream(chosen, path)
+    check_bitstream(chosen, path, record)
     arguments = loader_command(chosen, path, flash=keep)
     if dry_run:
         try:

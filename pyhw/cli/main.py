@@ -129,7 +129,7 @@ class _LazyGroup(TyperGroup):
         except OSError as error:
             if error.errno not in ENVIRONMENT:
                 raise
-            _say(f"error: {error.filename or 'output'}: {error.strerror}")
+            _say(f"error: {error.filename or 'output or cache'}: {error.strerror}")
             raise SystemExit(EXIT_ERROR) from None
 
 

@@ -302,11 +302,13 @@ class _Search:
             ways.append("fewer images at once")
         if (need > rams or single > singles) and least_rams.l1 is not None:
             ways.append("quantising with narrower weights (--weight-bits)")
-        ways += [f"{d.name}" for d in DEVICES.values() if d.luts > self._device.luts
-                 and any(cells(c, d.family) <= self._space.fill * d.luts
-                         and sum(block_rams(m, d.family) for m in memories(placed(c, d)))
-                         <= d.block_rams
-                         for c in (least_luts, least_rams))][:3]  # fmt: skip
+        larger = [d.name for d in DEVICES.values() if d.luts > self._device.luts
+                  and any(cells(c, d.family) <= self._space.fill * d.luts
+                          and sum(block_rams(m, d.family) for m in memories(placed(c, d)))
+                          <= d.block_rams
+                          for c in (least_luts, least_rams))][:3]  # fmt: skip
+        if larger:
+            ways.append(f"a larger device ({', '.join(larger)}; `pyhw build` lists boards)")
         hint = f"; what may help: {', '.join(ways)}" if ways else ""
         return (f"{self._device.name} is too small for {self._graph.name} with {slots} "
                 f"image{'s' * (slots > 1)} at once: {' and '.join(short)}{hint}")  # fmt: skip

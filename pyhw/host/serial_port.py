@@ -104,6 +104,7 @@ class SerialPort:
 def _cannot_open(path: str, baud: int, error: Exception) -> str:
     """Say why a port cannot be opened, and what to do."""
     number = getattr(error, "errno", None)
+    path = path or "the port without a name"
     if isinstance(error, ValueError) or "baud" in str(error).lower():
         return f"{path} cannot be set to {baud} bits a second; choose another --baud"
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
