@@ -30,7 +30,7 @@ class Accumulators(wiring.Component):
         Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
         instead of their sum.
     maximum_bits : int, optional
-        Bits of what is compared then, the lower ones; by default all.
+        Bits that hold what is compared then; by default all.
     narrow : int
         Accumulators after the first so many have `narrow_width` bits, and read as unsigned.
     narrow_width : int
@@ -154,13 +154,13 @@ class Accumulators(wiring.Component):
             if self._shapes[i].signed:
                 old, value = old.as_signed(), value.as_signed()
             if i < self._maximum:
-                larger = Signal(name=f"larger{i}")
                 low = [Value.cast(term)[:self._maximum_bits] for term in (value, old)]
                 if self._shapes[i].signed:
                     low = [term.as_signed() for term in low]
-                m.d.comb += larger.eq(low[0] > low[1])
+                most = Signal(low[0].shape(), name=f"most{i}")
+                m.d.comb += most.eq(Mux(write.clear | (low[0] > low[1]), *low))
                 with m.If(self.i_maximum):
-                    m.d.comb += total.eq(Mux(write.clear | larger, value, old))
+                    m.d.comb += total.eq(most)
                 with m.Else():
                     m.d.comb += total.eq(old + value)
             else:

@@ -26,7 +26,8 @@ class Bursts(wiring.Component):
     i_start : In(1)
         Strobe: the first burst of a block from the next cycle on.
     i_next : In(1)
-        Strobe: the next burst from the next cycle on; the first of a block after its last.
+        Strobe: the next burst from the next cycle on; the first of a block after its last. The
+        position is the last one, and stepped, if positions count.
     i_step : In(1)
         Strobe: the next position of this burst; the first after the last.
     o_last : Out(1)
@@ -60,10 +61,11 @@ class Bursts(wiring.Component):
         with m.If(self.i_step):
             m.d.sync += [position.eq(following),
                          self.o_position_last.eq(following == self.o_final)]
+        with m.If(self.i_start):
+            m.d.sync += position.eq(0)
         with m.If(self.i_start | self.i_next):
             m.d.sync += [
                 after.eq(beyond), self.o_final.eq(Mux(beyond < 0, ahead, self.i_burst - 1)),
-                position.eq(0),
                 self.o_position_last.eq(Mux(beyond < 0, ahead == 0, self.i_burst == 1)),
             ]
         return m

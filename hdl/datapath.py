@@ -109,10 +109,12 @@ class Datapath(wiring.Component):
             m.submodules.expander = expander = Expander(config, self._contents)
             connect(m, words=fetch.o_stream, expander=expander.i_stream)
             connect(m, codes=expander.o_stream, loader=loader.i_stream)
-            m.d.comb += [expander.i_run.eq(self.i_front),
+            m.d.comb += [expander.i_ahead.eq(fetch.o_ahead), loader.i_ahead.eq(expander.o_ahead),
+                         expander.i_run.eq(self.i_front),
                          expander.i_write.eq(self.i_prototype_write)]
         else:
             connect(m, words=fetch.o_stream, loader=loader.i_stream)
+            m.d.comb += loader.i_ahead.eq(fetch.o_ahead)
         advance = Signal()
         m.d.comb += [
             advance.eq(~(feeder.o_swap & ~loader.o_ready) & ~scratchpad.o_a_stall),
@@ -143,8 +145,10 @@ class Datapath(wiring.Component):
             for group in range(config.groups):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
         m.submodules.results = results = Results(config, engines)
+        # A layer's first vector comes long after its start.
+        m.d.sync += results.i_engine.eq(self._accumulated_by(layer))
         m.d.comb += [
-            results.i_engine.eq(self._accumulated_by(layer)), results.i_token.eq(token),
+            results.i_token.eq(token),
             *(engine.i_on.eq(results.i_engine == kind) for kind, engine in engines.items()),
             results.i_maximum.eq(layer.pool_max & config.pool_max),
             *(getattr(results, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)

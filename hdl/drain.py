@@ -214,11 +214,13 @@ class Drain(wiring.Component):
         m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
         if self._config.overlap:
             # Of the results on their way, `older` belong to bursts before the one being drained.
-            older = Signal(6)
+            # What the front waits for begins in registers; in a block's first cycle there are some.
+            older, left, none, final = Signal(6), Signal(6), Signal(init=1), Signal()
+            m.d.comb += left.eq(older)
             with m.If(burst_end & ~(burst_last & block_last)):
-                m.d.sync += older.eq(in_flight + 1 - self.i_written)
-            with m.Elif(self.i_written & (older != 0)):
-                m.d.sync += older.eq(older - 1)
-            m.d.comb += self.o_tail.eq(
-                (older == 0) & (~busy | (burst_last & block_last)))
+                m.d.comb += left.eq(in_flight + 1 - self.i_written)
+            with m.Elif(self.i_written & ~none):
+                m.d.comb += left.eq(older - 1)
+            m.d.sync += [older.eq(left), none.eq(left == 0), final.eq(block_last)]
+            m.d.comb += self.o_tail.eq(none & (~busy | (burst_last & final)))
         return m

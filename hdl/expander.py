@@ -43,9 +43,9 @@ class Expander(wiring.Component):
         The layer in front: that of `WeightFetch`.
     i_write : In(PrototypeWrite)
         Host writes to the prototype memory.
-    i_stream : In(stream of load_bits)
+    i_stream : In(stream of load_bits), i_ahead : In(1)
         Words from the weight memory; may stall in any cycle.
-    o_stream : Out(stream of load_bits)
+    o_stream : Out(stream of load_bits), o_ahead : Out(1)
         Words as `WeightLoader` takes them.
 
     Ordinary words pass in the same cycle. A masked layer's step takes a cycle for each of its
@@ -59,8 +59,8 @@ class Expander(wiring.Component):
         super().__init__({
             "i_run": In(LayerRun),
             "i_write": In(PrototypeWrite),
-            "i_stream": In(stream.Signature(config.load_bits)),
-            "o_stream": Out(stream.Signature(config.load_bits)),
+            "i_stream": In(stream.Signature(config.load_bits)), "i_ahead": In(1),
+            "o_stream": Out(stream.Signature(config.load_bits)), "o_ahead": Out(1),
         })
 
     def elaborate(self, platform):
@@ -193,9 +193,14 @@ class Expander(wiring.Component):
         for k, visit in enumerate(schedule):
             for slot, lane in visit.slots:
                 sources.setdefault(slot, {}).setdefault(lane, []).append(now[k])
+        ahead = Signal()
+        m.d.comb += [
+            ahead.eq(~enable | Cat(now[k] for k, visit in enumerate(schedule)
+                                   if visit.word_end).any()),
+            self.o_ahead.eq(Mux(self.i_run.layer.masked, ahead, self.i_ahead)),
+        ]
+        m.d.sync += valid.eq(ahead)
         with m.If(enable):
-            m.d.sync += valid.eq(Cat(now[k] for k, visit in enumerate(schedule)
-                                     if visit.word_end).any())
             for slot, lanes in sources.items():
                 for lane, strobes in lanes.items():
                     with m.If(Cat(strobes).any()):

@@ -125,31 +125,32 @@ class Feeder(wiring.Component):
         ]
 
         busy, bank, used, go = Signal(), Signal(), Signal(2), Signal()
-        first_burst, step_first, burst_first = Signal(), Signal(init=1), Signal()
-        asks, may = Signal(), Signal()
+        # What decides whether a vector is issued begins in registers.
+        early, step_first, burst_first = Signal(), Signal(init=1), Signal()
+        asks, may, both, used_next = Signal(), Signal(), Signal(), Signal(2)
         m.d.comb += [
-            burst_first.eq(first_step & step_first),
             asks.eq(busy & self.i_advance),
-            may.eq(self.i_stored | (layer.early & first_burst & self.i_tail)),
+            may.eq(self.i_stored | (early & self.i_tail)),
             self.o_wait_layer.eq(asks & ~may),
-            self.o_wait_bank.eq(asks & may & burst_first & (used == 2)),
-            go.eq(asks & may & ~self.o_wait_bank), self.o_vector.eq(go),
+            self.o_wait_bank.eq(asks & may & burst_first & both),
+            go.eq(asks & may & ~(burst_first & both)), self.o_vector.eq(go),
+            used_next.eq(used + (go & burst_first) - self.i_freed),
         ]
-        m.d.sync += used.eq(used + (go & burst_first) - self.i_freed)
+        m.d.sync += [used.eq(used_next), both.eq(used_next == 2)]
 
         def restart_steps():
             return [addr.eq(0), kx_addr.eq(0), ky_addr.eq(0), xb.eq(0), kx_xb.eq(0), iy.eq(0),
                     run_left.eq(layer.run_bytes), first_step.eq(1)]
 
         with m.If(start):
-            m.d.sync += [busy.eq(1), block.eq(1), first_burst.eq(1), *restart_steps()]
+            m.d.sync += [busy.eq(1), block.eq(1), early.eq(layer.early), burst_first.eq(1),
+                         *restart_steps()]
         with m.Elif(go):
-            m.d.sync += step_first.eq(position_last)
+            m.d.sync += [step_first.eq(position_last), burst_first.eq(position_last & step_last)]
             with m.If(position_last):
                 m.d.sync += first_step.eq(0)
                 with m.If(step_last):
-                    m.d.sync += [*restart_steps(), bank.eq(~bank),
-                                 first_burst.eq(0)]
+                    m.d.sync += [*restart_steps(), bank.eq(~bank), early.eq(0)]
                     with m.If(burst_last):
                         m.d.sync += block.eq(block + 1)
                         with m.If(block_last):
@@ -248,6 +249,5 @@ class Feeder(wiring.Component):
                 mask = after
             m.d.comb += output.eq(mask)
         m.d.comb += [self.o_busy.eq(busy | Cat(token.valid for token in tokens).any()),
-                     self.o_token.eq(tokens[-1]),
-                     self.o_swap.eq(swaps[-2] & tokens[-2].valid)]
+                     self.o_token.eq(tokens[-1]), self.o_swap.eq(swaps[-2])]
         return m

@@ -85,7 +85,7 @@ class ProgramMemories(wiring.Component):
         with m.If(valid):
             m.d.sync += waiting.eq(bytes_so_far[8:])
         for held in self._memories:
-            self._add_memory(m, held, arrived, valid, bytes_so_far)
+            self._add_memory(m, held, arrived, bytes_so_far)
         record = self._contents.words(Space.INPUT, INPUT.bytes)
         fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0, reset_less=True)
         with m.If(valid & (arrived.space == Space.INPUT)):
@@ -93,7 +93,7 @@ class ProgramMemories(wiring.Component):
         m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))
         return m
 
-    def _add_memory(self, m, held, arrived, valid, bytes_so_far):
+    def _add_memory(self, m, held, arrived, bytes_so_far):
         """Add a memory of one content, or of two: the second from the last word down.
 
         A word takes its bits from where the longest one has them among the bytes so far: a shorter
@@ -123,10 +123,11 @@ class ProgramMemories(wiring.Component):
 
         address, enable = port(first.name)
         target = arrived.address[:len(write.addr)]
-        completed = [(arrived.space == one.space) & (arrived.lane == one.bytes - 1)
+        completed = [(self.i_write.space == one.space) & (self.i_write.lane == one.bytes - 1)
                      for one in held]
+        enables = m.d.sync if config.overlap else m.d.comb
+        enables += write.en.eq(self.i_write_valid & Cat(completed).any())
         m.d.comb += [
-            write.en.eq(valid & Cat(completed).any()),
             write.addr.eq(target), write.data.eq(latest),
             read.en.eq(enable), read.addr.eq(address),
         ]

@@ -71,7 +71,7 @@ class Scratchpad(wiring.Component):
     """
 
     a_latency = 4
-    """Rows, memory, two halves of the rotation."""
+    """Rows, memory, two parts of the rotation."""
     b_latency = 4
 
     def __init__(self, config):
@@ -227,8 +227,9 @@ class Scratchpad(wiring.Component):
             a_banks.append(Cat(a_bytes))
             b_banks.append(Cat(b_bytes))
 
-        coarse = list(reversed(range(low_bits // 2, low_bits)))
-        fine = list(reversed(range(low_bits // 2)))
+        # Block RAM is late: of many banks' bytes there is time for one stage.
+        middle = low_bits - 1 if self._config.overlap else low_bits // 2
+        coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))
         lanes = self._config.read_lanes
         for group in range(groups):
             half = rotate_down(m, a_banks[group], a_low[2], coarse,

@@ -138,15 +138,17 @@ class UartTransmitter(wiring.Component):
         timer = Signal(range(self._divisor))
         bits = Signal(9, init=-1)
         left = Signal(range(11))
-        m.d.comb += [self.i.ready.eq((left == 0) | ((left == 1) & (timer == 0))),
-                     self.o_tx.eq(bits[0])]
+        # Ready from the last cycle of a stop bit on, as a register.
+        ready = Signal(init=1)
+        m.d.comb += [self.i.ready.eq(ready), self.o_tx.eq(bits[0])]
+        m.d.sync += ready.eq((left == 0) | ((left == 1) & (timer <= 1)))
         with m.If(left != 0):
             m.d.sync += timer.eq(timer - 1)
             with m.If(timer == 0):
                 m.d.sync += [timer.eq(self._divisor - 1), left.eq(left - 1),
                              bits.eq(Cat(bits[1:], C(1, 1)))]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [timer.eq(self._divisor - 1), left.eq(10),
+        with m.If(self.i.valid & ready):
+            m.d.sync += [timer.eq(self._divisor - 1), left.eq(10), ready.eq(0),
                          bits.eq(Cat(C(0, 1), self.i.payload))]
         return m
 

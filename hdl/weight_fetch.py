@@ -25,8 +25,8 @@ class WeightFetch(wiring.Component):
         produce nothing).
     o_address : Out(24), o_enable : Out(1), i_data : In(load_bits)
         Weight memory, synchronous read.
-    o_stream : Out(stream of load_bits)
-        Words.
+    o_stream : Out(stream of load_bits), o_ahead : Out(1)
+        Words; `valid` of the next cycle.
 
     Latency 2 cycles from the start to the first word; one word a cycle; takes back-pressure.
     """
@@ -36,7 +36,7 @@ class WeightFetch(wiring.Component):
         super().__init__({
             "i_run": In(LayerRun),
             "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.load_bits),
-            "o_stream": Out(stream.Signature(config.load_bits)),
+            "o_stream": Out(stream.Signature(config.load_bits)), "o_ahead": Out(1),
         })
 
     def elaborate(self, platform):
@@ -90,8 +90,8 @@ class WeightFetch(wiring.Component):
                 m.d.sync += first.eq(behind)
             with m.If(self.i_run.start):
                 m.d.sync += first.eq(layer.mask_bit)
-        with m.If(~valid | self.o_stream.ready):
-            m.d.sync += valid.eq(busy)
+        m.d.comb += self.o_ahead.eq(busy | (valid & ~self.o_stream.ready))
+        m.d.sync += valid.eq(self.o_ahead)
         with m.If(step):
             m.d.sync += [address.eq(following), word.eq(word + 1)]
             with m.If(last):

@@ -34,6 +34,17 @@ async def feed(ctx, port, items, *, gap=0.0, seed=0):
         ctx.set(port.valid, 0)
 
 
+def tells_ahead(dut):
+    """Return a testbench that holds `o_ahead` against `o_stream.valid` of the next cycle."""
+    async def testbench(ctx):
+        told = None
+        while True:
+            _, _, valid, ahead = await ctx.tick().sample(dut.o_stream.valid, dut.o_ahead)
+            assert told in (None, valid)
+            told = ahead
+    return testbench
+
+
 async def take(ctx, port, deliver, *, count=None, stall=0.0, seed=0):
     """Call ``deliver`` with ``count`` payloads of a stream output (None: without end).
 

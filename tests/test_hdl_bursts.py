@@ -36,18 +36,19 @@ def test_bursts_are_those_of_plain_loops(depth, total, burst):
             ctx.set(dut.i_start, 0)
             for last, final in plain(total, burst, 3)[:-1]:
                 assert (ctx.get(dut.o_last), ctx.get(dut.o_final)) == (last, final)
-                for position in [*range(final + 1)] * 2:  # a step goes over them again
+                walk = [*range(final + 1)] * 2  # a step goes over them again
+                for number, position in enumerate(walk, 1):
                     while rng.random() < 0.1:
                         await ctx.tick()
                     assert ctx.get(dut.o_position) == position
                     assert ctx.get(dut.o_position_last) == (position == final)
                     ctx.set(dut.i_step, 1)
+                    ctx.set(dut.i_next, number == len(walk))
                     await ctx.tick()
                     ctx.set(dut.i_step, 0)
-                ctx.set(dut.i_step, rng.random() < 0.5)
-                ctx.set(dut.i_next, 1)
-                await ctx.tick()
-                ctx.set(dut.i_next, 0)
-                ctx.set(dut.i_step, 0)
+                    ctx.set(dut.i_next, 0)
+            ctx.set(dut.i_step, 1)
+            await ctx.tick()
+            ctx.set(dut.i_step, 0)
 
     simulate(dut, testbench)

@@ -4,7 +4,7 @@ import dataclasses
 import random
 
 import pytest
-from helpers import feed, simulate, take
+from helpers import feed, simulate, take, tells_ahead
 from masked_models import masked_graph
 
 from hdl.config import Config, EngineConfig
@@ -157,7 +157,7 @@ def run(config, cases, *, gap=0.0, stall=0.0, total=5, seed=0):
     async def sink(ctx):
         await take(ctx, dut.o_stream, found.append, stall=stall, seed=seed)
 
-    simulate(dut, testbench, background=[sink], cycles=1_000_000)
+    simulate(dut, testbench, background=[sink, tells_ahead(dut)], cycles=1_000_000)
 
 
 @pytest.mark.parametrize(("gap", "stall"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.5)])

@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from helpers import feed, simulate, take
+from helpers import simulate, take, tells_ahead
 
 from hdl.config import Config, EngineConfig
 from hdl.isa import Engine
@@ -64,7 +64,7 @@ def test_fetch_reads_the_words_of_every_burst_in_order(stall, total, changes):
     async def sink(ctx):
         await take(ctx, dut.o_stream, words.append, stall=stall)
 
-    simulate(dut, start, background=[sink, memory(dut)])
+    simulate(dut, start, background=[sink, memory(dut), tells_ahead(dut)])
     assert words == [7 * address & 0xFFFF for address in expected * 2]
 
 
@@ -95,7 +95,7 @@ def test_fetch_reads_the_words_that_hold_a_masked_blocks_bits(first, block_bits,
     async def sink(ctx):
         await take(ctx, dut.o_stream, words.append, stall=stall)
 
-    simulate(dut, start, background=[sink, memory(dut)])
+    simulate(dut, start, background=[sink, memory(dut), tells_ahead(dut)])
     assert words == [7 * address & 0xFFFF for address in expected * 2]
 
 
@@ -114,6 +114,21 @@ def test_fetch_has_nothing_to_do_for_a_layer_without_words():
     simulate(dut, testbench)
 
 
+async def feed_ahead(ctx, dut, words, gap, seed=1):
+    """Send words with random gaps, and tell of each a cycle before it is there."""
+    rng, words = random.Random(seed), list(words)
+    while words:
+        held = ctx.get(dut.i_stream.valid) and not ctx.get(dut.i_stream.ready)
+        if ctx.get(dut.i_stream.valid) and not held:
+            words.pop(0)
+        comes = bool(words) and (held or rng.random() >= gap)
+        ctx.set(dut.i_ahead, comes)
+        await ctx.tick()
+        ctx.set(dut.i_stream.valid, comes)
+        if comes:
+            ctx.set(dut.i_stream.payload, words[0])
+
+
 def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
     """Load `steps` steps, take each when ready or later; return what the ports showed of them."""
     dut = WeightLoader(replace(CONFIG, load_bits=bits))
@@ -126,7 +141,7 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
 
     async def source(ctx):
         await ctx.tick().repeat(2)
-        await feed(ctx, dut.i_stream, [word for step in words for word in step], gap=gap)
+        await feed_ahead(ctx, dut, [word for step in words for word in step], gap)
 
     async def takes(ctx):
         nonlocal current, cycles
