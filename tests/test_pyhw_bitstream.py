@@ -18,7 +18,7 @@ from pyhw.errors import UserError
 ACCELERATOR = "board.serial.accelerator"
 INSTANCES = ("board", "board.serial", ACCELERATOR, f"{ACCELERATOR}.datapath",
              f"{ACCELERATOR}.datapath.drain", f"{ACCELERATOR}.datapath.drain.positions",
-             f"{ACCELERATOR}.port", "board.lights")
+             f"{ACCELERATOR}.datapath.tag$170", f"{ACCELERATOR}.port", "board.lights")
 
 
 def test_brackets_leave_names_and_names_stay_apart():
@@ -38,6 +38,7 @@ def test_brackets_leave_names_and_names_stay_apart():
         (f"{ACCELERATOR}.datapath.drain.positions.x_LUT4_Z", "drain"),
         (f"{ACCELERATOR}.datapath.stop_LUT4_Z", "datapath"),
         (f"{ACCELERATOR}.port.rx_LUT4_Z", "port"),
+        (f"{ACCELERATOR}.datapath.tag$170.next_LUT4_Z", "tag"),
         (f"{ACCELERATOR}.rst_LUT4_A", "accelerator"),
         ("board.serial.i_rx_TRELLIS_FF_Q", "serial"),
         ("board.lights.time_SB_DFF_Q", "lights"),

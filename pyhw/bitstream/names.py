@@ -100,7 +100,7 @@ class Components:
         for part in inner.split("."):
             known = f"{known}.{part}".lstrip(".")
             if known and known not in _DEPTH:
-                return part.partition("$")[0]  # Amaranth numbers equal names
+                return part.partition("$")[0] or part  # Amaranth numbers equal names
         return inner.rpartition(".")[2] or "board"
 
     def signal(self, name: str) -> str:
