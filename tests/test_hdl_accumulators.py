@@ -1,7 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Accumulator banks against a dictionary, in both kinds of memory."""
 
-import gc
 import random
 
 import pytest
@@ -11,12 +10,6 @@ from amaranth.sim import Simulator
 from hdl.accumulators import Accumulators
 
 pytestmark = pytest.mark.parametrize("distributed", [True, False], ids=["distributed", "block"])
-
-@pytest.fixture(autouse=True)
-def _collect():
-    """Throw away what was made and never elaborated while its warning is ignored."""
-    yield
-    gc.collect()
 
 
 def play(dut, tokens, reads, maximum=None):

@@ -1,7 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """The adder tree: any number of operands, widths that never wrap, the promised latency."""
 
-import gc
 import random
 
 import pytest
@@ -11,12 +10,6 @@ from amaranth.sim import Simulator
 from hdl.adder_tree import adder_tree, tree_latency
 
 COUNTS = [1, 2, 3, 5, 7, 8, 20, 24, 33]
-
-@pytest.fixture(autouse=True)
-def _collect():
-    """Throw away what was made and never elaborated while its warning is ignored."""
-    yield
-    gc.collect()
 
 
 def edge_vectors(rng, shape, count):

@@ -17,8 +17,6 @@ from hdl.config import PRESETS
 from hdl.frames import Command
 from pyhw.generate import generate_rtlil
 
-# A refused component is never elaborated.
-
 
 def run(dut, bench):
     simulator = Simulator(dut)

@@ -12,8 +12,6 @@ from hdl.image_copy import ImageCopy
 from hdl.isa import INPUT, input_record
 from hdl.unfold import Unfold, compute
 
-# A refused component is never elaborated.
-
 CASES = {
     "plain copy": {"width": 5, "rows": 4, "channels": 3},
     "kernel 5, pad 2": {"width": 6, "rows": 7, "channels": 1, "fold": 5,

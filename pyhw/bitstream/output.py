@@ -21,7 +21,7 @@ RECORD = "build.json"
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be written, or that holds other things than a build."""
+    """Make a build's folder; refuse one that cannot be written or that holds other things."""
     if folder.exists():
         if not folder.is_dir():
             raise UserError(f"cannot write {folder}: it is no folder")
