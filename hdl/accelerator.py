@@ -1,6 +1,6 @@
 """The accelerator: a byte port, a sequencer, program memories and a datapath."""
 
-from amaranth import Cat, Module, ResetInserter, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -10,6 +10,7 @@ from .counters import Counters
 from .datapath import Datapath
 from .image_copy import ImageCopy
 from .isa import Counter, Space
+from .library import place
 from .memories import ProgramMemories
 from .scratchpad import HostAccess
 from .sequencer import Sequencer
@@ -55,13 +56,13 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, contents = self._config, self._contents
-        stop = Signal()
+        stop = Signal(init=1)
         m.submodules.port = port = CommandPort(config, contents)
         m.submodules.memories = memories = ProgramMemories(config, contents)
         m.submodules.unfold = unfold = (ImageCopy if config.copies else Unfold)(config)
         sequencer, datapath = Sequencer(config), Datapath(config, contents)
-        m.submodules.sequencer = ResetInserter(stop)(sequencer)
-        m.submodules.datapath = ResetInserter(stop)(datapath)
+        m.submodules.sequencer = place(platform, sequencer, reset=stop)
+        m.submodules.datapath = place(platform, datapath, reset=stop)
         connect(m, source=flipped(self.rx), port=port.i)
         connect(m, port=port.o, sink=flipped(self.tx))
         m.d.sync += stop.eq(port.o_reset)

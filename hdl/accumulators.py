@@ -24,8 +24,8 @@ class Accumulators(wiring.Component):
     depth : int
         Positions of a bank.
     distributed : bool
-        Memories read without a clock (distributed RAM) rather than block RAM. Tokens come two
-        cycles ahead of their sums then: a cycle each for the address and for reading.
+        Memories read without a clock (distributed RAM) rather than block RAM. A word and its sum
+        are registered then before they are added.
     maximum : int
         Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
         instead of their sum.
@@ -41,7 +41,7 @@ class Accumulators(wiring.Component):
     i_token : Token
         Position to accumulate at.
     i_sums : count x shape
-        What to accumulate, `ahead` cycles after `i_token`.
+        What to accumulate, one cycle after `i_token`.
     i_maximum : 1
         Keep the maximum instead of the sum, with `i_sums` (if `maximum`).
     i_drain : {bank, position}
@@ -51,13 +51,13 @@ class Accumulators(wiring.Component):
     o_values : count x shape
         What `i_drain` asked for, one cycle later (not registered).
 
-    Latency: a sum can be drained by an `i_drain` one cycle after it. Throughput: one position a
-    cycle, the same one again if need be: its sum is forwarded. No back-pressure.
+    Latency: a sum can be drained by an `i_drain` `latency` cycles after it. Throughput: one
+    position a cycle, the same one again if need be: its sum is forwarded. No back-pressure.
     """
 
     @staticmethod
-    def ahead(distributed):
-        """Return the cycles from a token to its sums."""
+    def latency(distributed):
+        """Return the cycles from a sum to the first that can ask for it."""
         return 1 + distributed
 
     def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0,
@@ -107,10 +107,16 @@ class Accumulators(wiring.Component):
         # Of a token: its address is chosen, its word is there, its sum is written.
         token, read = self.i_token, Signal.like(self.i_token)
         m.d.sync += read.eq(token)
-        write, before = read, token
+        write, before, sums = read, token, self.i_sums
+        maximum = self.i_maximum if self._maximum else None
         if self._distributed:
             write, before = Signal.like(self.i_token), read
-            m.d.sync += write.eq(read)
+            # Sums come from engines that lie anywhere: this register is for the way.
+            sums = Signal.like(self.i_sums, name="sums", reset_less=True)
+            m.d.sync += [write.eq(read), sums.eq(self.i_sums)]
+            if maximum is not None:
+                maximum = Signal(name="maximum")
+                m.d.sync += maximum.eq(self.i_maximum)
 
         next_values = [Signal(shape, name=f"next{i}") for i, shape in enumerate(self._shapes)]
         words, fills, drains = [], [], []
@@ -135,22 +141,22 @@ class Accumulators(wiring.Component):
         # A word that is read in the cycle in which it is written is the old one.
         forward = Signal()
         m.d.sync += forward.eq(
-            write.valid & before.valid & ~before.clear
-            & (write.bank == before.bank) & (write.position == before.position))
+            read.valid & token.valid & ~token.clear
+            & (read.bank == token.bank) & (read.position == token.position))
 
         for i, total in enumerate(next_values):
             width = len(total)
             # Masks registered beforehand: one LUT4 a bit chooses bank and row, or bank and clear.
             old = Value.cast(words[0][i] & fills[0].replicate(width)
                              | words[1][i] & fills[1].replicate(width))
+            held = Signal(width, name=f"held{i}", reset_less=True)
             if self._distributed:
-                held = Signal(width, name=f"held{i}", reset_less=True)
-                m.d.sync += held.eq(old)
+                m.d.sync += held.eq(Mux(forward, total, old))
                 old = held
-            previous = Signal(width, name=f"previous{i}", reset_less=True)
-            m.d.sync += previous.eq(total)
-            old = Mux(forward, previous, old)
-            value = self.i_sums[i][:width]
+            else:
+                m.d.sync += held.eq(total)
+                old = Mux(forward, held, old)
+            value = sums[i][:width]
             if self._shapes[i].signed:
                 old, value = old.as_signed(), value.as_signed()
             if i < self._maximum:
@@ -159,7 +165,7 @@ class Accumulators(wiring.Component):
                     low = [term.as_signed() for term in low]
                 most = Signal(low[0].shape(), name=f"most{i}")
                 m.d.comb += most.eq(Mux(write.clear | (low[0] > low[1]), *low))
-                with m.If(self.i_maximum):
+                with m.If(maximum):
                     m.d.comb += total.eq(most)
                 with m.Else():
                     m.d.comb += total.eq(old + value)

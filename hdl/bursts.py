@@ -49,7 +49,7 @@ class Bursts(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         # The last position of the block, counted from this burst's or the next one's first.
-        after, ahead, beyond = (Signal(signed(self._count_width + 1), name=name)
+        after, ahead, beyond = (Signal(signed(self._count_width + 1), name=name, reset_less=True)
                                 for name in ("after", "ahead", "beyond"))
         last = Signal()
         m.d.comb += [

@@ -78,7 +78,7 @@ class CommandExecutor(wiring.Component):
             in_program.eq(space != Space.SCRATCH.value),
             cursor.i_space.eq(space),
             cursor.i_address.eq(field(Command.READ, "address")),
-            cursor.i_length.eq(Mux(is_read, field(Command.READ, "length"), request.length)),
+            cursor.i_length.eq(Mux(is_read, field(Command.READ, "length"), left)),
             answer.sequence.eq(request.sequence),
             answer.opcode.eq(request.opcode),
             answer.status.eq(status),
@@ -99,6 +99,18 @@ class CommandExecutor(wiring.Component):
             self.o_run.count.eq(field(Command.RUN, "count")),
             self.o_program_valid.eq(valid | untouched),
             checksum.i_data.eq(self.i_data.payload),
+        ]
+
+        # A request lies there for a cycle before it is decoded: time for the long comparisons.
+        right_config, right_crc, at_start, goes_on = (
+            Signal(name=name, reset_less=True)
+            for name in ("right_config", "right_crc", "at_start", "goes_on"))
+        to, offset = field(Command.IMAGE, "group"), field(Command.IMAGE, "offset")
+        m.d.sync += [
+            right_config.eq(field(Command.BEGIN, "hash") == int.from_bytes(config.hash, "little")),
+            right_crc.eq(field(Command.COMMIT, "crc") == checksum.o_crc),
+            at_start.eq(offset == 0),
+            goes_on.eq(image_open & (offset == image_count) & (to == group)),
         ]
 
         def finish(code, data_bytes=0):
@@ -128,10 +140,9 @@ class CommandExecutor(wiring.Component):
                     with m.Case(Command.IDENTIFY.value):
                         finish(Status.OK, len(identity(config)))
                     with m.Case(Command.BEGIN.value):
-                        wanted = int.from_bytes(config.hash, "little")
                         with m.If(self.i_running):
                             finish(Status.BUSY)
-                        with m.Elif(field(Command.BEGIN, "hash") != wanted):
+                        with m.Elif(~right_config):
                             finish(Status.WRONG_CONFIG)
                         with m.Else():
                             m.d.comb += checksum.i_start.eq(1)
@@ -157,26 +168,25 @@ class CommandExecutor(wiring.Component):
                             # Outside a load, the checksum is that of the program there is.
                             m.d.sync += loading.eq(0)
                             finish(Status.BAD_CHECKSUM)
-                            with m.If(field(Command.COMMIT, "crc") == checksum.o_crc):
+                            with m.If(right_crc):
                                 m.d.sync += valid.eq(1)
                                 finish(Status.OK)
                     with m.Case(Command.IMAGE.value):
-                        to, offset = field(Command.IMAGE, "group"), field(Command.IMAGE, "offset")
                         base = field(Command.IMAGE, "base")
                         with m.If(~valid):
                             finish(Status.NO_PROGRAM)
                         with m.Elif(above(to, config.groups - 1)
                                     | above(base, config.scratch_bytes - 1)):
                             finish(Status.OUT_OF_RANGE)
-                        with m.Elif(offset == 0):
+                        with m.Elif(at_start):
                             m.d.comb += [self.o_image_start.strobe.eq(1),
                                          self.o_image_start.group.eq(to)]
                             m.d.sync += [group.eq(to), image_open.eq(1), image_count.eq(0)]
                             m.next = "IMAGE"
-                        with m.Elif(~image_open | (offset != image_count) | (to != group)):
-                            finish(Status.OUT_OF_ORDER)
-                        with m.Else():
+                        with m.Elif(goes_on):
                             m.next = "IMAGE"
+                        with m.Else():
+                            finish(Status.OUT_OF_ORDER)
                     with m.Case(Command.RUN.value):
                         with m.If(~valid):
                             finish(Status.NO_PROGRAM)

@@ -110,7 +110,7 @@ class Config:
     """Whether a layer's weights and vectors may come while the one before is being stored; without,
     control keeps one instruction instead of three. Not part of the hash."""
     spread: bool = False
-    """Whether each row of an engine has registers of its own for vectors and codes, which arrays of
+    """Whether vectors and codes pass registers of their own on the way to each row, which arrays of
     hundreds of lanes need for their clock; a cycle more from vectors to sums. Not with `taps`, not
     part of the hash."""
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)

@@ -79,28 +79,29 @@ class Drain(wiring.Component):
         busy, bank, full = Signal(), Signal(), Signal(2)
         records = range(self._config.param_records + 1)
         bits = self._config.counter_width
-        block = Signal(bits("n_blocks"))  # counted from 1
+        block = Signal(bits("n_blocks"), reset_less=True)  # counted from 1
         m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
         position = bursts.o_position
-        group = Signal(range(max(self._config.groups, 2)))
-        vector, row, block_left = (Signal(bits("block_rows"), name=name)
+        group = Signal(range(max(self._config.groups, 2)), reset_less=True)
+        vector, row, block_left = (Signal(bits("block_rows"), name=name, reset_less=True)
                                    for name in ("vector", "row", "block_left"))
-        rows_left = Signal(bits("rows"))
-        record, block_record = Signal(records), Signal(records)
+        rows_left = Signal(bits("rows"), reset_less=True)
+        record, block_record, next_record = (
+            Signal(records, name=name, reset_less=True)
+            for name in ("record", "block_record", "next_record"))
         out_vector, out_block, res_vector, res_block = (
-            Signal(address_width, name=name)
+            Signal(address_width, name=name, reset_less=True)
             for name in ("out_vector", "out_block", "res_vector", "res_block"))
-        vector_first = Signal()
+        vector_first, vector_last = (Signal(name=name, reset_less=True)
+                                     for name in ("vector_first", "vector_last"))
 
         take_rows, lanes_now = Signal(6), Signal(6)
-        group_last, vector_last, block_last = (
-            Signal(name=f"{n}_last") for n in ("group", "vector", "block"))
+        group_last, block_last = (Signal(name=f"{n}_last") for n in ("group", "block"))
         position_last, burst_last, burst_end = bursts.o_position_last, bursts.o_last, Signal()
         m.d.comb += [
             bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst), bursts.i_start.eq(start),
             bursts.i_next.eq(burst_end),
             take_rows.eq(Mux(layer.single, 1, width)),
-            vector_last.eq(block_left <= take_rows),
             lanes_now.eq(Mux(vector_last, block_left, take_rows)),
             group_last.eq(group == self._config.groups - 1),
             block_last.eq(block == layer.n_blocks),
@@ -133,7 +134,6 @@ class Drain(wiring.Component):
         m.d.sync += full.eq(full + self.i_full - burst_end)
 
         # The records of the next vector are requested as soon as the current ones are in use.
-        next_record = Signal(records)
         first_request = Signal()
         more = Signal()
         m.d.sync += first_request.eq(start)
@@ -176,13 +176,18 @@ class Drain(wiring.Component):
         with m.Elif(burst_last):
             m.d.comb += rows_after.eq(rows_left - layer.block_rows)
 
+        def within(rows, vectors):
+            """Whether so many vectors take these rows."""
+            return ~Mux(layer.single, above(rows, vectors), above(rows, vectors * width))
+
         with m.If(issue):
             m.d.sync += vector_first.eq(0)
             with m.If(position_last):
                 m.d.sync += group.eq(Mux(group_last, 0, group + 1))
                 with m.If(group_last):
                     m.d.sync += [
-                        vector_first.eq(1), vector.eq(vector + 1), row.eq(row + take_rows),
+                        vector_first.eq(1), vector_last.eq(within(block_left, 2)),
+                        vector.eq(vector + 1), row.eq(row + take_rows),
                         block_left.eq(block_left - take_rows), record.eq(record + lanes_now),
                         out_vector.eq(out_vector + layer.out_vector),
                         res_vector.eq(res_vector + layer.res_vector),
@@ -200,6 +205,8 @@ class Drain(wiring.Component):
                 ]
                 with m.If(block_last):
                     m.d.sync += busy.eq(0)
+        with m.If(start | burst_end):
+            m.d.sync += vector_last.eq(within(rows_after, 1) | within(layer.block_rows, 1))
         with m.If(start):
             m.d.sync += [
                 busy.eq(1), block.eq(1), group.eq(0), vector.eq(0), row.eq(0),

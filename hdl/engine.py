@@ -15,11 +15,16 @@ def checked_config(config):
     return config
 
 
-def code_registers(m, engine, *, count, code_width, load_bits, convert):
-    """Add shadow and active registers of the weight codes behind `i_load` and `i_swap`.
+COPY_WORDS = 4
+"""Words of shadow codes that share a copy of what is loaded, with `Config.spread`."""
 
-    Both ports are registered first, so a vector that comes the cycle after `i_swap` has to wait in
-    one register for its codes. A word that comes together with `i_swap` belongs to the next step.
+
+def code_registers(m, engine, *, count, code_width, load_bits, convert):
+    """Add the shadow registers of the weight codes behind `i_load`; the active ones are in rows.
+
+    Words are registered first, as `i_swap` is in the rows, so a vector that comes the cycle after
+    `i_swap` has to wait in one register for its codes. A word that comes together with `i_swap`
+    belongs to the next step. With `Config.spread` all this takes a cycle more.
 
     Parameters
     ----------
@@ -36,31 +41,35 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
     Returns
     -------
     list of Value
-        The active codes; with `Config.spread` those of the shadow registers.
+        The codes that the next swap makes active.
     Signal
-        With `Config.spread`, the rows' `i_swap`.
+        The rows' `i_swap`.
     """
-    load, swap, spread = Signal.like(engine.i_load, reset_less=True), Signal(), engine.spread
-    m.d.sync += [load.eq(engine.i_load), swap.eq(engine.i_swap)]
-    if spread:
-        # Rows take their codes a cycle later, so the next ones come a cycle later too.
-        early, load = load, Signal.like(load, name="late_load")
-        m.d.sync += load.eq(early)
+    load, swap = Signal.like(engine.i_load, reset_less=True), engine.i_swap
+    m.d.sync += load.eq(engine.i_load)
     per_word = load_bits // code_width
-    converted = [convert(load.word[k * code_width:(k + 1) * code_width]) for k in range(per_word)]
-    width = len(converted[0])
-    active = []
-    for index in range(-(-count // per_word)):
+    word = Cat(convert(load.word[k * code_width:(k + 1) * code_width]) for k in range(per_word))
+    width, words = len(word) // per_word, -(-count // per_word)
+    here = Cat(load.valid & (load.index == index) for index in range(words))
+    copies = [word] * words
+    if engine.spread:
+        # Wires that reach all rows end in registers: a copy for every few words, and their enables.
+        swap, late = Signal(), Signal(words)
+        m.d.sync += [swap.eq(engine.i_swap), late.eq(here)]
+        for first in range(0, words, COPY_WORDS):
+            copy = Signal(len(word), name=f"copy{first}", reset_less=True)
+            with m.If(here[first:first + COPY_WORDS].any()):
+                m.d.sync += copy.eq(word)
+            copies[first:first + COPY_WORDS] = [copy] * len(copies[first:first + COPY_WORDS])
+        here = late
+    codes = []
+    for index, copy in enumerate(copies):
         used = min(per_word, count - index * per_word)
-        codes = shadow = Signal(used * width, name=f"shadow{index}", reset_less=True)
-        if not spread:
-            codes = Signal(used * width, name=f"codes{index}", reset_less=True)
-            with m.If(swap):
-                m.d.sync += codes.eq(shadow)
-        with m.If(load.valid & (load.index == index)):
-            m.d.sync += shadow.eq(Cat(converted[:used]))
-        active += [codes[k * width:(k + 1) * width] for k in range(used)]
-    return active, swap
+        shadow = Signal(used * width, name=f"shadow{index}", reset_less=True)
+        with m.If(here[index]):
+            m.d.sync += shadow.eq(copy[:used * width])
+        codes += [shadow[k * width:(k + 1) * width] for k in range(used)]
+    return codes, swap
 
 
 class BaseEngine(wiring.Component):

@@ -87,8 +87,8 @@ class Feeder(wiring.Component):
         m.d.comb += columns.eq(layer.n_x)
         if self._config.taps:
             m.d.comb += [lead.eq(positions.o_x <= layer.lead), columns.eq(layer.n_x + layer.lead)]
-        block_base = Signal(address_width)
-        block = Signal(bits("n_blocks"))
+        block_base = Signal(address_width, reset_less=True)
+        block = Signal(bits("n_blocks"), reset_less=True)
         m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
         burst_last = bursts.o_last
         # Kernel row, kernel column, chunk, digit; each level keeps where it began.
@@ -96,18 +96,18 @@ class Feeder(wiring.Component):
             {name: bits(f"n_{name}") for name in ("digits", "chunks", "kx", "ky")})
         digit_last, chunk_last, kx_last = (
             steps.o_digits_last, steps.o_chunks_last, steps.o_kx_last)
-        addr, kx_addr, ky_addr = (Signal(address_width, name=name)
+        addr, kx_addr, ky_addr = (Signal(address_width, name=name, reset_less=True)
                                   for name in ("addr", "kx_addr", "ky_addr"))
-        xb, kx_xb = Signal(xb_width), Signal(xb_width)
-        iy, run_left = Signal(iy_width), Signal(bits("run_bytes"))
+        xb, kx_xb = (Signal(xb_width, name=name, reset_less=True) for name in ("xb", "kx_xb"))
+        iy = Signal(iy_width, reset_less=True)
+        run_left = Signal(bits("run_bytes"), reset_less=True)
         # A step goes on from where the innermost level that has not ended began.
         next_addr, next_xb = Signal(address_width), Signal(xb_width)
         first_step = Signal()
-        position_last, step_last, block_last = Signal(), Signal(), Signal()
+        position_last, step_last, block_last = Signal(), steps.o_last, Signal()
         m.d.comb += [
             *(getattr(steps, f"i_{name}").eq(layer[f"n_{name}"])
               for name in ("digits", "chunks", "kx", "ky")),
-            step_last.eq(digit_last & chunk_last & kx_last & steps.o_ky_last),
             position_last.eq(bursts.o_position_last & ~lead),
             block_last.eq(block == layer.n_blocks),
         ]
@@ -193,10 +193,12 @@ class Feeder(wiring.Component):
         ]
 
         # Stage 1: sums. Stage 2: index added, masks clamped to lane counts.
-        address1, iy1 = Signal(address_width), Signal(signed(iy_width))
-        run1, xb1 = Signal.like(run_left), Signal(signed(xb_width + 1))
-        address2 = Signal(address_width)
-        masks2 = [Signal(range(self._config.read_lanes + 1), name=n)
+        address1, address2 = (Signal(address_width, name=name, reset_less=True)
+                              for name in ("address1", "address2"))
+        iy1, xb1 = (Signal(signed(width), name=name, reset_less=True)
+                    for name, width in (("iy1", iy_width), ("xb1", xb_width + 1)))
+        run1 = Signal.like(run_left)
+        masks2 = [Signal(range(self._config.read_lanes + 1), name=n, reset_less=True)
                   for n in ("border_left2", "border_from2", "run_left2")]
         tokens, swaps = [], []
         for stage in range(2 + self._read_latency):

@@ -82,9 +82,8 @@ class L1Engine(BaseEngine):
                 tap = index < self._config.taps
                 if index < self.rows:
                     row = L1Row(self.lanes, self._register_every, tap, self.spread)
-                    if self.spread:
-                        m.d.comb += row.i_swap.eq(swap)
-                    m.d.comb += row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))
+                    m.d.comb += [row.i_swap.eq(swap),
+                                 row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
                 else:
                     row = SumRow(self.lanes, self._register_every, self.spread)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)

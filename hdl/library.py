@@ -11,6 +11,7 @@ from amaranth.hdl import (
     Elaboratable,
     Instance,
     Module,
+    ResetInserter,
     ResetSignal,
     Shape,
     Value,
@@ -20,7 +21,7 @@ from amaranth.lib import wiring
 __all__ = ["Library", "WrappedLibrary", "place"]
 
 
-def place(platform, component, *key):
+def place(platform, component, *key, reset=None):
     """Return what to add as a submodule for a part that may occur many times.
 
     Parameters
@@ -32,10 +33,13 @@ def place(platform, component, *key):
         outside (`ResetInserter`) does not reach into it.
     key : hashable
         With the class, everything that tells apart parts of one design.
+    reset : Signal, optional
+        What resets the part, a register that is high after the domain's reset: in a design for
+        output it takes the place of the domain's.
     """
     if isinstance(platform, Library):
-        return platform.instance(component, key)
-    return component
+        return platform.instance(component, key, reset)
+    return component if reset is None else ResetInserter(reset)(component)
 
 
 class Library:
@@ -52,7 +56,7 @@ class Library:
         self._parts = {}
         self._done = 0
 
-    def instance(self, component, key):
+    def instance(self, component, key, reset=None):
         """Return an instance of the part's module, on the part's own port signals."""
         key = (type(component).__qualname__, *key)
         if key not in self._parts:
@@ -60,7 +64,7 @@ class Library:
         elif component is not self._parts[key][1]:
             _silence(component)
         module, _ = self._parts[key]
-        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal()}
+        ports = {"i_clk": ClockSignal(), "i_rst": ResetSignal() if reset is None else reset}
         for name, (value, flow) in self.ports(component).items():
             ports[f"{'i' if flow is wiring.In else 'o'}_{name}"] = value
         return Instance(module, **ports)

@@ -26,7 +26,7 @@ class LoneEngine(wiring.Component):
         self._kind = kind
         self.engine = engine = ENGINES[kind](config)
         self.results = results = Results(config, {kind: engine})
-        self.rows, self.lanes, self.latency = engine.rows, engine.lanes, engine.latency
+        self.rows, self.lanes, self.latency = engine.rows, engine.lanes, results.latency(kind)
         self.compute = engine.compute
         self._inner = ("o_sums", "i_engine", "i_l1", f"i_{kind.name.lower()}_sums")
         if kind != Engine.POOL or not config.pool_max:

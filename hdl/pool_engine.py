@@ -40,7 +40,7 @@ class PoolEngine(BaseEngine):
     @property
     def latency(self):
         """Cycles from a vector to its sums."""
-        return 1 + (CHAIN_LATENCY if self._config.taps else self._config.distributed)
+        return 1 + (CHAIN_LATENCY if self._config.taps else 0)
 
     def _sums(self, m, platform):
         taps = self._config.taps

@@ -61,12 +61,11 @@ class Positions(wiring.Component):
         m = Module()
         # Counted from 1, so that the ends need no subtraction; ends are known a cycle ahead.
         n_x, n_y = (limit[:self._count_width] for limit in (self.i_n_x, self.i_n_y))
+        names = ("x", "y", "mark_x", "mark_y", "next_x", "next_y")
         x, y, mark_x, mark_y, next_x, next_y = (
-            Signal(self._count_width, name=name)
-            for name in ("x", "y", "mark_x", "mark_y", "next_x", "next_y"))
+            Signal(self._count_width, name=name, reset_less=True) for name in names)
         x_last, y_last, mark_x_last, mark_y_last, next_x_last, next_y_last = (
-            Signal(name=f"{name}_last")
-            for name in ("x", "y", "mark_x", "mark_y", "next_x", "next_y"))
+            Signal(name=f"{name}_last", reset_less=True) for name in names)
         slot_end, begins, moves, marks = Signal(), Signal(), Signal(), Signal()
         x_after, y_after = Signal.like(x), Signal.like(y)
         m.d.comb += [

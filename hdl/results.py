@@ -52,8 +52,8 @@ class Results(wiring.Component):
     o_busy : Out(1)
         A vector is on its way to the accumulators.
     o_last : Out(1)
-        Strobe, the engine's `latency` after a token with `last`: its burst may be drained from the
-        next cycle on.
+        Strobe, `latency` after a token with `last`: its burst may be drained from the next cycle
+        on.
     i_drain : In(Drain)
         Result vector to read. Any bank and position that is not filled in the same cycle.
     i_l1 : In(1)
@@ -81,6 +81,10 @@ class Results(wiring.Component):
             "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post_width)),
         } | {f"i_{kind.name.lower()}_sums": In(engine.o_sums.shape())
              for kind, engine in engines.items()})
+
+    def latency(self, kind):
+        """Return the cycles from a token at an engine's input to its sums' being accumulated."""
+        return self._engines[kind].latency + Accumulators.latency(self._config.distributed) - 1
 
     def elaborate(self, platform):
         m = Module()
@@ -120,11 +124,11 @@ class Results(wiring.Component):
         return m
 
     def _delayed(self, m, here):
-        """Return the token that goes to the accumulators, `Accumulators.ahead` of its sums."""
+        """Return the token that goes to the accumulators, a cycle ahead of its sums."""
         latencies = {kind: engine.latency for kind, engine in self._engines.items()}
-        ahead, most = Accumulators.ahead(self._config.distributed), max(latencies.values())
-        token, busy = None, Signal(most)
-        for left in range(most, ahead - 1, -1):
+        settling, most = Accumulators.latency(self._config.distributed), max(latencies.values())
+        token, busy = None, Signal(most + settling - 1)
+        for left in range(most, 0, -1):
             # What comes from a slower engine is on its way already.
             entering = either([here[kind] for kind, own in latencies.items() if own == left]
                               or [Const(0)])
@@ -137,12 +141,12 @@ class Results(wiring.Component):
                 m.d.sync += after.eq(token)
                 token = Signal.like(self.i_token, name=f"now{left}")
                 m.d.comb += token.eq(Mux(entering, enters, after))
-            m.d.sync += busy[left - 1].eq(token.valid)
-        if ahead > 1:
-            m.d.sync += busy[:ahead - 1].eq(busy[1:ahead])
+            m.d.sync += busy[left + settling - 2].eq(token.valid)
+        if settling > 1:
+            m.d.sync += busy[:settling - 1].eq(busy[1:settling])
         m.d.comb += [
             self.o_busy.eq(self.i_token.valid | busy.any()),
-            self.o_last.eq(delay(m, token.valid & token.last, ahead, "last", reset=True)),
+            self.o_last.eq(delay(m, token.valid & token.last, settling, "last", reset=True)),
         ]
         return token
 

@@ -16,10 +16,9 @@ class _Row(wiring.Component):
     -------
     i_x : In
         A vector, lane 0 in the low bits.
-    i_codes : In
-        Active codes, likewise (none for `SumRow`).
-    i_swap : In(1)
-        Only with `spread` and codes: `i_codes` become active for vectors from the next cycle on.
+    i_codes : In, i_swap : In(1)
+        Codes, likewise, and when they become active: for vectors from two cycles later on (none
+        for `SumRow`).
     i_on : In(1)
         Low: the sum is 0 from the next cycle on.
     o_sum : Out
@@ -30,8 +29,8 @@ class _Row(wiring.Component):
 
     Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
 
-    With `spread` the row keeps vector and codes in registers of its own: wires that reach all rows
-    then end in registers. It must have no `tap`.
+    With `spread` the row keeps the vector in a register of its own, and `i_on`: wires that reach
+    all rows then end in registers. It must have no `tap`.
     """
 
     def __init__(self, lanes, x_width, code_width, term_shape, register_every, tap=False,
@@ -41,9 +40,7 @@ class _Row(wiring.Component):
         members = {"i_x": In(lanes * x_width), "i_on": In(1, init=1),
                    "o_sum": Out(tree_shape([term_shape] * lanes))}
         if code_width:
-            members["i_codes"] = In(lanes * code_width)
-            if spread:
-                members["i_swap"] = In(1)
+            members |= {"i_codes": In(lanes * code_width), "i_swap": In(1)}
         if tap:
             members |= {"i_use": In(1), "o_terms": Out(lanes * Shape.cast(term_shape).width)}
             if carries:
@@ -61,11 +58,11 @@ class _Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        vector, codes = self.i_x, self.i_codes if self._code_width else None
+        vector, on, codes = self.i_x, self.i_on, None
         if self._spread:
-            vector = Signal.like(self.i_x, name="vector", reset_less=True)
-            m.d.sync += vector.eq(self.i_x)
-        if self._spread and self._code_width:
+            vector, on = Signal.like(self.i_x, name="vector", reset_less=True), Signal()
+            m.d.sync += [vector.eq(self.i_x), on.eq(self.i_on)]
+        if self._code_width:
             codes, swap = Signal.like(self.i_codes, name="codes", reset_less=True), Signal()
             m.d.sync += swap.eq(self.i_swap)
             with m.If(swap):
@@ -77,11 +74,11 @@ class _Row(wiring.Component):
         total, latency = adder_tree(m, terms, self._register_every)
         if latency:
             # A synchronous reset of the last register takes no logic.
-            with m.If(~self.i_on):
+            with m.If(~on):
                 m.d.sync += total.eq(0)
             m.d.comb += self.o_sum.eq(total)
         else:
-            m.d.comb += self.o_sum.eq(Mux(self.i_on, total, 0))
+            m.d.comb += self.o_sum.eq(Mux(on, total, 0))
         return m
 
 

@@ -77,7 +77,8 @@ class Sequencer(wiring.Component):
         # The program counter runs ahead with the reads and ends behind the instruction.
         config = self._config
         pc = Signal(range(config.program_words))
-        count, limit, fetched = Signal(16), Signal(16), Signal(16)
+        count, limit, fetched = (Signal(16, name=name, reset_less=True)
+                                 for name in ("count", "limit", "fetched"))
         words = [Signal(32, name=f"word{k}", reset_less=True) for k in range(LAYER.words)]
         staged = Signal(LAYER.shape)
         loop = Signal(LOOP.shape)
@@ -100,13 +101,20 @@ class Sequencer(wiring.Component):
             with m.If(here):
                 m.d.sync += word.eq(self.i_data)
 
-        loop_pc, loop_left = Signal.like(pc), Signal(16)
+        loop_pc, loop_left = Signal.like(pc, reset_less=True), Signal(16, reset_less=True)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
-        step_in, step_out, step_res = Signal(24), Signal(24), Signal(24)
-        total, slots = Signal(config.count_width), Signal(config.bits_of("layer.n_slots"))
+        step_in, step_out, step_res = (Signal(24, name=f"step_{name}", reset_less=True)
+                                       for name in ("in", "out", "res"))
+        total = Signal(config.count_width, reset_less=True)
+        slots = Signal(config.bits_of("layer.n_slots"), reset_less=True)
         free, launch, skip, idle = Signal(), Signal(), Signal(), Signal()
         layers_done = Signal(16)
         m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]
+
+        # Counted a cycle later, while the run that has just ended is still going on.
+        more_done = Signal(2)
+        m.d.sync += [more_done.eq(self.o_layer_done + skip),
+                     layers_done.eq(layers_done + more_done)]
 
         with m.FSM() as fsm:
             with m.State("HALT"):
@@ -230,6 +238,4 @@ class Sequencer(wiring.Component):
                 m.d.sync += [back_layer.eq(front_layer), back_total.eq(front_total)]
         m.d.comb += [front.layer.eq(front_layer), front.total.eq(front_total),
                      back.layer.eq(back_layer), back.total.eq(back_total)]
-        with m.If(self.o_layer_done | skip):
-            m.d.sync += layers_done.eq(layers_done + Mux(self.o_layer_done & skip, 2, 1))
         return m

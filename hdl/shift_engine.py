@@ -69,10 +69,8 @@ class ShiftEngine(BaseEngine):
             for index in range(self.rows):
                 tap = index < self._config.taps
                 row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.spread)
-                if self.spread:
-                    m.d.comb += row.i_swap.eq(swap)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
-                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
+                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on), row.i_swap.eq(swap),
                              row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
                 rows.append(row)
             sums.append([row.o_sum for row in rows])

@@ -72,9 +72,10 @@ class Timing:
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
+        taken = 2 + self.config.distributed
         if engine == "pool":
-            return 2 + (4 if self.config.taps else 1 + self.config.distributed)
-        return 2 + 2 + self.config.spread + _levels(self.config.engines[engine].lanes)
+            return taken + (4 if self.config.taps else 1)
+        return taken + 2 + self.config.spread + _levels(self.config.engines[engine].lanes)
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the front: it has been accumulated."""

@@ -44,13 +44,15 @@ class WeightFetch(wiring.Component):
         layer, total = self.i_run.layer, self.i_run.total
         busy, valid = Signal(), Signal()
         depth = range(self._config.weight_words + 1)
-        address, block_address = Signal(depth), Signal(depth)
+        address, block_address = (Signal(depth, name=name, reset_less=True)
+                                  for name in ("address", "block_address"))
         m.submodules.bursts = bursts = Bursts(self._config.count_width, self._config.burst_depth)
         # What is counted up to an end counts from 1, so that the ends need no subtraction.
         bits = self._config.counter_width
-        block = Signal(bits("n_blocks"), init=1)
+        block = Signal(bits("n_blocks"), reset_less=True)
         most = depth if self._masks else range(sum(step_words(self._config)) + 1)
-        word, words, unmasked = Signal(most, init=1), Signal(most), Signal(most)
+        word, words, unmasked = (Signal(most, name=name, reset_less=True)
+                                 for name in ("word", "words", "unmasked"))
         masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
         burst_last = bursts.o_last
@@ -60,9 +62,7 @@ class WeightFetch(wiring.Component):
         m.d.comb += [getattr(steps, f"i_{name}").eq(layer[f"n_{name}"]) for name in nest]
         # The first word is read a cycle after the start.
         m.d.sync += unmasked.eq(layer.pad_words + layer.code_words)
-        step_ends = last
-        for name in nest:
-            step_ends = step_ends & (getattr(steps, f"o_{name}_last") | masked)
+        step_ends = last & (steps.o_last | masked)
         m.d.comb += [
             words.eq(unmasked),
             masked.eq(layer.masked & self._masks),

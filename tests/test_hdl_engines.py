@@ -249,7 +249,7 @@ def test_latency_is_that_of_the_strobe(kind, spread):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert seen.index(1) + 1 == engine.latency == (2 if kind == "sum" else 5 + spread)
+    assert seen.index(1) + 1 == engine.latency == (2 if kind == "sum" else 6 + spread)
     assert sum(seen) == 1
 
 
@@ -294,12 +294,13 @@ def sweep(rows, codes, inputs):
     x, sums = Signal(rows[0].i_x.shape()), [Signal(row.o_sum.shape()) for row in rows]
     for row, code, total in zip(rows, codes, sums):
         m.submodules += row
-        m.d.comb += [row.i_x.eq(x), row.i_codes.eq(code), total.eq(row.o_sum)]
+        m.d.comb += [row.i_x.eq(x), row.i_codes.eq(code), row.i_swap.eq(1), total.eq(row.o_sum)]
     everything, width = Signal(len(Cat(sums))), len(sums[0])
     m.d.comb += everything.eq(Cat(sums))
     seen = []
 
     async def bench(ctx):
+        await ctx.tick().repeat(2)
         for value in inputs:
             ctx.set(x, value & (1 << len(x)) - 1)
             await ctx.tick()

@@ -28,6 +28,7 @@ def test_ends_are_those_of_nested_loops(limits):
                 ends = [at == limit for at, limit in
                         zip(reversed(walk[turn % len(walk)]), limits, strict=True)]
                 assert [ctx.get(getattr(dut, f"o_{name}_last")) for name in names] == ends
+                assert ctx.get(dut.o_last) == all(ends)
                 ctx.set(dut.i_step, 1)
                 await ctx.tick()
                 ctx.set(dut.i_step, 0)

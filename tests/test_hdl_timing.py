@@ -8,6 +8,7 @@ from amaranth.hdl import Module, UnusedElaboratable
 from amaranth.lib.wiring import connect
 from helpers import simulate
 
+from hdl.accumulators import Accumulators
 from hdl.config import PRESETS, Config, EngineConfig
 from hdl.drain import Drain
 from hdl.expander import Expander
@@ -62,7 +63,9 @@ def test_latencies_are_those_of_the_components(config):
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
     for name, kind in engines.items():
-        assert timing.take_to_last(name) == 1 + Window.latency + latency_of(kind, config)
+        accumulated = Accumulators.latency(config.distributed) - 1
+        assert timing.take_to_last(name) == (
+            1 + Window.latency + latency_of(kind, config) + accumulated)
 
 
 def test_fixed_latencies():
