@@ -45,7 +45,7 @@ class Case:
 _LENET5 = Case("icebreaker", "lenet5_adder_mnist.pt", batch=1,
                quantize=("--data", "mnist", "--digits", "2", "--terms", "2", "--exponent", "7"))
 CASES = {
-    "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw"),
+    "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw", clock_mhz=80),
     "icebreaker": Case("icebreaker", "lenet1_adder_mnist.pyhw"),
     "icebreaker-lenet5": _LENET5,
     "icebreaker-alone": replace(_LENET5, stand_alone=True),

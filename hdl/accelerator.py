@@ -56,17 +56,20 @@ class Accelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, contents = self._config, self._contents
-        stop = Signal(init=1)
-        m.submodules.port = port = CommandPort(config, contents)
+        # Both are high after the domain's reset, and take it on to what is large.
+        begins, stop = Signal(init=1), Signal(init=1)
+        port = CommandPort(config, contents)
+        m.submodules.port = place(platform, port, reset=begins)
         m.submodules.memories = memories = ProgramMemories(config, contents)
         m.submodules.unfold = unfold = (ImageCopy if config.copies else Unfold)(config)
         sequencer, datapath = Sequencer(config), Datapath(config, contents)
         m.submodules.sequencer = place(platform, sequencer, reset=stop)
         m.submodules.datapath = place(platform, datapath, reset=stop)
-        connect(m, source=flipped(self.rx), port=port.i)
         connect(m, port=port.o, sink=flipped(self.tx))
-        m.d.sync += stop.eq(port.o_reset)
+        m.d.sync += [begins.eq(0), stop.eq(port.o_reset)]
         m.d.comb += [
+            port.i.payload.eq(self.rx.payload), port.i.valid.eq(self.rx.valid & ~begins),
+            self.rx.ready.eq(port.i.ready & ~begins),
             self.o_tx_last.eq(port.o_last),
             self.o_layers_done.eq(sequencer.o_layers_done),
             self.o_running.eq(sequencer.o_running), self.o_program.eq(port.o_program_valid),

@@ -22,6 +22,7 @@ from .results import DRAIN_LATENCY, Results
 from .scratchpad import HostAccess, Scratchpad
 from .sequencer import LayerRun
 from .shift_engine import ShiftEngine
+from .stream_register import StreamRegister
 from .weight_fetch import WeightFetch
 from .weight_loader import WeightLoader
 from .window import Window
@@ -105,16 +106,20 @@ class Datapath(wiring.Component):
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = WeightLoader(config)
         m.submodules.window = window = Window(config)
+        words, ahead = fetch.o_stream, fetch.o_ahead
+        if config.spread:
+            # Out of many block RAMs, and before the way to all rows.
+            m.submodules.word = register = StreamRegister(config.load_bits)
+            connect(m, words=words, register=register.i)
+            words, ahead = register.o, register.o_ahead
         if config.prototypes:
             m.submodules.expander = expander = Expander(config, self._contents)
-            connect(m, words=fetch.o_stream, expander=expander.i_stream)
-            connect(m, codes=expander.o_stream, loader=loader.i_stream)
-            m.d.comb += [expander.i_ahead.eq(fetch.o_ahead), loader.i_ahead.eq(expander.o_ahead),
-                         expander.i_run.eq(self.i_front),
+            connect(m, words=words, expander=expander.i_stream)
+            m.d.comb += [expander.i_ahead.eq(ahead), expander.i_run.eq(self.i_front),
                          expander.i_write.eq(self.i_prototype_write)]
-        else:
-            connect(m, words=fetch.o_stream, loader=loader.i_stream)
-            m.d.comb += loader.i_ahead.eq(fetch.o_ahead)
+            words, ahead = expander.o_stream, expander.o_ahead
+        connect(m, words=words, loader=loader.i_stream)
+        m.d.comb += loader.i_ahead.eq(ahead)
         advance = Signal()
         m.d.comb += [
             advance.eq(~(feeder.o_swap & ~loader.o_ready) & ~scratchpad.o_a_stall),

@@ -22,9 +22,10 @@ COPY_WORDS = 4
 def code_registers(m, engine, *, count, code_width, load_bits, convert):
     """Add the shadow registers of the weight codes behind `i_load`; the active ones are in rows.
 
-    Words are registered first, as `i_swap` is in the rows, so a vector that comes the cycle after
-    `i_swap` has to wait in one register for its codes. A word that comes together with `i_swap`
-    belongs to the next step. With `Config.spread` all this takes a cycle more.
+    Words are registered and converted, `i_swap` is registered in the rows, so a vector that comes
+    the cycle after `i_swap` has to wait in one register for its codes. A word that comes together
+    with `i_swap` belongs to the next step. With `Config.spread` words are converted first, and all
+    this takes a cycle more.
 
     Parameters
     ----------
@@ -48,18 +49,20 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
     load, swap = Signal.like(engine.i_load, reset_less=True), engine.i_swap
     m.d.sync += load.eq(engine.i_load)
     per_word = load_bits // code_width
-    word = Cat(convert(load.word[k * code_width:(k + 1) * code_width]) for k in range(per_word))
+    source = engine.i_load.word if engine.spread else load.word
+    word = Cat(convert(source[k * code_width:(k + 1) * code_width]) for k in range(per_word))
     width, words = len(word) // per_word, -(-count // per_word)
     here = Cat(load.valid & (load.index == index) for index in range(words))
     copies = [word] * words
     if engine.spread:
         # Wires that reach all rows end in registers: a copy for every few words, and their enables.
-        swap, late = Signal(), Signal(words)
-        m.d.sync += [swap.eq(engine.i_swap), late.eq(here)]
+        swap, late = Signal(reset_less=True), Signal(words, reset_less=True)
+        converted = Signal.like(word, name="converted", reset_less=True)
+        m.d.sync += [swap.eq(engine.i_swap), late.eq(here), converted.eq(word)]
         for first in range(0, words, COPY_WORDS):
             copy = Signal(len(word), name=f"copy{first}", reset_less=True)
             with m.If(here[first:first + COPY_WORDS].any()):
-                m.d.sync += copy.eq(word)
+                m.d.sync += copy.eq(converted)
             copies[first:first + COPY_WORDS] = [copy] * len(copies[first:first + COPY_WORDS])
         here = late
     codes = []

@@ -63,8 +63,10 @@ class L1Engine(BaseEngine):
         return 2 + self.spread + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
-        w_signed, w_shift = Signal(), Signal(3)
-        m.d.sync += [w_signed.eq(self.i_w_signed), w_shift.eq(self.i_w_shift)]
+        w_signed, w_shift = self.i_w_signed, self.i_w_shift
+        if not self.spread:
+            w_signed, w_shift = Signal(), Signal(3)
+            m.d.sync += [w_signed.eq(self.i_w_signed), w_shift.eq(self.i_w_shift)]
 
         def convert(code):
             extended = Cat(code, (code[-1] & w_signed).replicate(8 - len(code)))

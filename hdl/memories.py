@@ -43,7 +43,7 @@ class ProgramMemories(wiring.Component):
     Members
     -------
     i_write : In(MemoryWrite), i_write_valid : In(1)
-        One byte for any of the spaces; others are ignored. Always taken, and there two cycles
+        One byte for any of the spaces; others are ignored. Always taken, and there three cycles
         later at the latest. All bytes of a word, or of an input record, come in order.
     i_{name}_address, i_{name}_enable : In, o_{name}_data : Out
         Synchronous read port of `program` (32 bits), `weights` (load_bits), `records`
@@ -125,26 +125,37 @@ class ProgramMemories(wiring.Component):
         target = arrived.address[:len(write.addr)]
         completed = [(self.i_write.space == one.space) & (self.i_write.lane == one.bytes - 1)
                      for one in held]
+        en, addr, data = (Signal.like(getattr(write, name), name=name)
+                          for name in ("en", "addr", "data"))
         enables = m.d.sync if config.overlap else m.d.comb
-        enables += write.en.eq(self.i_write_valid & Cat(completed).any())
+        enables += en.eq(self.i_write_valid & Cat(completed).any())
         m.d.comb += [
-            write.addr.eq(target), write.data.eq(latest),
+            addr.eq(target), data.eq(latest),
             read.en.eq(enable), read.addr.eq(address),
         ]
         for one in held:
             past = max(offsets[one.name] + one.width - width, 0)
             with m.If(arrived.space == one.space):
-                m.d.comb += write.data[:past].eq(latest[width:])
+                m.d.comb += data[:past].eq(latest[width:])
             m.d.comb += getattr(self, f"o_{one.name}_data").eq(
                 Cat(read.data, read.data[:past])[offsets[one.name]:])
         for one in others:
             address, enable = port(one.name)
             with m.If(arrived.space == one.space):
-                m.d.comb += write.addr.eq(~target)
+                m.d.comb += addr.eq(~target)
             with m.If(enable):
                 m.d.comb += [read.en.eq(1), read.addr.eq(~Cat(address, Const(0, len(read.addr))))]
+        if config.spread and not single:
+            # One more register, for the way to many block RAMs.
+            late_addr, late_data = (Signal.like(value, name=f"late_{value.name}", reset_less=True)
+                                    for value in (addr, data))
+            m.d.sync += [write.en.eq(en), late_addr.eq(addr), late_data.eq(data)]
+            addr, data = late_addr, late_data
+        else:
+            m.d.comb += write.en.eq(en)
         if single:
             # One address for both, never both at once: what Yosys makes one port of.
-            with m.If(write.en):
+            with m.If(en):
                 m.d.comb += [read.addr.eq(target), read.en.eq(0)]
-            m.d.comb += write.addr.eq(read.addr)
+            addr = read.addr
+        m.d.comb += [write.addr.eq(addr), write.data.eq(data)]

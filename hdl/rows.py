@@ -60,10 +60,12 @@ class _Row(wiring.Component):
         m = Module()
         vector, on, codes = self.i_x, self.i_on, None
         if self._spread:
-            vector, on = Signal.like(self.i_x, name="vector", reset_less=True), Signal()
+            vector, on = (Signal.like(port, name=name, reset_less=True)
+                          for name, port in (("vector", self.i_x), ("on", self.i_on)))
             m.d.sync += [vector.eq(self.i_x), on.eq(self.i_on)]
         if self._code_width:
-            codes, swap = Signal.like(self.i_codes, name="codes", reset_less=True), Signal()
+            codes = Signal.like(self.i_codes, name="codes", reset_less=True)
+            swap = Signal(reset_less=True)
             m.d.sync += swap.eq(self.i_swap)
             with m.If(swap):
                 m.d.sync += codes.eq(self.i_codes)

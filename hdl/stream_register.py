@@ -1,6 +1,6 @@
 """A register in a stream."""
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -18,16 +18,24 @@ class StreamRegister(wiring.Component):
     Members
     -------
     i : In(stream of shape), o : Out(stream of shape)
+    o_ahead : Out(1)
+        `o.valid` of the next cycle.
 
     One payload a cycle; `i.ready` follows `o.ready` in the same cycle.
     """
 
     def __init__(self, shape):
-        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+        super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape)),
+                          "o_ahead": Out(1)})
 
     def elaborate(self, platform):
         m = Module()
-        m.d.comb += self.i.ready.eq(~self.o.valid | self.o.ready)
+        payload = Signal.like(self.o.payload, name="payload", reset_less=True)
+        m.d.comb += [
+            self.i.ready.eq(~self.o.valid | self.o.ready), self.o.payload.eq(payload),
+            self.o_ahead.eq(self.i.valid | (self.o.valid & ~self.o.ready)),
+        ]
+        m.d.sync += self.o.valid.eq(self.o_ahead)
         with m.If(self.i.ready):
-            m.d.sync += [self.o.valid.eq(self.i.valid), self.o.payload.eq(self.i.payload)]
+            m.d.sync += payload.eq(self.i.payload)
         return m

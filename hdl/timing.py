@@ -30,8 +30,6 @@ class Timing:
     """Scratchpad port A and port B, from address to data."""
     drain_latency = 3
     """Engine, from drain request to values."""
-    start_to_words = 2
-    """Start of the front to the first weight word."""
     start_to_request = 1
     """Start of the back to the request for the first records."""
     front_to_back = 1
@@ -51,6 +49,11 @@ class Timing:
 
     burst_restart = BURST_RESTART
     """Weight expander: cycles by which the first word of a burst is later than of a step."""
+
+    @property
+    def start_to_words(self):
+        """Start of the front to the first weight word."""
+        return 2 + self.config.spread
 
     @property
     def expanded(self):

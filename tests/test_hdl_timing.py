@@ -98,7 +98,7 @@ def test_start_to_the_first_weight_word():
     async def testbench(ctx):
         ctx.set(dut.i_run, {"layer": LAYER, "total": 1})
         await pulse(ctx, dut.i_run.start)
-        assert 1 + await cycles_until(ctx, dut.o_stream.valid) == Timing.start_to_words
+        assert 1 + await cycles_until(ctx, dut.o_stream.valid) == Timing(SMALL).start_to_words
 
     simulate(dut, testbench)
 
