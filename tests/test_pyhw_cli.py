@@ -66,9 +66,17 @@ def test_version_is_that_of_the_package(capsys):
     assert capsys.readouterr().out == f"pyhw {__version__}\n"
 
 
-def test_unknown_command_is_a_usage_error(capsys):
-    assert cli.main(["frobnicate"]) == 2
-    assert "frobnicate" in capsys.readouterr().err
+@pytest.mark.parametrize(("arguments", "named", "help_of"), [
+    (["frobnicate"], "'frobnicate'", "pyhw"),
+    (["emulate", "--divisor", "2"], "'--divisor'", "pyhw emulate"),
+    (["build", "--frobnicate"], "--frobnicate", "pyhw build"),
+    (["infer"], "'program'", "pyhw infer"),
+])
+def test_a_wrong_command_line_is_one_line_and_status_2(arguments, named, help_of, capsys):
+    assert cli.main(arguments) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1 and named in line
+    assert f"`{help_of} --help`" in line
 
 
 def test_user_error_is_one_line_and_status_1(command, capsys):

@@ -51,6 +51,7 @@ COMMANDS = {
 ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 EXIT_ERROR = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -91,6 +92,10 @@ def _stub(name: str) -> Any:
     return typer.main.get_command(stub)
 
 
+#: What typer raises for options and arguments that cannot be; it exports this subclass only.
+_UsageError: Any = typer.BadParameter.__bases__[0]
+
+
 class _LazyGroup(TyperGroup):
     """A group of commands that imports a command's file when the command is run."""
 
@@ -117,6 +122,10 @@ class _LazyGroup(TyperGroup):
         except UserError as error:
             _say(f"error: {error}")
             raise SystemExit(EXIT_ERROR) from None
+        except _UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else "pyhw"
+            _say(f"error: {error.format_message().rstrip('.')}; `{path} --help` shows the options")
+            raise SystemExit(EXIT_USAGE) from None
         except KeyboardInterrupt as interrupt:
             # A command that kept something on interruption says so in the exception's text.
             _say(f"interrupted{f': {interrupt}' if str(interrupt) else ''}")
