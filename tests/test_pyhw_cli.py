@@ -75,7 +75,9 @@ def test_version_is_that_of_the_package(capsys):
 def test_a_wrong_command_line_is_one_line_and_status_2(arguments, named, help_of, capsys):
     assert cli.main(arguments) == 2
     line = capsys.readouterr().err
-    assert line.startswith("error: ") and line.count("\n") == 1 and named in line
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+    assert named in line
     assert f"`{help_of} --help`" in line
 
 
