@@ -92,8 +92,8 @@ class Drain(wiring.Component):
         out_vector, out_block, res_vector, res_block = (
             Signal(address_width, name=name, reset_less=True)
             for name in ("out_vector", "out_block", "res_vector", "res_block"))
-        vector_first, vector_last = (Signal(name=name, reset_less=True)
-                                     for name in ("vector_first", "vector_last"))
+        vector_first = Signal(reset_less=True)
+        vector_last = Signal(init=1, reset_less=True)  # where blocks have one row, always
 
         take_rows, lanes_now = Signal(6), Signal(6)
         group_last, block_last = (Signal(name=f"{n}_last") for n in ("group", "block"))
