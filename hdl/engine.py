@@ -19,21 +19,20 @@ COPY_WORDS = 4
 """Words of shadow codes that share a copy of what is loaded, with `Config.spread`."""
 
 
-def code_registers(m, engine, *, count, code_width, load_bits, convert):
+def code_registers(m, engine, *, code_width, load_bits, convert):
     """Add the shadow registers of the weight codes behind `i_load`; the active ones are in rows.
 
     Words are registered and converted, `i_swap` is registered in the rows, so a vector that comes
     the cycle after `i_swap` has to wait in one register for its codes. A word that comes together
     with `i_swap` belongs to the next step. With `Config.spread` words are converted first, and all
-    this takes a cycle more.
+    this takes a cycle more. A row swaps only if something has been loaded for it, which saves
+    power, and gives each row a register of its own to enable its codes.
 
     Parameters
     ----------
     m : Module
     engine : Component
         Has the ports `i_load` and `i_swap`.
-    count : int
-        Codes in all.
     code_width, load_bits : int
         Bits of a code and of a memory word.
     convert : function from Value to Value
@@ -41,24 +40,33 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
 
     Returns
     -------
-    list of Value
-        The codes that the next swap makes active.
-    Signal
-        The rows' `i_swap`.
+    list of (Value, Signal)
+        For each row the codes that its next swap makes active, and its `i_swap`.
     """
-    load, swap = Signal.like(engine.i_load, reset_less=True), engine.i_swap
+    load = Signal.like(engine.i_load, reset_less=True)
     m.d.sync += load.eq(engine.i_load)
-    per_word = load_bits // code_width
+    per_word, count = load_bits // code_width, engine.rows * engine.lanes
     source = engine.i_load.word if engine.spread else load.word
     word = Cat(convert(source[k * code_width:(k + 1) * code_width]) for k in range(per_word))
     width, words = len(word) // per_word, -(-count // per_word)
     here = Cat(load.valid & (load.index == index) for index in range(words))
+    swaps = []
+    for row in range(engine.rows):
+        of_row = slice(row * engine.lanes // per_word,
+                       ((row + 1) * engine.lanes - 1) // per_word + 1)
+        fresh, loaded = Signal(name=f"fresh{row}", reset_less=True), Signal(name=f"loaded{row}")
+        swap = Signal(name=f"swap{row}", reset_less=True)
+        m.d.comb += loaded.eq(fresh | here[of_row].any())
+        m.d.sync += fresh.eq(loaded & ~engine.i_swap)
+        swapping = m.d.sync if engine.spread else m.d.comb
+        swapping += swap.eq(engine.i_swap & loaded)
+        swaps.append(swap)
     copies = [word] * words
     if engine.spread:
         # Wires that reach all rows end in registers: a copy for every few words, and their enables.
-        swap, late = Signal(reset_less=True), Signal(words, reset_less=True)
+        late = Signal(words, reset_less=True)
         converted = Signal.like(word, name="converted", reset_less=True)
-        m.d.sync += [swap.eq(engine.i_swap), late.eq(here), converted.eq(word)]
+        m.d.sync += [late.eq(here), converted.eq(word)]
         for first in range(0, words, COPY_WORDS):
             copy = Signal(len(word), name=f"copy{first}", reset_less=True)
             with m.If(here[first:first + COPY_WORDS].any()):
@@ -72,7 +80,8 @@ def code_registers(m, engine, *, count, code_width, load_bits, convert):
         with m.If(here[index]):
             m.d.sync += shadow.eq(copy[:used * width])
         codes += [shadow[k * width:(k + 1) * width] for k in range(used)]
-    return codes, swap
+    lanes = engine.lanes
+    return [(Cat(codes[row * lanes:(row + 1) * lanes]), swap) for row, swap in enumerate(swaps)]
 
 
 class BaseEngine(wiring.Component):

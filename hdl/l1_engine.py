@@ -72,9 +72,8 @@ class L1Engine(BaseEngine):
             extended = Cat(code, (code[-1] & w_signed).replicate(8 - len(code)))
             return (extended << w_shift)[:8] ^ Cat(Const(0, 7), w_signed)
 
-        codes, swap = code_registers(
-            m, self, count=self.rows * self.lanes, convert=convert,
-            code_width=self._engine.code_width, load_bits=self._config.load_bits)
+        codes = code_registers(m, self, convert=convert, code_width=self._engine.code_width,
+                               load_bits=self._config.load_bits)
         sums, lanes, tapped = [], 8 * self.lanes, []
         for group in range(self._config.groups):
             x = Signal(lanes, name=f"x{group}", reset_less=True)
@@ -84,8 +83,7 @@ class L1Engine(BaseEngine):
                 tap = index < self._config.taps
                 if index < self.rows:
                     row = L1Row(self.lanes, self._register_every, tap, self.spread)
-                    m.d.comb += [row.i_swap.eq(swap),
-                                 row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
+                    m.d.comb += Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))
                 else:
                     row = SumRow(self.lanes, self._register_every, self.spread)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)

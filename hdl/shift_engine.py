@@ -57,9 +57,8 @@ class ShiftEngine(BaseEngine):
         return 2 + self.spread + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
-        codes, swap = code_registers(
-            m, self, count=self.rows * self.lanes, code_width=self._code.width,
-            load_bits=self._config.load_bits,
+        codes = code_registers(
+            m, self, code_width=self._code.width, load_bits=self._config.load_bits,
             convert=lambda code: Cat(code, code == self._code.zero))
         sums, tapped = [], []
         for group in range(self._config.groups):
@@ -70,8 +69,8 @@ class ShiftEngine(BaseEngine):
                 tap = index < self._config.taps
                 row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.spread)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
-                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on), row.i_swap.eq(swap),
-                             row.i_codes.eq(Cat(codes[index * self.lanes:][:self.lanes]))]
+                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
+                             Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))]
                 rows.append(row)
             sums.append([row.o_sum for row in rows])
             tapped.append(rows[:self._config.taps])
