@@ -21,6 +21,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from pyhw.cache import cache_root
 from pyhw.errors import UserError
 
 #: Every command in the order of the walk through the tool, with its line in ``pyhw --help``.
@@ -138,7 +139,8 @@ class _LazyGroup(TyperGroup):
         except OSError as error:
             if error.errno not in ENVIRONMENT:
                 raise
-            _say(f"error: {error.filename or 'output or cache'}: {error.strerror}")
+            place = error.filename or f"what is written (output, or the cache in {cache_root()})"
+            _say(f"error: {place}: {error.strerror}")
             raise SystemExit(EXIT_ERROR) from None
 
 
