@@ -7,10 +7,13 @@ icebox_vlog (Debian: fpga-icestorm).
 """
 
 import re
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyhw.bitstream.implement import SPARE_SEEDS, stuck_router
+from pyhw.bitstream.stages import Stage, Stuck, run_stage
 from pyhw.errors import MissingTool, UserError
 from pyhw.synthesis.families import find_family
 from pyhw.synthesis.netlist import cell_models
@@ -148,8 +151,7 @@ def logic(verilog: str, pins: dict[str, str], folder: Path, device: str = "hx8k"
     _synthesize(verilog, "synth_ice40 -dsp", folder)
     (folder / "design.pcf").write_text(
         "".join(f"set_io {port} {pin}\n" for port, pin in pins.items()), encoding="utf-8")
-    run_tool("nextpnr-ice40", f"--{device}", "--package", package, "--json", "design.json", "--asc",
-         "routed.asc", "--pcf", "design.pcf", "-q", folder=folder)
+    _route_ice40(folder, f"--{device}", "--package", package)
     run_tool("icepack", "routed.asc", "design.bin", folder=folder)
     run_tool("iceunpack", "design.bin", "unpacked.asc", folder=folder)
     # Comments name what was routed; nothing but the bitstream's own bits must be looked at.
@@ -158,6 +160,24 @@ def logic(verilog: str, pins: dict[str, str], folder: Path, device: str = "hx8k"
     text = run_tool("icebox_vlog", "-s", "-n", "top", "-d", package, "-p", "design.pcf",
                 "unpacked.asc", folder=folder)
     return _declared_once(text, set(pins)) + cell_models(find_family("ice40"), find_yosys(), text)
+
+
+def _route_ice40(folder: Path, *arguments: str) -> None:
+    """Make ``routed.asc`` by the first seed with which the router does not go in circles."""
+    for seed in range(1, SPARE_SEEDS + 2):
+        try:
+            done = run_stage(Stage(
+                name=f"route seed {seed}", tool=_FIND["nextpnr-ice40"](),
+                arguments=[*arguments, "--json", "design.json", "--pcf", "design.pcf", "--asc",
+                           "routed.asc", "--seed", str(seed), "-q", "-l", "log"],
+                texts={name: (folder / name).read_text() for name in ("design.json", "design.pcf")},
+                files={}, outputs=["routed.asc"], watch=stuck_router), folder / f"route{seed}.log")
+        except Stuck:
+            if seed > SPARE_SEEDS:
+                raise
+        else:
+            shutil.copy(done.path("routed.asc"), folder)
+            return
 
 
 def _declared_once(text: str, ports: set[str]) -> str:
