@@ -82,8 +82,9 @@ def run(name: str, seeds: int, folder: Path) -> Timing:
         save(small_graph(), path)
     if case.quantize:
         checkpoint, path = path, folder / f"{name}.pyhw"
-        subprocess.run([sys.executable, "-m", "pyhw", "quantize", str(checkpoint), *case.quantize,
-                        "--out", str(path)], check=True)
+        if subprocess.run([sys.executable, "-m", "pyhw", "quantize", str(checkpoint),
+                           *case.quantize, "--out", str(path)], check=False).returncode:
+            raise UserError("its graph could not be made")
     model = prepare(path, board, preset=case.preset, batch=case.batch, specialise=not case.model,
                     objective="throughput" if case.model else "area")
     out = folder / name
