@@ -73,15 +73,15 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
                 m.d.sync += copy.eq(converted)
             copies[first:first + COPY_WORDS] = [copy] * len(copies[first:first + COPY_WORDS])
         here = late
-    codes = []
+    shadows = []
     for index, copy in enumerate(copies):
         used = min(per_word, count - index * per_word)
         shadow = Signal(used * width, name=f"shadow{index}", reset_less=True)
         with m.If(here[index]):
             m.d.sync += shadow.eq(copy[:used * width])
-        codes += [shadow[k * width:(k + 1) * width] for k in range(used)]
-    lanes = engine.lanes
-    return [(Cat(codes[row * lanes:(row + 1) * lanes]), swap) for row, swap in enumerate(swaps)]
+        shadows.append(shadow)
+    row_width, codes = engine.lanes * width, Cat(shadows)
+    return [(codes.word_select(row, row_width), swap) for row, swap in enumerate(swaps)]
 
 
 class BaseEngine(wiring.Component):
