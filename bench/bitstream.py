@@ -12,8 +12,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyhw.bitstream.implement import SPARE_SEEDS, stuck_router
-from pyhw.bitstream.stages import Stage, Stuck, run_stage
+from pyhw.bitstream.router import routed_seeds, stuck_router
+from pyhw.bitstream.stages import Done, Stage, run_stage
 from pyhw.errors import MissingTool, UserError
 from pyhw.synthesis.families import find_family
 from pyhw.synthesis.netlist import cell_models
@@ -164,20 +164,17 @@ def logic(verilog: str, pins: dict[str, str], folder: Path, device: str = "hx8k"
 
 def _route_ice40(folder: Path, *arguments: str) -> None:
     """Make ``routed.asc`` by the first seed with which the router does not go in circles."""
-    for seed in range(1, SPARE_SEEDS + 2):
-        try:
-            done = run_stage(Stage(
-                name=f"route seed {seed}", tool=_FIND["nextpnr-ice40"](),
-                arguments=[*arguments, "--json", "design.json", "--pcf", "design.pcf", "--asc",
-                           "routed.asc", "--seed", str(seed), "-q", "-l", "log"],
-                texts={name: (folder / name).read_text() for name in ("design.json", "design.pcf")},
-                files={}, outputs=["routed.asc"], watch=stuck_router), folder / f"route{seed}.log")
-        except Stuck:
-            if seed > SPARE_SEEDS:
-                raise
-        else:
-            shutil.copy(done.path("routed.asc"), folder)
-            return
+
+    def route(seed: int) -> Done:
+        return run_stage(Stage(
+            name=f"route seed {seed}", tool=_FIND["nextpnr-ice40"](),
+            arguments=[*arguments, "--json", "design.json", "--pcf", "design.pcf", "--asc",
+                       "routed.asc", "--seed", str(seed), "-q", "-l", "log"],
+            texts={name: (folder / name).read_text() for name in ("design.json", "design.pcf")},
+            files={}, outputs=["routed.asc"], watch=stuck_router), folder / f"route{seed}.log")
+
+    for _, done in routed_seeds(route, 1):
+        shutil.copy(done.path("routed.asc"), folder)
 
 
 def _declared_once(text: str, ports: set[str]) -> str:

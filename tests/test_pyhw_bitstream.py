@@ -7,7 +7,7 @@ import pytest
 
 from pyhw.bitstream.families import FAMILIES
 from pyhw.bitstream.floorplan import colours, floorplan
-from pyhw.bitstream.implement import check_size, stuck_router, too_large
+from pyhw.bitstream.implement import check_size, too_large
 from pyhw.bitstream.names import Components, plain_names
 from pyhw.bitstream.netlist import Placement, read_netlist, read_placement
 from pyhw.bitstream.stages import ToolError
@@ -138,25 +138,6 @@ def test_worst_path_is_told_in_components():
 def test_clock_that_was_held_to_less_is_no_clock():
     with pytest.raises(ValueError, match=r"must hold a clock to 80.00 MHz, but held clk to 12.00"):
         read_timing(report(constraint=12.0), Components(INSTANCES), 80.0)
-
-
-def rows(*counts):
-    """Return lines of nextpnr's table of arcs: routed without taking out, left."""
-    return [f"Info: {1000 * n:10} | {1000 * n - done:8} {done:10} | {1000 - done:4} {done:5} |"
-            f"{left:10}|       0.15      18.01|" for n, (done, left) in enumerate(counts, 1)]
-
-
-def test_router_that_goes_in_circles_is_seen():
-    ends = stuck_router()
-    assert not any(map(ends, rows(*((600, 9000 - 100 * n) for n in range(80)))))
-    circles = stuck_router()
-    seen = [circles(line) for line in rows(*((600, 4000) for _ in range(60)),
-                                           *((0, 3614) for _ in range(60)))]
-    assert not any(seen[:100])
-    assert seen[101]
-    # Hard, but it goes on: now and then an arc is routed.
-    hard = stuck_router()
-    assert not any(map(hard, rows(*((int(n % 20 == 0), 50 - n // 20) for n in range(900)))))
 
 
 def test_too_many_cells_say_by_how_much_and_what_would_fit():

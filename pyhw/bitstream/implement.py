@@ -1,7 +1,6 @@
 """From Verilog to a bitstream: synthesis, placements, the best of them packed."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,20 +13,15 @@ from pyhw.tools import find_place_and_route, find_yosys
 from .constraints import Pins
 from .families import FAMILIES, TOP, limits
 from .netlist import Netlist, Placement, read_netlist, read_placement
-from .stages import Done, Progress, Stage, Stuck, ToolError, run_stage
+from .router import routed_seeds, stuck_router
+from .stages import Done, Progress, Stage, ToolError, run_stage
 from .timing import Timing, read_timing
 
 __all__ = ["Finished", "Implemented", "MODULE", "Routed", "check_size", "implement",
-           "stuck_router", "too_large"]
+           "too_large"]
 
 MODULE = "board"
 """Verilog module of all that lies on a board but pins and PLL, and its instance's name."""
-
-SPARE_SEEDS = 4
-"""Placements beyond those asked for, for those that the router never ends with."""
-_IDLE_ROWS = 40
-"""Rows of the router's table, of 1,000 arcs each, in which no arc was routed without taking out
-another and as many are left as before: it goes in circles (nextpnr issues 179 and 1341)."""
 
 Finished = Callable[[str, float, bool], None]
 """Called with the name of each stage that is done, its seconds and whether it was there."""
@@ -131,31 +125,25 @@ def implement(
     check_size(board, netlist.used)
     routed_file = f"{TOP}{family.routed}"
     placed_file = routed_file if family.routed.endswith(".json") else "placed.json"
+
+    def route(seed: int) -> Done:
+        return run(Stage(
+            name=f"route seed {seed}", tool=nextpnr,
+            arguments=["-q", "-l", "log", "--json", "netlist.json", "--seed", str(seed),
+                       "--freq", f"{clock_mhz:.6f}", "--timing-allow-fail", "--report",
+                       "report.json", "--write", placed_file, *family.route(board, platform)],
+            texts=pins.constraints, after=[synthesised.key],
+            files={"netlist.json": synthesised.path("netlist.json")},
+            outputs=["report.json", placed_file, routed_file], watch=stuck_router))
+
     tried: list[Routed] = []
-    seed, left = 0, SPARE_SEEDS
-    while len(tried) < seeds:
-        seed += 1
-        try:
-            done = run(Stage(
-                name=f"route seed {seed}", tool=nextpnr,
-                arguments=["-q", "-l", "log", "--json", "netlist.json", "--seed", str(seed),
-                           "--freq", f"{clock_mhz:.6f}", "--timing-allow-fail", "--report",
-                           "report.json", "--write", placed_file,
-                           *family.route(board, platform)],
-                texts=pins.constraints, after=[synthesised.key],
-                files={"netlist.json": synthesised.path("netlist.json")},
-                outputs=["report.json", placed_file, routed_file], watch=stuck_router))
-        except Stuck:
-            if not left:
-                raise
-            left -= 1
-            progress(f"seed {seed} cannot be routed; the next one")
-            continue
-        except ToolError as error:
-            raise too_large(board, netlist.used, error) from None
-        report = json.loads(done.path("report.json").read_text(encoding="utf-8"))
-        tried.append(Routed(seed=seed, done=done, utilization=report["utilization"],
-                            timing=read_timing(report, netlist.components, clock_mhz)))
+    try:
+        for seed, done in routed_seeds(route, seeds, progress):
+            report = json.loads(done.path("report.json").read_text(encoding="utf-8"))
+            tried.append(Routed(seed=seed, done=done, utilization=report["utilization"],
+                                timing=read_timing(report, netlist.components, clock_mhz)))
+    except ToolError as error:
+        raise too_large(board, netlist.used, error) from None
     tried.sort(key=lambda one: -one.timing.reached_mhz)
     best = tried[0]
     bitstream = None
@@ -168,22 +156,6 @@ def implement(
     return Implemented(
         netlist=netlist, routed=tuple(tried), bitstream=bitstream, stages=tuple(stages),
         placement=read_placement(best.done.path(placed_file), netlist.components))
-
-
-def stuck_router() -> Callable[[str], bool]:
-    """Return a watcher of nextpnr's log that tells when its router goes in circles."""
-    row = re.compile(r"^Info: +\d+ \| +\d+ +(\d+) \| +\d+ +(\d+) \| +(\d+)\|")
-    last, idle = "", 0
-
-    def stuck(line: str) -> bool:
-        nonlocal last, idle
-        if (found := row.match(line)) is None:
-            return False
-        idle = idle + 1 if found[2] == "0" and found[3] == last else 0
-        last = found[3]
-        return idle >= _IDLE_ROWS
-
-    return stuck
 
 
 def check_size(board: Board, used: dict[str, int]) -> None:
