@@ -27,7 +27,6 @@ from hdl.records import Records
 from hdl.register_file import RegisterFile
 from hdl.registers import ADDRESS_BITS
 from hdl.responder import Responder
-from hdl.scratchpad import Scratchpad
 from hdl.sequencer import Sequencer
 from hdl.timing import Timing
 from hdl.unfold import Unfold
@@ -47,7 +46,7 @@ COMPONENTS = {
     "unfold": Unfold,
     "counters": lambda config: Counters(config.counted_layers),
     "sequencer": Sequencer,
-    "feeder": lambda config: Feeder(config, Scratchpad.a_latency),
+    "feeder": lambda config: Feeder(config, Timing(config).vector_latency),
     "weight-fetch": WeightFetch,
     "weight-loader": WeightLoader,
     "drain": Drain,

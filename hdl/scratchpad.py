@@ -70,8 +70,6 @@ class Scratchpad(wiring.Component):
     beyond `scratch_bytes` (what is written there is lost), and bytes read while they are written.
     """
 
-    a_latency = 4
-    """Rows, memory, two parts of the rotation."""
     b_latency = 4
 
     def __init__(self, config):
@@ -80,6 +78,8 @@ class Scratchpad(wiring.Component):
         self.read_bytes = max(1, config.residual_bytes)
         self._shared = not config.distributed
         self._holds = self._shared and config.reads_in_run
+        # Rows, memory, with `spread` a register behind it, two parts of the rotation.
+        self.a_latency = 4 + config.spread
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
@@ -123,7 +123,7 @@ class Scratchpad(wiring.Component):
         a_rows = [stage(row, advance, f"a_row{bank}")
                   for bank, row in enumerate(bank_rows(self.i_a_address))]
         a_low = [self.i_a_address[:low_bits]]
-        for k in range(3):
+        for k in range(self.a_latency - 1):
             a_low.append(stage(a_low[-1], advance, f"a_low{k + 1}"))
 
         # Port B: the written bytes go to every bank, turned so that each finds its own.
@@ -227,15 +227,18 @@ class Scratchpad(wiring.Component):
             a_banks.append(Cat(a_bytes))
             b_banks.append(Cat(b_bytes))
 
+        if self._config.spread:
+            a_banks = [stage(banked, advance, f"a{group}_read")
+                       for group, banked in enumerate(a_banks)]
         # Block RAM is late: of many banks' bytes there is time for one stage.
         middle = low_bits - 1 if self._config.overlap else low_bits // 2
         coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))
         lanes = self._config.read_lanes
         for group in range(groups):
-            half = rotate_down(m, a_banks[group], a_low[2], coarse,
+            half = rotate_down(m, a_banks[group], a_low[-2], coarse,
                                lanes + sum(1 << bit for bit in fine), name=f"a{group}_by")
             half = stage(half, advance, f"a{group}_half")
-            vector = rotate_down(m, half, a_low[3], fine, lanes, name=f"a{group}_by")
+            vector = rotate_down(m, half, a_low[-1], fine, lanes, name=f"a{group}_by")
             m.d.comb += self.o_a_data[group].eq(stage(vector, advance, f"a{group}_vector"))
 
         # Port B: choose the group, then rotate; alone, the group leaves time for half of it.

@@ -4,6 +4,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .delay_line import delay
 from .isa import LAYER, LOOP, Opcode
 from .ranges import narrowed
 from .thermometer import above
@@ -56,9 +57,9 @@ class Sequencer(wiring.Component):
         No layer has started before since a run that did not resume.
 
     The front takes a layer 1 cycle after it has done with the one before and that has gone to
-    the back, if it has been fetched by then (`LAYER.words` + slots + 4 cycles after the start
-    of the one before, or after it is stored); the back starts 1 cycle after the front, or 1 cycle
-    after it has ended.
+    the back, if it has been fetched by then (`LAYER.words` + slots + `Timing.fetch_overhead`
+    cycles after the start of the one before, or after it is stored); the back starts 1 cycle
+    after the front, or 1 cycle after it has ended.
     """
 
     def __init__(self, config):
@@ -88,18 +89,22 @@ class Sequencer(wiring.Component):
             loop.as_value().eq(Cat(words)), opcode.eq(self.i_data[:4]),
         ]
 
-        # Reading: a word is asked for in one cycle and arrives in the next; one bit goes from word
-        # to word with them.
-        arrives, reading, first, final = Signal(LAYER.words), Signal(), Signal(), Signal()
+        # Reading: a word is asked for in one cycle and arrives in the next, or with `spread` is in
+        # a register for the way to its place a cycle later; one bit goes from word to word with
+        # them.
+        arrives, reading, first = Signal(LAYER.words), Signal(), Signal()
+        last_arrives = Signal()
         m.d.comb += self.o_address.eq(pc)
         with m.If(reading):
             m.d.comb += self.o_enable.eq(1)
-        m.d.sync += arrives.eq(Mux(final, 0, Cat(first, arrives[:-1])))
-        with m.If(reading & ~final):
+        m.d.sync += arrives.eq(Mux(last_arrives, 0, Cat(first, arrives[:-1])))
+        with m.If(reading & ~last_arrives):
             m.d.sync += pc.eq(pc + 1)
-        for word, here in zip(words, arrives, strict=True):
+        late = int(config.spread)
+        data, final = delay(m, self.i_data, late, "data"), delay(m, last_arrives, late, "final")
+        for word, here in zip(words, delay(m, arrives, late, "here"), strict=True):
             with m.If(here):
-                m.d.sync += word.eq(self.i_data)
+                m.d.sync += word.eq(data)
 
         loop_pc, loop_left = Signal.like(pc, reset_less=True), Signal(16, reset_less=True)
         loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
@@ -128,13 +133,14 @@ class Sequencer(wiring.Component):
                 m.d.comb += [reading.eq(1), first.eq(1)]
                 m.next = "WORDS"
             with m.State("WORDS"):
-                # By the word that has arrived, not by the one that does: block RAM is late. So the
-                # word behind a short instruction has been read as well.
+                # By the word that has arrived, not by the one that does: block RAM is late. So
+                # `1 + late` words behind a short instruction have been read as well.
                 short = (loop.opcode != Opcode.LAYER) & (loop.opcode != Opcode.LOOP)
                 m.d.comb += [
-                    reading.eq(1),
-                    final.eq((arrives[1] & short) | arrives[-1]
-                             | (arrives[LOOP.words - 1] & (loop.opcode == Opcode.LOOP))),
+                    reading.eq(~final if late else 1),
+                    last_arrives.eq(
+                        (arrives[1 + late] & short) | arrives[-1]
+                        | (arrives[LOOP.words - 1] & (loop.opcode == Opcode.LOOP))),
                 ]
                 with m.If(final):
                     m.next = "DECODE"
@@ -160,11 +166,11 @@ class Sequencer(wiring.Component):
                                     loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
                                     loop_res.eq(loop_res + step_res)]
                             with m.Else():
-                                m.d.sync += [pc.eq(pc - 1),
+                                m.d.sync += [pc.eq(pc - 1 - late),
                                              loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
                             m.next = "READ"
                     with m.Default():  # a run that goes on finds it again
-                        m.d.sync += pc.eq(pc - 2)
+                        m.d.sync += pc.eq(pc - 2 - late)
                         m.next = "FINISH"
             with m.State("TOTAL"):
                 with m.If(slots == 0):

@@ -26,8 +26,8 @@ class Timing:
 
     config: Config
 
-    read_latency = 4
-    """Scratchpad port A and port B, from address to data."""
+    residual_latency = 4
+    """Scratchpad port B, from address to data."""
     drain_latency = 3
     """Engine, from drain request to values."""
     start_to_request = 1
@@ -42,8 +42,6 @@ class Timing:
     """End of the front to its start with the next layer, if that is fetched."""
     back_to_start = 1
     """Start of the back to the start of the front with the layer after."""
-    fetch_overhead = 4
-    """Cycles of a fetch besides its words and the image slots."""
     write_to_halt = 3
     """Last result of the last layer written to the end of the run."""
 
@@ -69,9 +67,19 @@ class Timing:
         return max(self.start_to_words + BURST_RESTART, lanes + 1) + self.expanded[0] + PIPELINE - 1
 
     @property
+    def fetch_overhead(self):
+        """Cycles of a fetch besides its words and the image slots."""
+        return 4 + self.config.spread
+
+    @property
+    def vector_latency(self):
+        """Scratchpad port A, from address to data."""
+        return 4 + self.config.spread
+
+    @property
     def issue_to_take(self):
         """Issue of a vector to its take; it may be issued 1 cycle after what it waits for."""
-        return 1 + self.read_latency
+        return 1 + self.vector_latency
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
@@ -98,7 +106,7 @@ class Timing:
     @property
     def meet(self):
         """Drain request to values with their residuals."""
-        return max(self.drain_latency, self.read_latency) if self.config.residual else (
+        return max(self.drain_latency, self.residual_latency) if self.config.residual else (
             self.drain_latency)
 
     @property

@@ -184,6 +184,7 @@ def test_port_b_writes_and_reads_any_bytes_at_once_in_other_banks(shape, distrib
 @pytest.mark.parametrize(("shape", "distributed"), [
     *(pytest.param(c, True, id=f"{name}_two_ports") for c, name in zip(SHAPES, IDS)),
     *(pytest.param(c, False, id=f"{name}_shared_port") for c, name in zip(SHAPES[:4], IDS)),
+    pytest.param(replace(SHAPES[2], spread=True), True, id=f"{IDS[2]}_spread"),
 ])
 def test_port_a_reads_every_address_and_moves_only_when_enabled(shape, distributed):
     bench = Bench(replace(shape, distributed=distributed))

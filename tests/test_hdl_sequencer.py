@@ -20,6 +20,7 @@ CONFIG = Config(
     l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=32, weight_words=16,
     param_records=8, program_words=64, index_entries=16)
 TIMING = Timing(CONFIG)
+VARIANTS = [{}, {"overlap": False}, {"spread": True}]
 
 
 def layer(number, **fields):
@@ -125,9 +126,9 @@ def test_layers_run_in_order_with_all_their_fields():
     bench(program, test)
 
 
-@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_slots_come_from_the_run(count, overlap):
+def test_slots_come_from_the_run(count, variant):
     program = layer(1, slots_from_run=1, n_slots=7) + layer(2, n_slots=2) + END
 
     async def test(ctx, unit):
@@ -136,14 +137,14 @@ def test_slots_come_from_the_run(count, overlap):
         assert [total for _, _, total in unit.started] == [5 * count, 10][count == 0:]
         assert ctx.get(unit.dut.o_layers_done) == 2
 
-    bench(program, test, overlap=overlap)
+    bench(program, test, **variant)
 
 
-@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("count", "from_run", "turns"), [
     (3, 0, 3), (1, 0, 1), (0, 0, 1), (9, 1, 2),
 ])  # fmt: skip
-def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns, overlap):
+def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns, variant):
     program = (layer(0, loop_in=1, in_base=1)
                + loop(count=count, count_from_run=from_run, in_step=10, out_step=-3, res_step=7)
                + layer(1, loop_in=1, in_base=100, out_base=2, res_base=5)
@@ -159,7 +160,7 @@ def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, t
             wanted += [(100 + 10 * turn, 2, 5), (100, (2 - 3 * turn) % top, 5 + 7 * turn)]
         assert bases == [*wanted, (9, 0, 0)]
 
-    bench(program, test, overlap=overlap)
+    bench(program, test, **variant)
 
 
 def test_two_loops_follow_each_other():
@@ -173,9 +174,9 @@ def test_two_loops_follow_each_other():
     bench(program, test)
 
 
-@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_run_stops_after_so_many_layers_and_goes_on(step, overlap):
+def test_a_run_stops_after_so_many_layers_and_goes_on(step, variant):
     program = (layer(1) + loop(count=3, in_step=8) + layer(2, loop_in=1) + NEXT + layer(3) + END)
     order, offsets = [1, 2, 2, 2, 3], [0, 0, 8, 16, 0]
 
@@ -192,7 +193,7 @@ def test_a_run_stops_after_so_many_layers_and_goes_on(step, overlap):
         assert await unit.run(ctx) == order
         assert ctx.get(unit.dut.o_layers_done) == len(order)
 
-    bench(program, test, overlap=overlap)
+    bench(program, test, **variant)
 
 
 def test_a_new_run_inside_a_loop_begins_without_offsets():
@@ -206,8 +207,9 @@ def test_a_new_run_inside_a_loop_begins_without_offsets():
     bench(program, test)
 
 
-def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_the_back():
-    fetch = LAYER.words + 1 + TIMING.fetch_overhead
+@pytest.mark.parametrize("spread", [False, True])
+def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_the_back(spread):
+    fetch = LAYER.words + 1 + Timing(dataclasses.replace(CONFIG, spread=spread)).fetch_overhead
     program = layer(1) + layer(2) + layer(3) + END
 
     async def test(ctx, unit):
@@ -220,17 +222,17 @@ def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_th
         return [b - a for a, b in zip(first, second, strict=True)]
 
     # The front is the slow one: the back waits for it, and the next layer follows at once.
-    long = bench(program, test, busy=(fetch + 20,), drain=(5,))
+    long = bench(program, test, busy=(fetch + 20,), drain=(5,), spread=spread)
     assert differences(long.free[:-1], cycles(long.started)[1:]) == [TIMING.free_to_start] * 2
     assert differences(cycles(long.started), cycles(long.drained)) == [TIMING.front_to_back] * 3
     # The back is the slow one: a layer that is done in front waits there for the back.
-    slow = bench(program, test, busy=(5,), drain=(2 * fetch + 20,))
+    slow = bench(program, test, busy=(5,), drain=(2 * fetch + 20,), spread=spread)
     # The drain is busy up to the write of the last result; in the next cycle it is not.
     idle = TIMING.write_to_back - 1
     assert differences(slow.ended[:-1], cycles(slow.drained)[1:]) == [idle] * 2
     assert cycles(slow.started)[2] - cycles(slow.drained)[1] == TIMING.back_to_start
     # The instruction is the last to come.
-    short = bench(program, test, busy=(3,), drain=(3,))
+    short = bench(program, test, busy=(3,), drain=(3,), spread=spread)
     starts = cycles(short.started)
     assert [b - a for a, b in itertools.pairwise(starts)] == [fetch] * 2
     assert starts[0] - short.run_from == fetch

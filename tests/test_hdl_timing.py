@@ -44,12 +44,12 @@ LAYER = {"n_x": 1, "n_y": 1, "burst": 1, "n_digits": 1, "n_chunks": 1, "n_kx": 1
          "n_blocks": 1, "block_rows": 1, "rows": 1, "code_words": 2}
 
 
-def latency_of(kind, *arguments):
-    """Return the latency of a component that is only asked, never built."""
+def latency_of(kind, *arguments, name="latency"):
+    """Return a latency of a component that is only asked, never built."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnusedElaboratable)
         component = kind(*arguments)
-        latency = component.latency
+        latency = getattr(component, name)
         del component
         gc.collect()
     return latency
@@ -59,6 +59,7 @@ def latency_of(kind, *arguments):
 def test_latencies_are_those_of_the_components(config):
     timing = Timing(config)
     assert timing.post_latency == latency_of(PostProcessor, config)
+    assert timing.vector_latency == latency_of(Scratchpad, config, name="a_latency")
     # From the take: the feeder's register, the window's, then the engine.
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
@@ -69,7 +70,7 @@ def test_latencies_are_those_of_the_components(config):
 
 
 def test_fixed_latencies():
-    assert Timing.read_latency == Scratchpad.a_latency == Scratchpad.b_latency
+    assert Timing.residual_latency == Scratchpad.b_latency
     assert Timing.drain_latency == DRAIN_LATENCY
     timing = Timing(SMALL)
     assert timing.meet == max(DRAIN_LATENCY, Scratchpad.b_latency)
@@ -140,7 +141,8 @@ def test_start_to_the_first_expanded_word(lanes):
 
 
 def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
-    dut, timing = Feeder(SMALL, Scratchpad.a_latency), Timing(SMALL)
+    timing = Timing(SMALL)
+    dut = Feeder(SMALL, timing.vector_latency)
     wanted = 1 + timing.issue_to_take
 
     async def testbench(ctx):
