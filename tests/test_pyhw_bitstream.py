@@ -8,7 +8,7 @@ import pytest
 from pyhw.bitstream.families import FAMILIES
 from pyhw.bitstream.floorplan import colours, floorplan
 from pyhw.bitstream.implement import check_size, too_large
-from pyhw.bitstream.names import Components, plain_names
+from pyhw.bitstream.names import Components, instances_by_line, plain_names
 from pyhw.bitstream.netlist import Placement, read_netlist, read_placement
 from pyhw.bitstream.stages import ToolError
 from pyhw.bitstream.timing import read_timing
@@ -58,6 +58,37 @@ module \board.serial.accelerator.datapath.drain (clk, o_vector);
   reg o_vector;
 endmodule
 """
+
+
+def test_lines_belong_to_the_one_instance_of_their_module():
+    # Parts that may occur many times are modules without a path for a name.
+    verilog = r"""module board(clk);
+  \board.serial  serial (
+    .clk(clk)
+  );
+  board_row0 row0 (
+  );
+  board_row0 \row$1  (
+  );
+endmodule
+module \board.serial (clk);
+  board_sequencer1 sequencer (
+  );
+endmodule
+module board_row0(clk);
+  board_lane lane (
+endmodule
+module board_sequencer1(clk);
+  \board_sequencer1.steps  steps (
+  if (x == 3) y (
+endmodule
+module \board_sequencer1.steps (clk);
+endmodule
+module board_lane(clk);
+"""
+    assert [path for _, path in instances_by_line(verilog)] == [
+        "board", "board.serial", "", "board.serial.sequencer", "board.serial.sequencer.steps", ""]
+    assert instances_by_line(verilog)[3][0] == 17
 
 
 def netlist(tmp_path):

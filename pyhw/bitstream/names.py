@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["Components", "plain_names"]
+__all__ = ["Components", "instances_by_line", "plain_names"]
 
 PREFIX = "board."
 """Instance that everything lies in but pins and PLL."""
@@ -36,10 +36,24 @@ def plain_names(verilog: str) -> str:
     return re.sub(r"\\(\S+) ", lambda match: f"\\{new.get(match[1], match[1])} ", verilog)
 
 
-def modules_by_line(verilog: str) -> list[tuple[int, str]]:
-    """Return the first line and the name of every module, in order."""
-    return [(number, found[1]) for number, line in enumerate(verilog.splitlines(), 1)
-            if (found := re.match(r"module \\?([^\s(;]+)", line))]
+def instances_by_line(verilog: str) -> list[tuple[int, str]]:
+    """Return the first line of every module, in order, and its instance; none if it has several."""
+    lines: list[tuple[int, str]] = []
+    inside: dict[str, list[tuple[str, str]]] = {}
+    for number, line in enumerate(verilog.splitlines(), 1):
+        if found := re.match(r"module \\?([^\s(;]+)", line):
+            lines.append((number, found[1]))
+        elif lines and (found := re.match(r"  \\?(\S+) +\\?(\S+) +\($", line)):
+            inside.setdefault(found[1], []).append((lines[-1][1], found[2]))
+
+    def path(module: str) -> str:
+        held = inside.get(module, [])
+        if not held:
+            return module
+        around = path(held[0][0])
+        return f"{around}.{held[0][1]}" if len(held) == 1 and around else ""
+
+    return [(number, path(module)) for number, module in lines]
 
 
 class Components:
@@ -62,20 +76,20 @@ class Components:
     def of(cls, cells: Mapping[str, Any], verilog: str = "", file: str = "board.v") -> "Components":
         """Read the instances from the cells of a netlist in Yosys' JSON.
 
-        Registers are traced to the line of ``verilog`` that they stand in; a module that stands
-        for one instance has its path for a name.
+        Registers are traced to the line of ``verilog`` that they stand in, if that is a line of
+        one instance only.
         """
         instances = {name for name, cell in cells.items() if cell["type"] == "$scopeinfo"}
-        modules = modules_by_line(verilog)
-        starts = [line for line, _ in modules]
+        paths = instances_by_line(verilog)
+        starts = [line for line, _ in paths]
         homes: dict[str, str] = {}
         for name, cell in cells.items():
             source = re.match(rf"{re.escape(file)}:(\d+)\.", cell["attributes"].get("src", ""))
             if source is None or name.startswith("$"):
                 continue
             at = bisect.bisect_right(starts, int(source[1])) - 1
-            if at >= 0 and modules[at][1] in instances:
-                homes[_signal(name)] = modules[at][1]
+            if at >= 0 and paths[at][1] in instances:
+                homes[_signal(name)] = paths[at][1]
         return cls(instances, homes)
 
     def path(self, name: str) -> str:
