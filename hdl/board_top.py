@@ -93,12 +93,13 @@ class Lights(wiring.Component):
         m = Module()
         time = Signal(self._bits + 1)
         eighth, before, seen = time[max(self._bits - 3, 0)], Signal(), Signal()
+        running = Signal()  # lights are far from what they show
         m.d.sync += [time.eq(time + 1), before.eq(eighth), self.o_program.eq(self.i_program),
-                     seen.eq(seen | self.i_running),
-                     self.o_running.eq(self.o_running | self.i_running)]
+                     running.eq(self.i_running), seen.eq(seen | running),
+                     self.o_running.eq(self.o_running | running)]
         # What has been seen since the last eighth is shown for the next one.
         with m.If(eighth != before):
-            m.d.sync += [seen.eq(self.i_running), self.o_running.eq(seen | self.i_running)]
+            m.d.sync += [seen.eq(running), self.o_running.eq(seen | running)]
         m.d.comb += self.o_alive.eq(time[-1])
         return m
 

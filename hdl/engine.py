@@ -43,13 +43,21 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
     list of (Value, Signal)
         For each row the codes that its next swap makes active, and its `i_swap`.
     """
-    load = Signal.like(engine.i_load, reset_less=True)
-    m.d.sync += load.eq(engine.i_load)
+    load, comes = Signal.like(engine.i_load, reset_less=True), engine.i_load
+    m.d.sync += load.eq(comes)
     per_word, count = load_bits // code_width, engine.rows * engine.lanes
-    source = engine.i_load.word if engine.spread else load.word
+    source = comes.word if engine.spread else load.word
     word = Cat(convert(source[k * code_width:(k + 1) * code_width]) for k in range(per_word))
     width, words = len(word) // per_word, -(-count // per_word)
-    here = Cat(load.valid & (load.index == index) for index in range(words))
+    if engine.spread:
+        # Which copy it is for is known a cycle ahead: a register that enables it, and no more.
+        chosen = Signal(-(-words // COPY_WORDS), reset_less=True)
+        m.d.sync += chosen.eq(Cat(comes.valid & (comes.index // COPY_WORDS == k)
+                                  for k in range(len(chosen))))
+        here = Cat(chosen[index // COPY_WORDS] & (load.index % COPY_WORDS == index % COPY_WORDS)
+                   for index in range(words))
+    else:
+        here = Cat(load.valid & (load.index == index) for index in range(words))
     swaps = []
     for row in range(engine.rows):
         of_row = slice(row * engine.lanes // per_word,
@@ -69,7 +77,7 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
         m.d.sync += [late.eq(here), converted.eq(word)]
         for first in range(0, words, COPY_WORDS):
             copy = Signal(len(word), name=f"copy{first}", reset_less=True)
-            with m.If(here[first:first + COPY_WORDS].any()):
+            with m.If(chosen[first // COPY_WORDS]):
                 m.d.sync += copy.eq(converted)
             copies[first:first + COPY_WORDS] = [copy] * len(copies[first:first + COPY_WORDS])
         here = late

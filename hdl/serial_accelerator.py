@@ -1,12 +1,13 @@
 """An accelerator on a serial line: what a board needs besides clock, reset and two pins."""
 
-from amaranth import Module
+from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from .accelerator import Accelerator
 from .contents import NOTHING
 from .flash_loader import FlashLoader
+from .library import place
 from .uart import Uart
 
 __all__ = ["SerialAccelerator", "flash_members"]
@@ -57,7 +58,11 @@ class SerialAccelerator(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.uart = uart = Uart(self._divisor)
-        m.submodules.accelerator = accelerator = Accelerator(self._config, self._contents)
+        accelerator = Accelerator(self._config, self._contents)
+        # A register takes the reset from the pins' side to that of the accelerator.
+        starts = Signal(init=1)
+        m.d.sync += starts.eq(0)
+        m.submodules.accelerator = place(platform, accelerator, reset=starts)
         if self._config.flash_loader:
             m.submodules.flash = flash = FlashLoader()
             connect(m, source=uart.o, loader=flash.i)
