@@ -1,8 +1,6 @@
 """Pipelined adder tree."""
 
-import itertools
-
-from amaranth.hdl import Cat, Const, Shape, Signal
+from amaranth.hdl import Shape, Signal
 
 from .formats import width_of
 
@@ -33,12 +31,11 @@ def tree_shape(shapes):
     return Shape(high.bit_length(), False)
 
 
-def adder_tree(m, operands, register_every=1, domain="sync", *, chain=1, low=Const(0, 1)):
+def adder_tree(m, operands, register_every=1, domain="sync"):
     """Add up any number of values.
 
     Pairs are added level by level; a value left over waits for the next level. Every partial
-    sum is exactly as wide as its range needs, so nothing wraps, and unsigned sums of a level need
-    nothing between them to share a carry chain.
+    sum is exactly as wide as its range needs, so nothing wraps.
 
     Parameters
     ----------
@@ -49,10 +46,6 @@ def adder_tree(m, operands, register_every=1, domain="sync", *, chain=1, low=Con
         Levels of adders between registers. The sum is registered too. 0 leaves out all registers.
     domain : str
         Clock domain of the registers.
-    chain : int
-        Unsigned sums of a level that share a carry chain. Signed ones always have their own.
-    low : Value
-        A zero, for the bits above operands: Yosys takes chains apart where it sees one.
 
     Returns
     -------
@@ -76,8 +69,6 @@ def adder_tree(m, operands, register_every=1, domain="sync", *, chain=1, low=Con
 
     level = [(operand, bounds(shape)) for operand, shape in zip(operands, shapes)]
     is_signed = shapes[0].signed
-    if is_signed:
-        chain = 1
     depth = latency = 0
     while len(level) > 1:
         depth += 1
@@ -85,29 +76,14 @@ def adder_tree(m, operands, register_every=1, domain="sync", *, chain=1, low=Con
         target = m.d[domain] if registered else m.d.comb
         latency += bool(registered)
         above = []
-        for start in range(0, len(level), 2 * chain):
-            block = level[start:start + 2 * chain]
-            half = (len(block) + 1) // 2
-            pairs = list(zip(block[:half], block[half:]))
-            limits = [(a[0] + b[0], a[1] + b[1]) for (_, a), (_, b) in pairs]
-            widths = [width_of(*limit) if is_signed else limit[1].bit_length() for limit in limits]
-            if pairs:
-                sums = Signal(Shape(sum(widths), is_signed), name=f"sum{depth}", reset_less=True)
-                left, right = pairs[0][0][0], pairs[0][1][0]
-                if len(pairs) > 1:
-                    left, right = (
-                        Cat(Cat(pair[k][0], *[above] * (width - len(pair[k][0])))
-                            for pair, width in zip(pairs, widths))
-                        for k, above in ((0, low), (1, Const(0, 1))))
-                target += sums.eq(left + right)
-                ends = itertools.accumulate(widths)
-                above += [(sums if len(pairs) == 1 else sums[end - width:end], limit)
-                          for end, width, limit in zip(ends, widths, limits)]
-            for value, limit in block[len(pairs):half]:
-                if registered:
-                    waiting = Signal(value.shape(), name=f"waiting{depth}", reset_less=True)
-                    target += waiting.eq(value)
-                    value = waiting
-                above.append((value, limit))
+        for pair in (level[i:i + 2] for i in range(0, len(level), 2)):
+            low, high = (sum(bound[k] for _, bound in pair) for k in range(2))
+            if len(pair) == 1 and not registered:
+                above.append(pair[0])
+                continue
+            width = width_of(low, high) if is_signed else high.bit_length()
+            partial = Signal(Shape(width, is_signed), name=f"sum{depth}", reset_less=True)
+            target += partial.eq(pair[0][0] if len(pair) == 1 else pair[0][0] + pair[1][0])
+            above.append((partial, (low, high)))
         level = above
     return level[0][0], latency

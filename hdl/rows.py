@@ -1,16 +1,12 @@
 """One output channel of one group: the terms of all lanes and the tree that adds them up."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, signed
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .adder_tree import adder_tree, tree_latency, tree_shape
 
 __all__ = ["L1Row", "ShiftRow", "SumRow"]
-
-CHAIN = 8
-"""Bytes' additions that share a carry chain with `Config.spread`. FPGAs begin a chain at the first
-cell of a tile, so each by itself takes two tiles of 8 bits, and eight together nine or ten."""
 
 
 class _Row(wiring.Component):
@@ -34,9 +30,7 @@ class _Row(wiring.Component):
     Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
 
     With `spread` the row keeps the vector in a register of its own, and `i_on`: wires that reach
-    all rows then end in registers. Its additions of bytes share carry chains, which synthesis
-    would take apart if it saw the constants between them: they come from outside, as `i_low` and
-    `i_high`, to a row that is synthesised by itself. It must have no `tap`.
+    all rows then end in registers. It must have no `tap`.
     """
 
     def __init__(self, lanes, x_width, code_width, term_shape, register_every, tap=False,
@@ -45,8 +39,6 @@ class _Row(wiring.Component):
         self._x_width, self._code_width, self._spread = x_width, code_width, spread
         members = {"i_x": In(lanes * x_width), "i_on": In(1, init=1),
                    "o_sum": Out(tree_shape([term_shape] * lanes))}
-        if spread:
-            members |= {"i_low": In(1), "i_high": In(1, init=1)}
         if code_width:
             members |= {"i_codes": In(lanes * code_width), "i_swap": In(1)}
         if tap:
@@ -54,16 +46,14 @@ class _Row(wiring.Component):
             if carries:
                 members["o_carries"] = Out(lanes)
         super().__init__(members)
-        self._chain = CHAIN if spread else 1
-        self._low, self._high = (self.i_low, self.i_high) if spread else (Const(0, 1), Const(1, 1))
 
     @property
     def latency(self):
         """Cycles from a vector to its sum."""
         return 1 + self._spread + tree_latency(self._lanes, self._register_every)
 
-    def _terms(self, m, vector, codes):
-        """Add the registers of the lanes' terms and return them."""
+    def _term(self, m, x, code, name):
+        """Add the register of one lane's term and return it."""
         raise NotImplementedError
 
     def elaborate(self, platform):
@@ -79,13 +69,11 @@ class _Row(wiring.Component):
             m.d.sync += swap.eq(self.i_swap)
             with m.If(swap):
                 m.d.sync += codes.eq(self.i_codes)
-        lanes = range(self._lanes)
-        terms = self._terms(
-            m, [vector.word_select(lane, self._x_width) for lane in lanes],
-            None if codes is None else [codes.word_select(lane, self._code_width)
-                                        for lane in lanes])
-        total, latency = adder_tree(m, terms, self._register_every, chain=self._chain,
-                                    low=self._low)
+        terms = [self._term(m, vector.word_select(lane, self._x_width),
+                            None if codes is None else codes.word_select(lane, self._code_width),
+                            str(lane))
+                 for lane in range(self._lanes)]
+        total, latency = adder_tree(m, terms, self._register_every)
         if latency:
             # A synchronous reset of the last register takes no logic.
             with m.If(~on):
@@ -102,31 +90,20 @@ class L1Row(_Row):
     def __init__(self, lanes, register_every=1, tap=False, spread=False):
         super().__init__(lanes, 8, 8, 8, register_every, tap, carries=True, spread=spread)
 
-    def _terms(self, m, vector, codes):
-        terms = []
-        for first in range(0, self._lanes, self._chain):
-            lanes = range(first, min(first + self._chain, self._lanes))
-            # Each lane's sign, then a bit that gives the next one its carry whatever that is.
-            difference = Signal(10 * len(lanes) - 1, name=f"difference{first}")
-            low, high, zero = self._low, self._high, Const(0, 1)
-            m.d.comb += difference.eq(
-                Cat(Cat(vector[lane], low, high) for lane in lanes)[:-1]
-                - Cat(Cat(codes[lane], zero, zero) for lane in lanes)[:-1])
-            terms += [self._term(m, difference[10 * k:10 * k + 9], lane)
-                      for k, lane in enumerate(lanes)]
-        return terms
-
-    def _term(self, m, difference, lane):
-        excess = Signal(8, name=f"excess{lane}", reset_less=True)
-        least, below = difference[:8], difference[8]
+    def _term(self, m, x, code, name):
+        difference = Signal(signed(9), name=f"difference{name}")
+        excess = Signal(8, name=f"excess{name}", reset_less=True)
+        m.d.comb += difference.eq(x - code)
         # A synchronous reset by the sign, so that it takes no logic.
-        m.d.sync += excess.eq(Mux(below, 0, least))
+        m.d.sync += excess.eq(Mux(difference < 0, 0, difference[:8]))
         if self._tap:
             term, carry = Signal(8, reset_less=True), Signal(reset_less=True)
-            m.d.sync += [term.eq(least ^ ~below.replicate(8)), carry.eq(~below)]
+            below = difference[8]
+            m.d.sync += [term.eq(difference[:8] ^ ~below.replicate(8)), carry.eq(~below)]
             with m.If(~self.i_use):
                 m.d.sync += [term.eq(0), carry.eq(0)]
-            m.d.comb += [self.o_terms.word_select(lane, 8).eq(term), self.o_carries[lane].eq(carry)]
+            m.d.comb += [self.o_terms.word_select(int(name), 8).eq(term),
+                         self.o_carries[int(name)].eq(carry)]
         return excess
 
 
@@ -136,10 +113,9 @@ class SumRow(_Row):
     def __init__(self, lanes, register_every=1, spread=False):
         super().__init__(lanes, 8, 0, 8, register_every, spread=spread)
 
-    def _terms(self, m, vector, codes):
-        waiting = [Signal(8, name=f"waiting{lane}", reset_less=True)
-                   for lane in range(self._lanes)]
-        m.d.sync += Cat(waiting).eq(Cat(vector))
+    def _term(self, m, x, code, name):
+        waiting = Signal(8, name=f"waiting{name}", reset_less=True)
+        m.d.sync += waiting.eq(x)
         return waiting
 
 
@@ -159,11 +135,7 @@ class ShiftRow(_Row):
         super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every,
                          tap, spread=spread)
 
-    def _terms(self, m, vector, codes):
-        return [self._term(m, x, code, lane)
-                for lane, (x, code) in enumerate(zip(vector, codes, strict=True))]
-
-    def _term(self, m, x, code, lane):
+    def _term(self, m, x, code, name):
         """One LUT4 a bit and stage: the first takes the sign in, the last the zero.
 
         What the last stage fills up with is a synchronous reset, which takes no logic.
@@ -175,11 +147,11 @@ class ShiftRow(_Row):
             select, amount, unmoved = code[stage], 1 << stage, value
             width = min(width + amount, 9 + self._code.max_exponent)
             value = Mux(select, value << amount, value)[:width].as_signed()
-        term = Signal(signed(width), name=f"term{lane}", reset_less=True)
+        term = Signal(signed(width), name=f"term{name}", reset_less=True)
         m.d.sync += term.eq(Cat(Mux(select | zero, 0, unmoved[:amount]),
                                 Mux(zero, 0, value[amount:])))
         if self._tap:
             with m.If(~self.i_use):
                 m.d.sync += term.eq(0)
-            m.d.comb += self.o_terms.word_select(lane, width).eq(term)
+            m.d.comb += self.o_terms.word_select(int(name), width).eq(term)
         return term

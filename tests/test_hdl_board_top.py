@@ -76,7 +76,7 @@ def test_lights_blink_stretch_and_follow():
         alive = [a for a, _, _ in seen]
         assert sum(a != b for a, b in pairwise(alive)) in (3, 4)
         running = [index for index, (_, r, _) in enumerate(seen) if r]
-        assert running == list(range(100, 100 + len(running)))
+        assert running == list(range(101, 101 + len(running)))
         assert 8 <= len(running) <= 2 * 8 + 1
         assert [p for _, _, p in seen] == [0] * 50 + [1] * 206
 
