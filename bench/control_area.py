@@ -46,7 +46,7 @@ COMPONENTS = {
     "unfold": Unfold,
     "counters": lambda config: Counters(config.counted_layers),
     "sequencer": Sequencer,
-    "feeder": lambda config: Feeder(config, Timing(config).vector_latency),
+    "feeder": lambda config: Feeder(config, Timing(config).scratchpad_latency),
     "weight-fetch": WeightFetch,
     "weight-loader": WeightLoader,
     "drain": Drain,

@@ -86,9 +86,14 @@ class Datapath(wiring.Component):
         results, advance = self._fill(m, scratchpad)
         drain = self._empty(m, scratchpad, results)
         feeder = m.submodules.feeder
+        # With `spread` registers on the way between what lies far apart.
+        late = int(self._config.spread)
         m.d.comb += [
-            feeder.i_freed.eq(drain.o_freed), feeder.i_tail.eq(drain.o_tail),
-            self.o_front_busy.eq(feeder.o_busy | results.o_busy),
+            feeder.i_freed.eq(drain.o_freed),
+            feeder.i_tail.eq(delay(m, drain.o_tail, late, "tail", reset=True)),
+            self.o_front_busy.eq(delay(m, feeder.o_busy | results.o_busy
+                                       | (self.i_front.start & bool(late)), late, "front_busy",
+                                       reset=True)),
             self.o_back_busy.eq(drain.o_busy),
             self.o_vector.eq(feeder.o_vector),
             self.o_stall_weights.eq(~advance & feeder.o_busy),

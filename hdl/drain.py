@@ -229,5 +229,6 @@ class Drain(wiring.Component):
             with m.Elif(self.i_written & ~none):
                 m.d.comb += left.eq(older - 1)
             m.d.sync += [older.eq(left), none.eq(left == 0), final.eq(block_last)]
-            m.d.comb += self.o_tail.eq(none & (~busy | (burst_last & final)))
+            # `final` is the layer's own from its second cycle on.
+            m.d.comb += self.o_tail.eq(none & ~first_request & (~busy | (burst_last & final)))
         return m

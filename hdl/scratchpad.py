@@ -70,8 +70,6 @@ class Scratchpad(wiring.Component):
     beyond `scratch_bytes` (what is written there is lost), and bytes read while they are written.
     """
 
-    b_latency = 4
-
     def __init__(self, config):
         self._config = config
         self.write_bytes = max(4, config.post_width)
@@ -79,7 +77,7 @@ class Scratchpad(wiring.Component):
         self._shared = not config.distributed
         self._holds = self._shared and config.reads_in_run
         # Rows, memory, with `spread` a register behind it, two parts of the rotation.
-        self.a_latency = 4 + config.spread
+        self.a_latency = self.b_latency = 4 + config.spread
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
@@ -151,7 +149,7 @@ class Scratchpad(wiring.Component):
             with m.If(self.i_r_enable):
                 m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
         w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
-        for k in range(3):
+        for k in range(self.b_latency - 1):
             r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
             r_group.append(delay(m, r_group[-1], 1, f"r_group{k}"))
         size = 1 << (self.write_bytes - 1).bit_length()
@@ -230,6 +228,7 @@ class Scratchpad(wiring.Component):
         if self._config.spread:
             a_banks = [stage(banked, advance, f"a{group}_read")
                        for group, banked in enumerate(a_banks)]
+            b_banks = [stage(banked, 1, f"b{group}_read") for group, banked in enumerate(b_banks)]
         # Block RAM is late: of many banks' bytes there is time for one stage.
         middle = low_bits - 1 if self._config.overlap else low_bits // 2
         coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))
@@ -245,12 +244,12 @@ class Scratchpad(wiring.Component):
         chosen = Signal(8 * banks)
         m.d.comb += chosen.eq(b_banks[0])
         for group in range(1, groups):
-            with m.If(r_group[2] == group):
+            with m.If(r_group[-2] == group):
                 m.d.comb += chosen.eq(b_banks[group])
         early, late = (coarse, fine) if groups == 1 else ([], coarse + fine)
-        half = rotate_down(m, chosen, r_low[2], early,
+        half = rotate_down(m, chosen, r_low[-2], early,
                            self.read_bytes + sum(1 << bit for bit in late), name="b_by")
-        vector = rotate_down(m, delay(m, half, 1, "b_half"), r_low[3], late, self.read_bytes,
+        vector = rotate_down(m, delay(m, half, 1, "b_half"), r_low[-1], late, self.read_bytes,
                              name="b_by")
         m.d.comb += [
             self.o_r_data.eq(delay(m, vector, 1, "b_vector")),

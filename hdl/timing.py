@@ -26,16 +26,12 @@ class Timing:
 
     config: Config
 
-    residual_latency = 4
-    """Scratchpad port B, from address to data."""
     drain_latency = 3
     """Engine, from drain request to values."""
     start_to_request = 1
     """Start of the back to the request for the first records."""
     front_to_back = 1
     """Start of the front to the start of the back, if the layer before is stored by then."""
-    write_to_tail = 1
-    """Last result before the last burst written to the tail of the layer."""
     write_to_back = 2
     """Last result written to the start of the back for the next layer."""
     free_to_start = 1
@@ -72,14 +68,19 @@ class Timing:
         return 4 + self.config.spread
 
     @property
-    def vector_latency(self):
-        """Scratchpad port A, from address to data."""
+    def scratchpad_latency(self):
+        """Either port, from address to data."""
         return 4 + self.config.spread
+
+    @property
+    def write_to_tail(self):
+        """Last result before the last burst written to the tail of the layer, seen by the front."""
+        return 1 + self.config.spread
 
     @property
     def issue_to_take(self):
         """Issue of a vector to its take; it may be issued 1 cycle after what it waits for."""
-        return 1 + self.vector_latency
+        return 1 + self.scratchpad_latency
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
@@ -90,7 +91,7 @@ class Timing:
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the front: it has been accumulated."""
-        return self.take_to_last(engine) + 1
+        return self.take_to_last(engine) + 1 + self.config.spread
 
     @property
     def freed_ahead(self):
@@ -106,7 +107,7 @@ class Timing:
     @property
     def meet(self):
         """Drain request to values with their residuals."""
-        return max(self.drain_latency, self.residual_latency) if self.config.residual else (
+        return max(self.drain_latency, self.scratchpad_latency) if self.config.residual else (
             self.drain_latency)
 
     @property

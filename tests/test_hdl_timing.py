@@ -59,7 +59,8 @@ def latency_of(kind, *arguments, name="latency"):
 def test_latencies_are_those_of_the_components(config):
     timing = Timing(config)
     assert timing.post_latency == latency_of(PostProcessor, config)
-    assert timing.vector_latency == latency_of(Scratchpad, config, name="a_latency")
+    for port in "ab":
+        assert timing.scratchpad_latency == latency_of(Scratchpad, config, name=f"{port}_latency")
     # From the take: the feeder's register, the window's, then the engine.
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
@@ -70,10 +71,9 @@ def test_latencies_are_those_of_the_components(config):
 
 
 def test_fixed_latencies():
-    assert Timing.residual_latency == Scratchpad.b_latency
     assert Timing.drain_latency == DRAIN_LATENCY
     timing = Timing(SMALL)
-    assert timing.meet == max(DRAIN_LATENCY, Scratchpad.b_latency)
+    assert timing.meet == max(DRAIN_LATENCY, timing.scratchpad_latency)
     assert Timing(Config(l1=engine(4), **PLAIN)).meet == DRAIN_LATENCY
     assert timing.issue_to_write == timing.meet + timing.post_latency
 
@@ -142,7 +142,7 @@ def test_start_to_the_first_expanded_word(lanes):
 
 def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
     timing = Timing(SMALL)
-    dut = Feeder(SMALL, timing.vector_latency)
+    dut = Feeder(SMALL, timing.scratchpad_latency)
     wanted = 1 + timing.issue_to_take
 
     async def testbench(ctx):
