@@ -6,6 +6,7 @@ from amaranth.lib.cdc import FFSynchronizer
 from amaranth.lib.wiring import In, Out
 
 from .contents import NOTHING
+from .delay_line import delay
 from .serial_accelerator import SerialAccelerator, flash_members
 
 __all__ = ["BoardTop", "Lights", "ResetHold"]
@@ -44,11 +45,12 @@ class ResetHold(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        locked = Signal()
+        locked, short = Signal(), Signal(init=1)
         m.submodules.synchronizer = FFSynchronizer(self.i_locked, locked, o_domain="raw")
         # The top bit tells that it has been long enough, and stops the count.
         passed = Signal(range(self._cycles + 1))
-        m.d.raw += self.o_reset.eq(~passed[-1])
+        # A register more, which may lie by what is reset.
+        m.d.raw += [short.eq(~passed[-1]), self.o_reset.eq(short)]
         with m.If(~locked):
             m.d.raw += passed.eq(0)
         with m.Else():
@@ -93,10 +95,11 @@ class Lights(wiring.Component):
         m = Module()
         time = Signal(self._bits + 1)
         eighth, before, seen = time[max(self._bits - 3, 0)], Signal(), Signal()
-        running = Signal()  # lights are far from what they show
-        m.d.sync += [time.eq(time + 1), before.eq(eighth), self.o_program.eq(self.i_program),
-                     running.eq(self.i_running), seen.eq(seen | running),
-                     self.o_running.eq(self.o_running | running)]
+        # Lights are far from what they show.
+        running, program = (delay(m, port, 2, name, reset=True) for name, port in (
+            ("running", self.i_running), ("program", self.i_program)))
+        m.d.sync += [time.eq(time + 1), before.eq(eighth), self.o_program.eq(program),
+                     seen.eq(seen | running), self.o_running.eq(self.o_running | running)]
         # What has been seen since the last eighth is shown for the next one.
         with m.If(eighth != before):
             m.d.sync += [seen.eq(running), self.o_running.eq(seen | running)]

@@ -76,7 +76,8 @@ class Drain(wiring.Component):
         m.submodules.positions = positions = Positions([address_width] * (1 + residual),
                                                        self._config.side_width)
 
-        busy, bank, full = Signal(), Signal(), Signal(2)
+        busy, bank = Signal(), Signal()
+        full, full_next, some = Signal(2), Signal(2), Signal()  # banks, and whether any
         records = range(self._config.param_records + 1)
         bits = self._config.counter_width
         block = Signal(bits("n_blocks"), reset_less=True)  # counted from 1
@@ -116,7 +117,7 @@ class Drain(wiring.Component):
 
         wanted, issue = Signal(), Signal()
         m.d.comb += [
-            wanted.eq(busy & (full != 0) & (~vector_first | self.i_ready)),
+            wanted.eq(busy & some & (~vector_first | self.i_ready)),
             self.o_residual.eq(wanted & layer.res & residual),
             self.o_wait_port.eq(self.o_residual & self.i_conflict),
             issue.eq(wanted & ~self.o_wait_port),
@@ -131,7 +132,8 @@ class Drain(wiring.Component):
             self.o_tag.group.eq(group),
             self.o_tag.count.eq(Mux(layer.single, 1 << layer.out_log_bytes, lanes_now)),
         ]
-        m.d.sync += full.eq(full + self.i_full - burst_end)
+        m.d.comb += full_next.eq(full + self.i_full - burst_end)
+        m.d.sync += [full.eq(full_next), some.eq(full_next != 0)]
 
         # The records of the next vector are requested as soon as the current ones are in use.
         first_request = Signal()

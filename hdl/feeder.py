@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .bursts import Bursts
+from .delay_line import delay
 from .odometer import Odometer
 from .positions import Positions
 from .sequencer import LayerRun
@@ -57,7 +58,7 @@ class Feeder(wiring.Component):
         What is done while `i_advance`: a vector is issued; waiting for the layer before; waiting
         for a free bank.
 
-    Latency from issue to `o_address` 2 cycles; one vector a cycle.
+    Latency from issue to `o_address` 2 cycles, with `Config.spread` 3; one vector a cycle.
     """
 
     def __init__(self, config, read_latency):
@@ -174,13 +175,25 @@ class Feeder(wiring.Component):
         m.d.comb += next_base.eq(Mux(start, layer.in_base, block_base + layer.block_in))
         with m.If(start | (burst_end & burst_last)):
             m.d.sync += block_base.eq(next_base)
+        late = int(self._config.spread)
+
+        def later(value, name, reset_less=True):
+            """With `spread` positions move, and meet their offsets, a stage after the issue."""
+            for _ in range(late):
+                held = Signal.like(value, name=f"{name}_later", reset_less=reset_less)
+                with m.If(self.i_advance):
+                    m.d.sync += held.eq(value)
+                value = held
+            return value
+
         m.d.comb += [
             positions.i_n_x.eq(columns), positions.i_n_y.eq(layer.n_y),
-            positions.i_start.eq(start), positions.i_step.eq(go),
-            positions.i_restart.eq(position_last & step_last & burst_last),
-            positions.i_rewind.eq(position_last & ~step_last),
-            positions.i_commit.eq(position_last & step_last),
-            positions.i_base0.eq(next_base),
+            positions.i_start.eq(delay(m, start, late, "start", reset=True)),
+            positions.i_step.eq(later(go, "step", reset_less=False) & self.i_advance),
+            positions.i_restart.eq(later(position_last & step_last & burst_last, "restart")),
+            positions.i_rewind.eq(later(position_last & ~step_last, "rewind")),
+            positions.i_commit.eq(later(position_last & step_last, "commit")),
+            positions.i_base0.eq(block_base if late else next_base),
             positions.i_x0.eq(layer.in_x), positions.i_y0.eq(layer.in_y),
             positions.i_slot0.eq(layer.in_slot),
             positions.i_base1.eq(layer.xb_start), positions.i_x1.eq(layer.xb_x),
@@ -192,6 +205,8 @@ class Feeder(wiring.Component):
             self.o_index_address.eq(positions.o_value3),
         ]
 
+        addr, xb, iy, run_left = (later(offset, offset.name) for offset in (addr, xb, iy, run_left))
+
         # Stage 1: sums. Stage 2: index added, masks clamped to lane counts.
         address1, address2 = (Signal(address_width, name=name, reset_less=True)
                               for name in ("address1", "address2"))
@@ -201,7 +216,7 @@ class Feeder(wiring.Component):
         masks2 = [Signal(range(self._config.read_lanes + 1), name=n, reset_less=True)
                   for n in ("border_left2", "border_from2", "run_left2")]
         tokens, swaps = [], []
-        for stage in range(2 + self._read_latency):
+        for stage in range(2 + late + self._read_latency):
             token = Signal(self.token_layout, name=f"token{stage + 1}")
             swap = Signal(name=f"swap{stage + 1}")
             with m.If(self.i_advance):

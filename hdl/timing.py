@@ -80,7 +80,7 @@ class Timing:
     @property
     def issue_to_take(self):
         """Issue of a vector to its take; it may be issued 1 cycle after what it waits for."""
-        return 1 + self.scratchpad_latency
+        return 1 + self.config.spread + self.scratchpad_latency
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""

@@ -50,7 +50,7 @@ def test_reset_is_held_until_the_lock_has_been_steady():
             await ctx.tick()
             assert not ctx.get(dut.o_reset)
         ctx.set(dut.i_locked, 0)  # the lock is lost
-        for _ in range(4):
+        for _ in range(5):
             await ctx.tick()
         assert ctx.get(dut.o_reset)
 
@@ -76,9 +76,9 @@ def test_lights_blink_stretch_and_follow():
         alive = [a for a, _, _ in seen]
         assert sum(a != b for a, b in pairwise(alive)) in (3, 4)
         running = [index for index, (_, r, _) in enumerate(seen) if r]
-        assert running == list(range(101, 101 + len(running)))
+        assert running == list(range(102, 102 + len(running)))
         assert 8 <= len(running) <= 2 * 8 + 1
-        assert [p for _, _, p in seen] == [0] * 50 + [1] * 206
+        assert [p for _, _, p in seen] == [0] * 52 + [1] * 204
 
     run(dut, bench)
 
