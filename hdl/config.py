@@ -14,6 +14,9 @@ __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
 ISA_VERSION = 3
 """Version of descriptors, program image and frames; a device refuses any other."""
 
+CLUSTER_WORDS = 4
+"""Weight-memory words for the rows of a cluster, with `Config.spread`."""
+
 
 def _check(owner, name, value, low, high):
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -110,9 +113,9 @@ class Config:
     """Whether a layer's weights and vectors may come while the one before is being stored; without,
     control keeps one instruction instead of three. Not part of the hash."""
     spread: bool = False
-    """Whether vectors and codes pass registers of their own on the way to each row, which arrays of
-    hundreds of lanes need for their clock; a cycle more from vectors to sums. Not with `taps`, not
-    part of the hash."""
+    """Whether long wires end in registers, and vectors and codes pass from a cluster of rows to the
+    next, which arrays of hundreds of lanes need for their clock; it takes some cycles more. Not
+    with `taps`, not part of the hash."""
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)
     """Lowest and highest value of LAYER and INPUT fields, as in ``{"layer.n_x": (1, 28)}``; other
     fields may hold anything. What a range rules out is left out of control."""
@@ -192,6 +195,18 @@ class Config:
         """The engines there are: dict of name to `EngineConfig`."""
         both = {"l1": self.l1, "shift": self.shift}
         return {name: engine for name, engine in both.items() if engine is not None}
+
+    def clusters(self, engine):
+        """Return the rows of each cluster of an engine, 'l1' or 'shift'; one without `spread`.
+
+        A cluster has the rows of `CLUSTER_WORDS` weight-memory words, at least one.
+        """
+        shape = self.engines[engine]
+        size = max(CLUSTER_WORDS * (self.load_bits // shape.code_width) // shape.lanes, 1)
+        if not self.spread:
+            size = shape.rows
+        return [range(first, min(first + size, shape.rows))
+                for first in range(0, shape.rows, size)]
 
     @property
     def read_lanes(self):

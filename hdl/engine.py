@@ -5,8 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .config import Config
+from .delay_line import delay
 
 __all__ = ["BaseEngine", "checked_config", "code_registers"]
+
 
 def checked_config(config):
     """Return the configuration; `TypeError` if it is something else."""
@@ -15,23 +17,20 @@ def checked_config(config):
     return config
 
 
-COPY_WORDS = 4
-"""Words of shadow codes that share a copy of what is loaded, with `Config.spread`."""
-
-
 def code_registers(m, engine, *, code_width, load_bits, convert):
     """Add the shadow registers of the weight codes behind `i_load`; the active ones are in rows.
 
     Words are registered and converted, `i_swap` is registered in the rows, so a vector that comes
     the cycle after `i_swap` has to wait in one register for its codes. A word that comes together
     with `i_swap` belongs to the next step. With `Config.spread` words are converted first, and all
-    this takes a cycle more. A row swaps only if something has been loaded for it, which saves
-    power, and gives each row a register of its own to enable its codes.
+    this takes a cycle more, and one more in each cluster of rows than in the one before. A row
+    swaps only if something has been loaded for it, which saves power, and gives each row a register
+    of its own to enable its codes.
 
     Parameters
     ----------
     m : Module
-    engine : Component
+    engine : BaseEngine
         Has the ports `i_load` and `i_swap`.
     code_width, load_bits : int
         Bits of a code and of a memory word.
@@ -43,57 +42,53 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
     list of (Value, Signal)
         For each row the codes that its next swap makes active, and its `i_swap`.
     """
-    load, comes = Signal.like(engine.i_load, reset_less=True), engine.i_load
-    m.d.sync += load.eq(comes)
-    per_word, count = load_bits // code_width, engine.rows * engine.lanes
-    source = comes.word if engine.spread else load.word
-    word = Cat(convert(source[k * code_width:(k + 1) * code_width]) for k in range(per_word))
-    width, words = len(word) // per_word, -(-count // per_word)
-    if engine.spread:
-        # Which copy it is for is known a cycle ahead: a register that enables it, and no more.
-        chosen = Signal(-(-words // COPY_WORDS), reset_less=True)
-        m.d.sync += chosen.eq(Cat(comes.valid & (comes.index // COPY_WORDS == k)
-                                  for k in range(len(chosen))))
-        here = Cat(chosen[index // COPY_WORDS] & (load.index % COPY_WORDS == index % COPY_WORDS)
-                   for index in range(words))
-    else:
-        here = Cat(load.valid & (load.index == index) for index in range(words))
-    swaps = []
-    for row in range(engine.rows):
-        of_row = slice(row * engine.lanes // per_word,
-                       ((row + 1) * engine.lanes - 1) // per_word + 1)
-        fresh, loaded = Signal(name=f"fresh{row}", reset_less=True), Signal(name=f"loaded{row}")
-        swap = Signal(name=f"swap{row}", reset_less=True)
-        m.d.comb += loaded.eq(fresh | here[of_row].any())
-        m.d.sync += fresh.eq(loaded & ~engine.i_swap)
-        swapping = m.d.sync if engine.spread else m.d.comb
-        swapping += swap.eq(engine.i_swap & loaded)
-        swaps.append(swap)
-    copies = [word] * words
-    if engine.spread:
-        # Wires that reach all rows end in registers: a copy for every few words, and their enables.
-        late = Signal(words, reset_less=True)
-        converted = Signal.like(word, name="converted", reset_less=True)
-        m.d.sync += [late.eq(here), converted.eq(word)]
-        for first in range(0, words, COPY_WORDS):
-            copy = Signal(len(word), name=f"copy{first}", reset_less=True)
-            with m.If(chosen[first // COPY_WORDS]):
-                m.d.sync += copy.eq(converted)
-            copies[first:first + COPY_WORDS] = [copy] * len(copies[first:first + COPY_WORDS])
-        here = late
-    shadows = []
-    for index, copy in enumerate(copies):
-        used = min(per_word, count - index * per_word)
-        shadow = Signal(used * width, name=f"shadow{index}", reset_less=True)
-        with m.If(here[index]):
-            m.d.sync += shadow.eq(copy[:used * width])
-        shadows.append(shadow)
-    row_width, codes = engine.lanes * width, Cat(shadows)
-    return [(codes.word_select(row, row_width), swap) for row, swap in enumerate(swaps)]
+    load, comes, swap = Signal.like(engine.i_load, reset_less=True), engine.i_load, engine.i_swap
+    m.d.sync += [load.valid.eq(comes.valid), load.index.eq(comes.index)]
+    if not engine.spread:
+        m.d.sync += load.word.eq(comes.word)
+    per_word, lanes, late = load_bits // code_width, engine.lanes, int(engine.spread)
+    word = Cat(convert((comes if late else load).word.word_select(k, code_width))
+               for k in range(per_word))
+    width = len(word) // per_word
+    valid, index, word = load.valid, load.index, delay(m, word, late, "converted")
+    of_rows = []
+    for cluster, rows in enumerate(engine.clusters):
+        if cluster:
+            valid, index, swap = (delay(m, value, 1, f"{name}{cluster}") for name, value in (
+                ("valid", valid), ("index", index), ("swap", swap)))
+        # Codes from `first` to `end` are the cluster's; of them a word holds those of a slice.
+        first, end = rows.start * lanes, rows.stop * lanes
+        words = range(first // per_word, -(-end // per_word))
+        here = Cat(valid & (index == k) for k in words)
+        swaps = []
+        for row in rows:
+            of_row = slice(row * lanes // per_word - words.start,
+                           -(-(row + 1) * lanes // per_word) - words.start)
+            fresh, loaded = Signal(name=f"fresh{row}", reset_less=True), Signal(name=f"loaded{row}")
+            swaps.append(Signal(name=f"swap_row{row}", reset_less=True))
+            m.d.comb += loaded.eq(fresh | here[of_row].any())
+            m.d.sync += fresh.eq(loaded & ~swap)
+            m.d["sync" if late else "comb"] += swaps[-1].eq(swap & loaded)
+        here, word = (delay(m, value, late, f"{name}{cluster}")
+                      for name, value in (("here", here), ("word", word)))
+        shadows = []
+        for k in words:
+            part = word[width * max(first - k * per_word, 0):width * (end - k * per_word)]
+            shadows.append(Signal(len(part), name=f"shadow{cluster}_{k}", reset_less=True))
+            with m.If(here[k - words.start]):
+                m.d.sync += shadows[-1].eq(part)
+        codes = Cat(shadows)
+        of_rows += [(codes.word_select(place, lanes * width), swap_row)
+                    for place, swap_row in enumerate(swaps)]
+    return of_rows
 
 
 class BaseEngine(wiring.Component):
     """The sums of an engine's rows, which `Results` accumulates.
+
+    With `Config.spread` rows lie in clusters. Vectors, words and swaps pass from each to the next
+    through registers, so that all wires but those of the sums are as long as a cluster is wide, and
+    the sums of the first ones wait for those of the last.
 
     Parameters
     ----------
@@ -104,6 +99,8 @@ class BaseEngine(wiring.Component):
         Of an accumulator: sums wrap.
     extra : int
         Sums of each group beside those of the rows.
+    clusters : sequence of range, optional
+        Rows of each cluster; one of all rows if not given.
     ports : dict
         Ports of the subclass.
 
@@ -119,8 +116,9 @@ class BaseEngine(wiring.Component):
     Latency: `latency` cycles. Throughput: one vector a cycle. No back-pressure.
     """
 
-    def __init__(self, config, *, rows, lanes, shape, extra=0, ports=()):
+    def __init__(self, config, *, rows, lanes, shape, extra=0, clusters=None, ports=()):
         self._config, self._rows, self._lanes = config, rows, lanes
+        self.clusters = [range(rows)] if clusters is None else list(clusters)
         self._shape, self._extra = Shape.cast(shape), extra
         super().__init__({
             "i_x": In(data.ArrayLayout(data.ArrayLayout(9, lanes), config.groups)),
@@ -131,7 +129,7 @@ class BaseEngine(wiring.Component):
 
     @property
     def spread(self):
-        """Whether rows have registers of their own for vectors and codes."""
+        """Whether long wires end in registers."""
         return self._config.spread
 
     @property
@@ -162,6 +160,22 @@ class BaseEngine(wiring.Component):
     def _sums(self, m, platform):
         """Return, for each group, the sums of rows and extras."""
         raise NotImplementedError
+
+    def _vectors(self, m, group, bits):
+        """Return for each cluster the register with its vector, `bits` of each lane."""
+        vector = Cat(self.i_x[group][lane][:bits] for lane in range(self.lanes))
+        vectors = []
+        for cluster in range(len(self.clusters)):
+            vector = delay(m, vector, 1 if cluster else 1 + self.spread, f"x{group}_{cluster}")
+            vectors.append(vector)
+        return vectors
+
+    def _meet(self, m, sums):
+        """Let the sums of a group's rows, and of the extra one in the last cluster, meet."""
+        last = len(self.clusters) - 1
+        waits = [last - cluster for cluster, rows in enumerate(self.clusters) for _ in rows]
+        return [delay(m, value, wait, f"sum{row}") for row, (value, wait) in enumerate(
+            zip(sums, [*waits, *[0] * self.extra], strict=True))]
 
     def elaborate(self, platform):
         m = Module()

@@ -52,7 +52,7 @@ class L1Engine(BaseEngine):
         self._engine, self._register_every = engine, register_every
         super().__init__(
             config, rows=engine.rows, lanes=engine.lanes, shape=unsigned(engine.acc_width),
-            extra=1, ports={
+            extra=1, clusters=config.clusters("l1"), ports={
                 "i_load": In(Load(config.load_bits)), "i_swap": In(1),
                 "i_w_signed": In(1), "i_w_shift": In(3),
             } | chain_ports(config, engine.lanes, 8, carry=True))
@@ -60,7 +60,8 @@ class L1Engine(BaseEngine):
     @property
     def latency(self):
         """Cycles from a vector to its sums: registers, minimum, tree."""
-        return 2 + self.spread + tree_latency(self.lanes, self._register_every)
+        return (1 + self.spread + len(self.clusters)
+                + tree_latency(self.lanes, self._register_every))
 
     def _sums(self, m, platform):
         w_signed, w_shift = self.i_w_signed, self.i_w_shift
@@ -74,12 +75,11 @@ class L1Engine(BaseEngine):
 
         codes = code_registers(m, self, convert=convert, code_width=self._engine.code_width,
                                load_bits=self._config.load_bits)
-        sums, lanes, tapped = [], 8 * self.lanes, []
+        sums, tapped = [], []
         for group in range(self._config.groups):
-            x = Signal(lanes, name=f"x{group}", reset_less=True)
-            m.d.sync += x.eq(Cat(self.i_x[group][lane][:8] for lane in range(self.lanes)))
-            rows = []
-            for index in range(self.rows + 1):
+            vectors, rows = self._vectors(m, group, 8), []
+            of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
+            for index, x in enumerate([*of_rows, vectors[-1]]):
                 tap = index < self._config.taps
                 if index < self.rows:
                     row = L1Row(self.lanes, self._register_every, tap, self.spread)
@@ -89,7 +89,7 @@ class L1Engine(BaseEngine):
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on)]
                 rows.append(row)
-            sums.append([row.o_sum for row in rows])
+            sums.append(self._meet(m, [row.o_sum for row in rows]))
             tapped.append(rows[:self._config.taps])
         if self._config.taps:
             add_chains(m, platform, self, tapped, 8, carry=True)

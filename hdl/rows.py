@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from .adder_tree import adder_tree, tree_latency, tree_shape
+from .delay_line import delay
 
 __all__ = ["L1Row", "ShiftRow", "SumRow"]
 
@@ -29,8 +30,8 @@ class _Row(wiring.Component):
 
     Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
 
-    With `spread` the row keeps the vector in a register of its own, and `i_on`: wires that reach
-    all rows then end in registers. It must have no `tap`.
+    With `spread` the row keeps `i_on` in a register of its own: a wire that reaches all rows. It
+    must have no `tap`.
     """
 
     def __init__(self, lanes, x_width, code_width, term_shape, register_every, tap=False,
@@ -50,7 +51,7 @@ class _Row(wiring.Component):
     @property
     def latency(self):
         """Cycles from a vector to its sum."""
-        return 1 + self._spread + tree_latency(self._lanes, self._register_every)
+        return 1 + tree_latency(self._lanes, self._register_every)
 
     def _term(self, m, x, code, name):
         """Add the register of one lane's term and return it."""
@@ -58,18 +59,14 @@ class _Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        vector, on, codes = self.i_x, self.i_on, None
-        if self._spread:
-            vector, on = (Signal.like(port, name=name, reset_less=True)
-                          for name, port in (("vector", self.i_x), ("on", self.i_on)))
-            m.d.sync += [vector.eq(self.i_x), on.eq(self.i_on)]
+        on, codes = delay(m, self.i_on, int(self._spread), "on"), None
         if self._code_width:
             codes = Signal.like(self.i_codes, name="codes", reset_less=True)
             swap = Signal(reset_less=True)
             m.d.sync += swap.eq(self.i_swap)
             with m.If(swap):
                 m.d.sync += codes.eq(self.i_codes)
-        terms = [self._term(m, vector.word_select(lane, self._x_width),
+        terms = [self._term(m, self.i_x.word_select(lane, self._x_width),
                             None if codes is None else codes.word_select(lane, self._code_width),
                             str(lane))
                  for lane in range(self._lanes)]

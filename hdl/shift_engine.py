@@ -48,13 +48,14 @@ class ShiftEngine(BaseEngine):
         self._term = signed(9 + self._code.max_exponent)
         super().__init__(
             config, rows=engine.rows, lanes=engine.lanes, shape=signed(engine.acc_width),
-            ports={"i_load": In(Load(config.load_bits)), "i_swap": In(1)}
+            clusters=config.clusters("shift"), ports={"i_load": In(Load(config.load_bits)), "i_swap": In(1)}
             | chain_ports(config, engine.lanes, self._term, carry=False))
 
     @property
     def latency(self):
         """Cycles from a vector to its sums: registers, shift, tree."""
-        return 2 + self.spread + tree_latency(self.lanes, self._register_every)
+        return (1 + self.spread + len(self.clusters)
+                + tree_latency(self.lanes, self._register_every))
 
     def _sums(self, m, platform):
         codes = code_registers(
@@ -62,17 +63,16 @@ class ShiftEngine(BaseEngine):
             convert=lambda code: Cat(code, code == self._code.zero))
         sums, tapped = [], []
         for group in range(self._config.groups):
-            x = Signal(9 * self.lanes, name=f"x{group}", reset_less=True)
-            m.d.sync += x.eq(Cat(self.i_x[group][lane] for lane in range(self.lanes)))
-            rows = []
-            for index in range(self.rows):
+            vectors, rows = self._vectors(m, group, 9), []
+            of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
+            for index, x in enumerate(of_rows):
                 tap = index < self._config.taps
                 row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.spread)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
                              Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))]
                 rows.append(row)
-            sums.append([row.o_sum for row in rows])
+            sums.append(self._meet(m, [row.o_sum for row in rows]))
             tapped.append(rows[:self._config.taps])
         if self._config.taps:
             add_chains(m, platform, self, tapped, self._term, carry=False)

@@ -87,7 +87,8 @@ class Timing:
         taken = 2 + self.config.distributed
         if engine == "pool":
             return taken + (4 if self.config.taps else 1)
-        return taken + 2 + self.config.spread + _levels(self.config.engines[engine].lanes)
+        return (taken + 1 + self.config.spread + len(self.config.clusters(engine))
+                + _levels(self.config.engines[engine].lanes))
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the front: it has been accumulated."""
