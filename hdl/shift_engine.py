@@ -1,6 +1,6 @@
 """Array of signed power-of-two products."""
 
-from amaranth.hdl import Cat, Signal, signed
+from amaranth.hdl import Cat, signed
 from amaranth.lib.wiring import In
 
 from .adder_tree import tree_latency
@@ -48,8 +48,9 @@ class ShiftEngine(BaseEngine):
         self._term = signed(9 + self._code.max_exponent)
         super().__init__(
             config, rows=engine.rows, lanes=engine.lanes, shape=signed(engine.acc_width),
-            clusters=config.clusters("shift"), ports={"i_load": In(Load(config.load_bits)), "i_swap": In(1)}
-            | chain_ports(config, engine.lanes, self._term, carry=False))
+            clusters=config.clusters("shift"), ports={
+                "i_load": In(Load(config.load_bits)), "i_swap": In(1),
+            } | chain_ports(config, engine.lanes, self._term, carry=False))
 
     @property
     def latency(self):

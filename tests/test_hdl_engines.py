@@ -211,7 +211,7 @@ def test_large_engine_equals_compute(kind, spread):
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
 def test_vectors_words_and_swaps_may_come_late(kind, spread):
-    config = make_config(2, 3, 5, spread=spread)
+    config = make_config(2, 8, 5, spread=spread, load_bits=16 if spread else 64)
     engine, width, bursts, expected = engine_case(kind, config)
     assert Bench(engine, config, bursts, code_width=width, bubble=0.4).run() == expected
 
@@ -233,7 +233,7 @@ def test_more_result_lanes_than_rows(kind):
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
 def test_latency_is_that_of_the_strobe(kind, spread):
-    config = make_config(1, 2, 7, spread=spread)
+    config = make_config(1, 4, 7, spread=spread, load_bits=16)
     engine, *_ = engine_case(kind, config)
     seen = []
 
@@ -249,7 +249,8 @@ def test_latency_is_that_of_the_strobe(kind, spread):
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
     simulator.run()
-    assert seen.index(1) + 1 == engine.latency == (2 if kind == "sum" else 6 + spread)
+    assert seen.index(1) + 1 == engine.latency == (
+        2 if kind == "sum" else 6 + spread * {"l1": 4, "shift": 2}[kind])
     assert sum(seen) == 1
 
 
