@@ -14,8 +14,8 @@ __all__ = ["EngineConfig", "Config", "PRESETS", "ISA_VERSION"]
 ISA_VERSION = 3
 """Version of descriptors, program image and frames; a device refuses any other."""
 
-CLUSTER_WORDS = 4
-"""Weight-memory words for the rows of a cluster, with `Config.spread`."""
+CLUSTER_LANES = 128
+"""Lanes of the rows of a cluster, with `Config.spread`."""
 
 
 def _check(owner, name, value, low, high):
@@ -199,12 +199,10 @@ class Config:
     def clusters(self, engine):
         """Return the rows of each cluster of an engine, 'l1' or 'shift'; one without `spread`.
 
-        A cluster has the rows of `CLUSTER_WORDS` weight-memory words, at least one.
+        Rows of a cluster have up to `CLUSTER_LANES` lanes together, unless one has more.
         """
         shape = self.engines[engine]
-        size = max(CLUSTER_WORDS * (self.load_bits // shape.code_width) // shape.lanes, 1)
-        if not self.spread:
-            size = shape.rows
+        size = max(CLUSTER_LANES // shape.lanes, 1) if self.spread else shape.rows
         return [range(first, min(first + size, shape.rows))
                 for first in range(0, shape.rows, size)]
 
