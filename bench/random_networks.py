@@ -115,8 +115,9 @@ CONFIGS = {
         ),
         Config(
             name="deep",
-            l1=engine(3, 16),
-            shift=engine(8, 3, 5, 32),
+            l1=engine(9, 30),
+            shift=engine(8, 33, 5, 32),
+            spread=True,
             pool_lanes=16,
             burst_depth=100,
             load_bits=128,

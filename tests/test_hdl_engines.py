@@ -210,8 +210,9 @@ def test_large_engine_equals_compute(kind, spread):
 
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
-def test_vectors_words_and_swaps_may_come_late(kind, spread):
-    config = make_config(2, 8, 5, spread=spread, load_bits=16 if spread else 64)
+def test_vectors_words_and_swaps_may_come_late(kind, spread, monkeypatch):
+    monkeypatch.setattr("hdl.config.CLUSTER_LANES", 15)  # words belong to one cluster and the next
+    config = make_config(2, 8, 5, spread=spread)
     engine, width, bursts, expected = engine_case(kind, config)
     assert Bench(engine, config, bursts, code_width=width, bubble=0.4).run() == expected
 
@@ -232,8 +233,9 @@ def test_more_result_lanes_than_rows(kind):
 
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
-def test_latency_is_that_of_the_strobe(kind, spread):
-    config = make_config(1, 4, 7, spread=spread, load_bits=16)
+def test_latency_is_that_of_the_strobe(kind, spread, monkeypatch):
+    monkeypatch.setattr("hdl.config.CLUSTER_LANES", 14)
+    config = make_config(1, 6, 7, spread=spread)
     engine, *_ = engine_case(kind, config)
     seen = []
 
@@ -250,7 +252,7 @@ def test_latency_is_that_of_the_strobe(kind, spread):
     simulator.add_testbench(bench)
     simulator.run()
     assert seen.index(1) + 1 == engine.latency == (
-        2 if kind == "sum" else 6 + spread * {"l1": 4, "shift": 2}[kind])
+        2 if kind == "sum" else 6 + 3 * spread)
     assert sum(seen) == 1
 
 
