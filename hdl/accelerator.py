@@ -8,6 +8,7 @@ from .command_port import CommandPort
 from .contents import NOTHING
 from .counters import Counters
 from .datapath import Datapath
+from .delay_line import delay
 from .image_copy import ImageCopy
 from .isa import Counter, Space
 from .library import place
@@ -67,14 +68,19 @@ class Accelerator(wiring.Component):
         m.submodules.datapath = place(platform, datapath, reset=stop)
         connect(m, port=port.o, sink=flipped(self.tx))
         m.d.sync += [begins.eq(0), stop.eq(port.o_reset)]
+        run, running = port.o_run.strobe, sequencer.o_running
+        if config.spread:
+            # Registers both ways; the answer to the command keeps its other fields as they are.
+            run = delay(m, run, 1, "run", reset=True)
+            running = delay(m, running | run | port.o_run.strobe, 1, "running", reset=True)
         m.d.comb += [
             port.i.payload.eq(self.rx.payload), port.i.valid.eq(self.rx.valid & ~begins),
             self.rx.ready.eq(port.i.ready & ~begins),
             self.o_tx_last.eq(port.o_last),
             self.o_layers_done.eq(sequencer.o_layers_done),
-            self.o_running.eq(sequencer.o_running), self.o_program.eq(port.o_program_valid),
-            port.i_running.eq(sequencer.o_running), port.i_layers_done.eq(sequencer.o_layers_done),
-            sequencer.i_run.eq(port.o_run.strobe), sequencer.i_resume.eq(port.o_run.resume),
+            self.o_running.eq(running), self.o_program.eq(port.o_program_valid),
+            port.i_running.eq(running), port.i_layers_done.eq(sequencer.o_layers_done),
+            sequencer.i_run.eq(run), sequencer.i_resume.eq(port.o_run.resume),
             sequencer.i_layers.eq(port.o_run.layers), sequencer.i_count.eq(port.o_run.count),
             sequencer.i_front_busy.eq(datapath.o_front_busy),
             sequencer.i_back_busy.eq(datapath.o_back_busy),
@@ -111,11 +117,13 @@ class Accelerator(wiring.Component):
             Counter.RESULTS: datapath.o_result, Counter.LAYERS: sequencer.o_layer_done,
             Counter.FETCH: sequencer.o_between,
         }
+        seen = [Cat(events[counter] for counter in Counter),
+                port.o_run.strobe & ~port.o_run.resume,
+                sequencer.o_front.start & ~sequencer.o_first, sequencer.o_running]
+        late = int(self._config.spread)
         m.d.comb += [
-            counters.i_increment.eq(Cat(events[counter] for counter in Counter)),
-            counters.i_clear.eq(port.o_run.strobe & ~port.o_run.resume),
-            counters.i_next.eq(sequencer.o_front.start & ~sequencer.o_first),
-            counters.i_running.eq(sequencer.o_running),
+            Cat(counters.i_increment, counters.i_clear, counters.i_next, counters.i_running).eq(
+                delay(m, Cat(seen), late, "seen", reset=True)),
             counters.i_read.payload.eq(read.payload.address),
             counters.i_read.valid.eq(read.valid & ~(read.payload.space == Space.SCRATCH)),
             counters.o_read.ready.eq(port.i_read.ready),
@@ -130,7 +138,7 @@ class Accelerator(wiring.Component):
         write, read, host = port.o_write, port.o_read, datapath.i_host
         if self._config.overlap:
             # As in `ProgramMemories`; the last byte is there before a run has fetched a layer.
-            m.submodules.access = access = StreamRegister(HostAccess)
+            m.submodules.access = access = StreamRegister(HostAccess, spare=self._config.spread)
             connect(m, access=access.o, datapath=datapath.i_host)
             host = access.i
         to_scratch, read_scratch = Signal(), Signal()
