@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from .bursts import Bursts
+from .delay_line import delay
 from .positions import Positions
 from .sequencer import LayerRun
 from .thermometer import above
@@ -177,6 +178,9 @@ class Drain(wiring.Component):
             m.d.comb += rows_after.eq(layer.rows)
         with m.Elif(burst_last):
             m.d.comb += rows_after.eq(rows_left - layer.block_rows)
+        # A burst begins several cycles after the one before: records have to be loaded.
+        late = int(self._config.spread)
+        begins = delay(m, start, late, "begins", reset=True) | burst_end
 
         def within(rows, vectors):
             """Whether so many vectors take these rows."""
@@ -196,8 +200,7 @@ class Drain(wiring.Component):
                     ]
         with m.If(burst_end):
             m.d.sync += [bank.eq(~bank), vector.eq(0), row.eq(0), out_vector.eq(0),
-                         res_vector.eq(0), rows_left.eq(rows_after), block_left.eq(rows_now),
-                         record.eq(block_record)]
+                         res_vector.eq(0), record.eq(block_record)]
             with m.If(burst_last):
                 m.d.sync += [
                     block.eq(block + 1), record.eq(record + lanes_now),
@@ -207,13 +210,16 @@ class Drain(wiring.Component):
                 ]
                 with m.If(block_last):
                     m.d.sync += busy.eq(0)
-        with m.If(start | burst_end):
-            m.d.sync += vector_last.eq(within(rows_after, 1) | within(layer.block_rows, 1))
+        following = [delay(m, value, late, name) for name, value in (
+            ("only", within(rows_after, 1) | within(layer.block_rows, 1)),
+            ("rows_after", rows_after), ("rows_now", rows_now))]
+        with m.If(begins):
+            m.d.sync += [register.eq(value) for register, value in zip(
+                (vector_last, rows_left, block_left), following, strict=True)]
         with m.If(start):
             m.d.sync += [
                 busy.eq(1), block.eq(1), group.eq(0), vector.eq(0), row.eq(0),
-                vector_first.eq(1), rows_left.eq(rows_after),
-                block_left.eq(rows_now), record.eq(layer.param_base),
+                vector_first.eq(1), record.eq(layer.param_base),
                 block_record.eq(layer.param_base), next_record.eq(layer.param_base),
                 out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),
             ]
