@@ -25,6 +25,20 @@ def test_router_that_goes_in_circles_is_seen():
     assert not any(map(hard, rows(*((int(n % 20 == 0), 50 - n // 20) for n in range(900)))))
 
 
+def iterations(*overused):
+    """Return lines that the second router prints."""
+    return [f"Info:     iter={n} wires={900 + n} overused={wires} overuse={wires + 1} archfail=NA"
+            for n, wires in enumerate(overused, 1)]
+
+
+def test_second_router_that_uses_more_and_more_wires_is_seen():
+    ends = stuck_router()
+    assert not any(map(ends, iterations(7000, 400, *(30 - n // 30 for n in range(900)), 0)))
+    more = stuck_router()
+    seen = [more(line) for line in iterations(*range(7000, 5000, -100), *range(5001, 5100))]
+    assert seen.index(True) == 20 + 40
+
+
 def test_seeds_that_cannot_be_routed_are_passed_over():
     said = []
 

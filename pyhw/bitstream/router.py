@@ -12,6 +12,9 @@ SPARE_SEEDS = 4
 _IDLE_ROWS = 40
 """Rows of the router's table, of 1,000 arcs each, in which no arc was routed without taking out
 another and as many are left as before: it goes in circles (nextpnr issues 179 and 1341)."""
+_IDLE_ITERATIONS = 40
+"""Iterations of the second router without fewer overused wires than ever before. Too many of them,
+and it uses more and more; a few, and the last one may stay."""
 
 
 def routed_seeds(route: Callable[[int], Done], count: int,
@@ -51,16 +54,22 @@ def routed_seeds(route: Callable[[int], Done], count: int,
 
 
 def stuck_router() -> Callable[[str], bool]:
-    """Return a watcher of nextpnr's log that tells when its router goes in circles."""
+    """Return a watcher of nextpnr's log that tells when either router goes in circles."""
     row = re.compile(r"^Info: +\d+ \| +\d+ +(\d+) \| +\d+ +(\d+) \| +(\d+)\|")
-    last, idle = "", 0
+    iteration = re.compile(r"^Info: +iter=(\d+) wires=\d+ overused=(\d+) ")
+    last, idle, fewest, fewest_at = "", 0, 0, 0
 
     def stuck(line: str) -> bool:
-        nonlocal last, idle
-        if (found := row.match(line)) is None:
-            return False
-        idle = idle + 1 if found[2] == "0" and found[3] == last else 0
-        last = found[3]
-        return idle >= _IDLE_ROWS
+        nonlocal last, idle, fewest, fewest_at
+        if (found := row.match(line)) is not None:
+            idle = idle + 1 if found[2] == "0" and found[3] == last else 0
+            last = found[3]
+            return idle >= _IDLE_ROWS
+        if (found := iteration.match(line)) is not None:
+            number, overused = int(found[1]), int(found[2])
+            if number == 1 or overused < fewest:
+                fewest, fewest_at = overused, number
+            return number - fewest_at >= _IDLE_ITERATIONS
+        return False
 
     return stuck
