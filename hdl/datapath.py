@@ -18,7 +18,7 @@ from .l1_engine import L1Engine
 from .pool_engine import PoolEngine
 from .post_processor import PostProcessor
 from .records import Records
-from .results import DRAIN_LATENCY, Results
+from .results import Results, drain_latency
 from .scratchpad import HostAccess, Scratchpad
 from .sequencer import LayerRun
 from .shift_engine import ShiftEngine
@@ -159,7 +159,9 @@ class Datapath(wiring.Component):
         m.d.sync += results.i_engine.eq(self._accumulated_by(layer))
         m.d.comb += [
             results.i_token.eq(token),
-            *(engine.i_on.eq(results.i_engine == kind) for kind, engine in engines.items()),
+            *(engine.i_on.eq(delay(m, results.i_engine == kind, int(config.spread),
+                                   f"{kind.name.lower()}_on"))
+              for kind, engine in engines.items()),
             results.i_maximum.eq(layer.pool_max & config.pool_max),
             *(getattr(results, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
               for kind, engine in engines.items()),
@@ -204,7 +206,8 @@ class Datapath(wiring.Component):
         """Add what stores accumulated sums; return the drain."""
         config, layer = self._config, self.i_back.layer
         # Values and residuals meet when the later of them arrives.
-        meet = max(DRAIN_LATENCY, scratchpad.b_latency) if config.residual else DRAIN_LATENCY
+        read = drain_latency(config)
+        meet = max(read, scratchpad.b_latency) if config.residual else read
         m.submodules.drain = drain = Drain(config)
         m.submodules.records = records = Records(config, meet)
         m.submodules.post = post = PostProcessor(config, self._contents)
@@ -228,7 +231,7 @@ class Datapath(wiring.Component):
             post.i_valid.eq(delay(m, drain.o_issue, meet, "issued", reset=True)),
             line.i_value.eq(drain.o_tag), tag.eq(line.o_value),
             Value.cast(post.i_values).eq(
-                delay(m, Value.cast(results.o_values), meet - DRAIN_LATENCY, "values")),
+                delay(m, Value.cast(results.o_values), meet - read, "values")),
             Value.cast(post.i_records).eq(records.o_records),
         ]
         if config.residual:

@@ -13,10 +13,15 @@ from .isa import Engine
 from .library import place
 from .token import Drain, Token
 
-__all__ = ["DRAIN_LATENCY", "Results"]
+__all__ = ["Results", "drain_latency"]
 
-DRAIN_LATENCY = 3
-"""Cycles from a drain request to its values: read, gather, finish."""
+PART = 8
+"""Accumulators that share addresses and control, with `Config.spread`."""
+
+
+def drain_latency(config):
+    """Return the cycles from a drain request to its values: read, gather (twice), finish."""
+    return 3 + config.spread
 
 
 def either(values):
@@ -59,7 +64,7 @@ class Results(wiring.Component):
     i_l1 : In(1)
         It is one of the L1 engine: ``X - 2 E`` of its accumulators.
     o_values : Out(post_width x signed(value_width))
-        Results, `DRAIN_LATENCY` cycles after `i_drain`. Lane l is row
+        Results, `drain_latency` cycles after `i_drain`. Lane l is row
         ``vector * post_width + l``; with `single` lane 0 is row `row`. Lanes without a row, and
         all lanes but the first with `single`, mean nothing.
 
@@ -98,29 +103,34 @@ class Results(wiring.Component):
         count, pools = self.rows + extra, self._engines.get(Engine.POOL)
         maximum = pools.rows if pools is not None and config.pool_max else 0
         narrow = self._l1.shape.width if extra else 0
-        stores = []
+        size, parts = PART if config.spread else count, []
         for group in range(config.groups):
-            store = Accumulators(self._shape, count=count, depth=config.burst_depth,
-                                 distributed=config.distributed, maximum=maximum,
-                                 maximum_bits=9,
-                                 narrow=self._shared, narrow_width=narrow)
-            m.submodules[f"accumulators{group}"] = place(platform, store)
             asked = Signal(name=f"drain{group}")
-            m.d.comb += [
-                asked.eq(drain.group == group), store.i_token.eq(token),
-                store.i_drain.bank.eq(drain.bank), store.i_drain.position.eq(drain.position),
-            ]
-            if maximum:
-                m.d.comb += store.i_maximum.eq(self.i_maximum & here[Engine.POOL])
-            for i in range(count):
-                wanted = asked
-                if i < self.rows:
-                    wanted = asked & Mux(drain.single, drain.row == i,
-                                         drain.vector == i // config.post_width)
-                m.d.comb += [store.i_select[i].eq(wanted),
-                             store.i_sums[i].eq(self._sum(m, group, i))]
-            stores.append(store)
-        self._finish(m, stores)
+            m.d.comb += asked.eq(drain.group == group)
+            for first in range(0, count, size):
+                own = range(first, min(first + size, count))
+                maxima, wide = (min(max(limit - first, 0), len(own))
+                                for limit in (maximum, self._shared))
+                store = Accumulators(self._shape, count=len(own), depth=config.burst_depth,
+                                     distributed=config.distributed, maximum=maxima,
+                                     maximum_bits=9, narrow=wide, narrow_width=narrow)
+                m.submodules[f"accumulators{group}_{first}"] = place(
+                    platform, store, len(own), maxima, wide)
+                m.d.comb += [
+                    store.i_token.eq(token), store.i_drain.bank.eq(drain.bank),
+                    store.i_drain.position.eq(drain.position),
+                ]
+                if maxima:
+                    m.d.comb += store.i_maximum.eq(self.i_maximum & here[Engine.POOL])
+                for k, i in enumerate(own):
+                    wanted = asked
+                    if i < self.rows:
+                        wanted = asked & Mux(drain.single, drain.row == i,
+                                             drain.vector == i // config.post_width)
+                    m.d.comb += [store.i_select[k].eq(wanted),
+                                 store.i_sums[k].eq(self._sum(m, group, i))]
+                parts.append({i: Value.cast(store.o_values[k]) for k, i in enumerate(own)})
+        self._finish(m, parts)
         return m
 
     def _delayed(self, m, here):
@@ -162,25 +172,27 @@ class Results(wiring.Component):
                 parts.append(wide)
         return either(parts)
 
-    def _finish(self, m, stores):
+    def _finish(self, m, parts):
         """Add what reads the accumulators: gather rows, then make results of them."""
         config, drain, width = self._config, self.i_drain, self._shape.width
+        late = int(config.spread)
 
         def gather(rows, name):
+            # Of each part first, with `spread` into a register for the way.
+            found = [[part[i] for i in rows if i in part] for part in parts]
+            found = [delay(m, either(values), late, f"{name}_part") for values in found if values]
             gathered = Signal(width, name=name, reset_less=True)
-            m.d.sync += gathered.eq(either([Value.cast(store.o_values[i])
-                                            for store in stores for i in rows]))
+            m.d.sync += gathered.eq(either(found))
             return gathered
 
-        single = Signal(2)
-        m.d.sync += single.eq(single[:1] << 1 | drain.single)
+        single = delay(m, drain.single, drain_latency(config) - 1, "single")
         lanes = [gather(range(lane, self.rows, config.post_width), f"lane{lane}")
                  for lane in range(min(self.rows, config.post_width))]
         for i, lane in enumerate(lanes):
             value = lane
             if i == 0 and len(lanes) > 1:
                 value = Signal(width, name="chosen")
-                m.d.comb += value.eq(Mux(single[1], either(lanes), lane))
+                m.d.comb += value.eq(Mux(single, either(lanes), lane))
             result = Signal(Shape(config.value_width, True), name=f"result{i}", reset_less=True)
             m.d.sync += result.eq(value.as_signed())
             if self._l1 is not None:

@@ -26,8 +26,6 @@ class Timing:
 
     config: Config
 
-    drain_latency = 3
-    """Engine, from drain request to values."""
     start_to_request = 1
     """Start of the back to the request for the first records."""
     front_to_back = 1
@@ -43,6 +41,11 @@ class Timing:
 
     burst_restart = BURST_RESTART
     """Weight expander: cycles by which the first word of a burst is later than of a step."""
+
+    @property
+    def drain_latency(self):
+        """Engine, from drain request to values."""
+        return 3 + self.config.spread
 
     @property
     def start_to_words(self):

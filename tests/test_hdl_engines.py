@@ -14,7 +14,7 @@ from hdl.formats import ShiftCode, l1_term, shift_term
 from hdl.l1_engine import L1Engine
 from hdl.lone_engine import lone_l1, lone_pool, lone_shift
 from hdl.pool_engine import PoolEngine
-from hdl.results import DRAIN_LATENCY
+from hdl.results import drain_latency
 from hdl.rows import L1Row, ShiftRow
 from hdl.shift_engine import ShiftEngine
 from pyhw.synthesis.yosys import multiplier_free_check
@@ -106,7 +106,7 @@ class Bench:
             self.lasts += last  # known in the cycle after the strobe
 
     async def drain(self, ctx):
-        engine, pipeline = self.engine, [None] * DRAIN_LATENCY
+        engine, pipeline = self.engine, [None] * drain_latency(self.config)
         width = 1 if self.single else self.config.post_width
         for b, burst in enumerate(self.bursts):
             while self.lasts <= b:
@@ -115,7 +115,7 @@ class Bench:
             requests = [(p, g, first) for p in range(len(burst[0][1]))
                         for g in range(self.config.groups)
                         for first in range(0, engine.rows, width)]
-            for request in [*requests, *[None] * DRAIN_LATENCY]:
+            for request in [*requests, *[None] * drain_latency(self.config)]:
                 if request:
                     p, g, first = request
                     ctx.set(engine.i_drain, {

@@ -17,7 +17,7 @@ from hdl.l1_engine import L1Engine
 from hdl.pool_engine import PoolEngine
 from hdl.post_processor import PostProcessor
 from hdl.records import Records
-from hdl.results import DRAIN_LATENCY
+from hdl.results import drain_latency
 from hdl.scratchpad import Scratchpad
 from hdl.shift_engine import ShiftEngine
 from hdl.timing import Timing
@@ -36,6 +36,7 @@ CONFIGS = [
     Config(name="odd", l1=engine(7), shift=engine(17), terms=2, post_width=3),
     Config(name="four", shift=engine(33), terms=4, second_step=False),
     *(Config(name=f"plain{terms}", l1=engine(3), terms=terms, **PLAIN) for terms in range(1, 5)),
+    Config(name="spread", l1=engine(70), shift=engine(65), spread=True),
     *(Config(name=f"no_{part}{terms}", l1=engine(5), terms=terms, **{part: PLAIN[part]})
       for part in PLAIN for terms in range(1, 5)),
 ]
@@ -71,10 +72,10 @@ def test_latencies_are_those_of_the_components(config):
 
 
 def test_fixed_latencies():
-    assert Timing.drain_latency == DRAIN_LATENCY
     timing = Timing(SMALL)
-    assert timing.meet == max(DRAIN_LATENCY, timing.scratchpad_latency)
-    assert Timing(Config(l1=engine(4), **PLAIN)).meet == DRAIN_LATENCY
+    assert timing.drain_latency == drain_latency(SMALL)
+    assert timing.meet == max(drain_latency(SMALL), timing.scratchpad_latency)
+    assert Timing(Config(l1=engine(4), **PLAIN)).meet == drain_latency(SMALL)
     assert timing.issue_to_write == timing.meet + timing.post_latency
 
 

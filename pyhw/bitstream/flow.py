@@ -134,5 +134,6 @@ def build(
 
 
 def rows_of(verilog: str) -> list[str]:
-    """Return the modules of engines' rows, each with registers that equal those of others."""
-    return re.findall(rf"^module +({MODULE}_(?:l1|shift|sum)row\w*)", verilog, re.MULTILINE)
+    """Return the modules that occur many times, with registers that equal those of others."""
+    return re.findall(rf"^module +({MODULE}_(?:(?:l1|shift|sum)row|accumulators)\w*)", verilog,
+                      re.MULTILINE)
