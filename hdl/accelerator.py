@@ -107,7 +107,8 @@ class Accelerator(wiring.Component):
 
     def _add_counters(self, m, port, sequencer, datapath):
         """Count what happens, and answer reads that are not for the scratchpads."""
-        m.submodules.counters = counters = Counters(self._config.counted_layers)
+        m.submodules.counters = counters = Counters(
+            self._config.counted_layers, spread=self._config.spread)
         read = port.o_read
         events = {
             Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,

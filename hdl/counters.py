@@ -4,6 +4,7 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from .delay_line import delay
 from .isa import COUNTER_SET, Counter
 from .thermometer import above
 
@@ -23,6 +24,8 @@ class Counters(wiring.Component):
     ----------
     layers : int
         Sets of counters, from 1; the last one also counts for all layers after it.
+    spread : bool
+        A register more between the adder and the memory.
 
     Members
     -------
@@ -46,8 +49,8 @@ class Counters(wiring.Component):
         a time.
     """
 
-    def __init__(self, layers=1):
-        self._layers = layers
+    def __init__(self, layers=1, *, spread=False):
+        self._layers, self._spread = layers, spread
         super().__init__({
             "i_increment": In(len(Counter)), "i_clear": In(1), "i_next": In(1),
             "i_running": In(1),
@@ -84,9 +87,13 @@ class Counters(wiring.Component):
             read.addr.eq(new * slots + next_turn),
             value.eq(Mux(fresh.bit_select(turn, 1), 0, read.data)),
             old.eq(Mux(moving != 0, late[turn], small[turn])),
-            write.addr.eq(bank * slots + turn), write.data.eq(value + old),
-            write.en.eq(own & ~self.i_clear), moves.eq(own & (moving == 0)),
+            moves.eq(own & (moving == 0)),
         ]
+        # A word is read again a round later.
+        m.d.comb += [port.eq(delay(m, what, int(self._spread), name, reset=name == "write_en"))
+                     for name, port, what in (("write_addr", write.addr, bank * slots + turn),
+                                              ("write_data", write.data, value + old),
+                                              ("write_en", write.en, own & ~self.i_clear))]
         m.d.sync += [
             turn.eq(next_turn), bank.eq(new), own.eq(counting), moving.eq(moving - (moving != 0)),
             settle.eq(Mux(self.i_running, size, settle - (settle != 0))),

@@ -83,7 +83,7 @@ class Datapath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
-        results, advance = self._fill(m, scratchpad)
+        results, advance, moving = self._fill(m, scratchpad)
         drain = self._empty(m, scratchpad, results)
         feeder = m.submodules.feeder
         # With `spread` registers on the way between what lies far apart.
@@ -91,7 +91,7 @@ class Datapath(wiring.Component):
         m.d.comb += [
             feeder.i_freed.eq(drain.o_freed),
             feeder.i_tail.eq(delay(m, drain.o_tail, late, "tail", reset=True)),
-            self.o_front_busy.eq(delay(m, feeder.o_busy | results.o_busy
+            self.o_front_busy.eq(delay(m, feeder.o_busy | moving | results.o_busy
                                        | (self.i_front.start & bool(late)), late, "front_busy",
                                        reset=True)),
             self.o_back_busy.eq(drain.o_busy),
@@ -105,7 +105,10 @@ class Datapath(wiring.Component):
         return m
 
     def _fill(self, m, scratchpad):
-        """Add what turns a layer into accumulated sums; return results and pipeline enable."""
+        """Add what turns a layer into accumulated sums.
+
+        Return the results, the pipeline's enable, and whether a vector is between it and them.
+        """
         config, layer = self._config, self.i_front.layer
         m.submodules.feeder = feeder = Feeder(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
@@ -144,6 +147,8 @@ class Datapath(wiring.Component):
         ]
         token = Signal.like(feeder.o_token)
         m.d.sync += [token.eq(feeder.o_token), token.valid.eq(feeder.o_token.valid & advance)]
+        moving = token.valid
+        token = delay(m, token, window.latency - 1, "token", reset=True)
 
         engines = {Engine.POOL: PoolEngine(config)}
         if config.l1 is not None:
@@ -176,7 +181,7 @@ class Datapath(wiring.Component):
         if Engine.SHIFT in engines:
             shift = engines[Engine.SHIFT]
             m.d.comb += [shift.i_load.eq(loader.o_shift), shift.i_swap.eq(loader.o_swap)]
-        return results, advance
+        return results, advance, moving
 
     def _accumulated_by(self, layer):
         """Return the engine whose sums a layer accumulates: POOL has those of chains."""

@@ -22,10 +22,10 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
 
     Words are registered and converted, `i_swap` is registered in the rows, so a vector that comes
     the cycle after `i_swap` has to wait in one register for its codes. A word that comes together
-    with `i_swap` belongs to the next step. With `Config.spread` words are converted first, and all
-    this takes a cycle more, and one more in each cluster of rows than in the one before. A row
-    swaps only if something has been loaded for it, which saves power, and gives each row a register
-    of its own to enable its codes.
+    with `i_swap` belongs to the next step. With `Config.spread` words are converted first, all this
+    takes a cycle more, so that vectors have to come a cycle later, and one more in each cluster of
+    rows than in the one before. A row swaps only if something has been loaded for it, which saves
+    power, and gives each row a register of its own to enable its codes.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ class BaseEngine(wiring.Component):
         vector = Cat(self.i_x[group][lane][:bits] for lane in range(self.lanes))
         vectors = []
         for cluster in range(len(self.clusters)):
-            vector = delay(m, vector, 1 if cluster else 1 + self.spread, f"x{group}_{cluster}")
+            vector = delay(m, vector, 1, f"x{group}_{cluster}")
             vectors.append(vector)
         return vectors
 

@@ -34,7 +34,7 @@ class L1Engine(BaseEngine):
         Weight codes into the shadow registers.
     i_swap : 1
         The shadow codes, with what was loaded until the cycle before, become active for vectors
-        from the next cycle on.
+        from the next cycle on, with `Config.spread` from the one after it.
     i_w_signed : 1
         Codes are two's complement. Valid with the codes.
     i_w_shift : unsigned(3)
@@ -60,8 +60,7 @@ class L1Engine(BaseEngine):
     @property
     def latency(self):
         """Cycles from a vector to its sums: registers, minimum, tree."""
-        return (1 + self.spread + len(self.clusters)
-                + tree_latency(self.lanes, self._register_every))
+        return 1 + len(self.clusters) + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
         w_signed, w_shift = self.i_w_signed, self.i_w_shift

@@ -55,8 +55,7 @@ class ShiftEngine(BaseEngine):
     @property
     def latency(self):
         """Cycles from a vector to its sums: registers, shift, tree."""
-        return (1 + self.spread + len(self.clusters)
-                + tree_latency(self.lanes, self._register_every))
+        return 1 + len(self.clusters) + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
         codes = code_registers(

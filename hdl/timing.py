@@ -87,10 +87,10 @@ class Timing:
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
-        taken = 2 + self.config.distributed
+        taken = 2 + self.config.spread + self.config.distributed
         if engine == "pool":
             return taken + (4 if self.config.taps else 1)
-        return (taken + 1 + self.config.spread + len(self.config.clusters(engine))
+        return (taken + 1 + len(self.config.clusters(engine))
                 + _levels(self.config.engines[engine].lanes))
 
     def take_to_free(self, engine):

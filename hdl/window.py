@@ -4,6 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from .delay_line import delay
 from .isa import LAYER, Engine
 from .thermometer import thermometer
 
@@ -34,12 +35,12 @@ class Window(wiring.Component):
     o_x : Out((9 x read_lanes) x groups)
         Operands, as bits.
 
-    Latency 1 cycle, one vector a cycle.
+    Latency `latency` cycles, one vector a cycle.
     """
 
-    latency = 1
-
     def __init__(self, config):
+        # With `Config.spread` a register before the shift.
+        self.latency = 1 + config.spread
         self._groups = config.groups
         self._lanes = lanes = config.read_lanes
         count = In(range(lanes + 1))
@@ -89,6 +90,7 @@ class Window(wiring.Component):
             choice = spread(border, 8)
             m.d.comb += lanes.eq(((self.i_raw[group].as_value() & ~choice)
                                   | (self.i_pad.as_value() & choice)) & spread(inside, 8))
+            lanes = delay(m, lanes, self.latency - 1, f"bytes{group}")
             out = []
             for lane in range(self._lanes):
                 byte = lanes.word_select(lane, 8)

@@ -24,16 +24,17 @@ async def read_counter(ctx, dut, counter, layer=0):
 
 
 def simulate(bench, layers=1):
-    dut = Counters(layers)
-    simulator = Simulator(dut)
-    simulator.add_clock(1e-6)
+    for spread in (False, True):
+        dut = Counters(layers, spread=spread)
+        simulator = Simulator(dut)
+        simulator.add_clock(1e-6)
 
-    async def testbench(ctx):
-        ctx.set(dut.i_running, 1)
-        await bench(ctx, dut)
+        async def testbench(ctx, dut=dut):
+            ctx.set(dut.i_running, 1)
+            await bench(ctx, dut)
 
-    simulator.add_testbench(testbench)
-    simulator.run()
+        simulator.add_testbench(testbench)
+        simulator.run()
 
 
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])

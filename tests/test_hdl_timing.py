@@ -68,7 +68,7 @@ def test_latencies_are_those_of_the_components(config):
     for name, kind in engines.items():
         accumulated = Accumulators.latency(config.distributed) - 1
         assert timing.take_to_last(name) == (
-            1 + Window.latency + latency_of(kind, config) + accumulated)
+            1 + latency_of(Window, config) + latency_of(kind, config) + accumulated)
 
 
 def test_fixed_latencies():

@@ -134,6 +134,6 @@ def build(
 
 
 def rows_of(verilog: str) -> list[str]:
-    """Return the modules that occur many times, with registers that equal those of others."""
-    return re.findall(rf"^module +({MODULE}_(?:(?:l1|shift|sum)row|accumulators)\w*)", verilog,
-                      re.MULTILINE)
+    """Return the modules with registers that equal those of others: engines, rows, results."""
+    return re.findall(rf"^module +({MODULE}_(?:(?:l1|shift|sum)row|accumulators)\w*|"
+                      rf"\\{MODULE}_datapath\d+\.(?:l1|shift)(?= ))", verilog, re.MULTILINE)
