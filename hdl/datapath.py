@@ -250,15 +250,10 @@ class Datapath(wiring.Component):
                             Cat(wide, wide[15] & layer.res_signed).as_signed())
 
         connect(m, wiring.flipped(self.i_host), scratchpad.i_host)
-        # With `spread` a cycle later: what waits for the results reads even later.
-        late = int(config.spread)
-        written = {"data": post.o_data, "group": tag.group, "address": tag.address,
-                   "count": tag.count}
         m.d.comb += [
-            scratchpad.i_w_enable.eq(delay(m, post.o_valid, late, "write", reset=True)),
-            *(Value.cast(getattr(scratchpad, f"i_w_{name}")).eq(
-                delay(m, Value.cast(value), late, f"write_{name}"))
-              for name, value in written.items()),
+            scratchpad.i_w_enable.eq(post.o_valid), scratchpad.i_w_data.eq(post.o_data),
+            scratchpad.i_w_group.eq(tag.group), scratchpad.i_w_address.eq(tag.address),
+            scratchpad.i_w_count.eq(tag.count),
             scratchpad.i_r_enable.eq(drain.o_residual),
             scratchpad.i_r_group.eq(drain.o_tag.group),
             scratchpad.i_r_address.eq(drain.o_residual_address),

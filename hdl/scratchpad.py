@@ -46,8 +46,8 @@ class Scratchpad(wiring.Component):
         The vectors, `a_latency` enabled cycles later.
     o_a_stall : Out(1)
         `i_a_enable` has no effect in this cycle, and must be low for what runs beside port A:
-        the cycle after `i_r_enable`, where port B reads through port A; else never, nor without
-        `config.reads_in_run`.
+        the cycle after `i_r_enable` (with `Config.spread` the one after it), where port B reads
+        through port A; else never, nor without `config.reads_in_run`.
     i_w_group : In(groups), i_w_address : In(24), i_w_enable : In(1),
     i_w_count : In(range(write_bytes + 1)), i_w_data : In(8 x write_bytes)
         Port B: write the first `i_w_count` bytes from the address on. Seen by accesses that
@@ -76,8 +76,9 @@ class Scratchpad(wiring.Component):
         self.read_bytes = max(1, config.residual_bytes)
         self._shared = not config.distributed
         self._holds = self._shared and config.reads_in_run
-        # Rows, memory, with `spread` a register behind it, two parts of the rotation.
-        self.a_latency = self.b_latency = 4 + config.spread
+        # Rows, memory, with `spread` a register behind it, two parts of the rotation; port B has
+        # one more behind the choice of what it does.
+        self.a_latency, self.b_latency = 4 + config.spread, 4 + 2 * config.spread
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
@@ -148,8 +149,18 @@ class Scratchpad(wiring.Component):
         if self._config.residual:
             with m.If(self.i_r_enable):
                 m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
+        late = int(self._config.spread)
+        reads_late, writes_now = (delay(m, strobe, late, name, reset=True) for name, strobe in (
+            ("b_reads", reads_now), ("b_writes", writes_now)))
+        w_group, w_count, w_data, r_group[0] = (delay(m, value, late, name) for name, value in (
+            ("b_w_group", w_group), ("b_w_count", w_count), ("b_w_data", w_data),
+            ("b_r_group", r_group[0])))
+        # One register for both where they are one.
+        addresses = delay(m, Cat(w_address, r_address) if self._config.residual else w_address,
+                          late, "b_address")
+        w_address, r_address = addresses[:24], addresses[-24:]
         w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
-        for k in range(self.b_latency - 1):
+        for k in range(self.b_latency - 1 - late):
             r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
             r_group.append(delay(m, r_group[-1], 1, f"r_group{k}"))
         size = 1 << (self.write_bytes - 1).bit_length()
@@ -165,7 +176,7 @@ class Scratchpad(wiring.Component):
             written_to = (w_group == group) if groups > 1 else 1
             read_from = (r_group[0] == group) if groups > 1 else 1
             m.d.sync += [writes[group].eq(writes_now & written_to),
-                         reads[group].eq(reads_now & read_from)]
+                         reads[group].eq(reads_late & read_from)]
         w_rows, r_rows = bank_rows(w_address), bank_rows(r_address)
         if not self._config.residual:
             w_rows = r_rows = [stage(row, 1, f"b_row{bank}") for bank, row in enumerate(w_rows)]
@@ -246,10 +257,10 @@ class Scratchpad(wiring.Component):
         for group in range(1, groups):
             with m.If(r_group[-2] == group):
                 m.d.comb += chosen.eq(b_banks[group])
-        early, late = (coarse, fine) if groups == 1 else ([], coarse + fine)
-        half = rotate_down(m, chosen, r_low[-2], early,
-                           self.read_bytes + sum(1 << bit for bit in late), name="b_by")
-        vector = rotate_down(m, delay(m, half, 1, "b_half"), r_low[-1], late, self.read_bytes,
+        before, after = (coarse, fine) if groups == 1 else ([], coarse + fine)
+        half = rotate_down(m, chosen, r_low[-2], before,
+                           self.read_bytes + sum(1 << bit for bit in after), name="b_by")
+        vector = rotate_down(m, delay(m, half, 1, "b_half"), r_low[-1], after, self.read_bytes,
                              name="b_by")
         m.d.comb += [
             self.o_r_data.eq(delay(m, vector, 1, "b_vector")),

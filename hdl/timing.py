@@ -72,12 +72,22 @@ class Timing:
 
     @property
     def scratchpad_latency(self):
-        """Either port, from address to data."""
+        """Port A, from address to data."""
         return 4 + self.config.spread
+
+    @property
+    def residual_latency(self):
+        """Scratchpad's port B, from address to data."""
+        return 4 + 2 * self.config.spread
 
     @property
     def write_to_tail(self):
         """Last result before the last burst written to the tail of the layer, seen by the front."""
+        return 1 + self.config.spread
+
+    @property
+    def read_to_stall(self):
+        """Residual asked for to the stall of port A, where port B reads through it."""
         return 1 + self.config.spread
 
     @property
@@ -111,7 +121,7 @@ class Timing:
     @property
     def meet(self):
         """Drain request to values with their residuals."""
-        return max(self.drain_latency, self.scratchpad_latency) if self.config.residual else (
+        return max(self.drain_latency, self.residual_latency) if self.config.residual else (
             self.drain_latency)
 
     @property

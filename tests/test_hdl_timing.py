@@ -60,8 +60,8 @@ def latency_of(kind, *arguments, name="latency"):
 def test_latencies_are_those_of_the_components(config):
     timing = Timing(config)
     assert timing.post_latency == latency_of(PostProcessor, config)
-    for port in "ab":
-        assert timing.scratchpad_latency == latency_of(Scratchpad, config, name=f"{port}_latency")
+    assert timing.scratchpad_latency == latency_of(Scratchpad, config, name="a_latency")
+    assert timing.residual_latency == latency_of(Scratchpad, config, name="b_latency")
     # From the take: the feeder's register, the window's, then the engine.
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
@@ -74,7 +74,7 @@ def test_latencies_are_those_of_the_components(config):
 def test_fixed_latencies():
     timing = Timing(SMALL)
     assert timing.drain_latency == drain_latency(SMALL)
-    assert timing.meet == max(drain_latency(SMALL), timing.scratchpad_latency)
+    assert timing.meet == max(drain_latency(SMALL), timing.residual_latency)
     assert Timing(Config(l1=engine(4), **PLAIN)).meet == drain_latency(SMALL)
     assert timing.issue_to_write == timing.meet + timing.post_latency
 

@@ -68,6 +68,7 @@ class ResultPort:
                  free: bool = False) -> None:
         self._fields, self._config, self._pipeline = fields, config, pipeline
         self._flight = Timing(config).issue_to_write
+        self._stall = Timing(config).read_to_stall
         self._writes: dict[int, tuple[int, int]] = {}
         self._groups, self._free = config.groups, free
         self.conflicts: list[int] = []
@@ -103,7 +104,7 @@ class ResultPort:
                 self._writes[time + self._flight] = (
                     self._address("out", place, vector, block), size)
                 if not self._config.distributed:
-                    self._pipeline.hold(time + 1, time + 2)
+                    self._pipeline.hold(time + self._stall, time + self._stall + 1)
                 first = time if first is None else first
                 time += 1
         assert first is not None
