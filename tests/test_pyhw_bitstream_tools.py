@@ -77,6 +77,13 @@ def test_equal_registers_of_rows_stay_apart(tmp_path, yosys):
     assert counts == [18, 19]
 
 
+def test_modules_that_stay_apart_are_those_of_engines_rows_and_results():
+    apart = ["board_accumulators7", "\\board_datapath3.l1", "\\board_datapath3.shift",
+             "board_l1row4", "board_shiftrow6", "board_sumrow5"]
+    others = ["board", "board_postlane10", "\\board_datapath3.drain", "\\board_datapath3.l1.x"]
+    assert rows_of("".join(f"module {name} (clk);\nendmodule\n" for name in apart + others)) == apart
+
+
 def test_clock_out_of_reach_gives_no_bitstream_and_names_the_path(tmp_path, yosys):
     require(lambda: find_place_and_route("ice40")[0])
     slow = ECHO.replace("= \\time [15:13]", "= {3{^ \\time }}").replace(
