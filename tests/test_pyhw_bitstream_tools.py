@@ -81,7 +81,8 @@ def test_modules_that_stay_apart_are_those_of_engines_rows_and_results():
     apart = ["board_accumulators7", "\\board_datapath3.l1", "\\board_datapath3.shift",
              "board_l1row4", "board_shiftrow6", "board_sumrow5"]
     others = ["board", "board_postlane10", "\\board_datapath3.drain", "\\board_datapath3.l1.x"]
-    assert rows_of("".join(f"module {name} (clk);\nendmodule\n" for name in apart + others)) == apart
+    text = "".join(f"module {name} (clk);\nendmodule\n" for name in apart + others)
+    assert rows_of(text) == apart
 
 
 def test_clock_out_of_reach_gives_no_bitstream_and_names_the_path(tmp_path, yosys):
