@@ -94,7 +94,8 @@ class Datapath(wiring.Component):
             self.o_front_busy.eq(delay(m, feeder.o_busy | moving | results.o_busy
                                        | (self.i_front.start & bool(late)), late, "front_busy",
                                        reset=True)),
-            self.o_back_busy.eq(drain.o_busy),
+            self.o_back_busy.eq(delay(m, drain.o_busy | (self.i_back.start & bool(late)), late,
+                                      "back_busy", reset=True)),
             self.o_vector.eq(feeder.o_vector),
             self.o_stall_weights.eq(~advance & feeder.o_busy),
             self.o_stall_layer.eq(feeder.o_wait_layer),
@@ -128,14 +129,19 @@ class Datapath(wiring.Component):
             words, ahead = expander.o_stream, expander.o_ahead
         connect(m, words=words, loader=loader.i_stream)
         m.d.comb += loader.i_ahead.eq(ahead)
-        advance = Signal()
+        # All of the pipeline moves by it: where there is time to know it ahead, it is a register.
+        advance, held = Signal(), Signal()
+        if config.overlap:
+            m.d.sync += held.eq(feeder.o_swap_ahead & ~loader.o_ready_ahead)
+        else:
+            m.d.comb += held.eq(feeder.o_swap & ~loader.o_ready)
         m.d.comb += [
-            advance.eq(~(feeder.o_swap & ~loader.o_ready) & ~scratchpad.o_a_stall),
+            advance.eq(~held & ~scratchpad.o_a_stall),
             loader.i_take.eq(feeder.o_swap & advance), loader.i_layer.eq(layer),
             fetch.i_run.eq(self.i_front), fetch.i_data.eq(self.i_weights),
             self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
-            feeder.i_run.eq(self.i_front), feeder.i_stored.eq(self.i_stored),
-            feeder.i_advance.eq(advance),
+            feeder.i_run.eq(self.i_front), feeder.i_advance.eq(advance),
+            feeder.i_stored.eq(delay(m, self.i_stored, int(config.spread), "stored", reset=True)),
             feeder.i_index_data.eq(self.i_index),
             self.o_index_address.eq(feeder.o_index_address), self.o_index_enable.eq(advance),
             scratchpad.i_a_address.eq(feeder.o_address), scratchpad.i_a_enable.eq(advance),

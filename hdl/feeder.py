@@ -52,6 +52,8 @@ class Feeder(wiring.Component):
         Beside the vector.
     o_swap : Out(1)
         One stage before the vector: it is the first of a step.
+    o_swap_ahead : Out(1)
+        `o_swap` of the next cycle.
     o_busy : Out(1)
         Vectors are still to be issued, or on their way to the engines.
     o_vector, o_wait_layer, o_wait_bank : Out(1)
@@ -71,6 +73,7 @@ class Feeder(wiring.Component):
             "i_freed": In(1), "o_index_address": Out(16), "i_index_data": In(24),
             "o_address": Out(24), "o_border_left": Out(lanes), "o_border_from": Out(lanes),
             "o_run_left": Out(lanes), "o_token": Out(self.token_layout), "o_swap": Out(1),
+            "o_swap_ahead": Out(1),
             "o_busy": Out(1), "o_vector": Out(1), "o_wait_layer": Out(1), "o_wait_bank": Out(1),
         })
 
@@ -266,5 +269,6 @@ class Feeder(wiring.Component):
                 mask = after
             m.d.comb += output.eq(mask)
         m.d.comb += [self.o_busy.eq(busy | Cat(token.valid for token in tokens).any()),
-                     self.o_token.eq(tokens[-1]), self.o_swap.eq(swaps[-2])]
+                     self.o_token.eq(tokens[-1]), self.o_swap.eq(swaps[-2]),
+                     self.o_swap_ahead.eq(Mux(self.i_advance, swaps[-3], swaps[-2]))]
         return m

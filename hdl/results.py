@@ -137,11 +137,12 @@ class Results(wiring.Component):
         """Return the token that goes to the accumulators, a cycle ahead of its sums."""
         latencies = {kind: engine.latency for kind, engine in self._engines.items()}
         settling, most = Accumulators.latency(self._config.distributed), max(latencies.values())
+        late = int(self._config.spread)
         token, busy = None, Signal(most + settling - 1)
         for left in range(most, 0, -1):
             # What comes from a slower engine is on its way already.
-            entering = either([here[kind] for kind, own in latencies.items() if own == left]
-                              or [Const(0)])
+            entering = delay(m, either([here[kind] for kind, own in latencies.items()
+                                        if own == left] or [Const(0)]), late, f"entering{left}")
             enters = Signal.like(self.i_token, name=f"enters{left}")
             m.d.comb += [enters.eq(self.i_token), enters.valid.eq(self.i_token.valid & entering)]
             if token is None:

@@ -30,15 +30,10 @@ class Timing:
     """Start of the back to the request for the first records."""
     front_to_back = 1
     """Start of the front to the start of the back, if the layer before is stored by then."""
-    write_to_back = 2
-    """Last result written to the start of the back for the next layer."""
     free_to_start = 1
     """End of the front to its start with the next layer, if that is fetched."""
     back_to_start = 1
     """Start of the back to the start of the front with the layer after."""
-    write_to_halt = 3
-    """Last result of the last layer written to the end of the run."""
-
     burst_restart = BURST_RESTART
     """Weight expander: cycles by which the first word of a burst is later than of a step."""
 
@@ -64,6 +59,21 @@ class Timing:
     def start_to_expanded(self, lanes):
         """Start of a masked layer to the first word of its codes; `lanes`: of its first step."""
         return max(self.start_to_words + BURST_RESTART, lanes + 1) + self.expanded[0] + PIPELINE - 1
+
+    @property
+    def write_to_back(self):
+        """Last result written to the start of the back for the next layer."""
+        return 2 + self.config.spread
+
+    @property
+    def write_to_halt(self):
+        """Last result of the last layer written to the end of the run."""
+        return 3 + self.config.spread
+
+    @property
+    def back_to_issue(self):
+        """Start of the back to the first vector that the front issues after waiting for it."""
+        return self.config.spread
 
     @property
     def fetch_overhead(self):
@@ -127,7 +137,7 @@ class Timing:
     @property
     def request_to_ready(self):
         """Request for records to their being loaded."""
-        return self.config.post_width + 2
+        return self.config.post_width + 2 + self.config.spread
 
     @property
     def take_to_request(self):

@@ -76,9 +76,9 @@ class UartReceiver(wiring.Component):
         m.submodules.synchronizer = FFSynchronizer(self.i_rx, rx, init=1)
         timer = Signal(range(self._divisor))
         left = Signal(range(9))
-        bits = Signal(8, reset_less=True)
+        bits, byte = Signal(8, reset_less=True), Signal(8, reset_less=True)
         middle = Signal()
-        m.d.comb += middle.eq(timer == 0)
+        m.d.comb += [middle.eq(timer == 0), self.o.payload.eq(byte)]
         m.d.sync += timer.eq(timer - 1)
         with m.If(middle):
             m.d.sync += timer.eq(self._divisor - 1)
@@ -105,7 +105,7 @@ class UartReceiver(wiring.Component):
                     m.d.comb += self.o_framing.eq(~rx)
                     with m.If(rx):
                         m.d.comb += self.o_overrun.eq(self.o.valid & ~self.o.ready)
-                        m.d.sync += [self.o.payload.eq(bits), self.o.valid.eq(1)]
+                        m.d.sync += [byte.eq(bits), self.o.valid.eq(1)]
                         m.next = "IDLE"
             with m.State("BREAK"):
                 with m.If(rx):

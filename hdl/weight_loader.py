@@ -29,6 +29,8 @@ class WeightLoader(wiring.Component):
         The feeder moves on to the next step; only while `o_ready`.
     o_ready : Out(1)
         The next step's pads and codes are loaded (or end loading in this cycle).
+    o_ready_ahead : Out(1)
+        `o_ready` of the next cycle; only with `Config.overlap`.
     o_l1, o_shift : Out(Load)
         Code words for the engines.
     o_swap : Out(1)
@@ -45,7 +47,7 @@ class WeightLoader(wiring.Component):
         super().__init__({
             "i_layer": In(LAYER.shape),
             "i_stream": In(stream.Signature(config.load_bits)), "i_ahead": In(1), "i_take": In(1),
-            "o_ready": Out(1), "o_l1": Out(Load(config.load_bits)),
+            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_l1": Out(Load(config.load_bits)),
             "o_shift": Out(Load(config.load_bits)), "o_swap": Out(1),
             "o_pad": Out(config.read_lanes * 8),
         })
@@ -93,10 +95,11 @@ class WeightLoader(wiring.Component):
         # It decides whether the feeder's pipeline moves. A layer without words has nothing to wait
         # for.
         if self._config.overlap:
-            m.d.sync += self.o_ready.eq(
+            m.d.comb += self.o_ready_ahead.eq(
                 ((full | last) & ~self.i_take)
                 | (self.i_ahead & is_last(codes_next, final_next))
                 | ~(some_next[0] | some_next[1]))
+            m.d.sync += self.o_ready.eq(self.o_ready_ahead)
         else:
             m.d.comb += self.o_ready.eq(full | last | ~(some[0] | some[1]))
 

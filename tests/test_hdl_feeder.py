@@ -204,9 +204,11 @@ def run_feeder(case, freeze, drain_cycles, layers=1):
                 drains = [max(0, d - 1) for d in drains[freed:]]
                 ctx.set(dut.i_advance, advance)
                 ctx.set(dut.i_freed, freed)
-                _, _, index, address, token, swap, wait, *masks = await ctx.tick().sample(
-                    dut.o_index_address, dut.o_address, dut.o_token, dut.o_swap, dut.o_wait_bank,
+                _, _, index, address, token, swap, ahead, wait, *masks = await ctx.tick().sample(
+                    dut.o_index_address, dut.o_address, dut.o_token, dut.o_swap,
+                    dut.o_swap_ahead, dut.o_wait_bank,
                     dut.o_border_left, dut.o_border_from, dut.o_run_left)
+                assert ctx.get(dut.o_swap) == ahead
                 waits += wait
                 if not advance:
                     continue

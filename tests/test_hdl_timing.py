@@ -164,9 +164,10 @@ def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
     simulate(dut, testbench)
 
 
+@pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("post_width", [1, 3])
-def test_records(post_width):
-    config = Config(l1=engine(4), post_width=post_width)
+def test_records(post_width, spread):
+    config = Config(l1=engine(4), post_width=post_width, spread=spread)
     timing = Timing(config)
     dut = Records(config, timing.meet)
 
@@ -174,7 +175,9 @@ def test_records(post_width):
         await pulse(ctx, dut.i_request)
         assert 1 + await cycles_until(ctx, dut.o_ready) == timing.request_to_ready
         await pulse(ctx, dut.i_take)
+        assert not ctx.get(dut.o_ready)
         assert 1 + await cycles_until(ctx, dut.o_taken) == timing.take_to_request
+        assert not ctx.get(dut.o_ready)
 
     simulate(dut, testbench)
 

@@ -153,7 +153,9 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
             # As the datapath does: the step is taken in a cycle in which it is ready.
             ready = ctx.get(dut.o_ready)
             ctx.set(dut.i_take, wanted and ready)
-            _, _, load, quiet, swap = await ctx.tick().sample(port, other.valid, dut.o_swap)
+            _, _, load, quiet, swap, ahead = await ctx.tick().sample(
+                port, other.valid, dut.o_swap, dut.o_ready_ahead)
+            assert ctx.get(dut.o_ready) == ahead
             cycles += 1
             assert not quiet
             assert swap == taken

@@ -104,6 +104,7 @@ class Machine:
         fetched = self._fetch + LAYER.words + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
         back = max(start + timing.front_to_back, self._may_drain)
+        stored = back + timing.back_to_issue
         steps = _steps(fields)
         bursts = _bursts(fields, fields["n_xy"] * slots)
         # Columns that lead a row are vectors, but no positions.
@@ -119,11 +120,11 @@ class Machine:
         drains, tail = Activity(), 0
         for index, (block, number, channels) in enumerate(order):
             early = fields["early"] and index == 0
-            passes.gate(min(back, self._tail) if early else back, self._freed[-2] + 1)
+            passes.gate(min(stored, self._tail) if early else stored, self._freed[-2] + 1)
             burst = bursts[number]
             for _ in range(steps):
                 passes.step(burst + leads[number])
-            if index + 1 < len(order) and passes.goes_on(back, self._freed[-1] + 1):
+            if index + 1 < len(order) and passes.goes_on(stored, self._freed[-1] + 1):
                 passes.wait()
             full = pipeline.free(passes.last + 1) - 1 + accumulate
             time = max(full + 1, self._drained)
