@@ -36,7 +36,7 @@ class Records(wiring.Component):
     def __init__(self, config, latency):
         self._width = param_layout(config).width
         self._lanes = config.post_width
-        self._latency, self._late = latency, int(config.spread)
+        self._latency, self._late = latency, config.spread
         super().__init__({
             "i_request": In(1), "i_record": In(16), "o_ready": Out(1), "i_take": In(1),
             "o_taken": Out(1), "o_address": Out(16), "o_enable": Out(1),
@@ -72,9 +72,8 @@ class Records(wiring.Component):
             m.d.sync += ready.eq(0)
         with m.If(taken):
             m.d.sync += [a.eq(s) for a, s in zip(active, [*shadow, self.i_data], strict=True)]
-        m.d.comb += [self.o_ready.eq(delay(m, ready & ~(self.i_take & bool(self._late)), self._late,
-                                           "loaded", reset=True)),
-                     self.o_taken.eq(taken),
+        loaded = delay(m, ready & ~self.i_take, 1, "loaded", reset=True) if self._late else ready
+        m.d.comb += [self.o_ready.eq(loaded), self.o_taken.eq(taken),
                      self.o_address.eq(address), self.o_enable.eq(loading)]
         for k in range(self._lanes):
             m.d.comb += self.o_records[k * self._width:(k + 1) * self._width].eq(active[k])

@@ -54,7 +54,7 @@ class _Ecp5(Family):
         number = int(platform.device.removeprefix("LFE5U-").removesuffix("F"))
         package = platform.package.replace("BG", "CABGA")
         return [size[number], "--package", package, "--speed", platform.speed,
-                "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config", "--router", "router2"]
+                "--lpf", f"{TOP}.lpf", "--textcfg", f"{TOP}.config"]
 
     def pack(self, board: Board, platform: Any) -> list[str]:
         return ["--compress", "--input", f"{TOP}.config", "--bit", f"{TOP}.bit"]

@@ -131,8 +131,7 @@ def implement(
             name=f"route seed {seed}", tool=nextpnr,
             arguments=["-q", "-l", "log", "--json", "netlist.json", "--seed", str(seed),
                        "--freq", f"{clock_mhz:.6f}", "--timing-allow-fail", "--report",
-                       "report.json", "--write", placed_file, *family.route(board, platform),
-                       *(["--placer", "static"] if apart else [])],
+                       "report.json", "--write", placed_file, *family.route(board, platform)],
             texts=pins.constraints, after=[synthesised.key],
             files={"netlist.json": synthesised.path("netlist.json")},
             outputs=["report.json", placed_file, routed_file], watch=stuck_router))
