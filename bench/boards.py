@@ -40,14 +40,14 @@ class Case:
     batch: int | None = None
     clock_mhz: float | None = None
     stand_alone: bool = False
-    seeds: int = 1
-    """Placements that are needed to meet the clock."""
 
 
 _LENET5 = Case("icebreaker", "lenet5_adder_mnist.pt", batch=1,
                quantize=("--data", "mnist", "--digits", "2", "--terms", "2", "--exponent", "7"))
 CASES = {
-    "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw", clock_mhz=80, seeds=2),
+    "ulx3s-85f": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw", clock_mhz=80),
+    "ulx3s-85f-1024": Case("ulx3s-85f", "lenet5_adder_mnist.pyhw", preset="lenet5_85f", batch=4,
+                           clock_mhz=80),
     "icebreaker": Case("icebreaker", "lenet1_adder_mnist.pyhw"),
     "icebreaker-lenet5": _LENET5,
     "icebreaker-alone": replace(_LENET5, stand_alone=True),
@@ -88,7 +88,7 @@ def run(name: str, seeds: int, folder: Path) -> Timing:
     model = prepare(path, board, preset=case.preset, batch=case.batch, specialise=not case.model,
                     objective="throughput" if case.model else "area")
     out = folder / name
-    outcome = build(Build(model=model, board=board, baud=1_000_000, seeds=max(seeds, case.seeds),
+    outcome = build(Build(model=model, board=board, baud=1_000_000, seeds=seeds,
                           stand_alone=case.stand_alone,
                           clock_mhz=case.clock_mhz or board.clock_mhz), out / "logs")
     record = write_folder(out, outcome)
