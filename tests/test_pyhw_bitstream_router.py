@@ -2,7 +2,7 @@
 
 import pytest
 
-from pyhw.bitstream.router import SPARE_SEEDS, routed_seeds, stuck_router
+from pyhw.bitstream.router import SPARE_SEEDS, how_far, routed_seeds, stuck_router
 from pyhw.bitstream.stages import Stuck
 
 
@@ -37,6 +37,21 @@ def test_second_router_that_uses_more_and_more_wires_is_seen():
     more = stuck_router()
     seen = [more(line) for line in iterations(*range(7000, 5000, -100), *range(5001, 5100))]
     assert seen.index(True) == 20 + 40
+
+
+@pytest.mark.parametrize(("line", "shown"), [
+    (rows((600, 64842))[0], "64,842 connections left to route"),
+    (iterations(7000)[0], "routing, round 1: 7,000 wires used twice"),
+    ("Info:     at iteration #4, type ALL: wirelen solved = 248243, spread = 491205",
+     "placing, round 4"),
+    ("Info:   at iteration #35: temp = 0.000000, timing cost = 592, wirelen = 458189",
+     "refining the placement, round 35"),
+    ("Info: Routing globals...", "Routing globals..."),
+    ("Info:     routing clock net clk using global 0", None),
+    ("", None),
+])
+def test_how_far_it_is_can_be_seen(line, shown):
+    assert how_far(line) == shown
 
 
 def test_seeds_that_cannot_be_routed_are_passed_over():

@@ -13,8 +13,8 @@ from pyhw.tools import find_place_and_route, find_yosys
 from .constraints import Pins
 from .families import FAMILIES, TOP, limits
 from .netlist import Netlist, Placement, read_netlist, read_placement
-from .router import routed_seeds, stuck_router
-from .stages import Done, Progress, Stage, ToolError, run_stage
+from .router import how_far, routed_seeds, stuck_router
+from .stages import Done, Progress, Stage, ToolError, run_stage, said
 from .timing import Timing, read_timing
 
 __all__ = ["Finished", "Implemented", "MODULE", "Routed", "check_size", "implement",
@@ -119,7 +119,7 @@ def implement(
             *(f"setattr -mod -unset keep_hierarchy {module}" for module in apart),
             *(["flatten", "clean"] if apart else []), "write_json netlist.json"))],
         texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil}, files={},
-        outputs=["netlist.json"], sign=r"^[\d.]+ Executing (\w+)"))
+        outputs=["netlist.json"], sign=said(r"^[\d.]+ Executing (\w+)")))
     progress("reading the netlist")
     netlist = read_netlist(synthesised.path("netlist.json"), family, verilog)
     check_size(board, netlist.used)
@@ -134,7 +134,8 @@ def implement(
                        "report.json", "--write", placed_file, *family.route(board, platform)],
             texts=pins.constraints, after=[synthesised.key],
             files={"netlist.json": synthesised.path("netlist.json")},
-            outputs=["report.json", placed_file, routed_file], watch=stuck_router))
+            outputs=["report.json", placed_file, routed_file], watch=stuck_router,
+            sign=how_far))
 
     tried: list[Routed] = []
     try:

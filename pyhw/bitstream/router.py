@@ -1,11 +1,11 @@
-"""nextpnr's router: whether it goes in circles, and the seeds with which it does not."""
+"""nextpnr: how far it is, whether its router goes in circles, and seeds with which it does not."""
 
 import re
 from collections.abc import Callable, Iterator
 
-from .stages import Done, Progress, Stuck
+from .stages import Done, Progress, Stuck, heading
 
-__all__ = ["SPARE_SEEDS", "routed_seeds", "stuck_router"]
+__all__ = ["SPARE_SEEDS", "how_far", "routed_seeds", "stuck_router"]
 
 SPARE_SEEDS = 4
 """Placements beyond those asked for, for those that the router never ends with."""
@@ -15,6 +15,9 @@ another and as many are left as before: it goes in circles (nextpnr issues 179 a
 _IDLE_ITERATIONS = 40
 """Iterations of the second router without fewer overused wires than ever before. Too many of them,
 and it uses more and more; a few, and the last one may stay."""
+_ROW = re.compile(r"^Info: +\d+ \| +\d+ +(\d+) \| +\d+ +(\d+) \| +(\d+)\|")
+_ITERATION = re.compile(r"^Info: +iter=(\d+) wires=\d+ overused=(\d+) ")
+_ROUND = re.compile(r"^Info: +at iteration #(\d+)([,:])")
 
 
 def routed_seeds(route: Callable[[int], Done], count: int,
@@ -53,19 +56,28 @@ def routed_seeds(route: Callable[[int], Done], count: int,
             yield seed, done
 
 
+def how_far(line: str) -> str | None:
+    """Return how far nextpnr is, if a line of its log tells."""
+    if (found := _ROW.match(line)) is not None:
+        return f"{int(found[3]):,} connections left to route"
+    if (found := _ITERATION.match(line)) is not None:
+        return f"routing, round {found[1]}: {int(found[2]):,} wires used twice"
+    if (found := _ROUND.match(line)) is not None:
+        return f"{'placing' if found[2] == ',' else 'refining the placement'}, round {found[1]}"
+    return heading(line)
+
+
 def stuck_router() -> Callable[[str], bool]:
     """Return a watcher of nextpnr's log that tells when either router goes in circles."""
-    row = re.compile(r"^Info: +\d+ \| +\d+ +(\d+) \| +\d+ +(\d+) \| +(\d+)\|")
-    iteration = re.compile(r"^Info: +iter=(\d+) wires=\d+ overused=(\d+) ")
     last, idle, fewest, fewest_at = "", 0, 0, 0
 
     def stuck(line: str) -> bool:
         nonlocal last, idle, fewest, fewest_at
-        if (found := row.match(line)) is not None:
+        if (found := _ROW.match(line)) is not None:
             idle = idle + 1 if found[2] == "0" and found[3] == last else 0
             last = found[3]
             return idle >= _IDLE_ROWS
-        if (found := iteration.match(line)) is not None:
+        if (found := _ITERATION.match(line)) is not None:
             number, overused = int(found[1]), int(found[2])
             if number == 1 or overused < fewest:
                 fewest, fewest_at = overused, number

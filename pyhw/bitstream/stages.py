@@ -22,14 +22,26 @@ from pyhw.cache import cache_dir, content_key
 from pyhw.errors import UserError
 from pyhw.tools import Tool
 
-__all__ = ["Done", "Progress", "Stage", "Stuck", "ToolError", "run_stage"]
+__all__ = ["Done", "Progress", "Stage", "Stuck", "ToolError", "heading", "run_stage", "said"]
 
 Progress = Callable[[str], None]
 """Called with what is going on, often."""
+Sign = Callable[[str], str | None]
+"""What a line of a log tells of how far its tool is."""
 LEAST_FREE = 16 << 20
 """Bytes on a disk below which a tool that failed has probably filled it."""
 _STAMP = "stage.json"
 _LOG = "log"
+
+
+def said(pattern: str) -> Sign:
+    """Return a sign: the first group of a pattern that a line begins with."""
+    begins = re.compile(pattern)
+    return lambda line: found[1].strip() if (found := begins.match(line)) else None
+
+
+heading = said(r"^Info: (\S.{0,60})")
+"""The sign that nextpnr and the packers write."""
 
 
 class ToolError(UserError):
@@ -65,8 +77,8 @@ class Stage:
         Keys of earlier stages, in the place of the contents of `files`.
     reads_log : bool
         The tool writes the file ``log`` itself.
-    sign : str
-        Pattern of a line that tells how far the tool is; its first group is shown.
+    sign : function of a line of the log
+        Returns how far the tool is, to be shown, if the line tells.
     watch : callable, optional
         Called for a watcher of the log, which is called with every line, and tells whether the
         tool is stuck.
@@ -80,7 +92,7 @@ class Stage:
     outputs: Sequence[str]
     after: Sequence[str] = ()
     reads_log: bool = True
-    sign: str = r"^Info: (\S.{0,60})"
+    sign: Sign = heading
     watch: Callable[[], Callable[[str], bool]] | None = None
 
     @property
@@ -209,10 +221,10 @@ def _run(stage: Stage, work: Path, progress: Progress) -> int | None:
                     for line in lines:
                         if stuck(line):
                             return None
-                        if found := re.match(stage.sign, line):
-                            signs.append(found[1])
+                        if found := stage.sign(line):
+                            signs.append(found)
                     if signs:
-                        progress(f"{stage.name}: {signs[-1].strip()}")
+                        progress(f"{stage.name}: {signs[-1]}")
                     time.sleep(0.2)
         finally:
             if process.poll() is None:
