@@ -47,7 +47,8 @@ class Results(wiring.Component):
     Members
     -------
     i_engine : In(2)
-        The engine at work (an `Engine`). It may change when `o_busy` is low.
+        The engine at work (an `Engine`). It may change when `o_busy` is low, up to a cycle before
+        a valid token.
     i_token : In(Token)
         What accompanies a vector at that engine's input.
     i_maximum : In(1)

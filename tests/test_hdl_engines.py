@@ -247,6 +247,7 @@ def test_latency_is_that_of_the_strobe(kind, spread, monkeypatch):
     seen = []
 
     async def bench(ctx):
+        await ctx.tick()
         ctx.set(engine.i_token, {"valid": 1, "last": 1})
         await ctx.tick()
         ctx.set(engine.i_token.valid, 0)
