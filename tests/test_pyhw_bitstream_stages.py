@@ -146,12 +146,29 @@ def test_tool_that_goes_in_circles_is_ended(own_cache, tmp_path):
                         '    elif word == "kill":')
     tool = Tool(name="fake", command=(sys.executable, "-c", slow), version="1", origin="")
     started = time.monotonic()
-    with pytest.raises(Stuck, match=r"fake makes no progress in pack and was ended; its log is"):
-        run_stage(stage("log=Info: round and round", "sleep", tool=tool,
-                        watch=lambda: lambda line: "round" in line), log)
-    assert time.monotonic() - started < 30
-    assert log.read_text() == "Info: round and round\n"
-    assert leftovers(own_cache) == []
+    for kept in (False, True):
+        with pytest.raises(
+                Stuck, match="fake makes no progress in pack and was ended; its log is") as caught:
+            run_stage(stage("log=Info: round and round", "sleep", tool=tool,
+                            watch=lambda: lambda line: "round" in line), log)
+        assert time.monotonic() - started < 30
+        assert log.read_text() == "Info: round and round\n"
+        assert leftovers(own_cache) == []
+        # It would go in circles again: that is kept as well.
+        assert runs(own_cache) == 1
+        assert caught.value.given_up.name == "pack, given up"
+        assert caught.value.given_up.cached == kept
+        log.unlink()
+
+
+def test_recursion_that_is_too_deep_is_kept(own_cache, tmp_path):
+    log = tmp_path / "pack.log"
+    for _ in range(2):
+        with pytest.raises(Stuck, match=f"fake ended with call stack exhausted in pack; its log is "
+                                        f"{log}"):
+            run_stage(stage("log=Executing ABC9", "say=wasm trap: call stack exhausted", "exit=1"),
+                      log)
+    assert runs(own_cache) == 1
 
 
 def test_progress_shows_what_the_log_says(tmp_path):

@@ -181,6 +181,28 @@ def test_build_that_misses_its_clock_says_why_and_makes_no_bitstream(call, made,
     assert list((folder / "there").glob("*.bit"))
 
 
+def test_advice_after_a_missed_clock_is_one_the_pll_makes(call, made, folder):
+    made(25.8)
+    _, _, err = call("net.pyhw", "--config", "tiny.json", "--board", "icebreaker", "--clock", "36")
+    assert "what may help: --clock 24, --seeds 8, " in err
+
+
+def test_command_for_a_board_that_is_loaded_through_its_flash(call, made, folder):
+    made(30.0)
+    status, out, _ = call("net.pyhw", "--config", "tiny.json", "--board", "icebreaker")
+    assert status == 0
+    assert "`pyhw flash net-icebreaker --flash` loads it" in out
+
+
+def test_build_that_fails_leaves_no_folder_that_it_made(call, folder):
+    (folder / "mine").mkdir()
+    for out in ("mine", "new"):
+        status, _, _ = call("none.pyhw", "--out", out)
+        assert status == 1
+    assert (folder / "mine").is_dir()
+    assert not (folder / "new").exists()
+
+
 def test_program_brings_its_configuration(call, made, folder):
     made(99.0)
     assert call("net.pyhwprog", "--config", "tiny.json")[0] == 0

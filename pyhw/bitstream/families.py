@@ -31,8 +31,8 @@ class Family:
     bitstream: str
     cells: Mapping[str, tuple[str, int]]
 
-    def synthesis(self, board: Board, platform: Any) -> str:
-        """Return Yosys' command without its output."""
+    def synthesis(self, board: Board, platform: Any) -> list[str]:
+        """Return Yosys' commands without their output: the next if one comes to no end."""
         raise NotImplementedError
 
     def route(self, board: Board, platform: Any) -> list[str]:
@@ -45,8 +45,8 @@ class Family:
 
 
 class _Ecp5(Family):
-    def synthesis(self, board: Board, platform: Any) -> str:
-        return f"synth_ecp5 -top {TOP}"
+    def synthesis(self, board: Board, platform: Any) -> list[str]:
+        return [f"synth_ecp5 -top {TOP}"]
 
     def route(self, board: Board, platform: Any) -> list[str]:
         # Twelve thousand are those of the 12F; its silicon is that of the 25F.
@@ -61,9 +61,10 @@ class _Ecp5(Family):
 
 
 class _Ice40(Family):
-    def synthesis(self, board: Board, platform: Any) -> str:
-        ultra = "UP" in platform.device
-        return f"synth_ice40 -top {TOP} -dff -device {'u -spram' if ultra else 'hx'}"
+    def synthesis(self, board: Board, platform: Any) -> list[str]:
+        # ABC removes registers, but walks some netlists by a recursion without end.
+        plain = f"synth_ice40 -top {TOP} -device {'u -spram' if 'UP' in platform.device else 'hx'}"
+        return [f"{plain} -dff", plain]
 
     def route(self, board: Board, platform: Any) -> list[str]:
         return [f"--{platform.device.removeprefix('iCE40').lower()}",
@@ -79,8 +80,8 @@ class _Gowin(Family):
     def _die(platform: Any) -> str:
         return str(platform.family).replace("GW1NR", "GW1N").replace("GW2AR", "GW2A")
 
-    def synthesis(self, board: Board, platform: Any) -> str:
-        return f"synth_gowin -top {TOP} -family {self._die(platform)[:4].lower()} -nodsp"
+    def synthesis(self, board: Board, platform: Any) -> list[str]:
+        return [f"synth_gowin -top {TOP} -family {self._die(platform)[:4].lower()} -nodsp"]
 
     def route(self, board: Board, platform: Any) -> list[str]:
         return ["--device", platform.part, "--vopt", f"family={self._die(platform)}",

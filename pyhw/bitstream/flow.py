@@ -1,5 +1,6 @@
 """A whole build: from a model to a bitstream."""
 
+import contextlib
 import re
 import time
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from .model import Model
 from .names import plain_names
 from .stages import Progress
 
-__all__ = ["Build", "Outcome", "build", "rows_of", "solve_pll"]
+__all__ = ["Build", "Outcome", "build", "lower_clock", "rows_of", "solve_pll"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,16 @@ def solve_pll(board: Board, platform: Any, clock_mhz: float) -> Any:
                      pad=board.pad, device=getattr(platform, "family", None))
     except ValueError as error:
         raise UserError(f"--clock {clock_mhz:g}: {error}") from None
+
+
+def lower_clock(board: Board, reached_mhz: float) -> int | None:
+    """Return the fastest clock, in whole MHz, that a board's PLL makes and a design reaches."""
+    platform = board.make_platform()
+    for clock_mhz in range(int(reached_mhz), 0, -1):
+        with contextlib.suppress(UserError):
+            if solve_pll(board, platform, clock_mhz).output_hz <= reached_mhz * 1e6:
+                return clock_mhz
+    return None
 
 
 def build(

@@ -14,7 +14,7 @@ from .constraints import Pins
 from .families import FAMILIES, TOP, limits
 from .netlist import Netlist, Placement, read_netlist, read_placement
 from .router import how_far, routed_seeds, stuck_router
-from .stages import Done, Progress, Stage, ToolError, run_stage, said
+from .stages import Done, Progress, Stage, Stuck, ToolError, run_stage, said
 from .timing import Timing, read_timing
 
 __all__ = ["Finished", "Implemented", "MODULE", "Routed", "check_size", "implement",
@@ -105,21 +105,37 @@ def implement(
 
     def run(stage: Stage) -> Done:
         progress(stage.name)
-        done = run_stage(stage, logs / f"{stage.name.replace(' ', '-')}.log", progress)
-        stages.append(done)
-        finished(done.name, done.seconds, done.cached)
-        return done
+        def ended(done: Done) -> Done:
+            stages.append(done)
+            finished(done.name, done.seconds, done.cached)
+            return done
 
-    synthesised = run(Stage(
-        name="synthesis", tool=yosys,
-        arguments=["-q", "-l", "log", "-p", "; ".join((
-            f"read_verilog -sv {MODULE}.v", f"read_rtlil {TOP}.il",
-            *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in apart),
-            family.synthesis(board, platform),
-            *(f"setattr -mod -unset keep_hierarchy {module}" for module in apart),
-            *(["flatten", "clean"] if apart else []), "write_json netlist.json"))],
-        texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil}, files={},
-        outputs=["netlist.json"], sign=said(r"^[\d.]+ Executing (\w+)")))
+        try:
+            return ended(run_stage(stage, logs / f"{stage.name.replace(' ', '-')}.log", progress))
+        except Stuck as error:
+            if error.given_up is not None:
+                ended(error.given_up)
+            raise
+
+    def synthesise(command: str, *others: str) -> Done:
+        stage = Stage(
+            name="synthesis", tool=yosys,
+            arguments=["-q", "-l", "log", "-p", "; ".join((
+                f"read_verilog -sv {MODULE}.v", f"read_rtlil {TOP}.il",
+                *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in apart),
+                command,
+                *(f"setattr -mod -unset keep_hierarchy {module}" for module in apart),
+                *(["flatten", "clean"] if apart else []), "write_json netlist.json"))],
+            texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil}, files={},
+            outputs=["netlist.json"], sign=said(r"^[\d.]+ Executing (\w+)"))
+        try:
+            return run(stage)
+        except Stuck:
+            if not others:
+                raise
+            return synthesise(*others)
+
+    synthesised = synthesise(*family.synthesis(board, platform))
     progress("reading the netlist")
     netlist = read_netlist(synthesised.path("netlist.json"), family, verilog)
     check_size(board, netlist.used)

@@ -1,9 +1,11 @@
 """The folder of a build."""
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,22 @@ from .flash_image import flash_image
 from .flow import Outcome
 from .report import FORMAT, VERSION, to_html, to_record
 
-__all__ = ["RECORD", "check_folder", "read_record", "record_of", "write_folder"]
+__all__ = ["RECORD", "build_folder", "read_record", "record_of", "write_folder"]
 
 RECORD = "build.json"
 
 
-def check_folder(folder: Path) -> None:
-    """Make a build's folder; refuse one that cannot be written or that holds other things."""
-    if folder.exists():
+@contextlib.contextmanager
+def build_folder(folder: Path) -> Iterator[None]:
+    """Make a build's folder, gone again if nothing came of the build.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written or holds other things.
+    """
+    new = not folder.exists()
+    if not new:
         if not folder.is_dir():
             raise UserError(f"cannot write {folder}: it is no folder")
         if not (folder / RECORD).exists() and any(
@@ -38,6 +48,12 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)  # root may write anywhere, but not in /proc
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        if new:
+            with contextlib.suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyhw.cache import cache_dir, content_key
@@ -30,6 +30,8 @@ Sign = Callable[[str], str | None]
 """What a line of a log tells of how far its tool is."""
 LEAST_FREE = 16 << 20
 """Bytes on a disk below which a tool that failed has probably filled it."""
+_NO_STACK = "call stack exhausted"
+"""What a tool in WebAssembly says of a recursion that is too deep."""
 _STAMP = "stage.json"
 _LOG = "log"
 
@@ -53,7 +55,11 @@ class ToolError(UserError):
 
 
 class Stuck(ToolError):
-    """Report a tool that would never have ended."""
+    """Report a tool that comes to no end with what it was given; ``given_up`` is the stage."""
+
+    def __init__(self, message: str, said: str, given_up: "Done | None" = None) -> None:
+        self.given_up = given_up
+        super().__init__(message, said)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +155,8 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
     Raises
     ------
     Stuck
-        If the stage's watcher saw that the tool makes no progress; it was ended.
+        If the stage's watcher saw that the tool makes no progress, and it was ended, or if a
+        recursion is too deep for it. That is kept too: it would come to the same again.
     ToolError
         If the tool fails or leaves out an output: one line with its reason and the log.
     KeyboardInterrupt
@@ -157,7 +164,7 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
     """
     root, key = cache_dir("build"), stage.key
     folder = root / f"{stage.name.replace(' ', '-')}-{key}"
-    if (found := _kept(stage, folder)) is not None:
+    if (found := _kept(stage, folder, failed_log)) is not None:
         return found
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=root, prefix=".running-") as aside:
@@ -167,34 +174,48 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
             (work / name).write_text(text, encoding="utf-8")
         for name, path in stage.files.items():
             _lay(path, work / name)
-        status = _run(stage, work, progress)
-        if status is None:
-            raise _stuck(stage, work, failed_log)
+        status, stuck = _run(stage, work, progress), ""
         missing = [name for name in stage.outputs if not (work / name).is_file()]
-        if status or missing:
+        if status is None:
+            stuck = f"makes no progress in {stage.name} and was ended"
+        elif status and _NO_STACK in (work / ".said").read_text("utf-8", "replace"):
+            stuck = f"ended with {_NO_STACK} in {stage.name}"
+        elif status or missing:
             raise _failure(stage, work, status, missing, failed_log)
         seconds = time.monotonic() - started
         for name in stage.files:
             (work / name).unlink(missing_ok=True)
         (work / _STAMP).write_text(json.dumps(
-            {"seconds": seconds, "tool": stage.tool.name, "version": stage.tool.version}))
+            {"seconds": seconds, "tool": stage.tool.name, "version": stage.tool.version,
+             "stuck": stuck}))
         with contextlib.suppress(OSError):  # another process was first
             work.rename(folder)
-    made = _kept(stage, folder)
+    try:
+        made = _kept(stage, folder, failed_log)
+    except Stuck as error:
+        if error.given_up is not None:
+            error.given_up = replace(error.given_up, cached=False)
+        raise
     assert made is not None
-    return Done(**{**vars(made), "cached": False})
+    return replace(made, cached=False)
 
 
-def _kept(stage: Stage, folder: Path) -> Done | None:
+def _kept(stage: Stage, folder: Path, failed_log: Path) -> Done | None:
     try:
         stamp = json.loads((folder / _STAMP).read_text())
     except (OSError, ValueError):
         return None
+    found = Done(name=stage.name, key=stage.key, folder=folder, seconds=stamp["seconds"],
+                 cached=True, tool=stamp["tool"], version=stamp["version"])
+    if stamp.get("stuck"):
+        text = found.log.read_text("utf-8", "replace")
+        where = f"; its log is {failed_log}" if _keep(text, failed_log) else ""
+        raise Stuck(f"{stage.tool.name} {stamp['stuck']}{where}", text,
+                    replace(found, name=f"{stage.name}, given up"))
     if any(not (folder / name).is_file() for name in stage.outputs):
         shutil.rmtree(folder, ignore_errors=True)
         return None
-    return Done(name=stage.name, key=stage.key, folder=folder, seconds=stamp["seconds"],
-                cached=True, tool=stamp["tool"], version=stamp["version"])
+    return found
 
 
 def _lay(source: Path, target: Path) -> None:
@@ -243,13 +264,6 @@ def _keep(text: str, failed_log: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _stuck(stage: Stage, work: Path, failed_log: Path) -> Stuck:
-    text = (work / _LOG).read_text("utf-8", "replace")
-    _keep(text, failed_log)
-    return Stuck(f"{stage.tool.name} makes no progress in {stage.name} and was ended; its log is "
-                 f"{failed_log}", text)
 
 
 def _failure(stage: Stage, work: Path, status: int, missing: list[str],

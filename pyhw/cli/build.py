@@ -69,7 +69,7 @@ def build(
     from pyhw.bitstream import Build
     from pyhw.bitstream import build as make
     from pyhw.bitstream.model import prepare
-    from pyhw.bitstream.output import check_folder, write_folder
+    from pyhw.bitstream.output import build_folder, write_folder
     from pyhw.boards import find_board
     from pyhw.cli.progress import status
 
@@ -81,7 +81,6 @@ def build(
         raise UserError(f"--clock must be above 0 and below {MOST_MHZ:,} MHz, not {clock:g}")
     folder = out or Path(f"{model.stem}-{chosen.name}")
     chosen.make_platform()  # before the fit takes its time: are the packages there?
-    check_folder(folder)
     finished: list[str] = []
 
     def done(name: str, seconds: float, kept: bool) -> None:
@@ -89,7 +88,7 @@ def build(
         typer.echo(f"{name}: {seconds:.1f} s{', kept from before' if kept else ''}")
 
     try:
-        with status() as show:
+        with build_folder(folder), status() as show:
             show("reading the model")
             prepared = prepare(model, chosen, preset=preset, config=config, changes=set_ or (),
                                batch=batch, double_buffer=double_buffer,
@@ -112,10 +111,12 @@ def build(
 
 
 def _missed(outcome: "Outcome", folder: Path) -> str:
+    from pyhw.bitstream.flow import lower_clock
+
     tried = outcome.made.routed
     timing = tried[0].timing
-    lower = int(timing.reached_mhz)
-    ways = [f"--clock {lower}"]
+    lower = lower_clock(outcome.build.board, timing.reached_mhz)
+    ways = [f"--clock {lower}"] if lower else []
     if len(tried) < 8:
         ways.append(f"--seeds {max(8, 2 * len(tried))}")
     ways.append("a configuration with fewer lanes")
@@ -125,6 +126,8 @@ def _missed(outcome: "Outcome", folder: Path) -> str:
 
 
 def _print(record: dict[str, Any], folder: Path) -> None:
+    from pyhw.boards import find_board
+
     clock, speed, link = record["clock"], record["speed"], record["link"]
     used, room = record["resources"]["used"], record["resources"]["available"]
     typer.echo(", ".join(f"{used[what]:,} of {room[what]:,} {what}" for what in used
@@ -134,8 +137,9 @@ def _print(record: dict[str, Any], folder: Path) -> None:
     typer.echo(f"clock: {clock['reached_mhz']:.2f} MHz reached, {clock['set_mhz']:.2f} MHz set")
     typer.echo(f"{speed['images_per_second']:,.1f} images a second by the accelerator, "
                f"{link['images_per_second']:,.1f} by the line of {link['baud']:,} baud")
+    keep = "" if find_board(record["board"]).loader.ram else " --flash"
     typer.echo(f"{folder / record['bitstream']}: {record['bytes']:,} bytes; "
-               f"`pyhw flash {folder}` loads it")
+               f"`pyhw flash {folder}{keep}` loads it")
     if record["stand_alone"]:
         typer.echo("the board has its program by itself; `pyhw infer --loaded` does not load")
 
