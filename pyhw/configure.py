@@ -1,5 +1,6 @@
 """Choose a hardware configuration from the words of a command line."""
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -72,6 +73,15 @@ def find_preset(name: str) -> Config:
 def every_preset() -> list[Config]:
     """Return all presets and configurations of the package."""
     return [find_preset(name) for name in [*PRESETS, *fitted()]]
+
+
+def config_beside(program: Path, config_hash: bytes) -> Config | None:
+    """Return what a build's folder has beside its program, if it is the program's configuration."""
+    with contextlib.suppress(UserError):
+        found = read_config(program.with_name("config.json"))
+        if found.hash == config_hash:
+            return found
+    return None
 
 
 def read_config(path: Path) -> Config:

@@ -289,6 +289,18 @@ def test_a_board_with_another_configuration_is_named_with_what_to_do(refused):
     assert "load its gateware first, or compile the program for the device's conf" in error
 
 
+def test_the_configuration_beside_a_program_is_found(call, refused, folder):
+    config = dataclasses.replace(TINY, param_records=2 * TINY.param_records)
+    program = dataclasses.replace(PROGRAM, config_hash=config.hash)
+    program.save("net.pyhwprog")
+    with PtyBoard(DeviceModel(config, GRAPH, program)) as board:
+        for beside in (TINY.to_json(), "{}"):
+            (folder / "config.json").write_text(beside)
+            assert "none of the package; name its file" in refused(*infer(board.port))
+        (folder / "config.json").write_text(config.to_json())
+        assert call(*infer(board.port))[0] == 0
+
+
 @pytest.mark.parametrize(("isa", "message"), [(1, "older than this pyhw's 3"),
                                               (4, "newer than this pyhw's 3; update pyhw")])
 def test_gateware_of_another_version_is_named(refused, isa, message):

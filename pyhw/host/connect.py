@@ -48,7 +48,7 @@ def config_of(program: Program, given: Config | None = None) -> Config:
             return config
     raise UserError(f"the program was compiled for configuration {program.config_hash.hex()}, none "
                     "of the package; name its file with --config (`pyhw generate` writes it beside "
-                    "the Verilog)")
+                    "the Verilog, `pyhw build` as config.json)")
 
 
 def reply_timeout_s(config: Config, baud: int, ahead: int) -> float:
