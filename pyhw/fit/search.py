@@ -31,6 +31,8 @@ EXACT = 8
 """Candidates that are compiled."""
 ALIKE = 0.01
 """Rates in steps of about a hundredth: of those that are alike, fewer LUTs come first."""
+NARROW = 4
+"""Bits of weight codes that are narrow already: with these, half of the words hold them all."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -300,9 +302,14 @@ class _Search:
                         "--exponent 7)")
         if slots > 1:
             ways.append("fewer images at once")
-        if (need > rams or single > singles) and least_rams.l1 is not None:
+        narrow = replace(least_rams, weight_words=-(-least_rams.weight_words // 2))
+        if ((need > rams or single > singles) and least_rams.l1 is not None
+                and least_rams.l1.code_width > NARROW
+                and self._space.blocks(narrow) <= rams
+                and self._space.single_ports(narrow) <= singles):
             ways.append("quantising with narrower weights (--weight-bits)")
-        larger = [d.name for d in DEVICES.values() if d.luts > self._device.luts
+        nearest = sorted(DEVICES.values(), key=lambda d: (d.family != family, d.luts))
+        larger = [d.name for d in nearest if d.luts > self._device.luts
                   and any(cells(c, d.family) <= self._space.fill * d.luts
                           and sum(block_rams(m, d.family) for m in memories(placed(c, d)))
                           <= d.block_rams
