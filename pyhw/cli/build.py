@@ -42,7 +42,7 @@ def build(
         typer.Option("--stand-alone", help="The board has its program without a host."),
     ] = False,
     clock: Annotated[
-        float | None, typer.Option(min=1, help="MHz.", show_default="by the board")
+        float | None, typer.Option(help="MHz, from 1.", show_default="by the board")
     ] = None,
     baud: Annotated[int, typer.Option(min=300, help="Bits a second of the line.")] = 1_000_000,
     seeds: Annotated[int, typer.Option(min=1, max=64, help="Placements to try.")] = 1,
@@ -77,8 +77,8 @@ def build(
     if model is None:
         _boards()
         return
-    if clock is not None and not 0 < clock < MOST_MHZ:
-        raise UserError(f"--clock must be above 0 and below {MOST_MHZ:,} MHz, not {clock:g}")
+    if clock is not None and not 1 <= clock < MOST_MHZ:
+        raise UserError(f"--clock must be at least 1 and below {MOST_MHZ:,} MHz, not {clock:g}")
     folder = out or Path(f"{model.stem}-{chosen.name}")
     chosen.make_platform()  # before the fit takes its time: are the packages there?
     finished: list[str] = []

@@ -77,26 +77,26 @@ def infer(
     pixels, labels = load_images(input_graph(compiled), data, images, data_dir, seed)
     results = Results.of(out, compiled.graph, compiled.output.shape, pixels, resume=resume)
     first, started = results.done, False
-    if first == len(pixels):
-        raise UserError(f"{out} holds the outputs of all {first} images already")
     try:
-        with bar("checking the program" if loaded else "loading the program") as show:
-            with connect(compiled, port, config=chosen, baud=baud, ahead=ahead, timeout_s=timeout,
-                         progress=show, loaded=loaded) as device:
+        if first < len(pixels):
+            with (bar("checking the program" if loaded else "loading the program") as show,
+                  connect(compiled, port, config=chosen, baud=baud, ahead=ahead,
+                          timeout_s=timeout, progress=show, loaded=loaded) as device):
                 started, before = True, device.traffic
                 show(first, len(pixels), "sending images")
                 for done in kept_at_times(results, device.stream(pixels[first:])):
                     show(done, len(pixels))
-                spent = device.traffic.since(before)
+                spent, count = device.traffic.since(before), results.done - first
+            typer.echo(f"{count} images in {spent.started:.2f} s, "
+                       f"{count / spent.started:,.1f} a second, {spent.retries} retries")
+        else:
+            typer.echo(f"{out} holds the outputs of all {first} images already")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(results.kept()) from None
     except (DeviceError, PortError) as error:
         if not started:
             raise
         raise UserError(f"{error}; {results.kept()}") from None
-    count = results.done - first
-    typer.echo(f"{count} images in {spent.started:.2f} s, {count / spent.started:,.1f} a second, "
-               f"{spent.retries} retries")
     guesses = results.outputs.reshape(len(pixels), -1).argmax(axis=1)
     if labels is not None:
         typer.echo(f"{(guesses == labels).sum()} of {len(labels)} images classified correctly")
