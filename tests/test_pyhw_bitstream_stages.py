@@ -156,7 +156,7 @@ def test_tool_that_goes_in_circles_is_ended(own_cache, tmp_path):
         assert leftovers(own_cache) == []
         # It would go in circles again: that is kept as well.
         assert runs(own_cache) == 1
-        assert caught.value.given_up.name == "pack, given up"
+        assert caught.value.given_up.name == "pack given up"
         assert caught.value.given_up.cached == kept
         log.unlink()
 

@@ -211,7 +211,7 @@ def _kept(stage: Stage, folder: Path, failed_log: Path) -> Done | None:
         text = found.log.read_text("utf-8", "replace")
         where = f"; its log is {failed_log}" if _keep(text, failed_log) else ""
         raise Stuck(f"{stage.tool.name} {stamp['stuck']}{where}", text,
-                    replace(found, name=f"{stage.name}, given up"))
+                    replace(found, name=f"{stage.name} given up"))
     if any(not (folder / name).is_file() for name in stage.outputs):
         shutil.rmtree(folder, ignore_errors=True)
         return None
