@@ -75,8 +75,11 @@ def every_preset() -> list[Config]:
     return [find_preset(name) for name in [*PRESETS, *fitted()]]
 
 
-def config_beside(program: Path, config_hash: bytes) -> Config | None:
-    """Return what a build's folder has beside its program, if it is the program's configuration."""
+def config_given(program: Path, config_hash: bytes, preset: str | None, path: Path | None,
+                 changes: Sequence[str]) -> Config | None:
+    """Return what is chosen, or what a build's folder has beside its program, if it is for that."""
+    if preset or path or changes:
+        return choose_config(preset, path, changes)
     with contextlib.suppress(UserError):
         found = read_config(program.with_name("config.json"))
         if found.hash == config_hash:

@@ -103,13 +103,13 @@ def implement(
     yosys, (nextpnr, packer) = find_yosys(), find_place_and_route(board.family)
     stages: list[Done] = []
 
+    def ended(done: Done) -> Done:
+        stages.append(done)
+        finished(done.name, done.seconds, done.cached)
+        return done
+
     def run(stage: Stage) -> Done:
         progress(stage.name)
-        def ended(done: Done) -> Done:
-            stages.append(done)
-            finished(done.name, done.seconds, done.cached)
-            return done
-
         try:
             return ended(run_stage(stage, logs / f"{stage.name.replace(' ', '-')}.log", progress))
         except Stuck as error:

@@ -12,11 +12,7 @@ SPARE_SEEDS = 4
 _IDLE_ROWS = 40
 """Rows of the router's table, of 1,000 arcs each, in which no arc was routed without taking out
 another and as many are left as before: it goes in circles (nextpnr issues 179 and 1341)."""
-_IDLE_ITERATIONS = 40
-"""Iterations of the second router without fewer overused wires than ever before. Too many of them,
-and it uses more and more; a few, and the last one may stay."""
 _ROW = re.compile(r"^Info: +\d+ \| +\d+ +(\d+) \| +\d+ +(\d+) \| +(\d+)\|")
-_ITERATION = re.compile(r"^Info: +iter=(\d+) wires=\d+ overused=(\d+) ")
 _ROUND = re.compile(r"^Info: +at iteration #(\d+)([,:])")
 
 
@@ -60,28 +56,21 @@ def how_far(line: str) -> str | None:
     """Return how far nextpnr is, if a line of its log tells."""
     if (found := _ROW.match(line)) is not None:
         return f"{int(found[3]):,} connections left to route"
-    if (found := _ITERATION.match(line)) is not None:
-        return f"routing, round {found[1]}: {int(found[2]):,} wires used twice"
     if (found := _ROUND.match(line)) is not None:
         return f"{'placing' if found[2] == ',' else 'refining the placement'}, round {found[1]}"
     return heading(line)
 
 
 def stuck_router() -> Callable[[str], bool]:
-    """Return a watcher of nextpnr's log that tells when either router goes in circles."""
-    last, idle, fewest, fewest_at = "", 0, 0, 0
+    """Return a watcher of nextpnr's log that tells when its router goes in circles."""
+    last, idle = "", 0
 
     def stuck(line: str) -> bool:
-        nonlocal last, idle, fewest, fewest_at
+        nonlocal last, idle
         if (found := _ROW.match(line)) is not None:
             idle = idle + 1 if found[2] == "0" and found[3] == last else 0
             last = found[3]
             return idle >= _IDLE_ROWS
-        if (found := _ITERATION.match(line)) is not None:
-            number, overused = int(found[1]), int(found[2])
-            if number == 1 or overused < fewest:
-                fewest, fewest_at = overused, number
-            return number - fewest_at >= _IDLE_ITERATIONS
         return False
 
     return stuck

@@ -164,7 +164,7 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
     """
     root, key = cache_dir("build"), stage.key
     folder = root / f"{stage.name.replace(' ', '-')}-{key}"
-    if (found := _kept(stage, folder, failed_log)) is not None:
+    if (found := _kept(stage, folder, failed_log, cached=True)) is not None:
         return found
     started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=root, prefix=".running-") as aside:
@@ -190,31 +190,26 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
              "stuck": stuck}))
         with contextlib.suppress(OSError):  # another process was first
             work.rename(folder)
-    try:
-        made = _kept(stage, folder, failed_log)
-    except Stuck as error:
-        if error.given_up is not None:
-            error.given_up = replace(error.given_up, cached=False)
-        raise
+    made = _kept(stage, folder, failed_log, cached=False)
     assert made is not None
-    return replace(made, cached=False)
+    return made
 
 
-def _kept(stage: Stage, folder: Path, failed_log: Path) -> Done | None:
+def _kept(stage: Stage, folder: Path, failed_log: Path, *, cached: bool) -> Done | None:
     try:
         stamp = json.loads((folder / _STAMP).read_text())
     except (OSError, ValueError):
         return None
     found = Done(name=stage.name, key=stage.key, folder=folder, seconds=stamp["seconds"],
-                 cached=True, tool=stamp["tool"], version=stamp["version"])
-    if stamp.get("stuck"):
-        text = found.log.read_text("utf-8", "replace")
-        where = f"; its log is {failed_log}" if _keep(text, failed_log) else ""
-        raise Stuck(f"{stage.tool.name} {stamp['stuck']}{where}", text,
-                    replace(found, name=f"{stage.name} given up"))
-    if any(not (folder / name).is_file() for name in stage.outputs):
+                 cached=cached, tool=stamp["tool"], version=stamp["version"])
+    stuck = stamp.get("stuck")
+    if any(not (folder / name).is_file() for name in ([_LOG] if stuck else stage.outputs)):
         shutil.rmtree(folder, ignore_errors=True)
         return None
+    if stuck:
+        text = found.log.read_text("utf-8", "replace")
+        raise Stuck(f"{stage.tool.name} {stuck}{_keep(text, failed_log)}", text,
+                    replace(found, name=f"{stage.name} given up"))
     return found
 
 
@@ -256,14 +251,14 @@ def _run(stage: Stage, work: Path, progress: Progress) -> int | None:
     return process.returncode
 
 
-def _keep(text: str, failed_log: Path) -> bool:
-    """Write the log of a stage that did not end well; return whether it could be written."""
+def _keep(text: str, failed_log: Path) -> str:
+    """Write the log of a stage that did not end well; return what a message says of where it is."""
     try:
         failed_log.parent.mkdir(parents=True, exist_ok=True)
         failed_log.write_text(text, encoding="utf-8")
     except OSError:
-        return False
-    return True
+        return ""
+    return f"; its log is {failed_log}"
 
 
 def _failure(stage: Stage, work: Path, status: int, missing: list[str],
@@ -273,7 +268,7 @@ def _failure(stage: Stage, work: Path, status: int, missing: list[str],
     more = said.read_text("utf-8", "replace")
     if more not in text:
         text = f"{text}\n{more}"
-    where = f"; its log is {failed_log}" if _keep(text, failed_log) else ""
+    where = _keep(text, failed_log)
     free = shutil.disk_usage(work).free
     if free < LEAST_FREE:
         return ToolError(f"{stage.tool.name} failed in {stage.name}: the disk of {work.parents[1]} "

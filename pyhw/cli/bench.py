@@ -36,7 +36,7 @@ def bench(
       pyhw bench lenet5.pyhwprog --port /dev/ttyUSB1 --images 10000 --ahead 4
     """
     from pyhw.cli.progress import bar
-    from pyhw.configure import choose_config, config_beside
+    from pyhw.configure import config_given
     from pyhw.host.connect import connect
     from pyhw.host.link import DeviceError
     from pyhw.host.measure import measure
@@ -45,8 +45,7 @@ def bench(
 
     require_pyserial()
     compiled = read_program(program)
-    given = (choose_config(preset, config, set_ or ()) if preset or config or set_
-             else config_beside(program, compiled.config_hash))
+    given = config_given(program, compiled.config_hash, preset, config, set_ or ())
     pixels, _ = load_images(input_graph(compiled), "random", images, None, seed)
     done = 0
     try:

@@ -54,7 +54,7 @@ def infer(
       pyhw infer lenet5.pyhwprog --loaded
     """
     from pyhw.cli.progress import bar
-    from pyhw.configure import choose_config, config_beside
+    from pyhw.configure import config_given
     from pyhw.graph.execute import run
     from pyhw.host.connect import config_of, connect
     from pyhw.host.link import DeviceError
@@ -67,8 +67,7 @@ def infer(
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
     compiled = read_program(program)
-    given = (choose_config(preset, config, set_ or ()) if preset or config or set_
-             else config_beside(program, compiled.config_hash))
+    given = config_given(program, compiled.config_hash, preset, config, set_ or ())
     chosen = config_of(compiled, given)
     network = None
     if graph is not None:
