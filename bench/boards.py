@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 
 import pyhw
-from hdl.formats import Format, nearest_terms
 from pyhw.bitstream import Build, build
 from pyhw.bitstream.model import prepare
 from pyhw.bitstream.output import write_folder
@@ -24,6 +23,7 @@ from pyhw.errors import UserError
 from pyhw.graph.file import save
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
+from pyhw.hdl.formats import Format, nearest_terms
 
 MODELS = Path(pyhw.__file__).parent / "models"
 

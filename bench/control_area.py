@@ -13,26 +13,26 @@ from amaranth.hdl import Module, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hdl.axi import AxiLitePort
-from hdl.command_executor import CommandExecutor
-from hdl.command_intake import CommandIntake
-from hdl.command_port import CommandPort
-from hdl.counters import Counters
-from hdl.drain import Drain
-from hdl.feeder import Feeder
-from hdl.frame_rx import FrameRx
-from hdl.frame_tx import FrameTx
-from hdl.memories import ProgramMemories
-from hdl.records import Records
-from hdl.register_file import RegisterFile
-from hdl.registers import ADDRESS_BITS
-from hdl.responder import Responder
-from hdl.sequencer import Sequencer
-from hdl.timing import Timing
-from hdl.unfold import Unfold
-from hdl.weight_fetch import WeightFetch
-from hdl.weight_loader import WeightLoader
 from pyhw.configure import choose_config
+from pyhw.hdl.control.address_generator import Feeder
+from pyhw.hdl.control.counters import Counters
+from pyhw.hdl.control.sequencer import Sequencer
+from pyhw.hdl.control.store_unit import Drain
+from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.hdl.port.axi import AxiLitePort
+from pyhw.hdl.port.command_port import CommandPort
+from pyhw.hdl.port.executor import CommandExecutor
+from pyhw.hdl.port.frame_rx import FrameRx
+from pyhw.hdl.port.frame_tx import FrameTx
+from pyhw.hdl.port.intake import CommandIntake
+from pyhw.hdl.port.register_file import RegisterFile
+from pyhw.hdl.port.responder import Responder
+from pyhw.hdl.port.unfold import Unfold
+from pyhw.hdl.post.parameter_loader import Records
+from pyhw.hdl.registers import ADDRESS_BITS
+from pyhw.hdl.timing import Timing
+from pyhw.hdl.weights.fetch import WeightFetch
+from pyhw.hdl.weights.loader import WeightLoader
 from pyhw.synthesis.yosys import synthesize
 
 COMPONENTS = {

@@ -9,9 +9,9 @@ import argparse
 
 from amaranth.back import rtlil
 
-from hdl.config import Config, EngineConfig
-from hdl.expander import Expander
-from hdl.lone_engine import lone_l1, lone_pool, lone_shift
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.engines.lone_engine import lone_l1, lone_pool, lone_shift
+from pyhw.hdl.weights.expander import Expander
 from pyhw.synthesis.yosys import synthesize
 
 ENGINES = {"l1": lone_l1, "shift": lone_shift, "pool": lone_pool,

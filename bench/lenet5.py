@@ -11,13 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from hdl.config import PRESETS
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
-from pyhw.generate import cached_verilog, generate_verilog
+from pyhw.hdl.config import PRESETS
 from pyhw.inputs import load_images, read_graph
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import Report, measured_layers
+from pyhw.verilog import cached_verilog, generate_verilog
 
 CONVOLUTIONS = ("conv1", "conv2", "conv3")
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from hdl.config import PRESETS, Config, EngineConfig
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
-from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run_layers
 from pyhw.graph.infer import formats
 from pyhw.graph.ops import Graph
 from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
+from pyhw.hdl.config import PRESETS, Config, EngineConfig
 from pyhw.simulation.network import Case, NetworkResult, simulate
+from pyhw.verilog import cached_verilog
 
 __all__ = ["CONFIGS", "cycle_error", "draw_cases", "engine", "run_cases", "wrong_counts"]
 

@@ -8,13 +8,13 @@ import dataclasses
 
 import numpy as np
 
-from hdl.config import PRESETS, Config
-from hdl.formats import Format, nearest_terms
-from hdl.isa import Space
 from pyhw.compiler import Program, compile_graph
 from pyhw.graph.execute import run
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
+from pyhw.hdl.config import PRESETS, Config
+from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.isa import Space
 from pyhw.simulation.serial import transfer
 
 DIVISOR = 8

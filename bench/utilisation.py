@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.random_networks import engine
-from hdl.config import PRESETS, Config
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.errors import UserError
-from pyhw.fit.devices import find_device
-from pyhw.fit.search import propose
-from pyhw.generate import cached_verilog
+from pyhw.fitter.devices import find_device
+from pyhw.fitter.search import propose
+from pyhw.hdl.config import PRESETS, Config
 from pyhw.inputs import load_images, read_graph
 from pyhw.profile.account import CAUSES, Counted, LayerAccount, account, total
 from pyhw.profile.measure import counting, disagreement, measure
+from pyhw.verilog import cached_verilog
 
 __all__ = ["ROWS", "Row", "utilisation"]
 

@@ -12,17 +12,17 @@ import sys
 
 import numpy as np
 
-from hdl.config import Config
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.examples.draw import draw_example
-from pyhw.generate import cached_verilog
 from pyhw.graph.execute import run_layers
 from pyhw.graph.infer import formats
 from pyhw.graph.ops import Graph, Input
 from pyhw.graph.statistics import distinct_and_saturated
+from pyhw.hdl.config import Config
 from pyhw.simulation.network import Case, simulate
 from pyhw.synthetic import smooth_images
+from pyhw.verilog import cached_verilog
 
 from .random_networks import engine
 

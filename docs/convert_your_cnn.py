@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pyhw.graph.execute import predict
 from pyhw.graph.file import save
 from pyhw.nn import convert, parameter_groups
-from pyhw.quantize.model import quantize_model
+from pyhw.quantizer.model import quantize_model
 from pyhw.training.data import load_dataset
 
 

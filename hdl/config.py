@@ -132,7 +132,7 @@ class Config:
     first. Not part of the hash."""
     flash_loader: bool = False
     """On a serial line, play commands out of the board's SPI flash before the line is heard
-    (`hdl/flash_loader.py`). Not part of the hash."""
+    (`hdl/boards/flash_loader.py`). Not part of the hash."""
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.isidentifier():

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hdl.config import PRESETS, Config
 from pyhw.errors import UserError
+from pyhw.hdl.config import PRESETS, Config
 from pyhw.inputs import read_file
 
 FITTED = Path(__file__).parent / "presets"

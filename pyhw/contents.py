@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from hdl.config import Config
-from hdl.contents import NOTHING, Contents
 from pyhw.compiler.program import Program
+from pyhw.hdl.config import Config
+from pyhw.hdl.contents import NOTHING, Contents
 from pyhw.host.protocol import Protocol
 
 __all__ = ["NOTHING", "Contents", "contents_of", "read_contents"]

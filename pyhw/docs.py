@@ -6,8 +6,9 @@ import inspect
 import sys
 from pathlib import Path
 
-from hdl.config import ISA_VERSION, PRESETS
-from hdl.frames import (
+from pyhw.files import write_atomically
+from pyhw.hdl.config import ISA_VERSION, PRESETS
+from pyhw.hdl.frames import (
     ARGUMENTS,
     CRC_BYTES,
     FRAME_ERROR,
@@ -21,7 +22,7 @@ from hdl.frames import (
     State,
     Status,
 )
-from hdl.isa import (
+from pyhw.hdl.isa import (
     INPUT,
     LAYER,
     LOOP,
@@ -33,8 +34,7 @@ from hdl.isa import (
     space_bytes,
     space_depth,
 )
-from hdl.registers import REGISTERS, Access
-from pyhw.files import write_atomically
+from pyhw.hdl.registers import REGISTERS, Access
 
 __all__ = ["isa_markdown", "member_docs", "registers_markdown", "with_registers"]
 

@@ -146,7 +146,7 @@ def read_program(path: Path) -> "Program":
 
 def input_graph(program: "Program") -> "Graph":
     """Return a graph of a program's input alone: what `load_images` has to know."""
-    from hdl.formats import Format
+    from pyhw.hdl.formats import Format
 
     from .graph.ops import Graph, Input
 

@@ -3,12 +3,12 @@
 import string
 from dataclasses import dataclass
 
-from hdl.config import Config
-from hdl.isa import Space, param_layout
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
-from pyhw.fit.devices import Device
-from pyhw.fit.memories import block_rams, memories, single_port_rams
+from pyhw.fitter.devices import Device
+from pyhw.fitter.memories import block_rams, memories, single_port_rams
+from pyhw.hdl.config import Config
+from pyhw.hdl.isa import Space, param_layout
 
 __all__ = ["MemoryUse", "memory_use", "picture", "scratch_peak"]
 

@@ -16,8 +16,8 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from hdl.frames import CRC_BYTES, HEADER_BYTES, SYNC
-from hdl.registers import REGISTERS, find_register
+from pyhw.hdl.frames import CRC_BYTES, HEADER_BYTES, SYNC
+from pyhw.hdl.registers import REGISTERS, find_register
 
 
 class RegisterError(Exception):

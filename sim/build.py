@@ -24,7 +24,7 @@ from typing import Any
 import cocotb
 import cocotb_tools.config
 
-from sim.job import emit
+from pyhw.sim.job import emit
 
 #: Not a bench's business: no warning stops a build of generated Verilog, no assertion or X costs.
 VERILATOR_OPTIONS = (
@@ -69,7 +69,7 @@ def build(job: Mapping[str, Any]) -> Build:
     Parameters
     ----------
     job : mapping
-        The job file's object, see `sim.runner`.
+        The job file's object, see `pyhw.sim.runner`.
 
     Returns
     -------
@@ -203,8 +203,8 @@ def _visible_ports(verilog: str, top: str) -> list[str]:
 def _repeated_modules(verilog: str, top: str) -> list[str]:
     """Return what keeps parts apart that occur often, for a Verilator control file.
 
-    Parts are named after the top module (`hdl.library`); cells of a netlist are none. Their code
-    is then made, compiled and kept in the processor's cache once, not once for each instance: that
+    Parts are named after the top module (`pyhw.hdl.common.library`); cells of a netlist are none.
+    Their code is then made, compiled and kept in the processor's cache once, not once for each instance: that
     is half of the time of a large array's build and run.
     """
     started = Counter(re.findall(r"^ +([A-Za-z_]\w*) +\\?[\w.\\]+ +\($", verilog, re.M))

@@ -1,13 +1,13 @@
-"""Build a simulator, run a cocotb bench on it, write the result: ``python -m sim.runner JOB``.
+"""Build a simulator, run a cocotb bench on it, write the result: ``python -m pyhw.sim.runner JOB``.
 
 The job is a JSON file with these members, all present:
 
 ========== =====================================================================================
 verilog    path of the design
 top        name of its top module
-bench      Python module with the cocotb tests, such as ``sim.tb_stream_echo``
+bench      Python module with the cocotb tests, such as ``pyhw.sim.tb_stream_echo``
 testcase   name of the one test to run, or null for all of them
-parameters object for the bench, see `sim.job.parameters`
+parameters object for the bench, see `pyhw.sim.job.parameters`
 simulator  object: name (``verilator`` or ``icarus``), command, version, env, make_variables
 visible    ``ports`` (fast) or ``all`` signals of the design, for the bench to look at
 waves      whether to record waveforms (Verilator; a VCD file in the work folder)
@@ -32,8 +32,8 @@ from typing import Any
 
 from cocotb_tools.runner import get_runner
 
-from sim import job as protocol
-from sim.build import Build, BuildError, build
+from pyhw.sim import job as protocol
+from pyhw.sim.build import Build, BuildError, build
 
 
 def run(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _end_with_parent() -> None:
 def main(arguments: list[str]) -> int:
     """Run the job file named on the command line."""
     if len(arguments) != 1:
-        print("usage: python -m sim.runner JOB.json", file=sys.stderr)
+        print("usage: python -m pyhw.sim.runner JOB.json", file=sys.stderr)
         return 2
     _end_with_parent()
     job = protocol.read_json(Path(arguments[0]))

@@ -7,7 +7,7 @@ from typing import Any
 import cocotb
 from cocotb.triggers import Event, FallingEdge, RisingEdge, SimTimeoutError, Timer, with_timeout
 
-from sim.clocking import PERIOD_NS
+from pyhw.sim.clocking import PERIOD_NS
 
 
 def _levels(byte: int) -> list[int]:

@@ -1,6 +1,6 @@
 """An accelerator in a system: networks over AXI4-Stream, with AXI4-Lite accesses all the while.
 
-``networks`` takes the parameters of `sim.tb_network` and reports the same, and beside it the
+``networks`` takes the parameters of `pyhw.sim.tb_network` and reports the same, and beside it the
 registers as they were read first and last, and what was read during runs. ``registers`` takes
 ``config``, ``program``, ``images`` and ``pause``, a probability, and reports answers of registers
 in all kinds of situations.
@@ -13,15 +13,15 @@ import cocotb
 import numpy as np
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 
-from hdl.config import Config
-from hdl.frames import Command
-from hdl.registers import ADDRESS_BITS, REGISTERS, Access, find_register
 from pyhw.compiler.program import Program
+from pyhw.hdl.config import Config
+from pyhw.hdl.frames import Command
+from pyhw.hdl.registers import ADDRESS_BITS, REGISTERS, Access, find_register
 from pyhw.host.frames import encode
 from pyhw.host.protocol import Protocol
-from sim import clocking, job
-from sim.axi import AxiPort, Registers
-from sim.tb_network import Session, run_cases
+from pyhw.sim import clocking, job
+from pyhw.sim.axi import AxiPort, Registers
+from pyhw.sim.tb_network import Session, run_cases
 
 #: Cycles without an answer after which a command is sent again.
 PATIENCE = 100_000

@@ -30,12 +30,12 @@ import numpy as np
 from cocotb.triggers import SimTimeoutError, with_timeout
 from cocotb.utils import get_sim_time
 
-from hdl.config import Config
-from hdl.isa import Space
 from pyhw.compiler.program import Program, StoredMap
+from pyhw.hdl.config import Config
+from pyhw.hdl.isa import Space
 from pyhw.host.protocol import Protocol, drive_async
-from sim import clocking, job
-from sim.streams import ByteSink, ByteSource
+from pyhw.sim import clocking, job
+from pyhw.sim.streams import ByteSink, ByteSource
 
 
 class Port:

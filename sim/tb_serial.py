@@ -7,8 +7,8 @@ divisor      clock cycles of a bit
 config       path of the configuration (JSON)
 ============ ==================================================================================
 
-``transfer`` also takes ``program`` and ``images`` as `sim.tb_network`, ``outputs`` (path to write:
-``.npy``) and ``ahead``, runs them with the host's own code over the line, and reports the bytes
+``transfer`` also takes ``program`` and ``images`` as `pyhw.sim.tb_network`, ``outputs`` (path
+to write: ``.npy``) and ``ahead``, runs them with the host's own code over the line, and reports the bytes
 and cycles of the load and of the images. ``bridge`` opens a pseudo-terminal, says so in an event
 ``pty`` with its ``port``, and carries bytes until its user has closed it (``once``) or for ever.
 ``echo`` takes ``divisor`` and ``count``, for small designs.
@@ -27,11 +27,11 @@ import cocotb
 import numpy as np
 from cocotb.utils import get_sim_time
 
-from hdl.config import Config
 from pyhw.compiler.program import Program
+from pyhw.hdl.config import Config
 from pyhw.host import Inference, Protocol, drive_async
-from sim import clocking, job
-from sim.serial_line import SerialLine
+from pyhw.sim import clocking, job
+from pyhw.sim.serial_line import SerialLine
 
 #: Cycles of silence after which a frame is sent again; a lost one costs no more than that.
 PATIENCE = 400_000

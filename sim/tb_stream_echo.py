@@ -11,8 +11,8 @@ from typing import Any
 import cocotb
 from cocotb.utils import get_sim_time
 
-from sim import clocking, job
-from sim.streams import ByteSink, ByteSource
+from pyhw.sim import clocking, job
+from pyhw.sim.streams import ByteSink, ByteSource
 
 
 @cocotb.test()

@@ -86,7 +86,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="module")
 def few():
     """Give a hundred digits to train on."""
-    from few_digits import few_digits
+    from tests.support.few_digits import few_digits
 
     return few_digits()
 

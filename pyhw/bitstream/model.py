@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hdl.config import Config
 from pyhw.boards import Board
 from pyhw.cache import cache_dir, content_key
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.files import write_atomically
+from pyhw.hdl.config import Config
 
 from .stages import Progress
 
 if TYPE_CHECKING:
-    from pyhw.fit.search import Candidate
+    from pyhw.fitter.search import Candidate
     from pyhw.graph.ops import Graph
 
 __all__ = ["FILL", "Model", "prepare"]
@@ -64,7 +64,7 @@ def prepare(
     """Read a graph or a program; fit a configuration if none is given, and compile.
 
     With ``specialise`` control is cut to what this model's program needs; a fitted configuration
-    is also where the device holds no other. ``objective`` is that of `pyhw.fit.search.propose`.
+    is also where the device holds no other. ``objective`` is that of `pyhw.fitter.search.propose`.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def prepare(
 
 def for_board(config: Config, board: Board) -> Config:
     """Return a configuration with accumulators and weights where the device has memory for them."""
-    from pyhw.fit.memories import placed
+    from pyhw.fitter.memories import placed
 
     return placed(config, board.device)
 
@@ -113,12 +113,12 @@ def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, obje
          progress: Progress) -> tuple[Config, int]:
     """Return the best configuration and its batch, kept by the graph and all that decides."""
     import pyhw.compiler
-    import pyhw.fit
-    from pyhw.generate import gateware_sources
+    import pyhw.fitter
     from pyhw.graph.file import fingerprint
+    from pyhw.verilog import gateware_sources
 
     sources = gateware_sources() + [
-        source.read_text(encoding="utf-8") for package in (pyhw.fit, pyhw.compiler)
+        source.read_text(encoding="utf-8") for package in (pyhw.fitter, pyhw.compiler)
         for source in sorted(Path(package.__file__ or "").parent.glob("*.py"))]
     kept = cache_dir("fit") / (
         content_key(fingerprint(graph), board.device_name, batch, specialise, objective, sources)
@@ -134,7 +134,7 @@ def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, obje
 
 def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool, objective: str,
               progress: Progress) -> "Candidate":
-    from pyhw.fit.search import propose
+    from pyhw.fitter.search import propose
 
     def show(done: int, total: int, text: str) -> None:
         progress(f"fit: {text} {done} of {total}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyhw.errors import MissingTool, from_extra
-from pyhw.fit.devices import Device, find_device
+from pyhw.fitter.devices import Device, find_device
 
 __all__ = ["Board", "Loader"]
 
@@ -40,7 +40,7 @@ class Board:
     ----------
     name, title : str
     device_name : str
-        In `pyhw.fit.devices`.
+        In `pyhw.fitter.devices`.
     platform : str
         Module and class of its platform file, as in ``amaranth_boards.ulx3s:ULX3S_85F_Platform``.
     clock_mhz : float

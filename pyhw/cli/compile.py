@@ -9,9 +9,9 @@ from pyhw.cli.options import ConfigFile, DoubleBuffer, Preset, Set
 from pyhw.errors import writing
 
 if TYPE_CHECKING:
-    from hdl.config import Config
     from pyhw.compiler.cycles import LayerCycles
     from pyhw.compiler.program import Program
+    from pyhw.hdl.config import Config
 
 
 def compile(
@@ -55,7 +55,7 @@ def compile(
     from pyhw.compiler.disassemble import disassemble
     from pyhw.configure import choose_config
     from pyhw.files import write_atomically
-    from pyhw.fit.devices import find_device
+    from pyhw.fitter.devices import find_device
     from pyhw.inputs import check_output, read_graph
 
     path = out or graph.with_suffix(".pyhwprog")

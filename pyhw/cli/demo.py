@@ -11,9 +11,9 @@ from pyhw.errors import UserError, writing
 if TYPE_CHECKING:
     import numpy as np
 
-    from hdl.config import Config
     from pyhw.compiler.program import Program
     from pyhw.graph.ops import Graph
+    from pyhw.hdl.config import Config
 
 SHADES = " .:-=+*#%@"
 BATCH = 8
@@ -51,13 +51,13 @@ def demo(
     from pyhw.compiler import compile_graph
     from pyhw.compiler.cycles import estimate
     from pyhw.configure import choose_config
-    from pyhw.generate import cached_verilog
     from pyhw.graph.execute import run_layers
     from pyhw.inputs import load_images
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.network import first_difference
     from pyhw.simulation.results import Results
     from pyhw.simulation.session import find_exports, run_torch_layers, simulate_chunks
+    from pyhw.verilog import cached_verilog
 
     started = time.monotonic()
     chosen = choose_config(preset, config, set_ or ())
@@ -67,7 +67,7 @@ def demo(
     checkpoint = Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pt"
 
     typer.echo("1. A trained AdderNet: LeNet-5 with L1 distances instead of products")
-    from pyhw.quantize.run import quantize_checkpoint
+    from pyhw.quantizer.run import quantize_checkpoint
 
     with bar("quantising") as update:
         outcome = quantize_checkpoint(checkpoint, progress=update)

@@ -9,9 +9,9 @@ import typer
 from pyhw.errors import UserError, writing
 
 if TYPE_CHECKING:
-    from hdl.config import EngineConfig
-    from pyhw.fit.devices import Device
-    from pyhw.fit.search import Candidate
+    from pyhw.fitter.devices import Device
+    from pyhw.fitter.search import Candidate
+    from pyhw.hdl.config import EngineConfig
 
 
 def fit(
@@ -57,9 +57,9 @@ def fit(
     from pyhw.cli.options import distinct
     from pyhw.cli.progress import bar
     from pyhw.files import write_atomically
-    from pyhw.fit.area import area
-    from pyhw.fit.devices import find_device
-    from pyhw.fit.search import OBJECTIVES, limits_of, propose
+    from pyhw.fitter.area import area
+    from pyhw.fitter.devices import find_device
+    from pyhw.fitter.search import OBJECTIVES, limits_of, propose
     from pyhw.inputs import check_output, read_graph
 
     if graph is None:
@@ -96,7 +96,7 @@ def _devices() -> None:
     from rich.table import Table
 
     from pyhw.cli.options import console
-    from pyhw.fit.devices import DEVICES
+    from pyhw.fitter.devices import DEVICES
 
     table = Table()
     for name in ("device", "LUT4", "block RAMs", "single-port", "source"):

@@ -10,7 +10,7 @@ from pyhw.cli.options import ConfigFile, Initial, Preset, Set
 from pyhw.errors import UserError, writing
 
 if TYPE_CHECKING:
-    from hdl.config import Config
+    from pyhw.hdl.config import Config
 
 
 def generate(
@@ -72,8 +72,8 @@ def generate(
     from pyhw.contents import NOTHING, read_contents
     from pyhw.files import write_atomically
     from pyhw.fusesoc import check_core, core_file
-    from pyhw.generate import cached_verilog
     from pyhw.inputs import check_output
+    from pyhw.verilog import cached_verilog
 
     if (interface is Interface.SERIAL) != (divisor is not None):
         raise UserError("--interface serial needs --divisor, the clock cycles of a bit" if

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from hdl.config import Config
     from pyhw.compiler.program import Program
+    from pyhw.hdl.config import Config
 
 
 def print_map(program: "Program", config: "Config | None", device: str) -> None:
@@ -14,7 +14,7 @@ def print_map(program: "Program", config: "Config | None", device: str) -> None:
     from rich.table import Table
 
     from pyhw.cli.options import console
-    from pyhw.fit.devices import find_device
+    from pyhw.fitter.devices import find_device
     from pyhw.memory_map import memory_use, picture
 
     chosen = find_device(device)

@@ -83,7 +83,7 @@ class Gradient(StrEnum):
 
 
 class Interface(StrEnum):
-    """What stands around an accelerator: `pyhw.generate.INTERFACES`."""
+    """What stands around an accelerator: `pyhw.verilog.INTERFACES`."""
 
     BYTES = "bytes"
     SERIAL = "serial"

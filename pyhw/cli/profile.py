@@ -13,9 +13,9 @@ from pyhw.errors import UserError, writing
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hdl.config import Config
     from pyhw.compiler.program import Program
     from pyhw.graph.ops import Graph
+    from pyhw.hdl.config import Config
     from pyhw.profile.account import Counted, LayerAccount
     from pyhw.profile.measure import Measured
     from pyhw.profile.summary import EngineUse
@@ -122,9 +122,9 @@ def _measure(network: "Graph", program: "Program", config: "Config",
              images: int, *, data: str, seed: int, data_dir: Path | None,
              simulator: str) -> "Measured":
     from pyhw.cli.progress import simulation_bar, spinner
-    from pyhw.generate import cached_verilog
     from pyhw.inputs import load_images
     from pyhw.profile.measure import counting, measure
+    from pyhw.verilog import cached_verilog
 
     config = counting(config, program)
     pixels, _ = load_images(network, data, images, data_dir, seed)

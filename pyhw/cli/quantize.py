@@ -10,7 +10,7 @@ from pyhw.cli.options import DataDir
 from pyhw.errors import MissingTool, from_extra, writing
 
 if TYPE_CHECKING:
-    from pyhw.quantize.run import Outcome
+    from pyhw.quantizer.run import Outcome
 
 
 def quantize(
@@ -75,8 +75,8 @@ def quantize(
     from pyhw.cli.progress import bar
     from pyhw.graph.file import save
     from pyhw.inputs import check_output, expect
-    from pyhw.quantize.run import quantize_checkpoint
-    from pyhw.quantize.settings import Settings
+    from pyhw.quantizer.run import quantize_checkpoint
+    from pyhw.quantizer.settings import Settings
 
     settings = Settings(
         bits=bits, weight_bits=weight_bits, digits=digits, terms=terms, exponent=exponent,

@@ -83,7 +83,6 @@ def simulate(
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
     from pyhw.configure import choose_config, read_config
-    from pyhw.generate import cached_verilog, first_line
     from pyhw.inputs import load_images, read_file, read_graph, read_program
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.network import check_program
@@ -92,6 +91,7 @@ def simulate(
     from pyhw.synthesis.families import find_family
     from pyhw.synthesis.netlist import netlist as make_netlist
     from pyhw.tools import find_yosys
+    from pyhw.verilog import cached_verilog, first_line
 
     find_simulator(simulator)
     find_exports(torch=torch, onnx=onnx)

@@ -11,15 +11,15 @@ import typer
 from pyhw.errors import UserError
 
 if TYPE_CHECKING:
-    from hdl.config import Config
+    from pyhw.hdl.config import Config
     from pyhw.synthesis.report import SynthesisReport
 
 #: Module and maker of each part that can be synthesised by itself, and the engines whose lanes it
 #: is counted in.
 COMPONENTS = {
-    "system": ("hdl.accelerator", "Accelerator", ("l1", "shift")),
-    "l1-engine": ("hdl.lone_engine", "lone_l1", ("l1",)),
-    "shift-engine": ("hdl.lone_engine", "lone_shift", ("shift",)),
+    "system": ("pyhw.hdl.top.accelerator", "Accelerator", ("l1", "shift")),
+    "l1-engine": ("pyhw.hdl.engines.lone_engine", "lone_l1", ("l1",)),
+    "shift-engine": ("pyhw.hdl.engines.lone_engine", "lone_shift", ("shift",)),
 }
 
 
@@ -56,10 +56,10 @@ def synth(
     """
     from pyhw.configure import choose_config
     from pyhw.files import write_atomically
-    from pyhw.generate import cached_verilog
     from pyhw.inputs import check_output
     from pyhw.synthesis.families import find_family
     from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
+    from pyhw.verilog import cached_verilog
 
     find_family(family)
     if component not in COMPONENTS:

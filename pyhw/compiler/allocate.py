@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from hdl.config import Config
+from pyhw.hdl.config import Config
 
 from .errors import CompileError
 from .job import Job

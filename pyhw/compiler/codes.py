@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from hdl.config import Config, EngineConfig
-from hdl.formats import Format, ShiftCode
 from pyhw.graph.infer import partial_bounds
 from pyhw.graph.ops import Conv
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.formats import Format, ShiftCode
 
 from .errors import CompileError
 from .job import Weights

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from hdl.config import Config
-from hdl.isa import INPUT, Space
 from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
+from pyhw.hdl.config import Config
+from pyhw.hdl.isa import INPUT, Space
 
 from .allocate import allocate, twin_of
 from .emit import emit

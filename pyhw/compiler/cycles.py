@@ -8,9 +8,9 @@ tests.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hdl.config import Config
-from hdl.isa import LAYER, Engine, Opcode, Space
-from hdl.timing import Timing
+from pyhw.hdl.config import Config
+from pyhw.hdl.isa import LAYER, Engine, Opcode, Space
+from pyhw.hdl.timing import Timing
 
 from .activity import Activity, Span
 from .disassemble import instructions

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from hdl.config import Config, EngineConfig
-from hdl.isa import Engine
 from pyhw.graph.infer import pad_values
 from pyhw.graph.ops import Conv
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.isa import Engine
 
 from .codes import code_table, shift_constant, zero_code
 from .errors import CompileError

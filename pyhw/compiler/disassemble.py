@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from hdl.isa import LAYER, LOOP, Engine, Opcode, Space
+from pyhw.hdl.isa import LAYER, LOOP, Engine, Opcode, Space
 
 from .program import Program
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from hdl.config import Config
-from hdl.formats import apply_terms, half
-from hdl.isa import LAYER, Engine, Layout, Opcode, param_layout
 from pyhw.graph.infer import acc_bounds, largest_exponent, sum_widths
 from pyhw.graph.post import Step
+from pyhw.hdl.config import Config
+from pyhw.hdl.formats import apply_terms, half
+from pyhw.hdl.isa import LAYER, Engine, Layout, Opcode, param_layout
 
 from .codes import pack_words
 from .errors import CompileError

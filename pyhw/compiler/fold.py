@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from hdl.config import Config
-from hdl.isa import input_record
 from pyhw.graph.infer import output_shape, pad_values
 from pyhw.graph.ops import Conv, Graph, Input
+from pyhw.hdl.config import Config
+from pyhw.hdl.isa import input_record
 
 from .errors import CompileError
 from .maps import Map

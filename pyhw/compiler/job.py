@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hdl.isa import Engine
 from pyhw.graph.ops import Conv, Pointwise, Pool
 from pyhw.graph.post import Post
+from pyhw.hdl.isa import Engine
 
 from .maps import Map
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from hdl.config import Config
-from hdl.formats import Format
-from hdl.isa import Engine
 from pyhw.graph.infer import formats, most_terms, pad_values, shapes
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 from pyhw.graph.post import Post, Step
+from pyhw.hdl.config import Config
+from pyhw.hdl.formats import Format
+from pyhw.hdl.isa import Engine
 
 from .codes import conv_weights
 from .depthwise import depthwise_job, is_depthwise

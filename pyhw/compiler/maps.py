@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hdl.formats import Format
+from pyhw.hdl.formats import Format
 
 __all__ = ["Map", "Walk", "walk_offset"]
 

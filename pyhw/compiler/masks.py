@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from hdl.config import Config, EngineConfig
-from hdl.formats import ShiftCode
-from hdl.isa import LAYER, Space
 from pyhw.graph.masked import decode_codes
 from pyhw.graph.ops import Conv
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.formats import ShiftCode
+from pyhw.hdl.isa import LAYER, Space
 
 from .disassemble import instructions
 from .job import Job, Masks

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from hdl.config import Config
-from hdl.timing import Timing
+from pyhw.hdl.config import Config
+from pyhw.hdl.timing import Timing
 
 from .maps import walk_offset
 

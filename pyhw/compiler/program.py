@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from hdl.config import ISA_VERSION
-from hdl.formats import Format
-from hdl.isa import Space
 from pyhw.files import replacing
+from pyhw.hdl.config import ISA_VERSION
+from pyhw.hdl.formats import Format
+from pyhw.hdl.isa import Space
 
 from .allocate import Placement
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from hdl.config import Config
-from hdl.isa import INPUT, Opcode, Space
+from pyhw.hdl.config import Config
+from pyhw.hdl.isa import INPUT, Opcode, Space
 
 from .disassemble import instructions
 from .errors import CompileError

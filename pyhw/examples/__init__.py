@@ -30,7 +30,7 @@ class Example:
     layers : dict
         Fields of `pyhw.nn.options.LayerOptions`.
     settings : dict
-        Fields of `pyhw.quantize.settings.Settings` besides three digits and 8-bit weights.
+        Fields of `pyhw.quantizer.settings.Settings` besides three digits and 8-bit weights.
     bundled : str or None
         File in ``pyhw/models`` (for drawn ones: of seed 0), if it comes with the package.
     """

@@ -17,8 +17,8 @@ from pyhw.nn.models import MODELS, build_model
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.shift import ShiftConv2d
 from pyhw.nn.shiftadd import ShiftAddConv2d
-from pyhw.quantize.model import quantize_model
-from pyhw.quantize.settings import Settings
+from pyhw.quantizer.model import quantize_model
+from pyhw.quantizer.settings import Settings
 from pyhw.synthetic import smooth_images
 
 __all__ = ["draw_example", "draw_model"]
@@ -122,7 +122,7 @@ def draw_example(
     seed : int
         Not negative; equal seeds give equal graphs on one machine.
     options : mapping, optional
-        Fields of `pyhw.quantize.settings.Settings` that are not the example's own.
+        Fields of `pyhw.quantizer.settings.Settings` that are not the example's own.
     progress : callable, optional
         Called with what is done, the total, and what it is.
 

@@ -1,14 +1,14 @@
 """The golden executor: the one meaning of every operation of the integer graph.
 
 Everything else (torch and ONNX exports, simulated hardware, netlist, board) is compared with what
-these functions return. Arithmetic comes from `hdl.formats`; numpy is the only other import.
+these functions return. Arithmetic comes from `pyhw.hdl.formats`; numpy is the only other import.
 """
 
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hdl.formats import Format, requantise
+from pyhw.hdl.formats import Format, requantise
 
 from .infer import formats
 from .ops import Concat, Conv, Graph, Input, Permute, Pool

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hdl.formats import Format, width_of
+from pyhw.hdl.formats import Format, width_of
 
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool, Step
 from .post import Post

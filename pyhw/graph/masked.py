@@ -6,7 +6,7 @@ Weight i of a convolution, counted in the published order (o, c, ky, kx), is the
 
 import numpy as np
 
-from hdl.formats import ShiftCode
+from pyhw.hdl.formats import ShiftCode
 
 __all__ = [
     "decode_codes", "expand", "from_published", "mask_bits", "pack_codes", "published",

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from hdl.formats import Format, terms_value
+from pyhw.hdl.formats import Format, terms_value
 
 from .infer import formats, pad_values, shapes
 from .ops import Concat, Conv, Graph, Input, Permute, Pool

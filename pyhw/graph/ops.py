@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hdl.formats import Format
+from pyhw.hdl.formats import Format
 
 from .post import Post, Step, freeze_terms
 from .records import Record, frozen_array, int_tuple
@@ -55,7 +55,7 @@ class Conv(Record):
     sign, exponent : int8 array (K, O, KH, KW, C / groups), shift only
         K signed powers of two that together are one weight.
     code_width : {3, 4, 5}, shift only
-        Bits of a stored digit, which bound the exponents (`hdl.formats.ShiftCode`).
+        Bits of a stored digit, which bound the exponents (`pyhw.hdl.formats.ShiftCode`).
     stride, dilation : (int, int)
         Vertical, horizontal.
     padding : (int, int, int, int)
@@ -67,7 +67,7 @@ class Conv(Record):
     ex, ew : int
         Left shifts of the L1 operands, 0..7; 0 for shift terms.
     prototype : int8 array (d,), optional, shift of one digit only
-        Codes (`hdl.formats.ShiftCode`): weight i in the order (o, c, ky, kx) is that of entry
+        Codes (`pyhw.hdl.formats.ShiftCode`): weight i in the order (o, c, ky, kx) is that of entry
         ``i % d`` or 0. It says how the weights can be stored; no result depends on it.
     """
 

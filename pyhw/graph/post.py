@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdl.formats import Format
+from pyhw.hdl.formats import Format
 
 from .records import Record, frozen_array
 
 __all__ = ["Post", "Step", "freeze_terms"]
 
 Terms = list[tuple[np.ndarray, np.ndarray]]
-"""Signed powers of two, as `hdl.formats.apply_terms` takes them."""
+"""Signed powers of two, as `pyhw.hdl.formats.apply_terms` takes them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hdl.formats import Format, ShiftCode
+from pyhw.hdl.formats import Format, ShiftCode
 
 from .execute import accumulators, run_layers
 from .infer import formats, output_shape, partial_bounds, shapes

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdl.formats import BIAS_WIDTH, MAX_SHIFT, Format, apply_terms, nearest_terms, requantise
+from pyhw.hdl.formats import BIAS_WIDTH, MAX_SHIFT, Format, apply_terms, nearest_terms, requantise
 
 from .post import Post, Step
 

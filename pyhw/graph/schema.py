@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hdl.formats import Format
+from pyhw.hdl.formats import Format
 
 from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
 from .post import Post, Step

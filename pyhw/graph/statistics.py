@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hdl.formats import Format, apply_terms, round_shift
+from pyhw.hdl.formats import Format, apply_terms, round_shift
 
 from .execute import accumulators, run_layers
 from .infer import formats

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hdl.formats import Format, width_of
+from pyhw.hdl.formats import Format, width_of
 
 from .infer import Shape, acc_bounds, formats, shapes
 from .ops import Conv, Graph, Op, Pointwise, Pool

@@ -5,7 +5,7 @@ Positions and channels are blocked so that temporaries stay in the processor's c
 
 import numpy as np
 
-from hdl.formats import Format, l1_term
+from pyhw.hdl.formats import Format, l1_term
 
 from .infer import pad_values
 from .ops import Conv, Pool

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hdl.formats import Format, terms_value
+from pyhw.hdl.formats import Format, terms_value
 
 from .infer import formats, pad_values, shapes
 from .ops import Concat, Conv, Graph, Input, Permute, Pool

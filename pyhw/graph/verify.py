@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from hdl.formats import Format, ShiftCode
+from pyhw.hdl.formats import Format, ShiftCode
 
 from .infer import Shape, acc_bounds, output_format, output_shape
 from .masked import expand

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hdl.formats import BIAS_WIDTH, MAX_EXPONENT, MAX_SHIFT, Format
+from pyhw.hdl.formats import BIAS_WIDTH, MAX_EXPONENT, MAX_SHIFT, Format
 
 from .infer import Shape
 from .ops import Op

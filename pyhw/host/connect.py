@@ -3,10 +3,10 @@
 import contextlib
 from collections.abc import Iterator
 
-from hdl.config import Config
 from pyhw.compiler.program import Program
 from pyhw.configure import every_preset
 from pyhw.errors import UserError
+from pyhw.hdl.config import Config
 
 from .device import Device
 from .link import AHEAD, Progress

@@ -7,10 +7,10 @@ from typing import Protocol as Interface
 
 import numpy as np
 
-from hdl.config import Config
-from hdl.frames import State
-from hdl.isa import Counter, Space
 from pyhw.compiler.program import Program
+from pyhw.hdl.config import Config
+from pyhw.hdl.frames import State
+from pyhw.hdl.isa import Counter, Space
 
 from .inference import Inference, check_images
 from .link import AHEAD, Progress

@@ -3,7 +3,7 @@
 import zlib
 from dataclasses import dataclass
 
-from hdl.frames import (
+from pyhw.hdl.frames import (
     ARGUMENTS,
     CRC_BYTES,
     FRAME_VERSION,

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdl.formats import Format
-from hdl.frames import Command, State, Status
-from hdl.isa import Space
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
+from pyhw.hdl.formats import Format
+from pyhw.hdl.frames import Command, State, Status
+from pyhw.hdl.isa import Space
 
 from .link import Damaged, DeviceError, Operation, Progress, Request
 from .protocol import Identity, Protocol, decode_status

@@ -10,9 +10,9 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hdl.config import Config
-from hdl.frames import FRAME_ERROR, FRAME_VERSION, REPLY_BIT, Command, Status
 from pyhw.errors import UserError
+from pyhw.hdl.config import Config
+from pyhw.hdl.frames import FRAME_ERROR, FRAME_VERSION, REPLY_BIT, Command, Status
 
 from .frames import Decoder, encode, pack
 

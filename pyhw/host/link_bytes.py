@@ -1,8 +1,8 @@
 """What a batch costs on the line, counted from the frames that `pyhw.host.inference` sends."""
 
-from hdl.config import Config
-from hdl.frames import ARGUMENTS, CRC_BYTES, HEADER_BYTES, REPLIES, Command
 from pyhw.compiler.program import Program
+from pyhw.hdl.config import Config
+from pyhw.hdl.frames import ARGUMENTS, CRC_BYTES, HEADER_BYTES, REPLIES, Command
 
 __all__ = ["link_bytes"]
 

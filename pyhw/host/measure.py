@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdl.isa import Counter
 from pyhw.compiler.program import Program
+from pyhw.hdl.isa import Counter
 
 from .device import Device, Traffic
 

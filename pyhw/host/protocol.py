@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
-from hdl.config import ISA_VERSION
-from hdl.frames import ARGUMENTS, Command, State, Status
-from hdl.isa import COUNTER_SET, Counter, Space, space_bytes
+from pyhw.hdl.config import ISA_VERSION
+from pyhw.hdl.frames import ARGUMENTS, Command, State, Status
+from pyhw.hdl.isa import COUNTER_SET, Counter, Space, space_bytes
 
 from .frames import pack, unpack
 from .link import (

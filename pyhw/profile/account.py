@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hdl.config import Config
 from pyhw.compiler.cycles import LayerCycles, estimate, layer_fields, walk
 from pyhw.compiler.program import Layer, Program
+from pyhw.hdl.config import Config
 
 __all__ = ["CAUSES", "Counted", "LayerAccount", "account", "engine_shape", "total"]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from hdl.config import Config
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.graph.ops import Graph
+from pyhw.hdl.config import Config
 from pyhw.simulation.launch import ProgressCallback
 from pyhw.simulation.network import Case, NetworkResult, simulate
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hdl.config import Config
+from pyhw.hdl.config import Config
 
 from .account import CAUSES, Counted, LayerAccount, total
 

@@ -23,7 +23,7 @@ from pyhw.errors import MissingTool, UserError, from_extra
 from pyhw.tools import Tool, find_iverilog, find_verilator, package_version
 
 SIMULATORS = ("verilator", "icarus")
-_EVENT_PREFIX = "@pyhw "  # as in sim.job, which must not be imported here
+_EVENT_PREFIX = "@pyhw "  # as in pyhw.sim.job, which must not be imported here
 
 #: Called with each event of a run: a dictionary with ``stage`` (``build`` or ``run``) and, while
 #: running, ``done``, ``total`` and ``unit``.
@@ -91,14 +91,14 @@ def run_bench(
     verilog : str
         Text of the design.
     bench : str
-        Module with the cocotb tests, such as ``"sim.tb_stream_echo"``.
+        Module with the cocotb tests, such as ``"pyhw.sim.tb_stream_echo"``.
     top : str
         Name of the top module.
     testcase : str, optional
         Name of the one test to run; all tests of the module by default.
     parameters : mapping, optional
-        JSON values for the bench, which reads them with ``sim.job.parameters()``. Large data goes
-        into files named here.
+        JSON values for the bench, which reads them with ``pyhw.sim.job.parameters()``. Large data
+        goes into files named here.
     simulator : {"verilator", "icarus"}
         Which one to build and run.
     seed : int
@@ -172,7 +172,7 @@ def _run_job(
     # The folder that holds this package also holds `sim`, in a checkout and when installed.
     paths = [str(Path(pyhw.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "sim.runner", str(job)],
+        [sys.executable, "-m", "pyhw.sim.runner", str(job)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from hdl.config import Config
 from pyhw.compiler.cycles import estimate
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
-from pyhw.generate import interface_of
 from pyhw.graph.execute import run, run_layers
 from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
+from pyhw.hdl.config import Config
+from pyhw.verilog import interface_of
 
 from .launch import BenchResult, ProgressCallback, run_bench
 
-BENCHES = {"bytes": "sim.tb_network", "axi": "sim.tb_axi"}
+BENCHES = {"bytes": "pyhw.sim.tb_network", "axi": "pyhw.sim.tb_axi"}
 """The bench for each interface of an accelerator; `pyhw emulate` serves those on a serial line."""
 
 __all__ = ["BENCHES", "Case", "Difference", "NetworkResult", "check_program", "first_difference",

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hdl.config import Config
-from hdl.contents import NOTHING, Contents
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
-from pyhw.generate import cached_verilog
+from pyhw.hdl.config import Config
+from pyhw.hdl.contents import NOTHING, Contents
 from pyhw.host.inference import check_images
+from pyhw.verilog import cached_verilog
 
 from .launch import BenchResult, ProgressCallback, run_bench
 
@@ -140,7 +140,7 @@ def emulate(config: Config, opened: Callable[[str], None], *, divisor: int = DIV
 def _run(testcase: str, divisor: int, on_progress: ProgressCallback | None,
          verilog: str, simulator: str, parameters: dict[str, Any]) -> BenchResult:
     bench = run_bench(
-        verilog=verilog, bench="sim.tb_serial", testcase=testcase, simulator=simulator,
+        verilog=verilog, bench="pyhw.sim.tb_serial", testcase=testcase, simulator=simulator,
         parameters={"divisor": divisor, **parameters}, on_progress=on_progress)
     if not bench.passed:
         raise UserError(f"simulation failed: {'; '.join(bench.failures)}; see {bench.log}")

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hdl.config import Config
 from pyhw.compiler.cycles import LayerCycles, estimate, run_cycles
 from pyhw.compiler.program import Program
 from pyhw.errors import MissingTool, from_extra
 from pyhw.graph.execute import run
 from pyhw.graph.ops import Graph
+from pyhw.hdl.config import Config
 
 from .network import Case, Difference, check_program, first_difference, simulate
 from .results import Results

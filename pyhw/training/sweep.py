@@ -55,7 +55,7 @@ def measure(name: str, checkpoint: Path, data_dir: Path | None, say: Say) -> Row
     UserError
         If the checkpoint is not finished.
     """
-    from pyhw.quantize.run import quantize_checkpoint  # not before there is something to quantise
+    from pyhw.quantizer.run import quantize_checkpoint  # not before there is something to quantise
 
     model, meta = load_checkpoint(checkpoint)
     if not meta.finished:

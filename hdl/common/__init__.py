@@ -1,0 +1,1 @@
+"""Parts that every room uses: delays, streams, counters, trees."""

@@ -1,0 +1,1 @@
+"""What takes a layer through the machine: sequencer, addresses, datapath, counters."""

@@ -1,0 +1,1 @@
+"""Engines, what they read and what accumulates their sums."""

@@ -1,0 +1,206 @@
+"""Results of all engines: their sums accumulated, two banks in turn, and read for the drain."""
+
+import functools
+import operator
+
+from amaranth.hdl import Const, Module, Mux, Shape, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..common.delay_line import delay
+from ..common.library import place
+from ..isa import Engine
+from .accumulators import Accumulators
+from .token import Drain, Token
+
+__all__ = ["Results", "drain_latency"]
+
+PART = 8
+"""Accumulators that share addresses and control, with `Config.spread`."""
+
+
+def drain_latency(config):
+    """Return the cycles from a drain request to its values: read, gather (twice), finish."""
+    return 3 + config.spread
+
+
+def either(values):
+    """Return the bitwise OR of all values, as a balanced tree."""
+    values = list(values)
+    while len(values) > 1:
+        values = [functools.reduce(operator.or_, values[i:i + 2])
+                  for i in range(0, len(values), 2)]
+    return values[0]
+
+
+class Results(wiring.Component):
+    """Accumulate what one engine at a time makes of its vectors.
+
+    Row i of every engine shares its accumulators, which are as wide as the widest of them; rows
+    that the L1 engine alone has are as wide as that needs.
+
+    Parameters
+    ----------
+    config : Config
+    engines : dict of Engine to BaseEngine
+
+    Members
+    -------
+    i_engine : In(2)
+        The engine at work (an `Engine`). It may change when `o_busy` is low, up to a cycle before
+        a valid token.
+    i_token : In(Token)
+        What accompanies a vector at that engine's input.
+    i_maximum : In(1)
+        Keep maxima instead of sums (POOL, only with `Config.pool_max`); like `i_engine`.
+    i_{engine}_sums : In(groups x (rows + extra) x shape)
+        The engine's `o_sums`, 0 of those that are not at work.
+    o_busy : Out(1)
+        A vector is on its way to the accumulators.
+    o_last : Out(1)
+        Strobe, `latency` after a token with `last`: its burst may be drained from the next cycle
+        on.
+    i_drain : In(Drain)
+        Result vector to read. Any bank and position that is not filled in the same cycle.
+    i_l1 : In(1)
+        It is one of the L1 engine: ``X - 2 E`` of its accumulators.
+    o_values : Out(post_width x signed(value_width))
+        Results, `drain_latency` cycles after `i_drain`. Lane l is row
+        ``vector * post_width + l``; with `single` lane 0 is row `row`. Lanes without a row, and
+        all lanes but the first with `single`, mean nothing.
+
+    Throughput: one vector and one drain request a cycle, at any position. No back-pressure.
+    """
+
+    def __init__(self, config, engines):
+        self._config, self._engines = config, dict(engines)
+        self.rows = max(engine.rows for engine in engines.values())
+        shared = [engine for kind, engine in engines.items() if kind != Engine.L1]
+        self._shared = max((engine.rows for engine in shared), default=0)
+        self._l1 = engines.get(Engine.L1)
+        widths = [engine.shape.width for engine in engines.values()]
+        self._shape = signed(max(widths))
+        super().__init__({
+            "i_engine": In(2), "i_token": In(Token(config.burst_depth)),
+            "o_busy": Out(1), "o_last": Out(1), "i_drain": In(Drain(config.burst_depth)),
+            "i_l1": In(1), "i_maximum": In(1),
+            "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post_width)),
+        } | {f"i_{kind.name.lower()}_sums": In(engine.o_sums.shape())
+             for kind, engine in engines.items()})
+
+    def latency(self, kind):
+        """Return the cycles from a token at an engine's input to its sums' being accumulated."""
+        return self._engines[kind].latency + Accumulators.latency(self._config.distributed) - 1
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        here = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in self._engines}
+        m.d.comb += [signal.eq(self.i_engine == kind) for kind, signal in here.items()]
+        token = self._delayed(m, here)
+
+        # Accumulators that are not asked for read as 0, so that OR gathers the others.
+        drain, extra = self.i_drain, self._l1 is not None
+        count, pools = self.rows + extra, self._engines.get(Engine.POOL)
+        maximum = pools.rows if pools is not None and config.pool_max else 0
+        narrow = self._l1.shape.width if extra else 0
+        size, parts = PART if config.spread else count, []
+        for group in range(config.groups):
+            asked = Signal(name=f"drain{group}")
+            m.d.comb += asked.eq(drain.group == group)
+            for first in range(0, count, size):
+                own = range(first, min(first + size, count))
+                maxima, wide = (min(max(limit - first, 0), len(own))
+                                for limit in (maximum, self._shared))
+                store = Accumulators(self._shape, count=len(own), depth=config.burst_depth,
+                                     distributed=config.distributed, maximum=maxima,
+                                     maximum_bits=9, narrow=wide, narrow_width=narrow)
+                m.submodules[f"accumulators{group}_{first}"] = place(
+                    platform, store, len(own), maxima, wide)
+                m.d.comb += [
+                    store.i_token.eq(token), store.i_drain.bank.eq(drain.bank),
+                    store.i_drain.position.eq(drain.position),
+                ]
+                if maxima:
+                    m.d.comb += store.i_maximum.eq(self.i_maximum & here[Engine.POOL])
+                for k, i in enumerate(own):
+                    wanted = asked
+                    if i < self.rows:
+                        wanted = asked & Mux(drain.single, drain.row == i,
+                                             drain.vector == i // config.post_width)
+                    m.d.comb += [store.i_select[k].eq(wanted),
+                                 store.i_sums[k].eq(self._sum(m, group, i))]
+                parts.append({i: Value.cast(store.o_values[k]) for k, i in enumerate(own)})
+        self._finish(m, parts)
+        return m
+
+    def _delayed(self, m, here):
+        """Return the token that goes to the accumulators, a cycle ahead of its sums."""
+        latencies = {kind: engine.latency for kind, engine in self._engines.items()}
+        settling, most = Accumulators.latency(self._config.distributed), max(latencies.values())
+        late = int(self._config.spread)
+        token, busy = None, Signal(most + settling - 1)
+        for left in range(most, 0, -1):
+            # What comes from a slower engine is on its way already.
+            entering = delay(m, either([here[kind] for kind, own in latencies.items()
+                                        if own == left] or [Const(0)]), late, f"entering{left}")
+            enters = Signal.like(self.i_token, name=f"enters{left}")
+            m.d.comb += [enters.eq(self.i_token), enters.valid.eq(self.i_token.valid & entering)]
+            if token is None:
+                token = enters
+            else:
+                after = Signal.like(self.i_token, name=f"token{left}")
+                m.d.sync += after.eq(token)
+                token = Signal.like(self.i_token, name=f"now{left}")
+                m.d.comb += token.eq(Mux(entering, enters, after))
+            m.d.sync += busy[left + settling - 2].eq(token.valid)
+        if settling > 1:
+            m.d.sync += busy[:settling - 1].eq(busy[1:settling])
+        m.d.comb += [
+            self.o_busy.eq(self.i_token.valid | busy.any()),
+            self.o_last.eq(delay(m, token.valid & token.last, settling, "last", reset=True)),
+        ]
+        return token
+
+    def _sum(self, m, group, i):
+        """Return what accumulator i of a group takes: the sum of the engine at work."""
+        parts = []
+        for kind, engine in self._engines.items():
+            # The extra sum has its place behind the rows of all engines.
+            row = i if i < engine.rows else engine.rows if i == self.rows and engine.extra else None
+            if row is not None:
+                wide = Signal(self._shape.width, name=f"{kind.name.lower()}{group}_{i}")
+                m.d.comb += wide.eq(getattr(self, f"i_{kind.name.lower()}_sums")[group][row])
+                parts.append(wide)
+        return either(parts)
+
+    def _finish(self, m, parts):
+        """Add what reads the accumulators: gather rows, then make results of them."""
+        config, drain, width = self._config, self.i_drain, self._shape.width
+        late = int(config.spread)
+
+        def gather(rows, name):
+            # Of each part first, with `spread` into a register for the way.
+            found = [[part[i] for i in rows if i in part] for part in parts]
+            found = [delay(m, either(values), late, f"{name}_part") for values in found if values]
+            gathered = Signal(width, name=name, reset_less=True)
+            m.d.sync += gathered.eq(either(found))
+            return gathered
+
+        single = delay(m, drain.single, drain_latency(config) - 1, "single")
+        lanes = [gather(range(lane, self.rows, config.post_width), f"lane{lane}")
+                 for lane in range(min(self.rows, config.post_width))]
+        for i, lane in enumerate(lanes):
+            value = lane
+            if i == 0 and len(lanes) > 1:
+                value = Signal(width, name="chosen")
+                m.d.comb += value.eq(Mux(single, either(lanes), lane))
+            result = Signal(Shape(config.value_width, True), name=f"result{i}", reset_less=True)
+            m.d.sync += result.eq(value.as_signed())
+            if self._l1 is not None:
+                if i == 0:
+                    extra = gather([self.rows], "extra")
+                bits = self._l1.shape.width
+                with m.If(self.i_l1):
+                    m.d.sync += result.eq(extra[:bits] - (value[:bits] << 1))
+            m.d.comb += self.o_values[i].eq(result)

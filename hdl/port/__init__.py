@@ -1,0 +1,1 @@
+"""The byte port: frames, commands, images in, and the buses beside it."""

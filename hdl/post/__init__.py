@@ -1,0 +1,1 @@
+"""From accumulated sums to stored bytes."""

@@ -1,0 +1,1 @@
+"""From weight memory to the shadow registers of the engines."""

@@ -1,0 +1,132 @@
+"""Weight loader: fills the shadow registers of the running engine, one step ahead."""
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..engines.token import Load
+from ..isa import LAYER, Engine
+
+__all__ = ["WeightLoader", "step_words"]
+
+
+def step_words(config):
+    """Return the most words with pads and the most with codes that a step can have."""
+    return (config.most_pad_words,
+            max(engine.load_words(config.load_bits) for engine in config.engines.values()))
+
+
+class WeightLoader(wiring.Component):
+    """Take a step's words from the stream: pad values first, then codes.
+
+    Members
+    -------
+    i_layer : In(LAYER)
+        The running layer, stable from two cycles before its first word.
+    i_stream : In(stream of load_bits), i_ahead : In(1)
+        Words in step order, and `valid` of the next cycle; may stall in any cycle.
+    i_take : In(1)
+        The feeder moves on to the next step; only while `o_ready`.
+    o_ready : Out(1)
+        The next step's pads and codes are loaded (or end loading in this cycle).
+    o_ready_ahead : Out(1)
+        `o_ready` of the next cycle; only with `Config.overlap`.
+    o_l1, o_shift : Out(Load)
+        Code words for the engines.
+    o_swap : Out(1)
+        One cycle after `i_take`: make the shadow codes active.
+    o_pad : Out(read_lanes * 8)
+        Active pad values, changed by `i_take`.
+
+    A step's words take as many cycles as there are words; back-pressure is put on the stream
+    while a loaded step has not been taken.
+    """
+
+    def __init__(self, config):
+        self._config = config
+        super().__init__({
+            "i_layer": In(LAYER.shape),
+            "i_stream": In(stream.Signature(config.load_bits)), "i_ahead": In(1), "i_take": In(1),
+            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_l1": Out(Load(config.load_bits)),
+            "o_shift": Out(Load(config.load_bits)), "o_swap": Out(1),
+            "o_pad": Out(config.read_lanes * 8),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        layer = self.i_layer
+        pad_bits = self._config.read_lanes * 8
+        most = max(step_words(self._config))
+        full, in_codes, codes_next = Signal(), Signal(), Signal()
+        word = Signal(range(most))
+        shadow, active = (Signal(pad_bits, name=name, reset_less=True)
+                          for name in ("shadow", "active"))
+        last, is_pad, kind_last, accept = Signal(), Signal(), Signal(), Signal()
+        # A layer's first word comes two cycles after its start.
+        some, some_next, final, final_next = (
+            [Signal(name=f"{name}_{kind}") for kind in ("pads", "codes")]
+            for name in ("some", "some_next", "final", "final_next"))
+
+        def is_last(codes, final):
+            """Return whether a word is a step's last one."""
+            return Mux(~codes & some[0], final[0] & ~some[1], final[1])
+
+        m.d.comb += [
+            self.i_stream.ready.eq(~full), accept.eq(self.i_stream.valid & ~full),
+            is_pad.eq(~in_codes & some[0]), kind_last.eq(Mux(is_pad, final[0], final[1])),
+            last.eq(accept & is_last(in_codes, final)),
+        ]
+        # Pads and codes are counted by one counter, one after the other.
+        coming = Signal(range(most + 1))
+        m.d.comb += [coming.eq(word), codes_next.eq(in_codes)]
+        with m.If(accept):
+            m.d.comb += coming.eq(word + 1)
+            with m.If(kind_last):
+                m.d.comb += [coming.eq(0), codes_next.eq(~last)]
+        m.d.sync += [word.eq(coming), in_codes.eq(codes_next)]
+        for index, words in enumerate((layer.pad_words, layer.code_words)):
+            m.d.comb += [some_next[index].eq(words != 0),
+                         final_next[index].eq(coming + 1 == words[:most.bit_length()])]
+            m.d.sync += [some[index].eq(some_next[index]), final[index].eq(final_next[index])]
+        with m.If(self.i_take):
+            m.d.sync += full.eq(0)
+        with m.Elif(last):
+            m.d.sync += full.eq(1)
+        # It decides whether the feeder's pipeline moves. A layer without words has nothing to wait
+        # for.
+        if self._config.overlap:
+            m.d.comb += self.o_ready_ahead.eq(
+                ((full | last) & ~self.i_take)
+                | (self.i_ahead & is_last(codes_next, final_next))
+                | ~(some_next[0] | some_next[1]))
+            m.d.sync += self.o_ready.eq(self.o_ready_ahead)
+        else:
+            m.d.comb += self.o_ready.eq(full | last | ~(some[0] | some[1]))
+
+        loaded = Signal(pad_bits)
+        m.d.comb += loaded.eq(shadow)
+        whole = self._config.load_bits // 8 * 8
+        for index in range(self._config.most_pad_words):
+            low = index * whole
+            high = min(low + whole, pad_bits)
+            with m.If(accept & is_pad & (word == index)):
+                m.d.comb += loaded[low:high].eq(self.i_stream.payload)
+        m.d.sync += [shadow.eq(loaded), self.o_swap.eq(self.i_take)]
+        if self._config.overlap:
+            # Block RAM is late: what it gives goes no further than the shadow registers.
+            with m.If(~some[0]):
+                m.d.sync += shadow.eq(0)
+            with m.If(self.o_swap):
+                m.d.sync += active.eq(shadow)
+            m.d.comb += self.o_pad.eq(Mux(self.o_swap, shadow, active))
+        else:
+            with m.If(self.i_take):
+                m.d.sync += active.eq(Mux(some[0], loaded, 0))
+            m.d.comb += self.o_pad.eq(active)
+        for engine, port in ((Engine.L1, self.o_l1), (Engine.SHIFT, self.o_shift)):
+            m.d.comb += [
+                port.valid.eq(accept & ~is_pad & (layer.engine == engine)),
+                port.index.eq(word),
+                port.word.eq(self.i_stream.payload),
+            ]
+        return m

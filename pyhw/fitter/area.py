@@ -1,0 +1,227 @@
+"""The area of an accelerator in LUT4 equivalents, part by part, as a function of its `Config`.
+
+The forms follow the gateware; the constants are measured with Yosys 0.70 for ECP5 (a `CCU2C` counts
+two, a `DPR16X4` four) and stand in ``docs/area.md`` and ``docs/datapath.md``. ``docs/fit.md`` holds
+the sums against whole accelerators.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pyhw.hdl.config import Config
+from pyhw.hdl.formats import MAX_EXPONENT
+
+__all__ = ["FAMILY_SHARE", "Part", "area", "cells", "control", "expander", "l1_engine", "luts",
+           "pooling", "post_processor", "result_bits", "results", "scratchpad", "shift_engine",
+           "unpaired", "window"]  # fmt: skip
+
+L1_LANE = 21.0
+"""Subtraction, reset and its share of the tree: docs/area.md, "Where it goes"; 20.8 to 21.5 in the
+table's four ECP5 cases after the parts below are taken off."""
+SUM_LANE = 10.0
+"""A lane of the sum of x, once a group: docs/area.md, tree of bytes."""
+L1_CODE = 22.0
+"""Conversion of each code of a memory word: docs/area.md."""
+SHIFT_LANE = {3: 36.0, 4: 49.5, 5: 74.3}
+"""By code width, with its share of the tree: docs/area.md (4: 33 + 16.5; 5: the two cases of the
+table less their accumulators). 3 bits: two multiplexers of 10 and 11 bits, estimated."""
+POOL_LANE, POOL_TAPS, MAXIMUM_BIT = 5.0, 22.0, 5.3
+"""Sum without accumulators, what chains add, and each bit that a maximum adds: docs/area.md, the
+four cases of pool-8 less 8 rows of 20 bits."""
+CHOICE_BIT = 1.5
+"""A bit of an engine's sum that shares an accumulator with others: one input of a choice. With it
+an engine alone has the accumulators of docs/area.md."""
+CHAIN = {"l1": 19.8, "shift": 14.2}
+"""A tap of a chain, for each channel: docs/area.md, the cases with taps less those without."""
+EXPANDER, EXPANDER_LANE, EXPANDER_BIT = 1070.0, 100.0, 1.9
+"""Weight expander, each code a cycle, each bit of a word: docs/area.md, its two cases; how the
+difference between them divides is estimated."""
+WINDOW_LANE = 35.0
+"""docs/datapath.md, "Window"."""
+BANK_ROTATOR = 14.4
+"""A byte bank's share of a group's rotator, for each level: docs/datapath.md, scratchpad with two
+groups of 16 banks less the one with one."""
+BANK_SHARED = 10.0
+"""A bank's share of what all groups have in common: rows, masks, order of bytes."""
+RIGHT, RIGHT_BIT = 60.0, 1.1
+"""Right shift and clamp of a result lane, and each bit of the sum: docs/datapath.md, what is left
+of `ScaleStep` after barrels and adders."""
+SECOND, SECOND_TERM = 250.0, 9.0
+"""Second step, and each term beside its barrel: docs/datapath.md."""
+LANE_REST, FIRST_LANE = 60.0, 383.0
+"""Rest of a result lane, and what lane 0 has more (32 bits): docs/datapath.md, 1,718 and 2,101."""
+CONTROL, WORD_BIT = 3700.0, 7.7
+"""Command port, control, walkers and counters; what a bit of a weight word adds to it: what is
+left of whole accelerators after all other parts: the constant of the two lines in docs/fit.md,
+"Area", the share per bit of `tiny` and `default` when they had one control."""
+COUNTERS = 250.0
+"""What the counters are of it."""
+SPECIALISED = 1510.0
+"""The same with the ranges of one program: `ds_cnn_25f` with ranges takes 2,189 less."""
+FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.19, "ice40": 0.92}
+"""LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md, Gowin from
+LeNet-1 on a GW1NR-9 (docs/fit.md, "Area")."""
+UNPAIRED, UNPAIRED_OVERLAP = 2280.0, 970.0
+"""Logic cells of iCE40 beside the LUT4s; what instructions held ahead add (docs/fit.md, "Area")."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an accelerator: its name and its LUT4 equivalents."""
+
+    name: str
+    luts: float
+
+
+# Of the sizes of these functions, groups, rows, lanes, widths and bits may be arrays.
+
+
+def _accumulator_bit(depth: int, distributed: bool) -> float:
+    """Return the LUT4s of a bit of a row: memory, joining of halves, sum and choice."""
+    if not distributed:
+        return 6.0  # forwarding and previous value instead of memory
+    halves = -(-depth // 16)
+    return 2.0 * halves + 2.0 * (halves - 1) + 4.0
+
+
+def _chains(kind: str, config: Config, groups: Any, lanes: Any) -> Any:
+    return groups * config.taps * np.minimum(lanes, config.pool_lanes) * CHAIN[kind]
+
+
+def l1_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
+              load_bits: Any, code_width: int) -> Any:  # fmt: skip
+    """Return the LUT4s of L1 engines of some shapes; the rest is that of a configuration."""
+    each = rows * lanes * L1_LANE + lanes * SUM_LANE + (rows + 1) * acc_width * CHOICE_BIT
+    chains = _chains("l1", config, groups, lanes)
+    return groups * each + load_bits // code_width * L1_CODE + chains
+
+
+def shift_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
+                 load_bits: Any, code_width: int) -> Any:  # fmt: skip
+    """Return the LUT4s of shift engines of some shapes."""
+    each = rows * lanes * SHIFT_LANE[code_width] + rows * acc_width * CHOICE_BIT
+    return groups * each + load_bits // code_width + _chains("shift", config, groups, lanes)
+
+
+def pooling(config: Config, groups: Any) -> Any:
+    """Return the LUT4s of the pooling units of so many groups."""
+    each = CHOICE_BIT + MAXIMUM_BIT * config.pool_max
+    lane = POOL_LANE + POOL_TAPS * (config.taps > 0) + config.pool_acc_width * each
+    return groups * config.pool_lanes * lane
+
+
+def result_bits(config: Config, l1_rows: Any, l1_width: Any, shift_rows: Any, shift_width: Any
+                ) -> Any:  # fmt: skip
+    """Return the accumulator bits of a position of a group that the engines share.
+
+    Rows that the L1 engine alone has are as wide as that needs (`accumulator_array.Results`);
+    0 rows for an engine that is not there.
+    """
+    width = np.maximum(np.maximum(l1_width * (l1_rows > 0), shift_width), config.pool_acc_width)
+    shared = np.maximum(shift_rows, config.pool_lanes)
+    alone = np.maximum(l1_rows - shared, 0) + (l1_rows > 0)
+    return shared * width + alone * l1_width
+
+
+def results(config: Config, groups: Any, bits: Any) -> Any:
+    """Return the LUT4s of the accumulators of so many groups."""
+    each = _accumulator_bit(config.burst_depth, config.distributed) - CHOICE_BIT
+    return groups * bits * each
+
+
+def expander(expand_lanes: Any, load_bits: Any) -> Any:
+    """Return the LUT4s of a weight expander, 0 without lanes."""
+    size = EXPANDER + EXPANDER_LANE * expand_lanes + EXPANDER_BIT * load_bits
+    return np.where(np.asarray(expand_lanes) > 0, size, 0.0)
+
+
+def window(groups: Any, read_lanes: Any) -> Any:
+    """Return the LUT4s of the windows of so many groups."""
+    return groups * read_lanes * WINDOW_LANE
+
+
+def scratchpad(config: Config, groups: Any, banks: Any, post_width: Any) -> Any:
+    """Return the LUT4s of the scratchpads, without their memories."""
+    levels = np.ceil(np.log2(banks))
+    written = np.maximum(4, post_width)
+    read = np.maximum(1, post_width * config.residual * (1 + config.residual_wide))
+    shared = 8 * (written * np.ceil(np.log2(written)) + read * levels) + BANK_SHARED * banks
+    held = 0 if config.distributed else 8 * banks * groups
+    return groups * BANK_ROTATOR * banks * levels + shared + held
+
+
+def post_processor(config: Config, post_width: Any) -> Any:
+    """Return the LUT4s of so many result lanes."""
+    terms, total = config.terms, config.sum_width
+    lane = LANE_REST + RIGHT + (RIGHT_BIT + terms) * total
+    lane += terms * barrel(config.value_width, config.exponent)
+    if config.second_step:
+        lane += SECOND + terms * (SECOND_TERM + barrel(9, config.exponent))
+    if config.residual:
+        width, added = config.residual_width, config.residual_terms
+        lane += added * barrel(width, MAX_EXPONENT) + (added - 1) * (width + MAX_EXPONENT) + total
+    return post_width * lane + FIRST_LANE
+
+
+def barrel(width: int, exponent: int) -> float:
+    """Return the LUT4s of a left shift by up to `exponent`: a multiplexer a bit of each stage."""
+    steps = [1 << bit for bit in range(exponent.bit_length())]
+    if exponent == MAX_EXPONENT:
+        steps = [1, 1, 2, 4, 8]
+    reached = [min(sum(steps[: k + 1]), exponent) for k in range(len(steps))]
+    return float(sum(width + reach for reach in reached))
+
+
+def control(config: Config) -> float:
+    """Return the LUT4s of all the rest, weight words apart."""
+    return (SPECIALISED if config.ranges else CONTROL) - COUNTERS * (not config.counted_layers)
+
+
+def area(config: Config) -> list[Part]:
+    """Estimate the parts of an accelerator.
+
+    Parameters
+    ----------
+    config : Config
+
+    Returns
+    -------
+    list of Part
+        In LUT4 equivalents of ECP5; see `luts` for other families.
+    """
+    parts = []
+    for name, engine in config.engines.items():
+        make = l1_engine if name == "l1" else shift_engine
+        size = make(config, config.groups, engine.rows, engine.lanes, engine.acc_width,
+                    config.load_bits, engine.code_width)  # fmt: skip
+        parts.append(Part("L1 engine" if name == "l1" else "shift engine", float(size)))
+    parts.append(Part("pooling", float(pooling(config, config.groups))))
+    l1, shift = config.l1, config.shift
+    bits = result_bits(config, l1.rows if l1 else 0, l1.acc_width if l1 else 0,
+                       shift.rows if shift else 0, shift.acc_width if shift else 0)  # fmt: skip
+    parts.append(Part("accumulators", float(results(config, config.groups, bits))))
+    if config.prototypes:
+        parts.append(Part("expander", float(expander(config.expand_lanes, config.load_bits))))
+    parts.append(Part("window", float(window(config.groups, config.read_lanes))))
+    size = scratchpad(config, config.groups, config.banks, config.post_width)
+    parts.append(Part("scratchpad", float(size)))
+    parts.append(Part("post-processor", float(post_processor(config, config.post_width))))
+    parts.append(Part("control and port", control(config) + WORD_BIT * config.load_bits))
+    return parts
+
+
+def cells(config: Config, family: str = "ecp5") -> float:
+    """Return what an accelerator takes of `Device.luts`: on iCE40 more than its LUTs."""
+    return luts(config, family) + unpaired(family, config.overlap)
+
+
+def unpaired(family: str, overlap: bool) -> float:
+    """Return the logic cells that registers take without a LUT, on iCE40."""
+    return (UNPAIRED + UNPAIRED_OVERLAP * overlap) * (family == "ice40")
+
+
+def luts(config: Config, family: str = "ecp5") -> float:
+    """Return the LUT4s of an accelerator on a family, a key of `FAMILY_SHARE`."""
+    return FAMILY_SHARE[family] * sum(part.luts for part in area(config))

@@ -1,0 +1,253 @@
+"""Area, memories and a bound of the cycles of all accelerators of a variant at once.
+
+Area and memories are sums of parts, cycles of layers, and each depends on few of the sizes. So
+every part is computed once for each of its sizes, as an array, and added up where it may fit.
+Axes of the arrays: rows and lanes of an engine, groups, slots, results a cycle, bits of a word.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pyhw.hdl.config import Config, EngineConfig
+
+from ..fitter import area
+from .memories import Memory, block_rams, memories, single_port_blocks, word_blocks
+from .space import GROUPS, POST, DesignSpace, Point, Variant
+from .work import LATENCY, Sizes, Work, sizes_of
+
+__all__ = ["Bound"]
+
+
+class Bound:
+    """Bounds for the variants of a design space.
+
+    Parameters
+    ----------
+    space : DesignSpace
+    slots : int array (groups, choices)
+        Images a group to try, for each of `GROUPS`.
+    small : bool
+        Whether to try only what is small.
+    batch : int or None
+        Images at once; None for as many as there is room for.
+    """
+
+    def __init__(
+        self, space: DesignSpace, slots: np.ndarray, small: bool, batch: int | None
+    ) -> None:
+        self._space, self._small, self._batch = space, small, batch
+        self._family, self._words = space.device.family, space.words
+        cells = space.room - area.unpaired(self._family, space.overlap)
+        self._room = cells / area.FAMILY_SHARE[self._family]
+        self._groups = np.array(GROUPS[:2] if small else GROUPS)
+        self._slots = slots[: len(self._groups)]
+        self._cycles: dict[tuple[Any, ...], np.ndarray] = {}
+        self._visits: dict[tuple[Any, ...], np.ndarray] = {}
+
+    def points(self, variant: Variant, worst: float, count: int, by_area: bool
+               ) -> Iterator[tuple[float, Point]]:  # fmt: skip
+        """Yield the points that fit and cost less than `worst`, at most `count` for all widths.
+
+        Cost is cycles an image, or (`by_area`) LUT4s.
+        """
+        space = self._space
+        shapes = space.shapes(self._small, variant.taps)
+        plain = Config(**space.fixed(variant), **space.engines(shapes[0][0], shapes[1][0]))
+        cycles = [self._engine_cycles(variant, plain, name, shapes[k])
+                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
+        pooled = self._pool_cycles(variant, plain)
+        sizes = [self._engine_luts(plain, name, shapes[k])
+                 for k, name in enumerate(("l1", "shift"))]  # fmt: skip
+        bits = self._result_bits(plain, *shapes)
+        shared, banks = area.results(plain, 1, bits), np.zeros_like(bits)
+        if not plain.distributed:
+            banks = 2 * word_blocks(plain.burst_depth, bits, self._family)
+        words = [self._engine_words(variant, plain, name, shapes[k])
+                 for k, name in enumerate(("l1", "shift"))]  # fmt: skip
+        lanes = [np.array([shape[1] if name in plain.engines else 1 for shape in shapes[k]])
+                 for k, name in enumerate(("l1", "shift"))]  # fmt: skip
+        reads = np.maximum(np.maximum.outer(*lanes), variant.pool_lanes)
+        copies = np.zeros((len(shapes[1]), len(self._words)), np.int64)
+        if variant.prototypes:
+            store = Memory(name="prototypes", depth=variant.prototypes, width=5)
+            copies = block_rams(store, self._family) * self._visits_of(plain, shapes[1])[1]
+        for g, groups in enumerate(self._groups):
+            rest = [self._rest(plain, variant, int(groups), post, np.unique(reads))
+                    for post in POST]  # fmt: skip
+            where = np.searchsorted(np.unique(reads), reads)
+            for s, slots in enumerate(self._slots[g]):
+                if not slots:
+                    continue
+                for p, b in np.ndindex(len(POST), len(self._words)):
+                    luts, blocks = rest[p][0], rest[p][1][int(slots)]
+                    one, two = sizes[0][:, g, b], sizes[1][:, g, b]
+                    room = self._room - luts.min() - area.WORD_BIT * self._words[b]
+                    here = [cycles[0][:, g, s, p, b], cycles[1][:, g, s, p, b]]
+                    fit1, fit2 = one <= room - two.min(), two <= room - one.min()
+                    if not fit1.any() or not fit2.any():
+                        continue
+                    share = float(min(groups * slots, self._batch or groups * slots))
+                    pool = pooled[g, s, p, b]
+                    if not by_area and (
+                        here[0][fit1].min() + here[1][fit2].min() + pool
+                    ) / share >= worst:
+                        continue
+                    size = np.add.outer(one, two) + luts[where] + area.WORD_BIT * self._words[b]
+                    size = size + groups * shared
+                    each = (np.add.outer(*here) + pool) / share
+                    cost = size + each * 1e-9 if by_area else each
+                    total = np.add.outer(words[0][:, b], words[1][:, b])
+                    fits = (size <= self._room) & (cost < worst)
+                    if not fits.any():
+                        continue
+                    held = blocks[where] + copies[:, b] + groups * banks
+                    stored = np.maximum(total, 1), self._words[b]
+                    if plain.single_port:
+                        fits &= single_port_blocks(*stored) <= space.device.single_port_rams
+                    else:
+                        held = held + word_blocks(*stored, self._family)
+                    fits &= held <= space.device.block_rams
+                    cost = np.where(fits, cost, np.inf).ravel()
+                    for index in np.argpartition(cost, min(count, cost.size - 1))[:count]:
+                        if cost[index] < np.inf:
+                            i, j = divmod(int(index), len(shapes[1]))
+                            yield float(cost[index]), Point(
+                                variant=variant, l1=shapes[0][i], shift=shapes[1][j],
+                                groups=int(groups), post=POST[p], bits=self._words[b],
+                                slots=int(slots))  # fmt: skip
+
+    def _engine(self, plain: Config, name: str, shape: tuple[int, int]) -> EngineConfig:
+        return self._space.engines(shape, shape)[name]
+
+    def _visits_of(self, plain: Config, shapes: list[tuple[int, int]]) -> tuple[Any, Any]:
+        """Return the expander's visits a step and codes a cycle, (shapes, words)."""
+        key = plain.prototypes, plain.burst_depth, tuple(shapes)
+        if key not in self._visits:
+            found = np.zeros((2, len(shapes), len(self._words)), np.int64)
+            for i, shape in enumerate(shapes):
+                engine = self._engine(plain, "shift", shape)
+                for b, bits in enumerate(self._words):
+                    one = replace(plain, taps=0, shift=engine, load_bits=bits,
+                                  scratch_bytes=1 << 14)  # fmt: skip
+                    found[:, i, b] = sizes_of(one, "shift").visits, one.expand_lanes
+            self._visits[key] = found
+        return self._visits[key][0], self._visits[key][1]
+
+    def _works(self, variant: Variant, name: str, lanes: int) -> Counter[Work]:
+        """Return the layers of an engine, equal ones together."""
+        works = self._space.works(variant, lanes, lanes)
+        return Counter(replace(one, name="") for one in works if one.engine == name)
+
+    def _engine_cycles(self, variant: Variant, plain: Config, name: str,
+                       shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
+        """Return cycles of an engine's layers: (shapes, groups, slots, post, words)."""
+        out = np.zeros((len(shapes), *self._slots.shape, len(POST), len(self._words)))
+        for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
+            out[chosen] += count * self._work_cycles(work, sizes)
+        return out
+
+    def _layers(self, variant: Variant, plain: Config, name: str, shapes: list[tuple[int, int]]
+                ) -> Iterator[tuple[list[int], Sizes, Work, int]]:  # fmt: skip
+        """Yield the shapes of equal lanes with their sizes, and each layer with how often it is."""
+        if name not in plain.engines:
+            return
+        visits = np.zeros((len(shapes), len(self._words)), np.int64)
+        if name == "shift" and plain.prototypes:
+            visits = self._visits_of(plain, shapes)[0]
+        for lanes in {shape[1] for shape in shapes}:
+            chosen = [i for i, shape in enumerate(shapes) if shape[1] == lanes]
+            sizes = self._sizes(plain, plain.engines[name].code_width, lanes,
+                                np.array([shapes[i][0] for i in chosen]), visits[chosen])
+            for work, count in self._works(variant, name, lanes).items():
+                yield chosen, sizes, work, count
+
+    def _sizes(self, plain: Config, code_width: int, lanes: int, rows: np.ndarray,
+               visits: np.ndarray) -> Sizes:  # fmt: skip
+        return Sizes(
+            rows=rows.reshape(-1, 1, 1, 1, 1), lanes=lanes, code_width=code_width,
+            groups=self._groups.reshape(-1, 1, 1, 1), pool_lanes=plain.pool_lanes,
+            taps=plain.taps, burst_depth=plain.burst_depth, load_bits=np.array(self._words),
+            post_width=np.array(POST).reshape(-1, 1), read_lanes=max(lanes, plain.pool_lanes),
+            visits=visits.reshape(len(rows), 1, 1, 1, -1), held=not plain.distributed)  # fmt: skip
+
+    def _work_cycles(self, work: Work, sizes: Sizes) -> np.ndarray:
+        key: tuple[Any, ...] = (work, sizes.lanes, sizes.rows.tobytes(), sizes.burst_depth,
+                                sizes.visits.tobytes())  # fmt: skip
+        if work.engine == "pool" or work.chain or work.pads:
+            key += sizes.pool_lanes, sizes.taps
+        if key not in self._cycles:
+            slots = np.maximum(self._slots, 1)[None, :, :, None, None]
+            engine, weights, drain = work.cycles(sizes, slots)
+            self._cycles[key] = np.maximum(np.maximum(engine, weights), drain) + LATENCY
+        return self._cycles[key]
+
+    def _pool_cycles(self, variant: Variant, plain: Config) -> np.ndarray:
+        sizes = self._sizes(plain, 8, 1, np.ones(1, np.int64),
+                            np.zeros((1, len(self._words)), np.int64))  # fmt: skip
+        out = np.zeros((1, *self._slots.shape, len(POST), len(self._words)))
+        for work, count in self._works(variant, "pool", 8).items():
+            out += count * self._work_cycles(work, sizes)
+        return np.asarray(out[0])
+
+    def _engine_luts(self, plain: Config, name: str, shapes: list[tuple[int, int]]
+                     ) -> np.ndarray:  # fmt: skip
+        """Return LUT4s of an engine and what belongs to it: (shapes, groups, words)."""
+        if name not in plain.engines:
+            return np.zeros((len(shapes), len(self._groups), len(self._words)))
+        engines = [self._engine(plain, name, shape) for shape in shapes]
+        rows, lanes, acc = (np.array(values).reshape(-1, 1, 1) for values in zip(
+            *((e.rows, e.lanes, e.acc_width) for e in engines), strict=True))  # fmt: skip
+        make = area.l1_engine if name == "l1" else area.shift_engine
+        size = make(plain, self._groups.reshape(-1, 1), rows, lanes, acc, np.array(self._words),
+                    engines[0].code_width)  # fmt: skip
+        if name == "shift" and plain.prototypes:
+            made = self._visits_of(plain, shapes)[1][:, None, :]
+            size = size + area.expander(made, np.array(self._words))
+        return np.asarray(size)
+
+    def _result_bits(self, plain: Config, l1: list[tuple[int, int]], shift: list[tuple[int, int]]
+                 ) -> np.ndarray:  # fmt: skip
+        """Return the bits of a group's accumulators: (shapes of L1, shapes of shift)."""
+        sizes = []
+        for name, shapes in (("l1", l1), ("shift", shift)):
+            each = [(0, 0)] * len(shapes)
+            if name in plain.engines:
+                engines = [self._engine(plain, name, shape) for shape in shapes]
+                each = [(engine.rows, engine.acc_width) for engine in engines]
+            sizes.append(np.array(each).T)
+        (l1_rows, l1_width), (shift_rows, shift_width) = sizes
+        return np.asarray(area.result_bits(
+            plain, l1_rows[:, None], l1_width[:, None], shift_rows, shift_width))  # fmt: skip
+
+    def _engine_words(self, variant: Variant, plain: Config, name: str,
+                      shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
+        """Return weight words of an engine's layers: (shapes, words)."""
+        out = np.zeros((len(shapes), len(self._words)), np.int64)
+        for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
+            words = np.broadcast_to(work.words(sizes), (len(chosen), 1, 1, 1, len(self._words)))
+            out[chosen] += count * words[:, 0, 0, 0]
+        return out
+
+    def _rest(self, plain: Config, variant: Variant, groups: int, post: int, reads: np.ndarray
+              ) -> tuple[np.ndarray, dict[int, np.ndarray]]:  # fmt: skip
+        """Return LUT4s without engines and words, and block RAMs without weights, by lanes read."""
+        luts: list[float] = []
+        blocks: dict[int, list[int]] = {int(s): [] for s in self._slots.ravel() if s}
+        for read in reads:
+            one = EngineConfig(rows=max(plain.taps, 1), lanes=int(read), code_width=3, acc_width=16)
+            probe = replace(plain, l1=None, shift=one, groups=groups, post_width=post,
+                            prototypes=0, scratch_bytes=1 << 14)  # fmt: skip
+            luts.append(
+                area.pooling(probe, groups) + area.window(groups, read)
+                + area.scratchpad(probe, groups, probe.banks, post)
+                + area.post_processor(probe, post) + area.control(probe))  # fmt: skip
+            for slots, counts in blocks.items():
+                held = self._space.with_memories(probe, 1, slots)
+                counts.append(sum(
+                    block_rams(memory, self._family) for memory in memories(held)
+                    if memory.name not in ("weights", "accumulators")))  # fmt: skip
+        return np.array(luts), {slots: np.array(counts) for slots, counts in blocks.items()}

@@ -1,0 +1,203 @@
+"""What a graph asks of every accelerator for it, whatever the shape of the engines is."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pyhw.graph.infer import (
+    Shape,
+    acc_bounds,
+    formats,
+    largest_exponent,
+    most_terms,
+    pad_values,
+    shapes,
+    sum_widths,
+)
+from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
+from pyhw.hdl.formats import Format
+from pyhw.hdl.isa import LAYER
+
+__all__ = ["Needs", "needs"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a graph needs whatever the shape of the engines is.
+
+    Attributes
+    ----------
+    l1, shift : int or None
+        Bits of codes; None without such layers.
+    shift_acc_width : int
+    windows : tuple of (int, int, bool)
+        Of each L1 layer: terms, taps of the kernel, whether what it reads is signed.
+    pool_acc_width : int
+        Bits that hold every pooled sum.
+    chain_acc_width : int
+        Bits that hold the sums of depthwise layers as well.
+    kernels : tuple of int
+        Kernel widths of the layers that chains of taps can run.
+    prototypes : int
+        Codes of the vectors whose masked layers take less memory as masks.
+    terms, exponent, sum_bits, tables, records, instructions, index_entries : int
+        As in `Config`.
+    residual_terms : int
+    residual_wide, pool_max, second_step : bool
+        As in `Config`.
+    """
+
+    l1: int | None
+    shift: int | None
+    shift_acc_width: int
+    windows: tuple[tuple[int, int, bool], ...]
+    pool_acc_width: int
+    chain_acc_width: int
+    kernels: tuple[int, ...]
+    prototypes: int
+    terms: int
+    exponent: int
+    sum_bits: int
+    tables: int
+    records: int
+    instructions: int
+    index_entries: int
+    pool_max: bool
+    residual_terms: int
+    residual_wide: bool
+    second_step: bool
+
+    def l1_acc_width(self, lanes: int) -> int:
+        """Return bits that hold every L1 sum; lanes past a run count where inputs are signed."""
+        sums = [terms * 255 + signed * taps * (lanes - 1) * 128
+                for terms, taps, signed in self.windows]  # fmt: skip
+        return min(max([*sums, 255]).bit_length(), 32)
+
+
+def needs(graph: Graph) -> Needs:
+    """Read from a graph what every accelerator for it has to have."""
+    types, size = formats(graph), shapes(graph)
+    convs = [op for op in graph.ops if isinstance(op, Conv)]
+    posts = [op.post for op in graph.ops if isinstance(op, (Conv, Pool, Pointwise))]
+    steps = [step for post in posts for step in (post.first, post.second) if step is not None]
+    pools = [op for op in graph.ops if isinstance(op, Pool) and op.kind == "sum"]
+    sums = [(op.kernel[0] * op.kernel[1] * _most(types[op.input])).bit_length() + 1 for op in pools]
+    wide = [op for op in graph.ops if isinstance(op, Pointwise) and types[op.input].bytes > 1]
+    permuted = [op for op in graph.ops if isinstance(op, Permute)]
+    tables = {(post.table & 0xFF).astype(np.uint8).tobytes() for post in posts
+              if post.table is not None}  # fmt: skip
+    layers = sum(_jobs(op) for op in graph.ops)
+    chained = [c for c in convs if 1 < c.groups == c.out_channels and c.weight_shape[3] == 1]
+    pool_acc = max([*sums, 10])
+    shift, acc = _shift_needs([c for c in convs if c.term == "shift"], types)
+    return Needs(
+        l1=_l1_code([c for c in convs if c.term == "l1"], types),
+        shift=shift,
+        shift_acc_width=acc,
+        windows=tuple(
+            (int(np.prod(c.weight_shape[1:])), c.kernel[0] * c.kernel[1], types[c.input].signed)
+            for c in convs if c.term == "l1"
+        ),
+        pool_acc_width=pool_acc,
+        chain_acc_width=max([pool_acc, *(_chain_bits(c, types[c.input]) for c in chained)]),
+        kernels=tuple(sorted({c.kernel[1] for c in chained})),
+        prototypes=_prototypes(convs, types, shift or 0),
+        terms=max(most_terms(step.m_sign) for step in steps),
+        exponent=max(1, *map(largest_exponent, steps)),
+        sum_bits=max(16, *(_sum_bits(op, types, size) for op in graph.ops)),
+        tables=len(tables),
+        records=sum(size[op.name][2] * (1 + (_second(op))) for op in graph.ops
+                    if not isinstance(op, Input)),
+        instructions=layers * LAYER.words + 1,
+        index_entries=sum(op.index.size for op in permuted),
+        pool_max=any(op.kind == "max" for op in graph.ops if isinstance(op, Pool)),
+        residual_terms=max(
+            [0, *(most_terms(step.r_sign) for step in steps if step.r_sign is not None),
+             *(most_terms(op.post.first.m_sign) for op in wide)]),
+        residual_wide=bool(wide) or any(
+            types[name].bytes > 1 for post in posts for name in post.residuals),
+        second_step=any(post.second is not None for post in posts),
+    )  # fmt: skip
+
+
+def _most(fmt: Format) -> int:
+    return int(max(fmt.max, -fmt.min))
+
+
+def _second(op: Op) -> bool:
+    post = getattr(op, "post", None)
+    return post is not None and post.second is not None
+
+
+def _sum_bits(op: Op, types: dict[str, Format], size: dict[str, Shape]) -> int:
+    """Return the bits of the sums of an operation's steps before their right shifts."""
+    if not isinstance(op, (Conv, Pool, Pointwise)):
+        return 0
+    channels = (size[op.input] if isinstance(op, (Conv, Pool)) else size[op.name])[2]
+    added = [None if name is None else types[name]
+             for name in (op.post.residual, op.post.residual2)]
+    low, high = acc_bounds(op, types[op.input], channels)
+    return max(sum_widths(op.post, low, high, added[0], added[1]))
+
+
+def _jobs(op: Op) -> int:
+    """Return the most layers that an operation becomes on large enough engines."""
+    if isinstance(op, Input):
+        return 0
+    return len(op.inputs) if isinstance(op, Concat) else 1 + _second(op)
+
+
+def _l1_code(convs: list[Conv], types: dict[str, Format]) -> int | None:
+    if not convs:
+        return None
+    code = 2
+    for op in convs:
+        assert op.weight is not None
+        low, high = int(op.weight.min()), int(op.weight.max())
+        code = max(code, max(high, -1 - low).bit_length() + types[op.input].signed)
+    return code
+
+
+def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int | None, int]:
+    if not convs:
+        return None, 8
+    exponent, acc = 0, 8
+    for op in convs:
+        assert op.sign is not None
+        assert op.exponent is not None
+        exponent = max(exponent, int(op.exponent.max()))
+        most = _most_powers(op) * ((_most(types[op.input]) << op.ex) + 1)
+        acc = max(acc, most.bit_length() + 1)
+    code = next(width for width in (3, 4, 5) if exponent <= (1 << (width - 1)) - 2)
+    return code, min(acc, 32)
+
+
+def _chain_bits(op: Conv, source: Format) -> int:
+    """Return the bits of a depthwise layer's sums (`pyhw.compiler.depthwise`)."""
+    if op.term == "l1":
+        return (256 * op.kernel[0] * op.kernel[1]).bit_length() + 1
+    return (_most_powers(op) * (_most(source) + 1) << op.ex).bit_length() + 1
+
+
+def _most_powers(op: Conv) -> int:
+    """Return the largest sum of powers of two of a channel."""
+    assert op.sign is not None
+    assert op.exponent is not None
+    powers = np.where(op.sign == 0, 0, 1 << op.exponent.astype(np.int64))
+    return int(powers.sum(axis=(0, 2, 3, 4)).max())
+
+
+def _prototypes(convs: list[Conv], types: dict[str, Format], code_width: int) -> int:
+    """Return the codes of vectors that save memory, those inside another one left out."""
+    weights: dict[bytes, int] = {}
+    for op in convs:
+        if op.prototype is not None and op.sign is not None and not pad_values(
+                op, op.weight_shape[3] * op.groups, types[op.input]).any():
+            used = op.prototype[: op.sign.size].tobytes()
+            weights[used] = weights.get(used, 0) + op.sign.size
+    memory = b""
+    for used in sorted(weights, key=lambda used: (-len(used), used)):
+        saved = weights[used] * (code_width - 1) - len(used) * code_width
+        if saved > 0 and used not in memory:
+            memory += used
+    return len(memory) if len(memory) <= 1 << 16 else 0

@@ -1,0 +1,300 @@
+"""The accelerators that a graph could have: what they are made of, and which a device holds."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pyhw.compiler import CompileError, compile_graph
+from pyhw.compiler.program import Program
+from pyhw.errors import UserError
+from pyhw.graph.ops import Graph
+from pyhw.hdl.config import Config, EngineConfig
+
+from .area import cells
+from .devices import Device
+from .memories import block_rams, memories, single_port_rams
+from .needs import Needs, needs
+from .work import Work, sizes_of, work_of
+
+__all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace", "Point",
+           "Variant"]  # fmt: skip
+
+FILL = 0.92
+"""Share of a device's LUTs that a design may take; place and route needs the rest."""
+LEAN = 10_000
+"""LUT4s up to which a device's specialised accelerators keep one instruction instead of three, and
+have no performance counters."""
+GROUPS = (1, 2, 3, 4, 6, 8, 12, 16)
+SLOTS = (1, 2, 4)
+"""Images a group."""
+SIDES = (1, 2, 4, 8, 16, 32, 64)
+"""Rows and lanes of an engine that are tried for every graph; others if the graph fills them."""
+NINES = (3,)
+"""More sides, where words of 18 and 36 bits are tried: these hold threes of codes."""
+FILLED, OTHERS = 0.93, 5
+"""Share of an engine's rows or lanes that other sides must keep at work, and the most of them."""
+POST = (1, 2, 4, 6, 8, 12, 16, 32)
+"""Results post-processed in a cycle."""
+WORDS = (32, 64, 128, 256, 512)
+"""Bits of a weight word."""
+LEAN_WORDS = {"ice40": (8, 16, 32, 64), "ecp5": (8, 16, 18, 32, 36, 64),
+              "gowin": (8, 16, 18, 32, 36, 64)}  # fmt: skip
+"""The same on the smallest devices, by family: with blocks of nine bits a byte also such words."""
+BURSTS = (16, 32)
+"""Positions of a burst; a family without distributed RAM takes 16."""
+POOLS = (1, 2, 4, 8)
+"""Lanes of the pooling unit."""
+CHAINED = (4, 8, 16, 32)
+"""The same, with chains of taps behind them."""
+MOST_BANKS = 128
+"""Banks of a scratchpad, to a multiple of which it is rounded."""
+LARGE: dict[str, Any] = {
+    "scratch_bytes": 1 << 22, "weight_words": 1 << 22, "param_records": 1 << 16,
+    "program_words": 1 << 16,
+}  # fmt: skip
+"""Memories that hold any program."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """Choices that decide which layers there are and how they run.
+
+    Attributes
+    ----------
+    taps, pool_lanes, burst_depth, prototypes : int
+    second_step : bool
+        As in `Config`.
+    """
+
+    taps: int
+    pool_lanes: int
+    burst_depth: int
+    second_step: bool
+    prototypes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One accelerator: a variant, shapes of both engines (rows, lanes), and widths."""
+
+    variant: Variant
+    l1: tuple[int, int]
+    shift: tuple[int, int]
+    groups: int
+    post: int
+    bits: int
+    slots: int
+
+
+class DesignSpace:
+    """The accelerators for one graph on one device.
+
+    Parameters
+    ----------
+    graph : Graph
+        Verified.
+    device : Device
+    specialise : bool
+        Accelerators whose control holds this graph's program and no more.
+    fill : float
+        Share of the device's LUTs that may be taken.
+    fold : bool
+        As for `compile_graph`.
+
+    Raises
+    ------
+    UserError
+        If no accelerator can run the graph, whatever its size.
+    """
+
+    def __init__(self, graph: Graph, device: Device, specialise: bool = False, fill: float = FILL,
+                 fold: bool = True) -> None:
+        self._graph, self.device, self.fill, self._fold = graph, device, fill, fold
+        self.room = fill * device.luts
+        """LUTs for accelerators."""
+        # The compiler makes no loops; other ranges are known when there is a program.
+        self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
+                       if specialise}  # fmt: skip
+        self.overlap = device.luts > LEAN or not specialise
+        self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
+        if not self._name.isidentifier():
+            self._name = "fitted"
+        self.needs: Needs = needs(graph)
+        self.words = WORDS if self.overlap else tuple(
+            bits for bits in LEAN_WORDS[device.family] if bits % 9 or not self.needs.prototypes)
+        """Bits of a weight word to try."""
+        self.sides = SIDES + NINES * any(bits % 9 == 0 for bits in self.words)
+        """Rows and lanes to try."""
+        self._work: dict[tuple[int, int, bool], list[Work]] = {}
+        plain = Variant(taps=0, pool_lanes=4, burst_depth=16, prototypes=0,
+                        second_step=self.needs.second_step)  # fmt: skip
+        self._sides = {name: self._sides_of(name, plain) for name in ("l1", "shift")}
+        self._pooling = any(w.engine == "pool" for w in self.works(plain, 8, 8))
+        self.scratch = self._scratch_bytes(plain)
+        """Bytes of one image slot."""
+
+    def variants(self) -> Iterator[Variant]:
+        """Yield every choice of what is not a shape or a width."""
+        need = self.needs
+        chains = {c for width in need.kernels for c in range(1, min(width, 8) + 1)
+                  if width % c == 0}  # fmt: skip
+        bursts = BURSTS if self.device.family != "ice40" else BURSTS[:1]
+        steps = sorted({False, need.second_step})
+        # Masks are taken wherever they take less memory than codes.
+        for taps, burst, second, codes in itertools.product(
+            sorted({0} | chains), bursts, steps, [need.prototypes]
+        ):
+            for pool in CHAINED if taps else POOLS if self._pooling else POOLS[:1]:
+                yield Variant(taps=taps, pool_lanes=pool, burst_depth=burst, second_step=second,
+                              prototypes=codes)  # fmt: skip
+
+    def shapes(self, small: bool, taps: int) -> tuple[list[tuple[int, int]], ...]:
+        """Return the rows and lanes of both engines to try; `small`: of sides up to 16."""
+        found = []
+        for name, need in (("l1", self.needs.l1), ("shift", self.needs.shift)):
+            rows, lanes = self._sides[name]
+            if small:
+                rows = lanes = [side for side in self.sides if side <= 16]
+            every = [(r, n) for r in rows for n in lanes if r >= taps]
+            found.append(every if need else [(max(taps, 1), 1)])
+        return tuple(found)
+
+    def _sides_of(self, name: str, plain: Variant) -> tuple[list[int], list[int]]:
+        """Return the rows and the lanes of an engine to try: those that layers fill."""
+        rows, lanes = list(self.sides), list(self.sides)
+        works = [w for w in self.works(plain, 16, 16) if w.engine == name and not w.chain]
+        terms = [w.positions * w.channels * w.runs * w.run * w.digits for w in works]
+        for sides, sizes in ((rows, [w.block for w in works]), (lanes, [w.run for w in works])):
+            filled = {
+                side: sum(terms) / sum(t * -(-s // side) * side / s
+                                       for t, s in zip(terms, sizes, strict=True))
+                for side in range(6, SIDES[-1]) if side not in self.sides and works
+            }  # fmt: skip
+            best = sorted(filled, key=lambda side: (-filled[side], side))[:OTHERS]
+            sides += [side for side in best if filled[side] > FILLED]
+        return sorted(rows), sorted(lanes)
+
+    def engines(self, l1: tuple[int, int], shift: tuple[int, int]) -> dict[str, Any]:
+        """Return the engines that the graph needs, in these shapes."""
+        need = self.needs
+        found: dict[str, EngineConfig | None] = {"l1": None, "shift": None}
+        if need.l1 is not None:
+            found["l1"] = EngineConfig(rows=l1[0], lanes=l1[1], code_width=need.l1,
+                                       acc_width=need.l1_acc_width(l1[1]))  # fmt: skip
+        if need.shift is not None:
+            found["shift"] = EngineConfig(rows=shift[0], lanes=shift[1], code_width=need.shift,
+                                          acc_width=need.shift_acc_width)  # fmt: skip
+        if found["l1"] is None and found["shift"] is None:  # a configuration has one
+            found["shift"] = EngineConfig(rows=1, lanes=1, code_width=3, acc_width=16)
+        return found
+
+    def fixed(self, variant: Variant) -> dict[str, Any]:
+        """Return the fields that the graph and a variant decide."""
+        need, small = self.needs, self.device.family == "ice40"
+        return {
+            "name": self._name,
+            "pool_lanes": variant.pool_lanes,
+            "pool_acc_width": need.chain_acc_width if variant.taps else need.pool_acc_width,
+            "pool_max": need.pool_max,
+            "taps": variant.taps,
+            "prototypes": variant.prototypes,
+            "terms": need.terms,
+            "exponent": need.exponent,
+            "sum_bits": need.sum_bits,
+            "tables": need.tables,
+            "residual_terms": need.residual_terms,
+            "residual_wide": need.residual_wide,
+            "second_step": variant.second_step,
+            "burst_depth": variant.burst_depth,
+            "max_payload": (256 if small else 1024) if self.overlap else 64,
+            "distributed": not small,
+            "single_port": self.device.single_port_rams > 0,
+            "index_entries": need.index_entries,
+            "ranges": self.ranges,
+            "overlap": self.overlap,
+            "counted_layers": int(self.overlap),
+        }
+
+    def works(self, variant: Variant, lanes: int, shift_lanes: int) -> list[Work]:
+        """Return the layers as engines of these lanes run them."""
+        key = lanes, shift_lanes, variant.second_step
+        if key not in self._work:
+            plain = replace(variant, taps=0)
+            engines = self.engines((8, lanes), (8, shift_lanes))
+            self._work[key] = work_of(self._graph, Config(**self.fixed(plain), **engines))
+        return self._work[key]
+
+    def _scratch_bytes(self, plain: Variant) -> int:
+        engines = self.engines((16, 16), (16, 16))
+        try:
+            program = self.compiled(
+                Config(**self.fixed(plain) | LARGE, **engines, load_bits=512), 1)  # fmt: skip
+        except CompileError as error:
+            raise UserError(f"no accelerator can run it: {error}") from None
+        return max(place.base + place.size for place in program.placements)
+
+    def compiled(self, config: Config, batch: int) -> Program:
+        """Return the graph's program."""
+        return compile_graph(self._graph, config, batch, fold=self._fold)
+
+    def config(self, point: Point) -> Config | None:
+        """Return the configuration with memories just large enough, by the estimates."""
+        probe = self.probe(point)
+        engines = probe.engines
+        words = sum(
+            int(work.words(sizes_of(probe, work.engine)))
+            for work in self.works(point.variant, point.l1[1], point.shift[1])
+            if work.engine in engines
+        )
+        if words > 1 << 20 or not self.holds(point.slots):
+            return None
+        return self.with_memories(probe, words, point.slots)
+
+    def holds(self, slots: int) -> bool:
+        """Return whether any scratchpad holds so many images a group."""
+        return self.scratch * slots <= LARGE["scratch_bytes"] - MOST_BANKS
+
+    def probe(self, point: Point) -> Config:
+        """Return a configuration whose memories are not yet sized."""
+        return Config(**self.fixed(point.variant), **self.engines(point.l1, point.shift),
+                      groups=point.groups, post_width=point.post, load_bits=point.bits,
+                      scratch_bytes=1 << 14)  # fmt: skip
+
+    def with_memories(self, probe: Config, words: int, slots: int) -> Config:
+        """Return a configuration with so many weight words and image slots."""
+        return replace(
+            probe,
+            weight_words=max(words, 1),
+            scratch_bytes=-(-max(self.scratch * slots, 64) // probe.banks) * probe.banks,
+            param_records=max(self.needs.records, 1),
+            program_words=max(self.needs.instructions, 64),
+        )
+
+    def blocks(self, config: Config) -> int:
+        """Return the block RAMs of a configuration on the device."""
+        return sum(block_rams(one, self.device.family) for one in memories(config))
+
+    def single_ports(self, config: Config) -> int:
+        """Return the single-port blocks of a configuration."""
+        return sum(map(single_port_rams, memories(config)))
+
+    def fits(self, config: Config) -> bool:
+        """Return whether the device holds a configuration."""
+        return (
+            cells(config, self.device.family) <= self.room
+            and self.blocks(config) <= self.device.block_rams
+            and self.single_ports(config) <= self.device.single_port_rams
+        )
+
+    def rounded(self, config: Config) -> Config:
+        """Fill the last block RAMs of the program memories, for programs a little larger."""
+        for name in ("weight_words", "param_records", "program_words"):
+            depth = 512 if self.device.family != "ice40" else 256
+            larger = replace(config, **{name: -(-getattr(config, name) // depth) * depth})
+            if (self.blocks(larger), self.single_ports(larger)) == (
+                    self.blocks(config), self.single_ports(config)):
+                config = larger
+        return config
+

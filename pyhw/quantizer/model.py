@@ -1,0 +1,154 @@
+"""Quantisation of a model: stages become operations one after the other, on calibration images."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pyhw.errors import UserError
+from pyhw.graph.ops import Graph, Input, Op
+from pyhw.graph.verify import verify
+from pyhw.hdl.formats import Format
+
+from .choice import Chooser
+from .layer import LayerReport, concatenate, quantise_stage
+from .normalisation import fold_normalisation, normalised
+from .operation import Value, operation_name, round_weights
+from .reference import Reals
+from .settings import EDGE_WEIGHT_BITS, Settings
+from .stage import IMAGES, Stage
+from .walk import walk
+
+__all__ = ["LayerReport", "Quantised", "quantize_model"]
+
+PIXEL = Format(8, signed=False)
+"""Format of the input: 0..255 stands for 0..1."""
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """A quantised model: `graph`, a report per layer, the step of every stage by its path."""
+
+    graph: Graph
+    layers: tuple[LayerReport, ...]
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+def quantize_model(
+    model: Any,
+    images: np.ndarray,
+    settings: Settings | None = None,
+    *,
+    name: str = "network",
+    meta: Mapping[str, Any] | None = None,
+    normalise: tuple[np.ndarray, np.ndarray] | None = None,
+    scales: Mapping[str, float] | None = None,
+    progress: Progress | None = None,
+) -> Quantised:
+    """Turn a trained model into an integer graph, without retraining.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Of layers and functions that `pyhw.quantizer.walk.walk` reads; it sees pixels / 255.
+    images : uint8 array (N, H, W) or (N, H, W, C)
+        Calibration images, a few hundred of the training set.
+    settings : Settings, optional
+        Bits and digits; 8 bits by default.
+    name : str
+        Of the graph.
+    meta : mapping, optional
+        Entries for the graph's meta, beside ``bits``, ``scales`` and ``quantizer``.
+    normalise : (array (C,), array (C,)), optional
+        Mean and deviation that the data loader took off pixels / 255, if it did.
+    scales : mapping of str to float, optional
+        Steps of stored values, by stage, of a network that was trained with them and with rounded
+        weights (`pyhw.quantizer.qat`).
+    progress : callable, optional
+        Called before each layer with its number, their count and its name.
+
+    Returns
+    -------
+    Quantised
+
+    Raises
+    ------
+    UserError
+        If a layer is not supported, holds NaN or infinite values, or cannot be written in the
+        accelerator's numbers; if images are not what the model takes.
+    """
+    settings = settings or Settings()
+    images = _check_images(images)
+    height, width, channels = images.shape[1:]
+    stages = walk(model, (height, width, channels))
+    if normalise is not None:
+        mean, deviation = (np.asarray(part, np.float64) for part in normalise)
+        fits = mean.shape == deviation.shape == (channels,)
+        if not fits or not (np.isfinite(mean).all() and (deviation > 0).all()):
+            raise UserError(
+                f"normalise must be {channels} mean(s) and {channels} deviation(s) above 0, "
+                f"one for each channel, not {normalise!r}"
+            )
+        stages = normalised(stages, mean, deviation)
+    stages = fold_normalisation(stages)
+    reals = Reals(stages, images / PIXEL.max)
+    chooser = Chooser(stages, reals, settings.bits, dict(scales or {}))
+    values = {IMAGES: Value("input", PIXEL, 1 / PIXEL.max, images.astype(np.int64))}
+    ops: list[Op] = [Input(name="input", shape=(height, width, channels), fmt=PIXEL)]
+    reports, steps = [], {}
+    edges = [i for i, stage in enumerate(stages) if stage.weight is not None]
+    for number, stage in enumerate(stages):
+        if progress is not None:
+            progress(number, len(stages), stage.path)
+        edge = number in (edges[0], edges[-1])
+        bits = EDGE_WEIGHT_BITS if edge and stage.kind == "conv" else settings.inner_weight_bits
+        if scales and stage.kind != "concat":
+            stage = round_weights(stage, values[stage.source], bits, settings.digits)
+            reals.change(stage)
+        label = operation_name(stage.path, number)
+        if stage.kind == "concat":
+            made = concatenate(stage, label, values, reals[stage.path])
+        else:
+            last = number == len(stages) - 1
+            made = quantise_stage(stage, label, values, reals, chooser, settings, bits, last)
+        ops.append(made.op)
+        reports.append(made.report)
+        values[stage.path], steps[stage.path] = made.value, made.value.scale
+        for path in _done(stages, number):
+            reals.free(path)
+            del values[path]
+    graph = Graph(
+        name,
+        tuple(ops),
+        ops[-1].name,
+        dict(meta or {})
+        | {
+            "bits": settings.bits,
+            "quantizer": settings.to_dict(),
+            "scales": {"input": 1 / PIXEL.max} | {r.name: r.scale for r in reports},
+        },
+    )
+    return Quantised(verify(graph), tuple(reports), steps)
+
+
+def _done(stages: list[Stage], number: int) -> list[str]:
+    """Return the paths of values that nothing after a stage reads."""
+    later = {path for stage in stages[number + 1 :] for path in stage.reads}
+    return [path for path in dict.fromkeys(stages[number].reads) if path not in later]
+
+
+def _check_images(images: np.ndarray) -> np.ndarray:
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        found = getattr(images, "dtype", type(images).__name__)
+        raise UserError(f"calibration images must be unsigned bytes (uint8), not {found}")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or not len(images):
+        raise UserError(
+            "calibration images must be an array (images, height, width, channels) of at least "
+            f"one image, not of shape {images.shape}"
+        )
+    return images

@@ -1,0 +1,272 @@
+"""Quantisation-aware training: a model that rounds as the accelerator will, gradients intact.
+
+`prepare_qat` wraps a trained model; the wrapper is trained like any module, by any loop, with its
+`parameters()`, for a few epochs. `finish` quantises the model inside with the steps that were
+learned. What is rounded in training is what is rounded then: stored values, ordinary weights with
+their digits, adder weights on the grid of what they are compared with.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from pyhw.hdl.formats import Format
+
+from .choice import Chooser
+from .model import PIXEL, Quantised, quantize_model
+from .reference import Reals
+from .settings import EDGE_WEIGHT_BITS, Settings
+from .walk import Reading, read
+from .weights import digit_grid, fit_scales
+
+__all__ = ["QatModel", "finish", "prepare_qat"]
+
+REFRESH = 32
+"""Training steps after which the steps of ordinary weights are fitted again."""
+
+
+def prepare_qat(
+    model: nn.Module, images: np.ndarray, settings: Settings | None = None, **options: Any
+) -> "QatModel":
+    """Wrap a trained model for quantisation-aware training.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        As for `pyhw.quantizer.model.quantize_model`; trained further in place.
+    images : uint8 array (N, H, W) or (N, H, W, C)
+        Calibration images, from which the first steps come.
+    settings : Settings, optional
+        Bits and digits.
+    **options
+        Of `quantize_model`, such as ``normalise``.
+
+    Returns
+    -------
+    QatModel
+        In training mode.
+    """
+    settings = settings or Settings()
+    made = quantize_model(model, images, settings, **options)
+    reading = read(model, made.graph.input.shape)
+    return QatModel(model, reading, settings, made.steps).train()
+
+
+def finish(qat: "QatModel", images: np.ndarray, **options: Any) -> Quantised:
+    """Quantise a model after quantisation-aware training, with the steps that it learned.
+
+    Parameters
+    ----------
+    qat : QatModel
+        What `prepare_qat` returned, trained.
+    images : uint8 array (N, H, W) or (N, H, W, C)
+        Calibration images.
+    **options
+        Of `quantize_model`.
+    """
+    qat.eval()
+    return quantize_model(qat.model, images, qat.settings, scales=qat.steps(), **options)
+
+
+class QatModel(nn.Module):
+    """A model that computes with rounded weights and values; gradients pass the rounding.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        What is trained; shared, not copied.
+    reading : Reading
+        Of the model.
+    settings : Settings
+        Bits and digits.
+    steps : mapping of str to float
+        First step of every stage's value.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        The plain model; its checkpoint is the training's result, together with `steps`.
+    settings : Settings
+    """
+
+    def __init__(
+        self, model: nn.Module, reading: Reading, settings: Settings, steps: Mapping[str, float]
+    ) -> None:
+        super().__init__()
+        self.model, self.settings = model, settings
+        self._root, self._graph = [reading.traced.root], reading.traced.graph
+        # Formats need no values, only who reads what.
+        chooser = Chooser(reading.stages, Reals(reading.stages, np.zeros((1, 1, 1, 1))),
+                          settings.bits, dict(steps))  # fmt: skip
+        self._owner: dict[str, int] = {}
+        self.values = nn.ModuleList()
+        self._value_at: dict[str, _FakeValue] = {}
+        for stage in reading.stages[:-1]:
+            if chooser.keeps(stage):
+                if stage.source in self._owner:
+                    self._owner[stage.path] = self._owner[stage.source]
+            elif stage.path not in self._owner:
+                tied = chooser.ties.get(stage.path, [stage.path])
+                self._owner |= dict.fromkeys(tied, len(self.values))
+                self.values.append(_FakeValue(steps[stage.path], chooser.stored(stage).fmt))
+            # Maxima and joined values are rounded already.
+            if stage.kind not in ("max", "concat") and stage.path in self._owner:
+                self._value_at[reading.last[stage.path]] = self._value(stage.path)
+        weighted = [stage for stage in reading.stages if stage.weight is not None]
+        self.weights = nn.ModuleList()
+        self._weight_at: dict[str, nn.Module] = {}
+        for stage in weighted:
+            edge = stage in (weighted[0], weighted[-1]) and stage.kind == "conv"
+            bits = EDGE_WEIGHT_BITS if edge else settings.inner_weight_bits
+            if stage.codes is not None:
+                continue  # its weights are what the accelerator's are
+            if stage.kind == "conv":
+                fake: nn.Module = _FakeWeight(bits, settings.digits, stage.channels)
+            else:
+                fake = _FakeAdderWeight(bits, self._value(stage.source))
+            self.weights.append(fake)
+            self._weight_at[reading.first[stage.path]] = fake
+
+    def _value(self, path: str) -> "_FakeValue":
+        """Return what rounds the value of a stage; images are bytes already."""
+        if path not in self._owner:
+            return _FakeValue(1 / PIXEL.max, PIXEL).requires_grad_(False)
+        value = self.values[self._owner[path]]
+        assert isinstance(value, _FakeValue)
+        return value
+
+    def steps(self) -> dict[str, float]:
+        """Return the step of every stage's value as learned, by path."""
+        return {path: float(self._value(path).step.detach()) for path in self._owner}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the model returns, rounded on the way.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, C, H, W)
+            As the model takes it.
+        """
+        runner = _Runner(self._root[0], self._graph, self._value_at, self._weight_at)
+        return runner.run(x)
+
+
+class _Runner(fx.Interpreter):
+    """Runs a traced graph, with rounded weights and values at some of its nodes."""
+
+    def __init__(
+        self,
+        root: nn.Module,
+        graph: fx.Graph,
+        values: Mapping[str, nn.Module],
+        weights: Mapping[str, nn.Module],
+    ) -> None:
+        super().__init__(root, graph=graph)
+        self._values, self._weights = values, weights
+
+    def run_node(self, n: fx.Node) -> Any:
+        fake = self._weights.get(n.name)
+        if fake is None:
+            result = super().run_node(n)
+        else:
+            layer = self.module.get_submodule(str(n.target))
+            args, kwargs = self.fetch_args_kwargs_from_env(n)
+            (x,) = (*args, *kwargs.values())
+            result = fake(layer, x)
+        value = self._values.get(n.name)
+        return result if value is None else value(result)
+
+
+def _passed(rounded: Tensor, exact: Tensor) -> Tensor:
+    """Return `rounded`, with the gradient of `exact`."""
+    return exact + (rounded - exact).detach()
+
+
+class _FakeValue(nn.Module):
+    """Rounds and clamps to a format; the step is learned.
+
+    The parameter is the step's logarithm, so that it stays positive. Source: Esser et al.,
+    "Learned Step Size Quantization", ICLR 2020, for the gradient of the step and its scaling.
+    """
+
+    def __init__(self, step: float, fmt: Format) -> None:
+        super().__init__()
+        self.log_step = nn.Parameter(torch.tensor(float(step)).log())
+        self.fmt = fmt
+
+    @property
+    def step(self) -> Tensor:
+        """What one step of the value stands for."""
+        return self.log_step.exp()
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = 1 / (x[0].numel() * self.fmt.max) ** 0.5
+        step = _passed(self.log_step, self.log_step * scale).exp()
+        inside = (x / step).clamp(self.fmt.min, self.fmt.max)
+        return _passed(inside.round(), inside) * step
+
+
+def _call(layer: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
+    """Return what a layer computes with another weight."""
+    result = torch.func.functional_call(layer, {"weight": weight}, (x,))
+    assert isinstance(result, Tensor)
+    return result
+
+
+class _FakeAdderWeight(nn.Module):
+    """Runs an adder layer with weights on the grid of the values that they are compared with.
+
+    Weights outside the range of the values are clipped to it, and the constant that this takes
+    is added to the result, as `pyhw.quantizer.weights.adder_weights` does.
+    """
+
+    def __init__(self, bits: int, value: _FakeValue) -> None:
+        super().__init__()
+        self._value = [value]  # in a list: its parameter belongs to another module
+        fmt = value.fmt
+        self.ex, self.ew = max(bits - fmt.width, 0), max(fmt.width - bits, 0)
+        self.low, self.high = fmt.min << self.ex, fmt.max << self.ex
+
+    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        # The published gradient of adder weights is not that of the loss: it teaches no step.
+        step = self._value[0].step.detach() / (1 << self.ex)
+        clipped = weight.clamp(self.low * step, self.high * step)
+        lost = weight - clipped  # of which the gradient passes, too
+        scaled = clipped / step / (1 << self.ew)
+        rounded = scaled.detach().round().clamp(-(-self.low >> self.ew), self.high >> self.ew)
+        on_grid = _passed(rounded, scaled) * (1 << self.ew) * step
+        result = _call(layer, on_grid + lost - lost.detach(), x)
+        constant = lost.detach().abs().flatten(1).sum(1)  # (O,)
+        return result - constant.reshape(-1, *[1] * (result.ndim - 2))
+
+
+class _FakeWeight(nn.Module):
+    """Runs a layer with weights rounded, per output channel, to what their digits can write."""
+
+    grid: Tensor
+    edges: Tensor
+    steps: Tensor
+
+    def __init__(self, bits: int, digits: int, channels: int) -> None:
+        super().__init__()
+        grid = digit_grid(bits, digits)
+        self._grid, self._age = grid, 0
+        self.register_buffer("grid", torch.tensor(grid, dtype=torch.float32))
+        self.register_buffer("edges", torch.tensor((grid[:-1] + grid[1:]) / 2).float())
+        self.register_buffer("steps", torch.ones(channels))
+
+    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        if self._age % REFRESH == 0 or not self.training:
+            flat = weight.detach().cpu().double().numpy().reshape(len(weight), -1)
+            self.steps.copy_(torch.tensor(fit_scales(flat, self._grid)))
+        self._age += self.training
+        steps = self.steps.reshape(-1, *[1] * (weight.ndim - 1))
+        rounded = self.grid[torch.bucketize((weight / steps).detach(), self.edges)] * steps
+        return _call(layer, _passed(rounded, weight), x)

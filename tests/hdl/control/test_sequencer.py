@@ -1,0 +1,334 @@
+"""Sequencer: the order of layers, loops, limits and prefetch. Program memories."""
+
+import dataclasses
+import itertools
+import random
+
+import pytest
+from amaranth.hdl import Fragment
+
+from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.control.sequencer import Sequencer
+from pyhw.hdl.isa import INPUT, LAYER, LOOP, Opcode, Space, param_layout
+from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.hdl.timing import Timing
+from tests.support.helpers import simulate
+
+END = (Opcode.END.value).to_bytes(4, "little")
+NEXT = (Opcode.NEXT.value).to_bytes(4, "little")
+CONFIG = Config(
+    l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=32, weight_words=16,
+    param_records=8, program_words=64, index_entries=16)
+TIMING = Timing(CONFIG)
+VARIANTS = [{}, {"overlap": False}, {"spread": True}]
+
+
+def layer(number, **fields):
+    """Return a LAYER that is known by its `w_base`."""
+    return LAYER.encode(**{"opcode": Opcode.LAYER.value, "w_base": number, "n_xy": 5,
+                           "n_slots": 1} | fields)
+
+
+def loop(**fields):
+    return LOOP.encode(opcode=Opcode.LOOP.value, **fields)
+
+
+class Bench:
+    """A sequencer with a program and a datapath, busy in front and at the back for some cycles."""
+
+    def __init__(self, program, busy=(20,), drain=(20,), **changes):
+        self.words = [int.from_bytes(program[k:k + 4], "little")
+                      for k in range(0, len(program), 4)]
+        self.dut = Sequencer(dataclasses.replace(PRESETS["default"], **changes))
+        self.cycle = 0
+        self.busy, self.left = {"front": busy, "back": drain}, {"front": 0, "back": 0}
+        self.started, self.drained = [], []
+        """Per layer: cycle, fields, total; in front and at the back."""
+        self.free, self.ended = [], []
+        """Per layer: the first cycle in which the front is not busy, and that of the end."""
+        self.between = 0
+
+    async def tick(self, ctx):
+        dut = self.dut
+        _, _, enable, address, front, back, done, between, stored = await ctx.tick().sample(
+            dut.o_enable, dut.o_address, dut.o_front, dut.o_back, dut.o_layer_done, dut.o_between,
+            dut.o_stored)
+        if enable:
+            ctx.set(dut.i_data, self.words[address] if address < len(self.words) else 0)
+        if done:
+            self.ended.append(self.cycle)
+        if len(self.free) < len(self.started) and not self.left["front"]:
+            self.free.append(self.cycle)
+        if front.start:
+            assert len(self.started) == len(self.free), "the front was still busy"
+            assert len(self.started) == len(self.drained), "a layer has been left out"
+            self.started.append((self.cycle, front.layer, front.total))
+        if back.start:
+            assert len(self.drained) == len(self.ended), "the back was still busy"
+            self.drained.append((self.cycle, back.layer, back.total))
+            assert self.drained[-1][1:] == self.started[-1][1:]
+        assert stored == (len(self.started) == len(self.drained))
+        for name, starts, here in (("front", self.started, front), ("back", self.drained, back)):
+            length = self.busy[name][(len(starts) - 1) % len(self.busy[name])]
+            self.left[name] = length if here.start else max(0, self.left[name] - 1)
+            ctx.set(getattr(dut, f"i_{name}_busy"), self.left[name] > 0)
+        self.between += between
+        self.cycle += 1
+
+    async def run(self, ctx, *, layers=0, count=1, resume=False):
+        """Run; return the numbers of the layers started."""
+        dut, first = self.dut, len(self.started)
+        for signal, value in ((dut.i_layers, layers), (dut.i_count, count),
+                              (dut.i_resume, resume), (dut.i_run, 1)):
+            ctx.set(signal, value)
+        await self.tick(ctx)
+        for signal in (dut.i_run, dut.i_layers, dut.i_count, dut.i_resume):
+            ctx.set(signal, 0)  # they mean something with the strobe only
+        self.run_from = self.cycle
+        while ctx.get(dut.o_running):
+            await self.tick(ctx)
+        self.run_to = self.cycle
+        return [fields.w_base for _, fields, _ in self.started[first:]]
+
+
+def bench(program, test, **options):
+    unit = Bench(program, **options)
+
+    async def testbench(ctx):
+        await unit.tick(ctx)
+        await test(ctx, unit)
+
+    simulate(unit.dut, testbench, cycles=5000)
+    return unit
+
+
+def test_layers_run_in_order_with_all_their_fields():
+    rng = random.Random(3)
+    values = [{f.name: rng.randint(f.low, f.high) for f in LAYER.fields.values()}
+              | {"opcode": Opcode.LAYER.value, "n_slots": slots, "slots_from_run": 0,
+                 "loop_in": 1, "loop_out": 1, "loop_res": 1} for slots in (1, 3)]
+    program = b"".join(LAYER.encode(**v) for v in values) + END
+
+    async def test(ctx, unit):
+        await unit.run(ctx, count=9)
+        for (_, fields, total), wanted in zip(unit.drained, values, strict=True):
+            assert {name: getattr(fields, name) for name in wanted
+                    if name not in ("opcode", "engine")} == {
+                name: value for name, value in wanted.items() if name not in ("opcode", "engine")}
+            assert fields.as_value().value & 0x3F == wanted["opcode"] | wanted["engine"] << 4
+            # As many as a scratchpad may hold.
+            most = 1 << PRESETS["default"].count_width
+            assert total == wanted["n_xy"] * wanted["n_slots"] % most
+        assert ctx.get(unit.dut.o_layers_done) == 2
+
+    values[1]["engine"] = values[0]["engine"] = 2
+    program = b"".join(LAYER.encode(**v) for v in values) + END
+    bench(program, test)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_slots_come_from_the_run(count, variant):
+    program = layer(1, slots_from_run=1, n_slots=7) + layer(2, n_slots=2) + END
+
+    async def test(ctx, unit):
+        # A layer without image slots is passed over, and counts as done.
+        assert await unit.run(ctx, count=count) == [1, 2][count == 0:]
+        assert [total for _, _, total in unit.started] == [5 * count, 10][count == 0:]
+        assert ctx.get(unit.dut.o_layers_done) == 2
+
+    bench(program, test, **variant)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(("count", "from_run", "turns"), [
+    (3, 0, 3), (1, 0, 1), (0, 0, 1), (9, 1, 2),
+])  # fmt: skip
+def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns, variant):
+    program = (layer(0, loop_in=1, in_base=1)
+               + loop(count=count, count_from_run=from_run, in_step=10, out_step=-3, res_step=7)
+               + layer(1, loop_in=1, in_base=100, out_base=2, res_base=5)
+               + layer(2, loop_out=1, loop_res=1, in_base=100, out_base=2, res_base=5)
+               + NEXT + layer(3, loop_in=1, loop_out=1, loop_res=1, in_base=9) + END)
+    top = 1 << 24
+
+    async def test(ctx, unit):
+        assert await unit.run(ctx, count=2) == [0, *[1, 2] * turns, 3]
+        bases = [(f.in_base, f.out_base, f.res_base) for _, f, _ in unit.started]
+        wanted = [(1, 0, 0)]
+        for turn in range(turns):
+            wanted += [(100 + 10 * turn, 2, 5), (100, (2 - 3 * turn) % top, 5 + 7 * turn)]
+        assert bases == [*wanted, (9, 0, 0)]
+
+    bench(program, test, **variant)
+
+
+def test_two_loops_follow_each_other():
+    program = (loop(count=2, in_step=8) + layer(1, loop_in=1) + NEXT
+               + loop(count=3, in_step=1) + layer(2, loop_in=1) + NEXT + END)
+
+    async def test(ctx, unit):
+        assert await unit.run(ctx) == [1, 1, 2, 2, 2]
+        assert [f.in_base for _, f, _ in unit.started] == [0, 8, 0, 1, 2]
+
+    bench(program, test)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_run_stops_after_so_many_layers_and_goes_on(step, variant):
+    program = (layer(1) + loop(count=3, in_step=8) + layer(2, loop_in=1) + NEXT + layer(3) + END)
+    order, offsets = [1, 2, 2, 2, 3], [0, 0, 8, 16, 0]
+
+    async def test(ctx, unit):
+        done = 0
+        while done < len(order):
+            started = await unit.run(ctx, layers=step, resume=done > 0)
+            assert started == order[done:done + step]
+            done += len(started)
+            assert ctx.get(unit.dut.o_layers_done) == done
+        assert [f.in_base for _, f, _ in unit.started] == offsets
+        # At the end there is nothing more; a new run begins at the first layer.
+        assert await unit.run(ctx, resume=True) == []
+        assert await unit.run(ctx) == order
+        assert ctx.get(unit.dut.o_layers_done) == len(order)
+
+    bench(program, test, **variant)
+
+
+def test_a_new_run_inside_a_loop_begins_without_offsets():
+    program = loop(count=3, in_step=8) + layer(1, loop_in=1) + NEXT + END
+
+    async def test(ctx, unit):
+        await unit.run(ctx, layers=2)
+        await unit.run(ctx)
+        assert [f.in_base for _, f, _ in unit.started] == [0, 8, 0, 8, 16]
+
+    bench(program, test)
+
+
+@pytest.mark.parametrize("spread", [False, True])
+def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_the_back(spread):
+    fetch = LAYER.words + 1 + Timing(dataclasses.replace(CONFIG, spread=spread)).fetch_overhead
+    program = layer(1) + layer(2) + layer(3) + END
+
+    async def test(ctx, unit):
+        await unit.run(ctx)
+
+    def cycles(entries):
+        return [entry[0] for entry in entries]
+
+    def differences(first, second):
+        return [b - a for a, b in zip(first, second, strict=True)]
+
+    # The front is the slow one: the back waits for it, and the next layer follows at once.
+    long = bench(program, test, busy=(fetch + 20,), drain=(5,), spread=spread)
+    assert differences(long.free[:-1], cycles(long.started)[1:]) == [TIMING.free_to_start] * 2
+    assert differences(cycles(long.started), cycles(long.drained)) == [TIMING.front_to_back] * 3
+    # The back is the slow one: a layer that is done in front waits there for the back.
+    slow = bench(program, test, busy=(5,), drain=(2 * fetch + 20,), spread=spread)
+    # The drain is busy up to the write of the last result; in the next cycle it is not.
+    idle = TIMING.write_to_back - 1
+    assert differences(slow.ended[:-1], cycles(slow.drained)[1:]) == [idle] * 2
+    assert cycles(slow.started)[2] - cycles(slow.drained)[1] == TIMING.back_to_start
+    # The instruction is the last to come.
+    short = bench(program, test, busy=(3,), drain=(3,), spread=spread)
+    starts = cycles(short.started)
+    assert [b - a for a, b in itertools.pairwise(starts)] == [fetch] * 2
+    assert starts[0] - short.run_from == fetch
+    assert slow.run_to - slow.ended[-1] == TIMING.write_to_halt - 1
+    # No layer is at work during the first fetch, and at the very end.
+    assert slow.between == long.between == fetch + 1
+
+
+def test_without_overlap_a_layer_is_fetched_when_the_one_before_is_stored():
+    async def test(ctx, unit):
+        await unit.run(ctx)
+
+    unit = bench(layer(1) + layer(2) + END, test, busy=(5,), drain=(9, 70), overlap=False)
+    starts = [cycle for cycle, _, _ in unit.started]
+    fetch = LAYER.words + 1 + TIMING.fetch_overhead
+    assert starts[0] - unit.run_from == fetch
+    assert starts[1] - unit.ended[0] == TIMING.write_to_back - 1 + fetch
+    assert [cycle - start for (cycle, _, _), start in zip(unit.drained, starts, strict=True)] == [
+        TIMING.front_to_back] * 2
+    assert unit.run_to - unit.ended[-1] == TIMING.write_to_halt - 1
+    # Beside the two fetches, the cycle in which the run ends.
+    assert unit.between == 2 * fetch + 1
+
+
+def test_fields_are_kept_to_their_ranges():
+    ranges = {"layer.n_x": (1, 28), "layer.in_x": (-5, 3), "layer.in_y": (-8, -8),
+              "layer.n_kx": (3, 3), "layer.in_base": (0, 7)}
+    fields = {"n_x": 28, "in_x": -5, "in_y": -8, "n_kx": 3, "in_base": 6, "n_y": 1000}
+
+    async def test(ctx, unit):
+        await unit.run(ctx)
+
+    for changes, kept in (({}, {}), ({"n_x": 33, "in_x": 8, "n_kx": 9, "in_y": 5},
+                                     {"n_x": 1, "in_x": -8})):
+        unit = bench(layer(1, **fields | changes) + END, test, ranges=ranges)
+        found = unit.started[0][1]
+        assert {name: getattr(found, name) for name in fields} == fields | kept
+
+
+def test_an_unknown_opcode_ends_the_run():
+    async def test(ctx, unit):
+        assert await unit.run(ctx) == [1]
+
+    bench(layer(1) + (9).to_bytes(4, "little") + layer(2) + END, test)
+
+
+# Memories -----------------------------------------------------------------------------------------
+
+PORTS = {"program": (Space.PROGRAM, 4, 32, 64), "index": (Space.INDEX, 4, 24, 16),
+         "records": (Space.PARAMS, param_layout(CONFIG).bytes, param_layout(CONFIG).width, 8)}
+
+
+@pytest.mark.parametrize(("overlap", "bits"), [(True, 32), (True, 18), (False, 32), (False, 36)])
+def test_memories_take_the_bytes_of_words_and_are_read_by_words(overlap, bits):
+    config = dataclasses.replace(CONFIG, overlap=overlap, load_bits=bits)
+    ports = PORTS | {"weights": (Space.WEIGHTS, config.load_bytes, bits, config.weight_words)}
+    dut = ProgramMemories(config)
+    rng = random.Random(6)
+    contents = {name: [rng.getrandbits(8 * lanes) for _ in range(depth)]
+                for name, (_, lanes, _, depth) in ports.items()}
+    record = {f.name: rng.randint(f.low, f.high) for f in INPUT.fields.values()}
+    words = [[(space, address, lane, contents[name][address] >> 8 * lane & 255)
+              for lane in range(lanes)]
+             for name, (space, lanes, _, depth) in ports.items() for address in range(depth)]
+    words.append([(Space.INPUT, 0, 0, byte) for byte in INPUT.encode(**record)])
+    words += [[(space, address, lane, 0xEE) for lane in range(4)]
+              for space in (Space.SCRATCH, Space.TABLES) for address in range(4)]
+    rng.shuffle(words)
+
+    async def testbench(ctx):
+        for space, address, lane, value in itertools.chain(*words):
+            ctx.set(dut.i_write, {"space": space, "address": address, "lane": lane, "data": value})
+            ctx.set(dut.i_write_valid, 1)
+            await ctx.tick()
+            # Without valid nothing is written, and no byte of the word is lost.
+            ctx.set(dut.i_write_valid, 0)
+            ctx.set(dut.i_write, {"space": Space.PROGRAM, "lane": 3, "data": 0x55})
+            await ctx.tick()
+        for name, (_, _, width, depth) in ports.items():
+            ctx.set(getattr(dut, f"i_{name}_enable"), 1)
+            for address in range(depth):
+                ctx.set(getattr(dut, f"i_{name}_address"), address)
+                await ctx.tick()
+                word = ctx.get(getattr(dut, f"o_{name}_data"))
+                assert word == contents[name][address] & (1 << width) - 1
+            # Without its enable a port keeps its word.
+            ctx.set(getattr(dut, f"i_{name}_enable"), 0)
+            ctx.set(getattr(dut, f"i_{name}_address"), 0)
+            await ctx.tick()
+            assert ctx.get(getattr(dut, f"o_{name}_data")) == word
+        assert {n: getattr(ctx.get(dut.o_input), n) for n in record} == record
+
+    simulate(dut, testbench)
+
+
+def test_without_index_lists_there_is_no_port_for_them():
+    dut = ProgramMemories(Config(l1=CONFIG.l1))
+    assert not hasattr(dut, "o_index_data")
+    Fragment.get(dut, None)  # it can be built

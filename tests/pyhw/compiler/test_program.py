@@ -1,0 +1,192 @@
+"""Program files: what is written is read back, and damage ends in one clear line."""
+
+import json
+import random
+import struct
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pyhw.compiler import Program, compile_graph
+from pyhw.compiler.disassemble import disassemble, instructions
+from pyhw.compiler.program import StoredMap
+from pyhw.graph.random import random_graph
+from pyhw.hdl.config import ISA_VERSION, PRESETS
+from pyhw.hdl.isa import LAYER, LOOP, Opcode, Space
+
+HEADER = 24
+
+
+@pytest.fixture(scope="module")
+def program():
+    graph, _ = random_graph(11)
+    return compile_graph(graph, replace(PRESETS["default"], weight_words=1 << 14), 3)
+
+
+def sealed(raw):
+    """Return a file's bytes with the right checksum."""
+    return raw[:-4] + zlib.crc32(raw[:-4]).to_bytes(4, "little")
+
+
+def parts(raw):
+    size = int.from_bytes(raw[12:16], "little")
+    return json.loads(raw[HEADER:HEADER + size]), raw[HEADER + size:-4]
+
+
+def described(raw, change):
+    """Return a file with its description changed, otherwise whole."""
+    meta, body = parts(raw)
+    change(meta)
+    text = json.dumps(meta).encode()
+    head = struct.pack("<8sHHIII", raw[:8], 1, ISA_VERSION, len(text), len(body), 0)
+    return sealed(head + text + body + bytes(4))
+
+
+def test_a_file_reads_back(program, tmp_path):
+    path = tmp_path / "net.prog"
+    program.save(path)
+    assert Program.load(path) == program
+    assert Program.from_bytes(program.to_bytes()) == program
+    assert [entry.name for entry in tmp_path.iterdir()] == ["net.prog"]
+
+
+def test_equal_programs_are_equal_files(program):
+    assert Program.from_bytes(program.to_bytes()).to_bytes() == program.to_bytes()
+
+
+def test_a_truncated_file_is_refused(program):
+    raw = program.to_bytes()
+    for size in [*range(HEADER + 8), *range(HEADER + 8, len(raw), 97), len(raw) - 1]:
+        with pytest.raises(ValueError, match="Program file must"):
+            Program.from_bytes(raw[:size])
+    with pytest.raises(ValueError, match="bytes long"):
+        Program.from_bytes(raw + b"\0")
+
+
+def test_a_flipped_bit_is_noticed(program):
+    raw, rng = program.to_bytes(), random.Random(1)
+    for position in [*range(HEADER), *(rng.randrange(len(raw)) for _ in range(300))]:
+        damaged = bytearray(raw)
+        damaged[position] ^= 1 << rng.randrange(8)
+        with pytest.raises(ValueError, match="Program file must"):
+            Program.from_bytes(bytes(damaged))
+
+
+def test_a_damaged_description_never_ends_in_another_error(program):
+    raw, rng = program.to_bytes(), random.Random(2)
+    size = int.from_bytes(raw[12:16], "little")
+    refused = 0
+    for _ in range(1500):
+        damaged = bytearray(raw)
+        for _ in range(rng.randint(1, 3)):
+            damaged[HEADER + rng.randrange(size)] = rng.choice(b'"{}[],:0123456789-eEx.ntf\x00\xff')
+        try:
+            Program.from_bytes(sealed(bytes(damaged)))
+        except ValueError:
+            refused += 1
+    assert refused > 300
+
+
+@pytest.mark.parametrize("change", [
+    lambda meta: meta.pop("layers"),
+    lambda meta: meta.update(batch=float("inf")),
+    lambda meta: meta.update(batch="3"),
+    lambda meta: meta.update(groups=True),
+    lambda meta: meta.update(config_hash="no hash"),
+    lambda meta: meta.update(input_shape=[1, 2]),
+    lambda meta: meta.update(sections=7),
+    lambda meta: meta["sections"].append(["PROGRAM", 0, 4]),
+    lambda meta: meta["sections"].pop(),
+    lambda meta: meta["sections"][0].__setitem__(0, "ATTIC"),
+    lambda meta: meta["sections"][0].__setitem__(1, -1),
+    lambda meta: meta["sections"][0].__setitem__(2, -4),
+    lambda meta: meta["input"].update(fmt="u99"),
+    lambda meta: meta["input"].update(shape=[1 << 40, 1, 1]),
+    lambda meta: meta["output"].update(slot_bytes=0),
+    lambda meta: meta["output"].update(base=None),
+    lambda meta: meta["output"].update(colour=1),
+    lambda meta: meta["layers"].append(None),
+    lambda meta: meta["layers"][0].update(target=[]),
+    lambda meta: meta["placements"].append({"name": "x"}),
+], ids=range(20))  # fmt: skip
+def test_a_false_description_is_refused(program, change):
+    with pytest.raises(ValueError, match="must have a sound description, not one with") as caught:
+        Program.from_bytes(described(program.to_bytes(), change))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("position", "value", "message"), [
+    (0, b"PYHW", "must begin with 'pyhwprog'"),
+    (8, b"\2\0", "must have version 1 for instruction set 3, not version 2 for 3"),
+    (10, b"\4\0", "not version 1 for 4; compile the model again"),
+    (12, b"\xff\xff\xff\xff", "must have a header within its limits"),
+    (16, b"\xff\xff\xff\xff", "must have a header within its limits"),
+])  # fmt: skip
+def test_another_kind_or_version_is_refused(program, position, value, message):
+    raw = program.to_bytes()
+    raw = sealed(raw[:position] + value + raw[position + len(value):])
+    with pytest.raises(ValueError, match=message):
+        Program.from_bytes(raw)
+
+
+def test_a_failed_write_leaves_the_old_file(program, tmp_path, monkeypatch):
+    path = tmp_path / "net.prog"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        program.save(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("fmt", "kind"), [("u8", "u1"), ("s5", "i1"), ("s16", "<i2"),
+                                           ("u9", "<u2"), ("s20", "<i4"), ("u32", "<u4")])
+def test_stored_maps_are_little_endian(fmt, kind):
+    rng = np.random.default_rng(1)
+    values = rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, (2, 3, 4), np.dtype(kind),
+                          endpoint=True)
+    stored = StoredMap("map", (2, 3, 4), fmt, 0, values.nbytes)
+    np.testing.assert_array_equal(stored.decode(values.tobytes()), values.astype(np.int64))
+
+
+# Disassembly --------------------------------------------------------------------------------------
+
+
+def test_the_listing_has_every_instruction_memory_and_map(program):
+    text = disassemble(program)
+    for place in program.placements:
+        assert f"map {place.name} " in text
+    for space, _, _ in program.sections:
+        assert f"  {space.name.lower()}" in text
+    found = list(instructions(program.section(Space.PROGRAM)))
+    assert [opcode for _, opcode, _ in found] == [Opcode.LAYER] * len(program.layers) + [Opcode.END]
+    for number, (address, _, fields) in enumerate(found[:-1]):
+        assert f"{address:6}: LAYER {number} {program.layers[number].name} (" in text
+        for name in ("n_x", "in_base", "w_base", "code_words", "xb_start"):
+            if fields[name]:
+                assert f"{name}={fields[name]}" in text
+    assert f"{found[-1][0]:6}: END" in text
+
+
+def test_loops_are_listed(program):
+    body = LAYER.encode(opcode=Opcode.LAYER.value, loop_in=1)
+    raw = (LOOP.encode(opcode=Opcode.LOOP.value, count=3, in_step=-8) + body
+           + Opcode.NEXT.value.to_bytes(4, "little") + Opcode.END.value.to_bytes(4, "little"))
+    looped = replace(program, sections=[(Space.PROGRAM, 0, raw)], layers=program.layers[:1])
+    text = disassemble(looped)
+    assert "     0: LOOP\n          count=3 in_step=-8" in text
+    after = LOOP.words + LAYER.words
+    assert f"{after:6}: NEXT\n{after + 1:6}: END\n" in text
+
+
+def test_bytes_that_are_no_instruction_are_refused():
+    with pytest.raises(ValueError, match="word 1 must have a known opcode, not 9"):
+        list(instructions((3).to_bytes(4, "little") + (9).to_bytes(4, "little")))
+    with pytest.raises(ValueError, match="word 0 must be whole, not cut off"):
+        list(instructions(LAYER.encode(opcode=Opcode.LAYER.value)[:-4]))

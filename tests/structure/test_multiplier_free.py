@@ -1,0 +1,52 @@
+"""No accelerator multiplies: not as elaborated, and not after synthesis."""
+
+import dataclasses
+
+import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from pyhw.errors import UserError
+from pyhw.hdl.config import PRESETS
+from pyhw.synthesis.families import FAMILIES
+from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
+from pyhw.verilog import cached_verilog, generate_rtlil
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_elaborated_preset_has_no_cell_that_multiplies(name):
+    multiplier_free_check(generate_rtlil(PRESETS[name]))
+
+
+def test_elaborated_expander_has_no_cell_that_multiplies():
+    multiplier_free_check(generate_rtlil(dataclasses.replace(PRESETS["tiny"], prototypes=300)))
+
+
+class Product(wiring.Component):
+    """The product of two bytes."""
+
+    a: In(8)
+    b: In(8)
+    o: Out(16)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.sync += self.o.eq(self.a * self.b)
+        return m
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_product_is_given_a_dsp_block_before_logic_is_mapped(family, yosys):
+    report = synthesize(to_rtlil(Product()), "top", family, mapped=False)
+    with pytest.raises(UserError, match="must use no multiplier block"):
+        report.require_no_dsp()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ["tiny", "default"])
+def test_synthesised_preset_has_no_dsp_block(name, family, yosys):
+    # Block RAM for the accumulators where the family has no distributed RAM.
+    config = dataclasses.replace(PRESETS[name], distributed=family != "ice40")
+    report = synthesize(cached_verilog(config), "top", family, mapped=False)
+    report.require_no_dsp()
