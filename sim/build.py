@@ -204,8 +204,8 @@ def _repeated_modules(verilog: str, top: str) -> list[str]:
     """Return what keeps parts apart that occur often, for a Verilator control file.
 
     Parts are named after the top module (`pyhw.hdl.common.library`); cells of a netlist are none.
-    Their code is then made, compiled and kept in the processor's cache once, not once for each instance: that
-    is half of the time of a large array's build and run.
+    Their code is then made, compiled and kept in the processor's cache once, not once for each
+    instance: that is half of the time of a large array's build and run.
     """
     started = Counter(re.findall(r"^ +([A-Za-z_]\w*) +\\?[\w.\\]+ +\($", verilog, re.M))
     modules = re.findall(rf"^module +({re.escape(top)}_\w+) *\(", verilog, re.M)

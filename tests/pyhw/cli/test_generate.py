@@ -42,7 +42,7 @@ def test_each_interface_has_its_ports_and_says_which_it_is(folder, options, some
 
 
 def test_names_of_interfaces_are_those_of_the_generator():
-    assert [kind.value for kind in names.Interface] == list(generate.INTERFACES)
+    assert [kind.value for kind in names.Interface] == list(verilog.INTERFACES)
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -66,7 +66,7 @@ def test_a_divisor_without_a_line_and_a_line_without_a_divisor_are_refused(
 ])
 def test_interfaces_that_there_are_not_are_refused(options, message):
     with pytest.raises(UserError, match=message):
-        generate.generate_rtlil(TINY, **options)
+        verilog.generate_rtlil(TINY, **options)
 
 
 def test_a_program_comes_with_its_configuration_and_is_in_the_verilog(folder, verilator, capsys):
