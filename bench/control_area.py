@@ -14,7 +14,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pyhw.configure import choose_config
-from pyhw.hdl.control.address_generator import Feeder
+from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.counters import Counters
 from pyhw.hdl.control.sequencer import Sequencer
 from pyhw.hdl.control.store_unit import Drain
@@ -46,7 +46,7 @@ COMPONENTS = {
     "unfold": Unfold,
     "counters": lambda config: Counters(config.counted_layers),
     "sequencer": Sequencer,
-    "feeder": lambda config: Feeder(config, Timing(config).scratchpad_latency),
+    "address_generator": lambda config: AddressGenerator(config, Timing(config).scratchpad_latency),
     "weight-fetch": WeightFetch,
     "weight-loader": WeightLoader,
     "drain": Drain,

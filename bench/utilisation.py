@@ -128,7 +128,7 @@ ROWS = (
 
 
 def utilisation(accounts: list[LayerAccount], cycles: int | None = None) -> float:
-    """Return the share of lanes that do useful terms while their layers have the front.
+    """Return the share of lanes that do useful terms while their layers have the compute stage.
 
     Each layer against the lanes of its own engine; pooling layers have time but no terms.
 

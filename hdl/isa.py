@@ -69,9 +69,9 @@ COUNTER_SET = 128
 class Counter(enum.Enum, shape=4):
     """Performance counters, cleared by a RUN that does not go on.
 
-    In every cycle of a run the feeder does one thing: it issues a vector, it stalls for one of
-    three reasons (`STALL_WEIGHTS`, `STALL_LAYER`, `STALL_BANK`), or it has none to issue: then
-    drain and post-processor finish (the rest of the cycles) or nothing is at work (`FETCH`).
+    In every cycle of a run the address generator does one thing: it issues a vector, it stalls for
+    one of three reasons (`STALL_WEIGHTS`, `STALL_LAYER`, `STALL_BANK`), or it has none to issue:
+    then drain and post-processor finish (the rest of the cycles) or nothing is at work (`FETCH`).
     """
 
     CYCLES = 0
@@ -81,17 +81,18 @@ class Counter(enum.Enum, shape=4):
     STALL_WEIGHTS = 2
     """Cycles in which all vectors were held, for weight codes or (block RAM) a residual."""
     STALL_LAYER = 3
-    """Cycles the feeder waited for results of the layer before."""
+    """Cycles the address generator waited for results of the layer before."""
     STALL_BANK = 4
-    """Cycles the feeder waited for a free accumulator bank (post-processing too slow)."""
+    """Cycles the address generator waited for a free accumulator bank (post-processing too
+    slow)."""
     STALL_PORT = 5
-    """Cycles the drain waited for scratchpad port B (beside the others)."""
+    """Cycles the store unit waited for scratchpad port B (beside the others)."""
     RESULTS = 6
     """Result vectors drained."""
     LAYERS = 7
     """Layers completed."""
     FETCH = 8
-    """Cycles with neither feeder nor drain at work."""
+    """Cycles with neither address generator nor drain at work."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +195,8 @@ LAYER = Layout("LAYER", [
     ("x_shift", 3, "left shift ex of activations (and pad values)"),
     ("w_shift", 3, "left shift ew of L1 weight codes"),
     ("pool_max", 1, "POOL takes the maximum instead of the sum"),
-    ("lanewise", 1, "L1 and SHIFT work channel by channel: the taps of each lane are added up"),
-    ("lead", 3, "columns before the first of each row that only enter the chain of taps"),
+    ("depthwise", 1, "L1 and SHIFT work channel by channel: the taps of each lane are added up"),
+    ("warmup", 3, "columns before the first of each row that only enter the chain of taps"),
     ("pad_words", 8, "weight-memory words with pad values before each step's codes (0: pad is 0)"),
     ("code_words", 16, "weight-memory words with codes per step"),
     ("w_base", 24, "first weight-memory word"),
@@ -253,7 +254,7 @@ LAYER = Layout("LAYER", [
     ("rows", 16, "output channels in all"),
     ("block_in", -24, "input address step between row blocks"),
     # Drain.
-    ("single", 1, "drain one result at a time instead of `post_width`"),
+    ("serial", 1, "drain one result at a time instead of `post_width`"),
     ("out_log_bytes", 2, "log2 of the bytes of a stored result (0, 1, 2)"),
     ("out_base", 24, "scratch address of the first result"),
     ("out_x", -24, "as in_x"),

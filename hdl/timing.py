@@ -27,24 +27,25 @@ class Timing:
     config: Config
 
     start_to_request = 1
-    """Start of the back to the request for the first records."""
-    front_to_back = 1
-    """Start of the front to the start of the back, if the layer before is stored by then."""
+    """Start of the store stage to the request for the first records."""
+    compute_to_store = 1
+    """Start of the compute stage to the start of the store stage, if the layer before is stored by
+    then."""
     free_to_start = 1
-    """End of the front to its start with the next layer, if that is fetched."""
-    back_to_start = 1
-    """Start of the back to the start of the front with the layer after."""
+    """End of the compute stage to its start with the next layer, if that is fetched."""
+    store_to_start = 1
+    """Start of the store stage to the start of the compute stage with the layer after."""
     burst_restart = BURST_RESTART
     """Weight expander: cycles by which the first word of a burst is later than of a step."""
 
     @property
-    def drain_latency(self):
-        """Engine, from drain request to values."""
+    def result_latency(self):
+        """Engine, from result request to values."""
         return 3 + self.config.spread
 
     @property
     def start_to_words(self):
-        """Start of the front to the first weight word."""
+        """Start of the compute stage to the first weight word."""
         return 2 + self.config.spread
 
     @property
@@ -61,8 +62,8 @@ class Timing:
         return max(self.start_to_words + BURST_RESTART, lanes + 1) + self.expanded[0] + PIPELINE - 1
 
     @property
-    def write_to_back(self):
-        """Last result written to the start of the back for the next layer."""
+    def write_to_store(self):
+        """Last result written to the start of the store stage for the next layer."""
         return 2 + self.config.spread
 
     @property
@@ -71,8 +72,10 @@ class Timing:
         return 3 + self.config.spread
 
     @property
-    def back_to_issue(self):
-        """Start of the back to the first vector that the front issues after waiting for it."""
+    def store_to_issue(self):
+        """Start of the store stage to the first vector that the compute stage issues after waiting
+        for it.
+        """
         return self.config.spread
 
     @property
@@ -92,7 +95,9 @@ class Timing:
 
     @property
     def write_to_tail(self):
-        """Last result before the last burst written to the tail of the layer, seen by the front."""
+        """Last result before the last burst written to the tail of the layer, seen by the compute
+        stage.
+        """
         return 1 + self.config.spread
 
     @property
@@ -114,12 +119,12 @@ class Timing:
                 + _levels(self.config.engines[engine].lanes))
 
     def take_to_free(self, engine):
-        """Last vector passed to the end of the front: it has been accumulated."""
+        """Last vector passed to the end of the compute stage: it has been accumulated."""
         return self.take_to_last(engine) + 1 + self.config.spread
 
     @property
     def freed_ahead(self):
-        """Drain: cycles from the strobe that a bank is free to the last request of its burst.
+        """Store unit: cycles from the strobe that a bank is free to the last request of its burst.
 
         A vector that is issued on the strobe reaches its accumulator after that request:
         distributed RAM a cycle before its sum.
@@ -130,9 +135,9 @@ class Timing:
 
     @property
     def meet(self):
-        """Drain request to values with their residuals."""
-        return max(self.drain_latency, self.residual_latency) if self.config.residual else (
-            self.drain_latency)
+        """Result request to values with their residuals."""
+        return max(self.result_latency, self.residual_latency) if self.config.residual else (
+            self.result_latency)
 
     @property
     def request_to_ready(self):
@@ -158,5 +163,5 @@ class Timing:
 
     @property
     def issue_to_write(self):
-        """Drain request to the write of the result."""
+        """Result request to the write of the result."""
         return self.meet + self.post_latency

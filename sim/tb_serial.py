@@ -9,9 +9,9 @@ config       path of the configuration (JSON)
 
 ``transfer`` also takes ``program`` and ``images`` as `pyhw.sim.tb_network`, ``outputs`` (path
 to write: ``.npy``) and ``ahead``, runs them with the host's own code over the line, and reports
-the bytes and cycles of the load and of the images. ``bridge`` opens a pseudo-terminal, says so in an event
-``pty`` with its ``port``, and carries bytes until its user has closed it (``once``) or for ever.
-``echo`` takes ``divisor`` and ``count``, for small designs.
+the bytes and cycles of the load and of the images. ``bridge`` opens a pseudo-terminal, says so
+in an event ``pty`` with its ``port``, and carries bytes until its user has closed it (``once``) or
+for ever. ``echo`` takes ``divisor`` and ``count``, for small designs.
 """
 
 import contextlib

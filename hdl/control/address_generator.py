@@ -1,4 +1,6 @@
-"""Feeder: walks a layer's vectors and hands them, with masks and tokens, to the engines."""
+"""Activation address generator: goes through a layer's vectors and hands them, with masks and
+tokens, to the engines.
+"""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import signed
@@ -13,10 +15,10 @@ from .bursts import Bursts
 from .positions import Positions
 from .sequencer import LayerRun
 
-__all__ = ["Feeder"]
+__all__ = ["AddressGenerator"]
 
 
-class Feeder(wiring.Component):
+class AddressGenerator(wiring.Component):
     """Issue one activation vector a cycle: blocks, bursts, steps, positions.
 
     The pipeline behind the issue (index lookup, address, scratchpad, alignment) moves only
@@ -31,7 +33,8 @@ class Feeder(wiring.Component):
     Members
     -------
     i_run : In(LayerRun)
-        The layer in front, its positions in all slots, start strobe; stable while `o_busy`.
+        The layer in the compute stage, its positions in all slots, start strobe; stable while
+        `o_busy`.
     i_stored : In(1)
         The results of the layers before are stored.
     i_tail : In(1)
@@ -40,7 +43,7 @@ class Feeder(wiring.Component):
     i_advance : In(1)
         Let the pipeline move.
     i_freed : In(1)
-        Strobe: the drain has emptied an accumulator bank.
+        Strobe: the store unit has emptied an accumulator bank.
     o_index_address : Out(16), i_index_data : In(24)
         Index-list memory, synchronous read enabled by `i_advance`.
     o_address : Out(24)
@@ -86,11 +89,12 @@ class Feeder(wiring.Component):
         m.submodules.positions = positions = Positions(
             [address_width, xb_width, iy_width, 16], self._config.side_width)
 
-        # Position in burst, bursts of a block, blocks. Columns that lead a row are no positions.
-        lead, columns = Signal(), Signal(16)
+        # Position in burst, bursts of a block, blocks. Warm-up columns are no positions.
+        warmup, columns = Signal(), Signal(16)
         m.d.comb += columns.eq(layer.n_x)
         if self._config.taps:
-            m.d.comb += [lead.eq(positions.o_x <= layer.lead), columns.eq(layer.n_x + layer.lead)]
+            m.d.comb += [warmup.eq(positions.o_x <= layer.warmup),
+                         columns.eq(layer.n_x + layer.warmup)]
         block_base = Signal(address_width, reset_less=True)
         block = Signal(bits("n_blocks"), reset_less=True)
         m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
@@ -112,7 +116,7 @@ class Feeder(wiring.Component):
         m.d.comb += [
             *(getattr(steps, f"i_{name}").eq(layer[f"n_{name}"])
               for name in ("digits", "chunks", "kx", "ky")),
-            position_last.eq(bursts.o_position_last & ~lead),
+            position_last.eq(bursts.o_position_last & ~warmup),
             block_last.eq(block == layer.n_blocks),
         ]
 
@@ -173,7 +177,7 @@ class Feeder(wiring.Component):
         burst_end, next_base = go & position_last & step_last, Signal(address_width)
         m.d.comb += [bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst),
                      bursts.i_start.eq(start), bursts.i_next.eq(burst_end),
-                     bursts.i_step.eq(go & ~lead),
+                     bursts.i_step.eq(go & ~warmup),
                      steps.i_start.eq(start), steps.i_step.eq(go & position_last)]
         m.d.comb += next_base.eq(Mux(start, layer.in_base, block_base + layer.block_in))
         with m.If(start | (burst_end & burst_last)):
@@ -228,7 +232,7 @@ class Feeder(wiring.Component):
                 else:
                     m.d.sync += [token.valid.eq(go), token.clear.eq(first_step),
                                  token.last.eq(step_last & position_last),
-                                 token.lead.eq(lead), token.bank.eq(bank),
+                                 token.warmup.eq(warmup), token.bank.eq(bank),
                                  token.position.eq(bursts.o_position), swap.eq(go & step_first)]
             tokens.append(token)
             swaps.append(swap)

@@ -1,4 +1,6 @@
-"""Datapath: feeder, scratchpads, engines, drain and post-processor of one accelerator."""
+"""Datapath: address generator, scratchpads, engines, drain and post-processor of one
+accelerator.
+"""
 
 import functools
 import operator
@@ -10,7 +12,7 @@ from amaranth.lib.wiring import In, Out, connect
 from ..common.delay_line import DelayLine, delay
 from ..common.stream_register import StreamRegister
 from ..contents import NOTHING
-from ..engines.accumulator_array import Results, drain_latency
+from ..engines.accumulator_array import AccumulatorArray, result_latency
 from ..engines.l1 import L1Engine
 from ..engines.pool import PoolEngine
 from ..engines.shift import ShiftEngine
@@ -18,20 +20,21 @@ from ..engines.window import Window
 from ..isa import Engine, param_layout
 from ..memory.scratchpad import HostAccess, Scratchpad
 from ..post.function_table import table_write_layout
-from ..post.parameter_loader import Records
+from ..post.parameter_loader import ParameterLoader
 from ..post.processor import PostProcessor
 from ..weights.expander import Expander, PrototypeWrite
 from ..weights.fetch import WeightFetch
 from ..weights.loader import WeightLoader
-from .address_generator import Feeder
+from .address_generator import AddressGenerator
 from .sequencer import LayerRun
-from .store_unit import Drain, tag_layout
+from .store_unit import StoreUnit, tag_layout
 
 __all__ = ["Datapath"]
 
 
 class Datapath(wiring.Component):
-    """Run a layer in front and one at the back: vectors and weights, drain and results.
+    """Run a layer in the compute stage and one in the store stage: vectors and weights, drain and
+    results.
 
     Parameters
     ----------
@@ -41,11 +44,11 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    i_front : In(LayerRun), i_back : In(LayerRun), i_stored : In(1)
-        As the `Sequencer` hands them out: stable until `o_front_busy` or `o_back_busy` falls.
-    o_front_busy : Out(1)
+    i_compute : In(LayerRun), i_store : In(LayerRun), i_stored : In(1)
+        As the `Sequencer` hands them out: stable until `o_compute_busy` or `o_store_busy` falls.
+    o_compute_busy : Out(1)
         From the cycle after the start until the last vector has reached the engines.
-    o_back_busy : Out(1)
+    o_store_busy : Out(1)
         From the cycle after the start until the last result is stored.
     o_{weights,records,index}_address, o_{..}_enable, i_{..}
         Program memories with synchronous read.
@@ -54,7 +57,7 @@ class Datapath(wiring.Component):
     i_prototype_write : In(PrototypeWrite)
         Host writes to the prototype memory.
     i_host : In(stream of HostAccess), o_host : Out(8), o_host_valid : Out(1)
-        Host accesses to the scratchpads, taken when the drain leaves port B free; bytes read
+        Host accesses to the scratchpads, taken when the store unit leaves port B free; bytes read
         come in order, a fixed time later.
     o_vector, o_stall_weights, o_stall_layer, o_stall_bank, o_stall_port, o_result : Out(1)
         Strobes for the performance counters; of the first four at most one at a time.
@@ -64,8 +67,8 @@ class Datapath(wiring.Component):
         self._config = config
         self._contents = contents
         members = {
-            "i_front": In(LayerRun), "i_back": In(LayerRun), "i_stored": In(1),
-            "o_front_busy": Out(1), "o_back_busy": Out(1),
+            "i_compute": In(LayerRun), "i_store": In(LayerRun), "i_stored": In(1),
+            "o_compute_busy": Out(1), "o_store_busy": Out(1),
             "i_table_write": In(table_write_layout()),
             "i_prototype_write": In(PrototypeWrite),
             "i_host": In(stream.Signature(HostAccess)), "o_host": Out(8), "o_host_valid": Out(1),
@@ -83,25 +86,25 @@ class Datapath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
-        results, advance, moving = self._fill(m, scratchpad)
-        drain = self._empty(m, scratchpad, results)
-        feeder = m.submodules.feeder
+        accumulators, advance, moving = self._fill(m, scratchpad)
+        store_unit = self._empty(m, scratchpad, accumulators)
+        addresses = m.submodules.address_generator
         # With `spread` registers on the way between what lies far apart.
         late = int(self._config.spread)
         m.d.comb += [
-            feeder.i_freed.eq(drain.o_freed),
-            feeder.i_tail.eq(delay(m, drain.o_tail, late, "tail", reset=True)),
-            self.o_front_busy.eq(delay(m, feeder.o_busy | moving | results.o_busy
-                                       | (self.i_front.start & bool(late)), late, "front_busy",
+            addresses.i_freed.eq(store_unit.o_freed),
+            addresses.i_tail.eq(delay(m, store_unit.o_tail, late, "tail", reset=True)),
+            self.o_compute_busy.eq(delay(m, addresses.o_busy | moving | accumulators.o_busy
+                                       | (self.i_compute.start & bool(late)), late, "compute_busy",
                                        reset=True)),
-            self.o_back_busy.eq(delay(m, drain.o_busy | (self.i_back.start & bool(late)), late,
-                                      "back_busy", reset=True)),
-            self.o_vector.eq(feeder.o_vector),
-            self.o_stall_weights.eq(~advance & feeder.o_busy),
-            self.o_stall_layer.eq(feeder.o_wait_layer),
-            self.o_stall_bank.eq(feeder.o_wait_bank),
-            self.o_stall_port.eq(drain.o_wait_port),
-            self.o_result.eq(drain.o_issue),
+            self.o_store_busy.eq(delay(m, store_unit.o_busy | (self.i_store.start & bool(late)),
+                                       late, "store_busy", reset=True)),
+            self.o_vector.eq(addresses.o_vector),
+            self.o_stall_weights.eq(~advance & addresses.o_busy),
+            self.o_stall_layer.eq(addresses.o_wait_layer),
+            self.o_stall_bank.eq(addresses.o_wait_bank),
+            self.o_stall_port.eq(store_unit.o_wait_port),
+            self.o_result.eq(store_unit.o_issue),
         ]
         return m
 
@@ -110,8 +113,8 @@ class Datapath(wiring.Component):
 
         Return the results, the pipeline's enable, and whether a vector is between it and them.
         """
-        config, layer = self._config, self.i_front.layer
-        m.submodules.feeder = feeder = Feeder(config, scratchpad.a_latency)
+        config, layer = self._config, self.i_compute.layer
+        m.submodules.address_generator = addresses = AddressGenerator(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = WeightLoader(config)
         m.submodules.window = window = Window(config)
@@ -124,7 +127,7 @@ class Datapath(wiring.Component):
         if config.prototypes:
             m.submodules.expander = expander = Expander(config, self._contents)
             connect(m, words=words, expander=expander.i_stream)
-            m.d.comb += [expander.i_ahead.eq(ahead), expander.i_run.eq(self.i_front),
+            m.d.comb += [expander.i_ahead.eq(ahead), expander.i_run.eq(self.i_compute),
                          expander.i_write.eq(self.i_prototype_write)]
             words, ahead = expander.o_stream, expander.o_ahead
         connect(m, words=words, loader=loader.i_stream)
@@ -132,27 +135,28 @@ class Datapath(wiring.Component):
         # All of the pipeline moves by it: where there is time to know it ahead, it is a register.
         advance, held = Signal(), Signal()
         if config.overlap:
-            m.d.sync += held.eq(feeder.o_swap_ahead & ~loader.o_ready_ahead)
+            m.d.sync += held.eq(addresses.o_swap_ahead & ~loader.o_ready_ahead)
         else:
-            m.d.comb += held.eq(feeder.o_swap & ~loader.o_ready)
+            m.d.comb += held.eq(addresses.o_swap & ~loader.o_ready)
         m.d.comb += [
             advance.eq(~held & ~scratchpad.o_a_stall),
-            loader.i_take.eq(feeder.o_swap & advance), loader.i_layer.eq(layer),
-            fetch.i_run.eq(self.i_front), fetch.i_data.eq(self.i_weights),
+            loader.i_take.eq(addresses.o_swap & advance), loader.i_layer.eq(layer),
+            fetch.i_run.eq(self.i_compute), fetch.i_data.eq(self.i_weights),
             self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
-            feeder.i_run.eq(self.i_front), feeder.i_advance.eq(advance),
-            feeder.i_stored.eq(delay(m, self.i_stored, int(config.spread), "stored", reset=True)),
-            feeder.i_index_data.eq(self.i_index),
-            self.o_index_address.eq(feeder.o_index_address), self.o_index_enable.eq(advance),
-            scratchpad.i_a_address.eq(feeder.o_address), scratchpad.i_a_enable.eq(advance),
+            addresses.i_run.eq(self.i_compute), addresses.i_advance.eq(advance),
+            addresses.i_stored.eq(delay(m, self.i_stored, int(config.spread), "stored",
+                                        reset=True)),
+            addresses.i_index_data.eq(self.i_index),
+            self.o_index_address.eq(addresses.o_index_address), self.o_index_enable.eq(advance),
+            scratchpad.i_a_address.eq(addresses.o_address), scratchpad.i_a_enable.eq(advance),
             window.i_layer.eq(layer),
             window.i_raw.eq(scratchpad.o_a_data), window.i_pad.eq(loader.o_pad),
-            window.i_border_left.eq(feeder.o_border_left),
-            window.i_border_from.eq(feeder.o_border_from),
-            window.i_run_left.eq(feeder.o_run_left),
+            window.i_border_left.eq(addresses.o_border_left),
+            window.i_border_from.eq(addresses.o_border_from),
+            window.i_run_left.eq(addresses.o_run_left),
         ]
-        token = Signal.like(feeder.o_token)
-        m.d.sync += [token.eq(feeder.o_token), token.valid.eq(feeder.o_token.valid & advance)]
+        token = Signal.like(addresses.o_token)
+        m.d.sync += [token.eq(addresses.o_token), token.valid.eq(addresses.o_token.valid & advance)]
         moving = token.valid
         token = delay(m, token, window.latency - 1, "token", reset=True)
 
@@ -165,21 +169,21 @@ class Datapath(wiring.Component):
             m.submodules[kind.name.lower()] = engine
             for group in range(config.groups):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
-        m.submodules.results = results = Results(config, engines)
+        m.submodules.accumulators = accumulators = AccumulatorArray(config, engines)
         # A layer's first vector comes long after its start.
-        m.d.sync += results.i_engine.eq(self._accumulated_by(layer))
+        m.d.sync += accumulators.i_engine.eq(self._accumulated_by(layer))
         m.d.comb += [
-            results.i_token.eq(token),
-            *(engine.i_on.eq(delay(m, results.i_engine == kind, int(config.spread),
+            accumulators.i_token.eq(token),
+            *(engine.i_on.eq(delay(m, accumulators.i_engine == kind, int(config.spread),
                                    f"{kind.name.lower()}_on"))
               for kind, engine in engines.items()),
-            results.i_maximum.eq(layer.pool_max & config.pool_max),
-            *(getattr(results, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
+            accumulators.i_maximum.eq(layer.pool_max & config.pool_max),
+            *(getattr(accumulators, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
               for kind, engine in engines.items()),
         ]
         if config.taps:
             self._add_taps(m, engines, token)
-            m.d.comb += results.i_token.valid.eq(token.valid & ~token.lead)
+            m.d.comb += accumulators.i_token.valid.eq(token.valid & ~token.warmup)
         if Engine.L1 in engines:
             l1 = engines[Engine.L1]
             m.d.comb += [l1.i_load.eq(loader.o_l1), l1.i_swap.eq(loader.o_swap),
@@ -187,25 +191,27 @@ class Datapath(wiring.Component):
         if Engine.SHIFT in engines:
             shift = engines[Engine.SHIFT]
             m.d.comb += [shift.i_load.eq(loader.o_shift), shift.i_swap.eq(loader.o_swap)]
-        return results, advance, moving
+        return accumulators, advance, moving
 
     def _accumulated_by(self, layer):
         """Return the engine whose sums a layer accumulates: POOL has those of chains."""
-        return Mux(layer.lanewise, Engine.POOL, layer.engine) if self._config.taps else layer.engine
+        if not self._config.taps:
+            return layer.engine
+        return Mux(layer.depthwise, Engine.POOL, layer.engine)
 
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
-        layer, taps, pool = self.i_front.layer, self._config.taps, engines[Engine.POOL]
+        layer, taps, pool = self.i_compute.layer, self._config.taps, engines[Engine.POOL]
         # A layer begins with empty chains: rows that it does not use may hold the last one's.
-        on = layer.lanewise & ~self.i_front.start
-        m.d.comb += pool.i_lanewise.eq(layer.lanewise)
+        on = layer.depthwise & ~self.i_compute.start
+        m.d.comb += pool.i_depthwise.eq(layer.depthwise)
         chained = [engine for kind, engine in engines.items() if kind is not Engine.POOL]
         for kind, engine in engines.items():
             if kind is not Engine.POOL:
                 m.d.comb += [
                     engine.i_tap.valid.eq(token.valid),
                     engine.i_tap.on.eq(on & (layer.engine == kind)),
-                    engine.i_tap.use.eq(Cat(k + layer.lead >= taps - 1 for k in range(taps))),
+                    engine.i_tap.use.eq(Cat(k + layer.warmup >= taps - 1 for k in range(taps))),
                 ]
         for group, rows in enumerate(pool.i_taps):
             for lane, total in enumerate(rows):
@@ -213,36 +219,36 @@ class Datapath(wiring.Component):
                          if lane < len(engine.o_taps[group])]
                 m.d.comb += total.eq(functools.reduce(operator.or_, parts, Const(0)))
 
-    def _empty(self, m, scratchpad, results):
-        """Add what stores accumulated sums; return the drain."""
-        config, layer = self._config, self.i_back.layer
+    def _empty(self, m, scratchpad, accumulators):
+        """Add what stores accumulated sums; return the store unit."""
+        config, layer = self._config, self.i_store.layer
         # Values and residuals meet when the later of them arrives.
-        read = drain_latency(config)
+        read = result_latency(config)
         meet = max(read, scratchpad.b_latency) if config.residual else read
-        m.submodules.drain = drain = Drain(config)
-        m.submodules.records = records = Records(config, meet)
+        m.submodules.store_unit = store_unit = StoreUnit(config)
+        m.submodules.records = records = ParameterLoader(config, meet)
         m.submodules.post = post = PostProcessor(config, self._contents)
         # Where a result goes travels beside it.
         tag = Signal(tag_layout(config))
         m.submodules.tag = line = DelayLine(len(tag.as_value()), meet + post.latency,
                                             config.distributed, block=not config.distributed)
         m.d.comb += [
-            drain.i_run.eq(self.i_back), drain.i_full.eq(results.o_last),
-            results.i_drain.eq(drain.o_drain),
-            results.i_l1.eq(self._accumulated_by(layer) == Engine.L1),
-            drain.i_ready.eq(records.o_ready), drain.i_taken.eq(records.o_taken),
-            drain.i_conflict.eq(scratchpad.o_conflict), drain.i_written.eq(post.o_valid),
-            records.i_request.eq(drain.o_request), records.i_record.eq(drain.o_record),
-            records.i_take.eq(drain.o_take), records.i_data.eq(self.i_records),
+            store_unit.i_run.eq(self.i_store), store_unit.i_full.eq(accumulators.o_last),
+            accumulators.i_read.eq(store_unit.o_read),
+            accumulators.i_l1.eq(self._accumulated_by(layer) == Engine.L1),
+            store_unit.i_ready.eq(records.o_ready), store_unit.i_taken.eq(records.o_taken),
+            store_unit.i_conflict.eq(scratchpad.o_conflict), store_unit.i_written.eq(post.o_valid),
+            records.i_request.eq(store_unit.o_request), records.i_record.eq(store_unit.o_record),
+            records.i_take.eq(store_unit.o_take), records.i_data.eq(self.i_records),
             self.o_records_address.eq(records.o_address),
             self.o_records_enable.eq(records.o_enable),
         ]
         m.d.comb += [
             post.i_layer.eq(layer), post.i_table_write.eq(self.i_table_write),
-            post.i_valid.eq(delay(m, drain.o_issue, meet, "issued", reset=True)),
-            line.i_value.eq(drain.o_tag), tag.eq(line.o_value),
+            post.i_valid.eq(delay(m, store_unit.o_issue, meet, "issued", reset=True)),
+            line.i_value.eq(store_unit.o_tag), tag.eq(line.o_value),
             Value.cast(post.i_values).eq(
-                delay(m, Value.cast(results.o_values), meet - read, "values")),
+                delay(m, Value.cast(accumulators.o_values), meet - read, "values")),
             Value.cast(post.i_records).eq(records.o_records),
         ]
         if config.residual:
@@ -260,10 +266,10 @@ class Datapath(wiring.Component):
             scratchpad.i_w_enable.eq(post.o_valid), scratchpad.i_w_data.eq(post.o_data),
             scratchpad.i_w_group.eq(tag.group), scratchpad.i_w_address.eq(tag.address),
             scratchpad.i_w_count.eq(tag.count),
-            scratchpad.i_r_enable.eq(drain.o_residual),
-            scratchpad.i_r_group.eq(drain.o_tag.group),
-            scratchpad.i_r_address.eq(drain.o_residual_address),
-            scratchpad.i_r_count.eq(drain.o_residual_count),
+            scratchpad.i_r_enable.eq(store_unit.o_residual),
+            scratchpad.i_r_group.eq(store_unit.o_tag.group),
+            scratchpad.i_r_address.eq(store_unit.o_residual_address),
+            scratchpad.i_r_count.eq(store_unit.o_residual_count),
             self.o_host.eq(scratchpad.o_r_data[0]), self.o_host_valid.eq(scratchpad.o_host_valid),
         ]
-        return drain
+        return store_unit

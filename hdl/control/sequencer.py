@@ -1,4 +1,6 @@
-"""Sequencer: fetches instructions and hands each layer to the front, then to the back."""
+"""Sequencer: fetches instructions and hands each layer to the compute stage, then to the store
+stage.
+"""
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -27,8 +29,8 @@ class Sequencer(wiring.Component):
     with the layer before, and from there to the *back* (what drains and stores results) as soon
     as the layer before is stored. The next instruction is fetched meanwhile. Without
     `Config.overlap` it is fetched when the layer is stored, and there is one set of registers for
-    front, back and fetch. The image slots of a layer and the turns of a loop may come from the RUN
-    command.
+    compute stage, store stage and fetch. The image slots of a layer and the turns of a loop may
+    come from the RUN command.
 
     Parameters
     ----------
@@ -44,22 +46,22 @@ class Sequencer(wiring.Component):
     o_layers_done : Out(16)
         Layers completed since a run that did not resume.
     o_layer_done : Out(1), o_between : Out(1)
-        Strobe per completed layer; running, but no layer at work in front or back.
+        Strobe per completed layer; running, but no layer at work in the compute stage or back.
     o_address : Out(16), o_enable : Out(1), i_data : In(32)
         Program memory, synchronous read.
-    o_front : Out(LayerRun), o_back : Out(LayerRun)
+    o_compute : Out(LayerRun), o_store : Out(LayerRun)
         The layer, its positions in all slots, start strobe.
-    i_front_busy, i_back_busy : In(1)
+    i_compute_busy, i_store_busy : In(1)
         At work; valid from the cycle after the start strobe.
     o_stored : Out(1)
-        The results of all layers before the one in front are stored.
+        The results of all layers before the one in the compute stage are stored.
     o_first : Out(1)
         No layer has started before since a run that did not resume.
 
-    The front takes a layer 1 cycle after it has done with the one before and that has gone to
-    the back, if it has been fetched by then (`LAYER.words` + slots + `Timing.fetch_overhead`
-    cycles after the start of the one before, or after it is stored); the back starts 1 cycle
-    after the front, or 1 cycle after it has ended.
+    The compute stage takes a layer 1 cycle after it has done with the one before and that has gone
+    to the store stage, if it has been fetched by then (`LAYER.words` + slots +
+    `Timing.fetch_overhead` cycles after the start of the one before, or after it is stored); the
+    store stage starts 1 cycle after the compute stage, or 1 cycle after it has ended.
     """
 
     def __init__(self, config):
@@ -68,8 +70,8 @@ class Sequencer(wiring.Component):
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
             "o_between": Out(1), "o_address": Out(16), "o_enable": Out(1), "i_data": In(32),
-            "o_front": Out(LayerRun), "i_front_busy": In(1),
-            "o_back": Out(LayerRun), "i_back_busy": In(1), "o_stored": Out(1),
+            "o_compute": Out(LayerRun), "i_compute_busy": In(1),
+            "o_store": Out(LayerRun), "i_store_busy": In(1), "o_stored": Out(1),
             "o_first": Out(1),
         })
 
@@ -206,7 +208,7 @@ class Sequencer(wiring.Component):
                     m.next = "HALT"
             m.d.comb += self.o_running.eq(~fsm.ongoing("HALT"))
 
-        front, back = self.o_front, self.o_back
+        compute, store = self.o_compute, self.o_store
         looped = Signal(LAYER.shape)
         m.d.comb += [
             looped.eq(staged),
@@ -214,34 +216,35 @@ class Sequencer(wiring.Component):
             looped.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
             looped.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
         ]
-        # `waiting`: the layer in front has not gone to the back yet.
-        waiting, front_works, back_works = Signal(), Signal(), Signal()
+        # `waiting`: the layer in the compute stage has not gone to the store stage yet.
+        waiting, compute_works, store_works = Signal(), Signal(), Signal()
         enter, hand_over = Signal(), Signal()
         m.d.comb += [
-            free.eq(~front.start & (~front_works | ~(self.i_front_busy | waiting))),
+            free.eq(~compute.start & (~compute_works | ~(self.i_compute_busy | waiting))),
             enter.eq(launch & ~skip),
-            self.o_layer_done.eq(back_works & ~back.start & ~self.i_back_busy),
-            hand_over.eq(waiting & (~back_works | self.o_layer_done)),
-            idle.eq(~front_works & ~back_works),
+            self.o_layer_done.eq(store_works & ~store.start & ~self.i_store_busy),
+            hand_over.eq(waiting & (~store_works | self.o_layer_done)),
+            idle.eq(~compute_works & ~store_works),
             self.o_stored.eq(~waiting), self.o_between.eq(self.o_running & idle),
         ]
         m.d.sync += [
-            front.start.eq(enter), front_works.eq(enter | (front_works & ~free)),
-            back.start.eq(hand_over), back_works.eq(hand_over | (back_works & ~self.o_layer_done)),
+            compute.start.eq(enter), compute_works.eq(enter | (compute_works & ~free)),
+            store.start.eq(hand_over),
+            store_works.eq(hand_over | (store_works & ~self.o_layer_done)),
             waiting.eq(enter | (waiting & ~hand_over)),
         ]
-        with m.If(front.start):
+        with m.If(compute.start):
             m.d.sync += self.o_first.eq(0)
-        front_layer, back_layer, front_total, back_total = looped, looped, total, total
+        compute_layer, store_layer, compute_total, store_total = looped, looped, total, total
         if config.overlap:
-            front_layer, back_layer = (Signal(LAYER.shape, name=f"{name}_layer", reset_less=True)
-                                       for name in ("front", "back"))
-            front_total, back_total = (Signal.like(total, name=f"{name}_total", reset_less=True)
-                                       for name in ("front", "back"))
+            compute_layer, store_layer = (Signal(LAYER.shape, name=f"{name}_layer", reset_less=True)
+                                       for name in ("compute", "store"))
+            compute_total, store_total = (Signal.like(total, name=f"{name}_total", reset_less=True)
+                                       for name in ("compute", "store"))
             with m.If(launch):
-                m.d.sync += [front_layer.eq(looped), front_total.eq(total)]
+                m.d.sync += [compute_layer.eq(looped), compute_total.eq(total)]
             with m.If(hand_over):
-                m.d.sync += [back_layer.eq(front_layer), back_total.eq(front_total)]
-        m.d.comb += [front.layer.eq(front_layer), front.total.eq(front_total),
-                     back.layer.eq(back_layer), back.total.eq(back_total)]
+                m.d.sync += [store_layer.eq(compute_layer), store_total.eq(compute_total)]
+        m.d.comb += [compute.layer.eq(compute_layer), compute.total.eq(compute_total),
+                     store.layer.eq(store_layer), store.total.eq(store_total)]
         return m

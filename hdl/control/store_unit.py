@@ -1,4 +1,4 @@
-"""Drain: empties a full accumulator bank through the post-processor into the scratchpads."""
+"""Store unit: empties a full accumulator bank through the post-processor into the scratchpads."""
 
 from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
@@ -6,13 +6,13 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
 from ..common.thermometer import above
-from ..engines.token import Drain as DrainRequest
+from ..engines.token import ResultRequest
 from ..timing import Timing
 from .bursts import Bursts
 from .positions import Positions
 from .sequencer import LayerRun
 
-__all__ = ["Drain", "tag_layout"]
+__all__ = ["StoreUnit", "tag_layout"]
 
 
 def tag_layout(config):
@@ -22,13 +22,14 @@ def tag_layout(config):
         "count": range(max(config.post_width, 4) + 1)})
 
 
-class Drain(wiring.Component):
+class StoreUnit(wiring.Component):
     """Walk blocks, bursts, result vectors, groups and positions, one vector a cycle.
 
     Members
     -------
     i_run : In(LayerRun)
-        The layer at the back, its positions in all slots, start strobe; stable while `o_busy`.
+        The layer in the store stage, its positions in all slots, start strobe; stable while
+        `o_busy`.
     i_full : In(1)
         Strobe: an engine has filled a bank.
     o_freed : Out(1)
@@ -36,7 +37,7 @@ class Drain(wiring.Component):
         been made (`Timing.freed_ahead`).
     o_request : Out(1), o_record : Out(16), o_take : Out(1), i_ready : In(1), i_taken : In(1)
         To and from `Records`.
-    o_issue : Out(1), o_drain : Out(Drain request)
+    o_issue : Out(1), o_read : Out(Result request)
         Read one result vector.
     o_tag : Out(tag_layout)
         Where the vector issued in this cycle goes.
@@ -62,7 +63,7 @@ class Drain(wiring.Component):
             "i_run": In(LayerRun), "i_full": In(1),
             "o_freed": Out(1), "o_request": Out(1), "o_record": Out(16), "o_take": Out(1),
             "i_ready": In(1), "i_taken": In(1), "o_issue": Out(1),
-            "o_drain": Out(DrainRequest(config.burst_depth)), "o_tag": Out(tag_layout(config)),
+            "o_read": Out(ResultRequest(config.burst_depth)), "o_tag": Out(tag_layout(config)),
             "o_residual": Out(1), "o_residual_address": Out(24),
             "o_residual_count": Out(range(2 * config.post_width + 1)), "i_conflict": In(1),
             "i_written": In(1), "o_busy": Out(1), "o_tail": Out(1), "o_wait_port": Out(1),
@@ -103,7 +104,7 @@ class Drain(wiring.Component):
         m.d.comb += [
             bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst), bursts.i_start.eq(start),
             bursts.i_next.eq(burst_end),
-            take_rows.eq(Mux(layer.single, 1, width)),
+            take_rows.eq(Mux(layer.serial, 1, width)),
             lanes_now.eq(Mux(vector_last, block_left, take_rows)),
             group_last.eq(group == self._config.groups - 1),
             block_last.eq(block == layer.n_blocks),
@@ -126,12 +127,12 @@ class Drain(wiring.Component):
             self.o_issue.eq(issue), bursts.i_step.eq(issue),
             self.o_freed.eq(issue & (position == free_at) & group_last & vector_last),
             self.o_take.eq(issue & vector_first),
-            self.o_drain.bank.eq(bank), self.o_drain.position.eq(position),
-            self.o_drain.group.eq(group), self.o_drain.vector.eq(vector),
-            self.o_drain.row.eq(row), self.o_drain.single.eq(layer.single),
+            self.o_read.bank.eq(bank), self.o_read.position.eq(position),
+            self.o_read.group.eq(group), self.o_read.vector.eq(vector),
+            self.o_read.row.eq(row), self.o_read.serial.eq(layer.serial),
             self.o_tag.address.eq(positions.o_value0 + out_block + out_vector),
             self.o_tag.group.eq(group),
-            self.o_tag.count.eq(Mux(layer.single, 1 << layer.out_log_bytes, lanes_now)),
+            self.o_tag.count.eq(Mux(layer.serial, 1 << layer.out_log_bytes, lanes_now)),
         ]
         m.d.comb += full_next.eq(full + self.i_full - burst_end)
         m.d.sync += [full.eq(full_next), some.eq(full_next != 0)]
@@ -184,7 +185,7 @@ class Drain(wiring.Component):
 
         def within(rows, vectors):
             """Whether so many vectors take these rows."""
-            return ~Mux(layer.single, above(rows, vectors), above(rows, vectors * width))
+            return ~Mux(layer.serial, above(rows, vectors), above(rows, vectors * width))
 
         with m.If(issue):
             m.d.sync += vector_first.eq(0)
@@ -229,7 +230,8 @@ class Drain(wiring.Component):
         m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
         if self._config.overlap:
             # Of the results on their way, `older` belong to bursts before the one being drained.
-            # What the front waits for begins in registers; in a block's first cycle there are some.
+            # What the compute stage waits for begins in registers; in a block's first cycle there
+            # are some.
             older, left, none, final = Signal(6), Signal(6), Signal(init=1), Signal()
             m.d.comb += left.eq(older)
             with m.If(burst_end & ~(burst_last & block_last)):

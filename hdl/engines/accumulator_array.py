@@ -1,4 +1,6 @@
-"""Results of all engines: their sums accumulated, two banks in turn, and read for the drain."""
+"""Accumulators of all engines: their sums accumulated, two banks in turn, and read for the store
+unit.
+"""
 
 import functools
 import operator
@@ -11,16 +13,16 @@ from ..common.delay_line import delay
 from ..common.library import place
 from ..isa import Engine
 from .accumulators import Accumulators
-from .token import Drain, Token
+from .token import ResultRequest, Token
 
-__all__ = ["Results", "drain_latency"]
+__all__ = ["AccumulatorArray", "result_latency"]
 
 PART = 8
 """Accumulators that share addresses and control, with `Config.spread`."""
 
 
-def drain_latency(config):
-    """Return the cycles from a drain request to its values: read, gather (twice), finish."""
+def result_latency(config):
+    """Return the cycles from a result request to its values: read, gather (twice), finish."""
     return 3 + config.spread
 
 
@@ -33,7 +35,7 @@ def either(values):
     return values[0]
 
 
-class Results(wiring.Component):
+class AccumulatorArray(wiring.Component):
     """Accumulate what one engine at a time makes of its vectors.
 
     Row i of every engine shares its accumulators, which are as wide as the widest of them; rows
@@ -60,16 +62,16 @@ class Results(wiring.Component):
     o_last : Out(1)
         Strobe, `latency` after a token with `last`: its burst may be drained from the next cycle
         on.
-    i_drain : In(Drain)
+    i_read : In(ResultRequest)
         Result vector to read. Any bank and position that is not filled in the same cycle.
     i_l1 : In(1)
         It is one of the L1 engine: ``X - 2 E`` of its accumulators.
     o_values : Out(post_width x signed(value_width))
-        Results, `drain_latency` cycles after `i_drain`. Lane l is row
-        ``vector * post_width + l``; with `single` lane 0 is row `row`. Lanes without a row, and
-        all lanes but the first with `single`, mean nothing.
+        Results, `result_latency` cycles after `i_read`. Lane l is row
+        ``vector * post_width + l``; with `serial` lane 0 is row `row`. Lanes without a row, and
+        all lanes but the first with `serial`, mean nothing.
 
-    Throughput: one vector and one drain request a cycle, at any position. No back-pressure.
+    Throughput: one vector and one result request a cycle, at any position. No back-pressure.
     """
 
     def __init__(self, config, engines):
@@ -82,7 +84,7 @@ class Results(wiring.Component):
         self._shape = signed(max(widths))
         super().__init__({
             "i_engine": In(2), "i_token": In(Token(config.burst_depth)),
-            "o_busy": Out(1), "o_last": Out(1), "i_drain": In(Drain(config.burst_depth)),
+            "o_busy": Out(1), "o_last": Out(1), "i_read": In(ResultRequest(config.burst_depth)),
             "i_l1": In(1), "i_maximum": In(1),
             "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post_width)),
         } | {f"i_{kind.name.lower()}_sums": In(engine.o_sums.shape())
@@ -100,14 +102,14 @@ class Results(wiring.Component):
         token = self._delayed(m, here)
 
         # Accumulators that are not asked for read as 0, so that OR gathers the others.
-        drain, extra = self.i_drain, self._l1 is not None
+        request, extra = self.i_read, self._l1 is not None
         count, pools = self.rows + extra, self._engines.get(Engine.POOL)
         maximum = pools.rows if pools is not None and config.pool_max else 0
         narrow = self._l1.shape.width if extra else 0
         size, parts = PART if config.spread else count, []
         for group in range(config.groups):
             asked = Signal(name=f"drain{group}")
-            m.d.comb += asked.eq(drain.group == group)
+            m.d.comb += asked.eq(request.group == group)
             for first in range(0, count, size):
                 own = range(first, min(first + size, count))
                 maxima, wide = (min(max(limit - first, 0), len(own))
@@ -118,16 +120,16 @@ class Results(wiring.Component):
                 m.submodules[f"accumulators{group}_{first}"] = place(
                     platform, store, len(own), maxima, wide)
                 m.d.comb += [
-                    store.i_token.eq(token), store.i_drain.bank.eq(drain.bank),
-                    store.i_drain.position.eq(drain.position),
+                    store.i_token.eq(token), store.i_read.bank.eq(request.bank),
+                    store.i_read.position.eq(request.position),
                 ]
                 if maxima:
                     m.d.comb += store.i_maximum.eq(self.i_maximum & here[Engine.POOL])
                 for k, i in enumerate(own):
                     wanted = asked
                     if i < self.rows:
-                        wanted = asked & Mux(drain.single, drain.row == i,
-                                             drain.vector == i // config.post_width)
+                        wanted = asked & Mux(request.serial, request.row == i,
+                                             request.vector == i // config.post_width)
                     m.d.comb += [store.i_select[k].eq(wanted),
                                  store.i_sums[k].eq(self._sum(m, group, i))]
                 parts.append({i: Value.cast(store.o_values[k]) for k, i in enumerate(own)})
@@ -176,7 +178,7 @@ class Results(wiring.Component):
 
     def _finish(self, m, parts):
         """Add what reads the accumulators: gather rows, then make results of them."""
-        config, drain, width = self._config, self.i_drain, self._shape.width
+        config, request, width = self._config, self.i_read, self._shape.width
         late = int(config.spread)
 
         def gather(rows, name):
@@ -187,14 +189,14 @@ class Results(wiring.Component):
             m.d.sync += gathered.eq(either(found))
             return gathered
 
-        single = delay(m, drain.single, drain_latency(config) - 1, "single")
+        serial = delay(m, request.serial, result_latency(config) - 1, "serial")
         lanes = [gather(range(lane, self.rows, config.post_width), f"lane{lane}")
                  for lane in range(min(self.rows, config.post_width))]
         for i, lane in enumerate(lanes):
             value = lane
             if i == 0 and len(lanes) > 1:
                 value = Signal(width, name="chosen")
-                m.d.comb += value.eq(Mux(single, either(lanes), lane))
+                m.d.comb += value.eq(Mux(serial, either(lanes), lane))
             result = Signal(Shape(config.value_width, True), name=f"result{i}", reset_less=True)
             m.d.sync += result.eq(value.as_signed())
             if self._l1 is not None:

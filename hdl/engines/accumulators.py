@@ -44,14 +44,14 @@ class Accumulators(wiring.Component):
         What to accumulate, one cycle after `i_token`.
     i_maximum : 1
         Keep the maximum instead of the sum, with `i_sums` (if `maximum`).
-    i_drain : {bank, position}
+    i_read : {bank, position}
         Position to read, in a bank without a valid `i_token` in the same cycle.
     i_select : count
-        Accumulators to read, with `i_drain`; the others read as 0.
+        Accumulators to read, with `i_read`; the others read as 0.
     o_values : count x shape
-        What `i_drain` asked for, one cycle later (not registered).
+        What `i_read` asked for, one cycle later (not registered).
 
-    Latency: a sum can be drained by an `i_drain` `latency` cycles after it. Throughput: one
+    Latency: a sum can be drained by an `i_read` `latency` cycles after it. Throughput: one
     position a cycle, the same one again if need be: its sum is forwarded. No back-pressure.
     """
 
@@ -74,7 +74,7 @@ class Accumulators(wiring.Component):
         super().__init__({
             "i_token": In(Token(depth)),
             "i_sums": In(data.ArrayLayout(self._shape, count)),
-            "i_drain": In(data.StructLayout({"bank": 1, "position": position_shape(depth)})),
+            "i_read": In(data.StructLayout({"bank": 1, "position": position_shape(depth)})),
             "i_select": In(count),
             "o_values": Out(data.ArrayLayout(self._shape, count)),
         } | ({"i_maximum": In(1)} if maximum else {}))
@@ -123,20 +123,20 @@ class Accumulators(wiring.Component):
         for bank in range(2):
             fill_now, fill = Signal(name=f"fill_now{bank}"), Signal(name=f"fill{bank}")
             enable = Signal(name=f"enable{bank}")
-            drain = Signal(self._count, name=f"drain{bank}")
+            request = Signal(self._count, name=f"drain{bank}")
             address = Signal.like(token.position, name=f"address{bank}")
             m.d.comb += [
                 fill_now.eq(token.valid & (token.bank == bank)),
-                address.eq(Mux(fill_now, token.position, self.i_drain.position)),
+                address.eq(Mux(fill_now, token.position, self.i_read.position)),
             ]
             m.d.sync += [
                 enable.eq(before.valid & (before.bank == bank)),
                 fill.eq(fill_now & ~token.clear),
-                drain.eq(Mux(self.i_drain.bank == bank, self.i_select, 0)),
+                request.eq(Mux(self.i_read.bank == bank, self.i_select, 0)),
             ]
             words.append(self._bank(m, address, write, enable, next_values))
             fills.append(fill)
-            drains.append(drain)
+            drains.append(request)
 
         # A word that is read in the cycle in which it is written is the old one.
         forward = Signal()

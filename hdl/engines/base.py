@@ -84,7 +84,7 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
 
 
 class BaseEngine(wiring.Component):
-    """The sums of an engine's rows, which `Results` accumulates.
+    """The sums of an engine's rows, which `AccumulatorArray` accumulates.
 
     With `Config.spread` rows lie in clusters. Vectors, words and swaps pass from each to the next
     through registers, so that all wires but those of the sums are as long as a cluster is wide, and

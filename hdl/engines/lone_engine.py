@@ -4,7 +4,7 @@ from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from ..isa import Engine
-from .accumulator_array import Results
+from .accumulator_array import AccumulatorArray
 from .l1 import L1Engine
 from .pool import PoolEngine
 from .shift import ShiftEngine
@@ -15,17 +15,17 @@ ENGINES = {Engine.L1: L1Engine, Engine.SHIFT: ShiftEngine, Engine.POOL: PoolEngi
 
 
 class LoneEngine(wiring.Component):
-    """An engine and the `Results` of that engine alone.
+    """An engine and the `AccumulatorArray` of that engine alone.
 
     Members
     -------
-    All ports of the engine but `o_sums`, all of `Results` but those that choose an engine.
+    All ports of the engine but `o_sums`, all of `AccumulatorArray` but those that choose an engine.
     """
 
     def __init__(self, config, kind):
         self._kind = kind
         self.engine = engine = ENGINES[kind](config)
-        self.results = results = Results(config, {kind: engine})
+        self.results = results = AccumulatorArray(config, {kind: engine})
         self.rows, self.lanes, self.latency = engine.rows, engine.lanes, results.latency(kind)
         self.compute = engine.compute
         self._inner = ("o_sums", "i_engine", "i_l1", f"i_{kind.name.lower()}_sums")

@@ -22,7 +22,7 @@ class PoolEngine(BaseEngine):
     -------
     i_x, i_on, o_sums
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
-    i_lanewise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
+    i_depthwise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
         Only with `Config.taps`: the engines' chains are added up instead of the vectors, of
         which only the tokens matter; the sums `CHAIN_LATENCY` cycles after them, and 0 otherwise.
 
@@ -33,7 +33,7 @@ class PoolEngine(BaseEngine):
         lanes, shape = checked_config(config).pool_lanes, signed(config.pool_acc_width)
         ports = {}
         if config.taps:
-            ports = {"i_lanewise": In(1), "i_taps": In(data.ArrayLayout(
+            ports = {"i_depthwise": In(1), "i_taps": In(data.ArrayLayout(
                 data.ArrayLayout(shape, lanes), config.groups))}
         super().__init__(config, rows=lanes, lanes=lanes, shape=shape, ports=ports)
 
@@ -51,7 +51,7 @@ class PoolEngine(BaseEngine):
             for row, value in enumerate(columns):
                 x = self.i_x[group][row]
                 if taps:
-                    x = Mux(self.i_lanewise, 0, x)
+                    x = Mux(self.i_depthwise, 0, x)
                 x = delay(m, x, self.latency - 1, f"x{group}_{row}").as_signed()
                 if taps:
                     x = x | self.i_taps[group][row]

@@ -7,7 +7,7 @@ accelerator whatever its number of rows; an engine ignores the upper bits that i
 from amaranth.hdl import unsigned
 from amaranth.lib import data
 
-__all__ = ["Drain", "Load", "Token", "position_shape"]
+__all__ = ["ResultRequest", "Load", "Token", "position_shape"]
 
 
 def position_shape(burst_depth):
@@ -41,7 +41,7 @@ class Token(data.StructLayout):
 
     def __init__(self, burst_depth):
         super().__init__({
-            "valid": 1, "clear": 1, "last": 1, "lead": 1, "bank": 1,
+            "valid": 1, "clear": 1, "last": 1, "warmup": 1, "bank": 1,
             "position": position_shape(burst_depth),
         })
 
@@ -68,7 +68,7 @@ class Load(data.StructLayout):
         super().__init__({"valid": 1, "index": unsigned(16), "word": unsigned(load_bits)})
 
 
-class Drain(data.StructLayout):
+class ResultRequest(data.StructLayout):
     """A request for one vector of results.
 
     Parameters
@@ -83,9 +83,9 @@ class Drain(data.StructLayout):
     group : unsigned(4)
         Which group.
     vector : unsigned(8)
-        Rows ``vector * post_width`` and up, unless `single`.
+        Rows ``vector * post_width`` and up, unless `serial`.
     row : unsigned(8)
-        The one row to read into lane 0 when `single`.
+        The one row to read into lane 0 when `serial`.
     single : 1
         Read one row.
     """
@@ -93,5 +93,5 @@ class Drain(data.StructLayout):
     def __init__(self, burst_depth):
         super().__init__({
             "bank": 1, "position": position_shape(burst_depth), "group": unsigned(4),
-            "vector": unsigned(8), "row": unsigned(8), "single": 1,
+            "vector": unsigned(8), "row": unsigned(8), "serial": 1,
         })

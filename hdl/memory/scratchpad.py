@@ -188,7 +188,7 @@ class Scratchpad(wiring.Component):
             w_rows = r_rows = [
                 stage(Mux(writes_now & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
                 for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
-            # The drain decides by this whether it goes on: it does not wait for the host.
+            # The store unit decides by this whether it goes on: it does not wait for the host.
             ahead, behind = Signal(low_bits), Signal(low_bits)
             m.d.comb += [
                 ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),

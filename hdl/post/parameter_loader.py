@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out
 from ..common.delay_line import delay
 from ..isa import param_layout
 
-__all__ = ["Records"]
+__all__ = ["ParameterLoader"]
 
 
-class Records(wiring.Component):
+class ParameterLoader(wiring.Component):
     """Hold the records of the current result vector and load those of the next one.
 
     Members

@@ -20,7 +20,7 @@ __all__ = ["PostProcessor"]
 class PostProcessor(wiring.Component):
     """Scale, add, round, clamp, look up, and once more, `post_width` results a cycle.
 
-    Lane 0 makes results of up to 32 bits, the others bytes, as only `single` layers store
+    Lane 0 makes results of up to 32 bits, the others bytes, as only `serial` layers store
     more than a byte.
 
     Parameters
@@ -43,7 +43,7 @@ class PostProcessor(wiring.Component):
         Host writes to the tables, while no layer runs.
     o_valid : Out(1)
     o_data : Out(8 x max(post_width, 4))
-        Bytes to store: one per lane, or with `single` lane 0, little endian.
+        Bytes to store: one per lane, or with `serial` lane 0, little endian.
 
     Latency `latency` cycles whatever the layer does, one vector a cycle, no back-pressure.
     """
@@ -139,7 +139,7 @@ class PostProcessor(wiring.Component):
         for index in range(max(config.post_width, 4)):
             narrow = results[index][:8] if index < config.post_width else 0
             wide = results[0][8 * index:8 * index + 8] if index < 4 else narrow
-            m.d.sync += out[index].eq(Mux(layer.single, wide, narrow))
+            m.d.sync += out[index].eq(Mux(layer.serial, wide, narrow))
         m.d.comb += self.o_data.eq(out)
 
         m.d.comb += self.o_valid.eq(delay(m, self.i_valid, self.latency, "valid", reset=True))

@@ -82,12 +82,12 @@ class Accelerator(wiring.Component):
             port.i_running.eq(running), port.i_layers_done.eq(sequencer.o_layers_done),
             sequencer.i_run.eq(run), sequencer.i_resume.eq(port.o_run.resume),
             sequencer.i_layers.eq(port.o_run.layers), sequencer.i_count.eq(port.o_run.count),
-            sequencer.i_front_busy.eq(datapath.o_front_busy),
-            sequencer.i_back_busy.eq(datapath.o_back_busy),
+            sequencer.i_compute_busy.eq(datapath.o_compute_busy),
+            sequencer.i_store_busy.eq(datapath.o_store_busy),
             sequencer.i_data.eq(memories.o_program_data),
             memories.i_program_address.eq(sequencer.o_address),
             memories.i_program_enable.eq(sequencer.o_enable),
-            datapath.i_front.eq(sequencer.o_front), datapath.i_back.eq(sequencer.o_back),
+            datapath.i_compute.eq(sequencer.o_compute), datapath.i_store.eq(sequencer.o_store),
             datapath.i_stored.eq(sequencer.o_stored),
         ]
         for name in ("weights", "records", "index"):
@@ -120,7 +120,7 @@ class Accelerator(wiring.Component):
         }
         seen = [Cat(events[counter] for counter in Counter),
                 port.o_run.strobe & ~port.o_run.resume,
-                sequencer.o_front.start & ~sequencer.o_first, sequencer.o_running]
+                sequencer.o_compute.start & ~sequencer.o_first, sequencer.o_running]
         late = int(self._config.spread)
         m.d.comb += [
             Cat(counters.i_increment, counters.i_clear, counters.i_next, counters.i_running).eq(

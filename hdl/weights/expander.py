@@ -11,7 +11,7 @@ from ..expansion import visits
 from ..formats import ShiftCode
 from ..isa import Space
 from .mask_bits import MaskBits
-from .prototype_address import TapWalker, wrapped
+from .prototype_address import PrototypeAddress, wrapped
 
 __all__ = ["Expander", "PrototypeWrite"]
 
@@ -40,7 +40,7 @@ class Expander(wiring.Component):
     Members
     -------
     i_run : In(LayerRun)
-        The layer in front: that of `WeightFetch`.
+        The layer in the compute stage: that of `WeightFetch`.
     i_write : In(PrototypeWrite)
         Host writes to the prototype memory.
     i_stream : In(stream of load_bits), i_ahead : In(1)
@@ -67,7 +67,7 @@ class Expander(wiring.Component):
         m = Module()
         layer, source, sink = self.i_run.layer, self.i_stream, self.o_stream
         m.submodules.bits = bits = MaskBits(self._config)
-        m.submodules.walker = walker = TapWalker(self._config)
+        m.submodules.walker = walker = PrototypeAddress(self._config)
         for part in (bits, walker):
             m.d.comb += [part.i_layer.eq(layer), part.i_start.eq(self.i_run.start)]
         # All stages stand still while a word is not taken.
@@ -109,8 +109,8 @@ class Expander(wiring.Component):
             row_end.eq(group_end & (group == groups - 1)),
             step_end.eq(here & (number == len(schedule) - 1)),
             # Channel by channel, the rows are the kernel's columns.
-            in_use.eq(Mux(layer.lanewise,
-                          (row + layer.lead + 1 >= taps) & (row < taps),
+            in_use.eq(Mux(layer.depthwise,
+                          (row + layer.warmup + 1 >= taps) & (row < taps),
                           (row < layer.block_rows) & (row < rows_left))),
             walker.i_group.eq(group), walker.i_next.eq(step_end),
             bits.i_take.eq(group_end), bits.i_end.eq(step_end & walker.o_last),

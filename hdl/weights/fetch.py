@@ -21,8 +21,8 @@ class WeightFetch(wiring.Component):
     Members
     -------
     i_run : In(LayerRun)
-        The layer in front, its positions in all slots, start strobe (layers without words
-        produce nothing).
+        The layer in the compute stage, its positions in all slots, start strobe (layers without
+        words produce nothing).
     o_address : Out(24), o_enable : Out(1), i_data : In(load_bits)
         Weight memory, synchronous read.
     o_stream : Out(stream of load_bits), o_ahead : Out(1)
@@ -56,7 +56,7 @@ class WeightFetch(wiring.Component):
         masked, following = Signal(), Signal(depth)
         step, last = Signal(), Signal()
         burst_last = bursts.o_last
-        # The steps of a burst, in the same nest as the feeder's.
+        # The steps of a burst, in the same nest as the address generator's.
         nest = ("digits", "chunks", "kx", "ky")
         m.submodules.steps = steps = Odometer({name: bits(f"n_{name}") for name in nest})
         m.d.comb += [getattr(steps, f"i_{name}").eq(layer[f"n_{name}"]) for name in nest]

@@ -26,7 +26,7 @@ class WeightLoader(wiring.Component):
     i_stream : In(stream of load_bits), i_ahead : In(1)
         Words in step order, and `valid` of the next cycle; may stall in any cycle.
     i_take : In(1)
-        The feeder moves on to the next step; only while `o_ready`.
+        The address generator moves on to the next step; only while `o_ready`.
     o_ready : Out(1)
         The next step's pads and codes are loaded (or end loading in this cycle).
     o_ready_ahead : Out(1)
@@ -92,8 +92,8 @@ class WeightLoader(wiring.Component):
             m.d.sync += full.eq(0)
         with m.Elif(last):
             m.d.sync += full.eq(1)
-        # It decides whether the feeder's pipeline moves. A layer without words has nothing to wait
-        # for.
+        # It decides whether the address generator's pipeline moves. A layer without words has
+        # nothing to wait for.
         if self._config.overlap:
             m.d.comb += self.o_ready_ahead.eq(
                 ((full | last) & ~self.i_take)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..isa import LAYER
 
-__all__ = ["TapWalker", "wrapped"]
+__all__ = ["PrototypeAddress", "wrapped"]
 
 
 def wrapped(m, total, limit, size, name):
@@ -16,7 +16,7 @@ def wrapped(m, total, limit, size, name):
     return result
 
 
-class TapWalker(wiring.Component):
+class PrototypeAddress(wiring.Component):
     """Make the lane offsets of step after step, one lane a cycle, up to two steps ahead.
 
     The taps of a burst's steps follow each other in one order, (ky, kx, c) or, of a folded input,

@@ -103,7 +103,7 @@ class Components:
         return ""
 
     def component(self, name: str) -> str:
-        """Return the part of the design that a name lies in: `feeder`, `l1`, `port`, ...
+        """Return the part of the design that a name lies in: `address generator`, `l1`, `port`, ...
 
         `board` for what lies beside an accelerator, `pins` for what lies outside.
         """

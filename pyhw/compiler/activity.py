@@ -1,4 +1,4 @@
-"""What front and back of an accelerator do in a run, as spans of time."""
+"""What compute and store stage of an accelerator do in a run, as spans of time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Span:
     held : list of int
         Cycles in which the vectors are held.
     conflicts : list of int
-        Cycles of the back in which the drain waits for port B.
+        Cycles of the store stage in which the store unit waits for port B.
     """
 
     start: int
@@ -54,7 +54,7 @@ class Span:
     stall_weights: int
     stall_layer: int
     stall_bank: int
-    front: Activity = field(default_factory=Activity)
-    back: Activity = field(default_factory=Activity)
+    compute: Activity = field(default_factory=Activity)
+    store: Activity = field(default_factory=Activity)
     held: list[int] = field(default_factory=list)
     conflicts: list[int] = field(default_factory=list)

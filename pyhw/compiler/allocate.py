@@ -10,7 +10,7 @@ from .errors import CompileError
 from .job import Job
 from .maps import Map
 
-__all__ = ["Placement", "allocate", "in_place", "twin_of"]
+__all__ = ["Placement", "allocate", "in_place", "second_buffer"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Buffer:
     last: int
 
 
-def twin_of(name: str) -> str:
+def second_buffer(name: str) -> str:
     """Return the name of a map's second buffer."""
     return f"{name}'"
 
@@ -57,7 +57,7 @@ def _lifetimes(
     life[output][1] = len(jobs)
     for name in doubled:
         life[name] = [-1, len(jobs)]
-        life[twin_of(name)] = [-1, len(jobs)]
+        life[second_buffer(name)] = [-1, len(jobs)]
     return life
 
 
@@ -66,8 +66,8 @@ def in_place(
 ) -> dict[str, str]:
     """Return the maps that may take the place of a residual, and which one.
 
-    The drain reads the residual of a result before it stores that result at the same address, and
-    reads no byte again that it has stored. So a map may lie where its residual lies if nothing
+    The store unit reads the residual of a result before it stores that result at the same address,
+    and reads no byte again that it has stored. So a map may lie where its residual lies if nothing
     needs the residual afterwards, no window of the same jobs reads it, and both are walked alike:
     equal shapes, equal bytes a value.
 
@@ -129,7 +129,7 @@ def allocate(
         Names of the graph's input and output.
     config : Config
     doubled : collection of str
-        Maps that have a second buffer, in `maps` under `twin_of` their name.
+        Maps that have a second buffer, in `maps` under `second_buffer` their name.
 
     Returns
     -------

@@ -8,7 +8,7 @@ from pyhw.graph.verify import verify
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import INPUT, Space
 
-from .allocate import allocate, twin_of
+from .allocate import allocate, second_buffer
 from .emit import emit
 from .errors import CompileError
 from .lower import lower, split_steps
@@ -60,14 +60,14 @@ def compile_graph(
     for folds in (True, False) if fold else (False,):
         jobs, maps, folded = lower(graph, config, slots, fold=folds)
         for name in doubled:
-            maps[twin_of(name)] = replace(maps[name], name=twin_of(name))
+            maps[second_buffer(name)] = replace(maps[name], name=second_buffer(name))
         try:
             placements = allocate(jobs, maps, graph.input.name, graph.output, config, doubled)
             break
         except CompileError:
             if folded.conv is None:
                 raise
-    moves = {name: maps[twin_of(name)].base - maps[name].base for name in doubled}
+    moves = {name: maps[second_buffer(name)].base - maps[name].base for name in doubled}
     image = emit(jobs, config, moves)
     check_fields("input", "input", folded.record, config)
     sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights)),
@@ -89,5 +89,5 @@ def compile_graph(
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
         output=stored(graph.output), placements=placements,
-        twins=tuple(stored(twin_of(name)) for name in doubled))
+        twins=tuple(stored(second_buffer(name)) for name in doubled))
 

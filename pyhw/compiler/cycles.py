@@ -28,8 +28,8 @@ class LayerCycles:
     ----------
     name, engine : str
     cycles : int
-        From its start in front to the start of the next one, or to its own end if that comes
-        first.
+        From its start in the compute stage to the start of the next one, or to its own end if that
+        comes first.
     gap : int
         Cycles before its start (in the run, or since the layer before) with nothing at work.
     vectors : int
@@ -37,9 +37,11 @@ class LayerCycles:
     stall_weights : int
         Cycles in which all vectors were held.
     stall_layer, stall_bank : int
-        Cycles the feeder waited for the results of the layer before, and for a free bank.
+        Cycles the address generator waited for the results of the layer before, and for a free
+        bank.
     stall_port : int
-        Cycles in this time in which the drain, with whatever layer, waited for scratchpad port B.
+        Cycles in this time in which the store unit, with whatever layer, waited for scratchpad
+        port B.
     utilisation : float
         Useful terms / (cycles x lanes of the engine); 0 for pooling.
     """
@@ -91,7 +93,8 @@ class Machine:
         self._fetch = 0
         """When the fetch of the next instruction begins."""
         self._may_start = self._may_drain = 0
-        """First cycles in which the front and the back can start with the next layer."""
+        """First cycles in which the compute stage and the store stage can start with the next
+        layer."""
         self._tail = 0
         """First cycle in which all but the last burst of the layer before is stored."""
         self._freed = [-1, -1]
@@ -103,27 +106,27 @@ class Machine:
         config, timing, pipeline = self._config, self._timing, self._pipeline
         fetched = self._fetch + LAYER.words + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
-        back = max(start + timing.front_to_back, self._may_drain)
-        stored = back + timing.back_to_issue
+        store = max(start + timing.compute_to_store, self._may_drain)
+        stored = store + timing.store_to_issue
         steps = _steps(fields)
         bursts = _bursts(fields, fields["n_xy"] * slots)
-        # Columns that lead a row are vectors, but no positions.
-        leads = [burst // fields["n_x"] * fields["lead"] for burst in bursts]
-        engine = "pool" if fields["lanewise"] else Engine(fields["engine"]).name.lower()
+        # Warm-up columns are vectors, but no positions.
+        warmups = [burst // fields["n_x"] * fields["warmup"] for burst in bursts]
+        engine = "pool" if fields["depthwise"] else Engine(fields["engine"]).name.lower()
         accumulate = timing.take_to_last(engine)
         port = ResultPort(fields, config, pipeline, free=self._free_residuals)
         order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
                  for number in range(len(bursts))]
 
         passes = _Passes(pipeline, timing, fields, start)
-        requested = back + timing.start_to_request
+        requested = store + timing.start_to_request
         drains, tail = Activity(), 0
         for index, (block, number, channels) in enumerate(order):
             early = fields["early"] and index == 0
             passes.gate(min(stored, self._tail) if early else stored, self._freed[-2] + 1)
             burst = bursts[number]
             for _ in range(steps):
-                passes.step(burst + leads[number])
+                passes.step(burst + warmups[number])
             if index + 1 < len(order) and passes.goes_on(stored, self._freed[-1] + 1):
                 passes.wait()
             full = pipeline.free(passes.last + 1) - 1 + accumulate
@@ -140,14 +143,14 @@ class Machine:
                 tail = time - 1 + timing.issue_to_write + timing.write_to_tail
 
         end = self._drained - 1 + timing.issue_to_write
-        self._fetch = start if config.overlap else end + timing.write_to_back
+        self._fetch = start if config.overlap else end + timing.write_to_store
         self._tail = tail
         self._may_start = max(
             pipeline.free(passes.last + 1) - 1 + timing.take_to_free(engine)
             + timing.free_to_start,
-            back + timing.back_to_start)
-        self._may_drain = end + timing.write_to_back
-        vectors = steps * fields["n_blocks"] * (sum(bursts) + sum(leads))
+            store + timing.store_to_start)
+        self._may_drain = end + timing.write_to_store
+        vectors = steps * fields["n_blocks"] * (sum(bursts) + sum(warmups))
         held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
         return Span(start, end, vectors, len(held), passes.stall_layer, passes.stall_bank,
                     passes.activity, drains, held, port.conflicts)
@@ -178,7 +181,7 @@ class _Passes:
             self._first, self._all = timing.expanded
             self._restart = timing.burst_restart
             lanes = fields["run_bytes"]
-            if not fields["lanewise"]:
+            if not fields["depthwise"]:
                 lanes = min(lanes, fields["chunk_bytes"])
             to_first = timing.start_to_expanded(lanes)
         self._loaded = start + to_first + self._all - self._first if self._words else 0
@@ -272,13 +275,13 @@ def estimate(program: Program, config: Config, batch: int | None = None, *,
     out, before = [], 0
     for index, (layer, span) in enumerate(zip(program.layers, spans, strict=True)):
         end = span.end + timing.write_to_halt - 1
-        # A back works on while the front has the next layer, or the one after.
-        backs = [span] if alone else spans[max(0, index - 1):index + 1]
+        # A store stage works on while the compute stage has the next layer, or the one after.
+        stores = [span] if alone else spans[max(0, index - 1):index + 1]
         until = end + 1
         if not alone and index + 1 < len(spans):
             until = spans[index + 1].start
             end = min(end, until)
-        port = sum(span.start <= time < until for back in backs for time in back.conflicts)
+        port = sum(span.start <= time < until for store in stores for time in store.conflicts)
         cycles, engine = end - span.start, layer.engine.lower()
         useful = layer.useful_terms * images / (cycles * lanes[engine]) if engine in lanes else 0.0
         out.append(LayerCycles(

@@ -55,12 +55,12 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
         walked = columns + together - 1
         walk = source.walk(walked, rows, op.stride)
         fields = fields | {
-            "lead": together - 1, "in_x": walk.x, "in_y": walk.y, "in_slot": walk.slot,
+            "warmup": together - 1, "in_x": walk.x, "in_y": walk.y, "in_slot": walk.slot,
             "xb_y": -(walked - 1) * fields["xb_x"],
             "burst": _whole_rows(columns, rows * source.slots, config)}
     step = together * op.dilation[1] * source.pixel
     fields = fields | {
-        "lanewise": 1, "n_digits": op.digits, "n_chunks": 1, "chunk_bytes": 0,
+        "depthwise": 1, "n_digits": op.digits, "n_chunks": 1, "chunk_bytes": 0,
         "run_bytes": width, "n_kx": kw // together, "kx_addr": step, "kx_xb": step, "n_ky": kh,
         "ky_addr": op.dilation[0] * source.row, "ky_iy": op.dilation[0], "x_shift": op.ex,
         "w_shift": op.ew, "n_blocks": len(blocks), "block_rows": width, "rows": channels,

@@ -129,7 +129,7 @@ def _moved(job: Job, fields: dict[str, int], moves: dict[str, int]) -> dict[str,
 
 def _check_coordinates(name: str, fields: dict[str, int], config: Config) -> None:
     """Refuse a layer whose windows go further beside a row than the hardware can count."""
-    right = fields["xb_start"] + (fields["n_x"] + fields.get("lead", 0) - 1) * fields["xb_x"]
+    right = fields["xb_start"] + (fields["n_x"] + fields.get("warmup", 0) - 1) * fields["xb_x"]
     right += fields["n_kx"] * fields.get("kx_xb", 0) + fields["run_bytes"]
     most = 1 << (config.coordinate_width - 1)
     if fields["xb_start"] < -most or right >= most:
@@ -180,12 +180,12 @@ def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, in
 
 def _emit_drain(job: Job, image: Image) -> dict[str, int]:
     config, post, target = image.config, job.post, job.target
-    single = target.fmt.bytes > 1
-    fields = {"single": single, "out_log_bytes": target.fmt.bytes.bit_length() - 1,
+    serial = target.fmt.bytes > 1
+    fields = {"serial": serial, "out_log_bytes": target.fmt.bytes.bit_length() - 1,
               "u_signed": post.first.fmt.signed, "u_width": post.first.fmt.width,
               "param_base": len(image.params) // image.layout.bytes}
     fields |= _walk_fields("out", target, job, target.base + job.target_offset,
-                           1 if single else config.post_width)
+                           1 if serial else config.post_width)
     if post.table is not None:
         key = (post.table & 0xFF).astype(np.uint8).tobytes()
         if key not in image.table_numbers:
@@ -200,7 +200,7 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
                    "res_signed": job.residual.fmt.signed, "res_wide": job.residual.fmt.bytes > 1}
         offset = job.channels.indices(1 << 30)[0] * job.residual.fmt.bytes
         fields |= _walk_fields("res", job.residual, job, job.residual.base + offset,
-                               1 if single else config.post_width)
+                               1 if serial else config.post_width)
     image.params += _records(job, image)
     return fields
 

@@ -61,7 +61,7 @@ class Job:
     Parameters
     ----------
     op : Conv, Pool or Pointwise
-        What it computes; its `post` is what the drain does.
+        What it computes; its `post` is what the store unit does.
     engine : Engine
     source, target : Map
     residual : Map or None

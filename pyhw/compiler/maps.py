@@ -1,10 +1,10 @@
-"""Where a value lies in the scratchpad, and the walk over its positions."""
+"""Where a value lies in the scratchpad, and the strides over its positions."""
 
 from dataclasses import dataclass
 
 from pyhw.hdl.formats import Format
 
-__all__ = ["Map", "Walk", "walk_offset"]
+__all__ = ["Map", "Walk", "stride_offset"]
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Walk:
         return cls(x, y - (columns - 1) * x, slot - (rows - 1) * y - (columns - 1) * x)
 
 
-def walk_offset(fields: dict[str, int], prefix: str, place: int, lead: int = 0) -> int:
+def stride_offset(fields: dict[str, int], prefix: str, place: int, warmup: int = 0) -> int:
     """Return the address of a position of an instruction, relative to its first one.
 
     Parameters
@@ -80,11 +80,11 @@ def walk_offset(fields: dict[str, int], prefix: str, place: int, lead: int = 0) 
     prefix : {'in', 'out', 'res'}
         Whose walk.
     place : int
-        Number of the position, over rows and slots; columns that lead a row count.
+        Number of the position, over rows and slots; warm-up columns count.
     lead : int
-        Columns that lead a row in this walk.
+        Warm-up columns in this walk.
     """
-    row = place // (fields["n_x"] + lead)
+    row = place // (fields["n_x"] + warmup)
     slot = row // fields["n_y"]
     return ((place - row) * fields[f"{prefix}_x"] + (row - slot) * fields[f"{prefix}_y"]
             + slot * fields[f"{prefix}_slot"])

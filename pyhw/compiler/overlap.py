@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from .maps import walk_offset
+from .maps import stride_offset
 
 __all__ = ["may_start_early"]
 
@@ -31,13 +31,13 @@ def may_start_early(before: dict[str, int], layer: dict[str, int]) -> bool:
 
 def _reads(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
     """Yield the bytes (from, to before) that the first burst reads and uses."""
-    lead, columns = layer.get("lead", 0), layer["n_x"]
+    warmup, columns = layer.get("warmup", 0), layer["n_x"]
     positions = min(layer["burst"], layer["n_xy"] * slots)
-    for place in range(positions + positions // columns * lead):
-        row, column = divmod(place, columns + lead)
+    for place in range(positions + positions // columns * warmup):
+        row, column = divmod(place, columns + warmup)
         top = layer["iy_start"] + row % layer["n_y"] * layer["iy_y"]
         left = layer["xb_start"] + column * layer["xb_x"]
-        address = layer["in_base"] + walk_offset(layer, "in", place, lead)
+        address = layer["in_base"] + stride_offset(layer, "in", place, warmup)
         for ky in range(layer["n_ky"]):
             if not 0 <= top + ky * layer.get("ky_iy", 0) < layer["in_rows"]:
                 continue
@@ -56,5 +56,5 @@ def _writes(layer: dict[str, int], slots: int) -> Iterator[tuple[int, int]]:
     channels = layer["rows"] - (layer["n_blocks"] - 1) * layer["block_rows"]
     base = layer["out_base"] + (layer["n_blocks"] - 1) * layer["out_block"]
     for place in range((places - 1) // layer["burst"] * layer["burst"], places):
-        start = base + walk_offset(layer, "out", place)
+        start = base + stride_offset(layer, "out", place)
         yield start, start + (channels << layer["out_log_bytes"])

@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from pyhw.hdl.config import Config
 from pyhw.hdl.timing import Timing
 
-from .maps import walk_offset
+from .maps import stride_offset
 
 __all__ = ["Pipeline", "ResultPort"]
 
 
 class Pipeline:
-    """The way of the vectors from the feeder to the engines, which moves unless it is held."""
+    """The way of the vectors from the address generator to the engines, which moves unless it is
+    held.
+    """
 
     def __init__(self) -> None:
         self._held: set[int] = set()
@@ -75,7 +77,7 @@ class ResultPort:
 
     def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
         """Yield the first of the result vectors' channels in a block, and how many it has."""
-        width = 1 if self._fields["single"] else self._config.post_width
+        width = 1 if self._fields["serial"] else self._config.post_width
         for first in range(0, channels, width):
             yield first // width, min(width, channels - first)
 
@@ -91,7 +93,7 @@ class ResultPort:
         fields = self._fields
         if self._free or not fields["res"]:
             return time, time + positions * self._groups
-        size = (1 << fields["out_log_bytes"]) if fields["single"] else count
+        size = (1 << fields["out_log_bytes"]) if fields["serial"] else count
         residual = count << fields["res_wide"]
         first = None
         for _ in range(self._groups):
@@ -112,7 +114,7 @@ class ResultPort:
 
     def _address(self, prefix: str, place: int, vector: int, block: int) -> int:
         fields = self._fields
-        return (fields[f"{prefix}_base"] + walk_offset(fields, prefix, place)
+        return (fields[f"{prefix}_base"] + stride_offset(fields, prefix, place)
                 + vector * fields[f"{prefix}_vector"] + block * fields[f"{prefix}_block"])
 
     def _conflict(self, time: int, read: int, size: int) -> bool:

@@ -116,8 +116,8 @@ def result_bits(config: Config, l1_rows: Any, l1_width: Any, shift_rows: Any, sh
                 ) -> Any:  # fmt: skip
     """Return the accumulator bits of a position of a group that the engines share.
 
-    Rows that the L1 engine alone has are as wide as that needs (`accumulator_array.Results`);
-    0 rows for an engine that is not there.
+    Rows that the L1 engine alone has are as wide as that needs
+    (`accumulator_array.AccumulatorArray`); 0 rows for an engine that is not there.
     """
     width = np.maximum(np.maximum(l1_width * (l1_rows > 0), shift_width), config.pool_acc_width)
     shared = np.maximum(shift_rows, config.pool_lanes)

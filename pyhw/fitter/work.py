@@ -116,7 +116,7 @@ class Work:
     masked: bool = False
     pads: bool = False
     residual: bool = False
-    single: bool = False
+    serial: bool = False
 
     def together(self, sizes: Sizes) -> int:
         """Return the kernel columns that go through a chain together; 0 without chains."""
@@ -168,7 +168,9 @@ class Work:
         return self.blocks(sizes) * self.steps(sizes) * self.step_words(sizes)
 
     def cycles(self, sizes: Sizes, slots: Any) -> tuple[Any, Any, Any]:
-        """Return bounds of a layer for all images: of the engine, the weights and the drain."""
+        """Return bounds of a layer for all images: of the engine, the weights and the store
+        unit.
+        """
         together, blocks = self.together(sizes), self.blocks(sizes)
         total, rows = self.positions * slots, self.positions // self.columns * slots
         issued, bursts = total, -(-total // sizes.burst_depth)
@@ -176,7 +178,7 @@ class Work:
             issued = total + rows * (together - 1)
             bursts = -(-rows // (sizes.burst_depth // self.columns))
         here = self.block_rows(sizes)
-        vectors = here if self.single else -(-here // sizes.post_width)
+        vectors = here if self.serial else -(-here // sizes.post_width)
         drain = blocks * vectors * total * sizes.groups
         if self.residual and not sizes.held:
             drain = drain * RESIDUAL
@@ -220,18 +222,18 @@ def _works(
 ) -> Iterable[Work]:
     height, width, channels = size[op.name]
     positions = height * width
-    single = types[op.name].bytes > 1
+    serial = types[op.name].bytes > 1
     if isinstance(op, Concat):
         for name in op.inputs:
             part = size[name][2]
             yield Work(name=op.name, engine="pool", positions=positions, columns=width,
-                       channels=part, block=part, runs=1, run=1, single=single)  # fmt: skip
+                       channels=part, block=part, runs=1, run=1, serial=serial)  # fmt: skip
         return
     post = getattr(op, "post", None)
     wide = isinstance(op, Pointwise) and types[op.input].bytes > 1
     shared = {
         "name": op.name, "positions": positions, "columns": width, "channels": channels,
-        "single": single,
+        "serial": serial,
         "residual": wide or (post is not None and bool(post.residuals)),
     }  # fmt: skip
     if not isinstance(op, Conv):

@@ -139,13 +139,13 @@ def _account(layer: Layer, fields: Mapping[str, int], config: Config, images: in
     rows, lanes = engine_shape(layer.engine, config)
     slots = -(-images // config.groups)
     passes = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
-    # Vectors an image in each row block; those that lead a row make no result.
-    vectors = passes * (fields["n_xy"] + fields["n_y"] * fields["lead"])
+    # Vectors an image in each row block; warm-up columns make no result.
+    vectors = passes * (fields["n_xy"] + fields["n_y"] * fields["warmup"])
     if counted.vectors != vectors * slots * fields["n_blocks"]:
         raise ValueError(f"layer {layer.name!r} must issue {vectors * slots * fields['n_blocks']} "
                          f"vectors, not {counted.vectors}")
     # In layers that work channel by channel the channels lie along the lanes, the taps along rows.
-    across, along = (lanes, rows) if fields["lanewise"] else (rows, lanes)
+    across, along = (lanes, rows) if fields["depthwise"] else (rows, lanes)
     channels = fields["rows"]
     useful = layer.useful_terms * images
     if layer.engine == "POOL":

@@ -19,7 +19,7 @@ COLOURS = {
 """Of every cause, in the picture and on the terminal."""
 WIDTH = 1200
 """Pixels of the whole run; a bin of the timeline should be one or more of them."""
-_LEFT, _RIGHT, _NAMES, _FRONT, _BACK = 70, 100, 120, 180, 50
+_LEFT, _RIGHT, _NAMES, _COMPUTE, _STORE = 70, 100, 120, 180, 50
 _RESULTS, _PORT = "#666666", "#f4a6c8"
 _LABEL_WIDTH = 16
 
@@ -42,15 +42,15 @@ def draw(title: str, line: Timeline, accounts: Sequence[LayerAccount], clock_hz:
         An SVG document.
     """
     scale = WIDTH / line.cycles
-    top, back = _NAMES + 40, _NAMES + 40 + _FRONT + 24
-    parts = [_text(_LEFT, 24, title, size=16), *_layers(line, accounts, scale, top, back + _BACK)]
-    parts += [_text(_LEFT - 8, top + _FRONT / 2, "front", anchor="end"),
-              _text(_LEFT - 8, back + _BACK / 2, "back", anchor="end")]
-    parts += _stack(line.front, line.cycles, list(COLOURS.values()), top, _FRONT)
-    parts += _stack(line.back, line.cycles, [_RESULTS, _PORT], back, _BACK)
-    parts += _axis(line.cycles, scale, back + _BACK, clock_hz)
-    parts += _legend(line, accounts, back + _BACK + 70)
-    height = back + _BACK + 130
+    top, lower = _NAMES + 40, _NAMES + 40 + _COMPUTE + 24
+    parts = [_text(_LEFT, 24, title, size=16), *_layers(line, accounts, scale, top, lower + _STORE)]
+    parts += [_text(_LEFT - 8, top + _COMPUTE / 2, "compute", anchor="end"),
+              _text(_LEFT - 8, lower + _STORE / 2, "store", anchor="end")]
+    parts += _stack(line.compute, line.cycles, list(COLOURS.values()), top, _COMPUTE)
+    parts += _stack(line.store, line.cycles, [_RESULTS, _PORT], lower, _STORE)
+    parts += _axis(line.cycles, scale, lower + _STORE, clock_hz)
+    parts += _legend(line, accounts, lower + _STORE + 70)
+    height = lower + _STORE + 130
     width = _LEFT + WIDTH + _RIGHT
     return "\n".join([
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -128,11 +128,11 @@ def _axis(cycles: int, scale: float, y: float, clock_hz: float) -> list[str]:
 def _legend(line: Timeline, accounts: Sequence[LayerAccount], y: float) -> list[str]:
     shares, parts = total(accounts), []
     cycles = sum(shares.values())
-    port = line.back[:, 1].sum()
+    port = line.store[:, 1].sum()
     entries = [(colour, f"{CAUSES[cause]} {shares[cause] / cycles:.1%}")
                for cause, colour in COLOURS.items() if shares[cause]]
-    entries += [(_RESULTS, "back: results drained")]
-    entries += [(_PORT, "back: waits for the port")] * bool(port)
+    entries += [(_RESULTS, "store: results stored")]
+    entries += [(_PORT, "store: waits for the port")] * bool(port)
     for index, (colour, text) in enumerate(entries):
         column, row = index % 5, index // 5
         x = _LEFT + column * 250

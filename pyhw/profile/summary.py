@@ -79,7 +79,7 @@ def hint(accounts: Sequence[LayerAccount], config: Config,
     one = accounts[worst]
     lost = one.share(cause) * one.counted.cycles
     remedy = _REMEDIES[cause]
-    if cause == "reduction" and fields[worst]["lanewise"]:
+    if cause == "reduction" and fields[worst]["depthwise"]:
         remedy = _LANEWISE
     elif cause == "reduction" and fields[worst]["run_bytes"] == 1 and not config.taps:
         remedy = _DEPTHWISE

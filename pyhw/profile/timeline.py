@@ -1,4 +1,4 @@
-"""A run along time: what front and back do, bin by bin."""
+"""A run along time: what compute and store stage do, bin by bin."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from .account import CAUSES, LayerAccount
 __all__ = ["BACK", "Timeline", "front_counts", "timeline"]
 
 BACK = ("results", "port")
-"""What the back does, if anything: results are drained, or wait for the scratchpad's port."""
+"""What the store stage does, if anything: results are drained, or wait for the scratchpad's
+port."""
 _STATES = ("fill", "vectors", "weights", "layer", "bank")
 _STATIC = ("useful", "reduction", "channels", "images")
 
@@ -35,22 +36,24 @@ class Timeline:
     """
 
     cycles: int
-    front: np.ndarray
-    back: np.ndarray
+    compute: np.ndarray
+    store: np.ndarray
     starts: list[int]
 
 
 def _states(span: Span, cycles: int) -> np.ndarray:
-    """Return what the front does in each of a layer's cycles, as an index of `_STATES`."""
+    """Return what the compute stage does in each of a layer's cycles, as an index of `_STATES`."""
     states = np.zeros(cycles, np.uint8)
-    for kind, start, end in span.front:
+    for kind, start, end in span.compute:
         states[start - span.start:end - span.start] = _STATES.index(kind)
     states[np.array(span.held, np.int64) - span.start] = _STATES.index("weights")
     return states
 
 
 def front_counts(span: Span, cycles: int) -> dict[str, int]:
-    """Return the cycles of a layer by what its front does: fill, vectors, weights, layer, bank."""
+    """Return the cycles of a layer by what its compute stage does: fill, vectors, weights, layer,
+    bank.
+    """
     counts = np.bincount(_states(span, cycles), minlength=len(_STATES))
     return dict(zip(_STATES, counts.tolist(), strict=True))
 
@@ -71,25 +74,25 @@ def timeline(spans: Sequence[Span], accounts: Sequence[LayerAccount], bins: int)
     cycles = max(ends)
     bins = min(bins, cycles)
     edges = np.arange(bins + 1) * cycles // bins
-    front = np.zeros((bins, len(CAUSES)))
+    compute = np.zeros((bins, len(CAUSES)))
     column = {cause: index for index, cause in enumerate(CAUSES)}
     for span, one in zip(spans, accounts, strict=True):
         counts = _binned(_states(span, one.counted.cycles), span.start, edges, len(_STATES))
         for name in ("fill", "layer"):
-            front[:, column[name]] += counts[:, _STATES.index(name)]
+            compute[:, column[name]] += counts[:, _STATES.index(name)]
         # Of the waits that residuals share, every one has the same share.
         for name in ("weights", "bank"):
             here = counts[:, _STATES.index(name)]
             cycles_of = here.sum()
             rest = one.lane_cycles[name] / (one.lanes * cycles_of) if cycles_of else 0.0
-            front[:, column[name]] += here * rest
-            front[:, column["port"]] += here * (1 - rest)
+            compute[:, column[name]] += here * rest
+            compute[:, column["port"]] += here * (1 - rest)
         # Every vector of a layer uses the same share of the lanes.
         issued = one.counted.vectors * one.lanes
         for cause in _STATIC:
-            front[:, column[cause]] += (counts[:, _STATES.index("vectors")]
+            compute[:, column[cause]] += (counts[:, _STATES.index("vectors")]
                                         * one.lane_cycles[cause] / issued)
-    return Timeline(cycles, front, _back(spans, cycles, edges), [span.start for span in spans])
+    return Timeline(cycles, compute, _store(spans, cycles, edges), [span.start for span in spans])
 
 
 def _binned(states: np.ndarray, start: int, edges: np.ndarray, kinds: int) -> np.ndarray:
@@ -102,10 +105,10 @@ def _binned(states: np.ndarray, start: int, edges: np.ndarray, kinds: int) -> np
     return counts
 
 
-def _back(spans: Sequence[Span], cycles: int, edges: np.ndarray) -> np.ndarray:
+def _store(spans: Sequence[Span], cycles: int, edges: np.ndarray) -> np.ndarray:
     states = np.zeros(cycles, np.uint8)
     for span in spans:
-        for _, start, end in span.back:
+        for _, start, end in span.store:
             states[start:end] = 1
         states[np.array(span.conflicts, np.int64)] = 2
     return _binned(states, 0, edges, 1 + len(BACK))[:, 1:]

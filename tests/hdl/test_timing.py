@@ -8,9 +8,9 @@ from amaranth.hdl import Module, UnusedElaboratable
 from amaranth.lib.wiring import connect
 
 from pyhw.hdl.config import PRESETS, Config, EngineConfig
-from pyhw.hdl.control.address_generator import Feeder
+from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.store_unit import Drain
-from pyhw.hdl.engines.accumulator_array import drain_latency
+from pyhw.hdl.engines.accumulator_array import result_latency
 from pyhw.hdl.engines.accumulators import Accumulators
 from pyhw.hdl.engines.l1 import L1Engine
 from pyhw.hdl.engines.pool import PoolEngine
@@ -62,7 +62,7 @@ def test_latencies_are_those_of_the_components(config):
     assert timing.post_latency == latency_of(PostProcessor, config)
     assert timing.scratchpad_latency == latency_of(Scratchpad, config, name="a_latency")
     assert timing.residual_latency == latency_of(Scratchpad, config, name="b_latency")
-    # From the take: the feeder's register, the window's, then the engine.
+    # From the take: the address generator's register, the window's, then the engine.
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
     for name, kind in engines.items():
@@ -73,9 +73,9 @@ def test_latencies_are_those_of_the_components(config):
 
 def test_fixed_latencies():
     timing = Timing(SMALL)
-    assert timing.drain_latency == drain_latency(SMALL)
-    assert timing.meet == max(drain_latency(SMALL), timing.residual_latency)
-    assert Timing(Config(l1=engine(4), **PLAIN)).meet == drain_latency(SMALL)
+    assert timing.result_latency == result_latency(SMALL)
+    assert timing.meet == max(result_latency(SMALL), timing.residual_latency)
+    assert Timing(Config(l1=engine(4), **PLAIN)).meet == result_latency(SMALL)
     assert timing.issue_to_write == timing.meet + timing.post_latency
 
 
@@ -143,7 +143,7 @@ def test_start_to_the_first_expanded_word(lanes):
 
 def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
     timing = Timing(SMALL)
-    dut = Feeder(SMALL, timing.scratchpad_latency)
+    dut = AddressGenerator(SMALL, timing.scratchpad_latency)
     wanted = 1 + timing.issue_to_take
 
     async def testbench(ctx):

@@ -1,4 +1,5 @@
-"""What a program means: its instructions carried out by plain loops over the gateware's twins.
+"""What a program means: its instructions carried out by plain loops over the gateware's reference
+models.
 
 Nothing here knows the graph that a program came from. Memory is bytes, vectors are cut out of it,
 and `compute` of window, engines and post-processor say what happens to them.
@@ -57,7 +58,7 @@ def _positions(f, prefix, slots):
                 yield value
                 last = x == f["n_x"] - 1
                 if last and prefix == "in":
-                    value += f["lead"] * f["in_x"]
+                    value += f["warmup"] * f["in_x"]
                 value += (f[f"{prefix}_x"] if not last else f[f"{prefix}_y"]
                           if y < f["n_y"] - 1 else f[f"{prefix}_slot"])
 
@@ -106,8 +107,8 @@ def _expanded(program, f, config):
     for block in range(f["n_blocks"]):
         here = range(min(f["block_rows"], rows_left))
         rows_left -= len(here)
-        if f["lanewise"]:
-            here = range(config.taps - 1 - f["lead"], config.taps)
+        if f["depthwise"]:
+            here = range(config.taps - 1 - f["warmup"], config.taps)
         before, steps, tap, offset = taken, [], 0, 0
         for _, _, chunk in _steps(f):
             lanes = min(shape.lanes, f["run_bytes"] - chunk * f["chunk_bytes"])
@@ -155,7 +156,7 @@ def _engine(engine, f, config):
 def _layer(program, config, f, slots, scratch):
     engine = Engine(f["engine"])
     rows, lanes, compute = _engine(engine, f, config)
-    if f["lanewise"]:
+    if f["depthwise"]:
         # No chain here: every position's taps are cut out of memory one by one.
         rows = config.taps
     assert f["slots_from_run"]
@@ -195,14 +196,14 @@ def _layer(program, config, f, slots, scratch):
             offset = int(index[f["index_base"] + position % f["n_xy"]]) if f["index_mode"] else 0
             for group in scratch:
                 place = (address + offset + block * f["block_in"], *coordinates[position])
-                if f["lanewise"]:
+                if f["depthwise"]:
                     values = _lanewise(f, config, engine, group, place, steps, pads, codes)
                 else:
                     vectors = [_vector(f, config, engine, group, *place, step, pad)[:lanes]
                                for step, pad in zip(steps, pads)]
                     values = compute(vectors, codes)
                 for row in range(here):
-                    width = 1 if f["single"] else config.post_width
+                    width = 1 if f["serial"] else config.post_width
                     vector, lane = divmod(row, width)
                     at = res + vector * f["res_vector"] + block * f["res_block"]
                     residual = _residual(f, group, at + lane * (1 + f["res_wide"]))
@@ -215,7 +216,7 @@ def _layer(program, config, f, slots, scratch):
 def _lanewise(f, config, engine, group, place, steps, pads, codes):
     """Return the sums of every lane's taps: column k - lead after the first under row k."""
     values = [0] * config.pool_lanes
-    used = f["lead"] + 1
+    used = f["warmup"] + 1
     address, iy, xb = place
     for step, pad, rows in zip(steps, pads, codes):
         for column, weights in enumerate(rows[config.taps - used:config.taps]):

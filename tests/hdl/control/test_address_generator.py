@@ -1,4 +1,4 @@
-"""Position counter and feeder against nested loops over a convolution's windows."""
+"""Position counter and address generator against nested loops over a convolution's windows."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from pyhw.compiler import compile_graph
 from pyhw.compiler.disassemble import instructions
 from pyhw.graph.ops import Conv, Graph, Input, Permute, Post, Step
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.control.address_generator import Feeder
+from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.positions import Positions
 from pyhw.hdl.formats import Format
 from pyhw.hdl.isa import LAYER, Opcode, Space
@@ -72,7 +72,8 @@ def test_positions_run_columns_then_rows_then_slots(n_x, n_y):
     simulate(dut, testbench)
 
 
-# Feeder -------------------------------------------------------------------------------------------
+# AddressGenerator
+# -------------------------------------------------------------------------------------------
 
 CONFIG = Config(
     groups=2, l1=EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20),
@@ -184,7 +185,7 @@ CASES = {
 
 def run_feeder(case, freeze, drain_cycles, layers=1):
     """Return (vectors as in `Case`, banks, swaps, cycles in which it waited for a bank)."""
-    dut = Feeder(CONFIG, READ_LATENCY)
+    dut = AddressGenerator(CONFIG, READ_LATENCY)
     rng = random.Random(7)
     seen, banks, swaps, waits = [], [], [], 0
 
@@ -273,7 +274,7 @@ def test_the_next_layer_starts_from_its_own_beginning():
 @pytest.mark.parametrize("early", [0, 1])
 def test_the_first_burst_of_an_early_layer_waits_for_the_tail_only(early):
     case = CASES["padded"]()
-    dut = Feeder(CONFIG, READ_LATENCY)
+    dut = AddressGenerator(CONFIG, READ_LATENCY)
 
     async def testbench(ctx):
         ctx.set(dut.i_run, {"layer": case.fields | {"early": early}, "total": case.total,

@@ -34,7 +34,8 @@ def loop(**fields):
 
 
 class Bench:
-    """A sequencer with a program and a datapath, busy in front and at the back for some cycles."""
+    """A sequencer with a program and a datapath, busy in the compute stage and in the store stage
+    for some cycles."""
 
     def __init__(self, program, busy=(20,), drain=(20,), **changes):
         self.words = [int.from_bytes(program[k:k + 4], "little")
@@ -43,16 +44,17 @@ class Bench:
         self.cycle = 0
         self.busy, self.left = {"front": busy, "back": drain}, {"front": 0, "back": 0}
         self.started, self.drained = [], []
-        """Per layer: cycle, fields, total; in front and at the back."""
+        """Per layer: cycle, fields, total; in the compute stage and in the store stage."""
         self.free, self.ended = [], []
-        """Per layer: the first cycle in which the front is not busy, and that of the end."""
+        """Per layer: the first cycle in which the compute stage is not busy, and that of the
+        end."""
         self.between = 0
 
     async def tick(self, ctx):
         dut = self.dut
         _, _, enable, address, front, back, done, between, stored = await ctx.tick().sample(
-            dut.o_enable, dut.o_address, dut.o_front, dut.o_back, dut.o_layer_done, dut.o_between,
-            dut.o_stored)
+            dut.o_enable, dut.o_address, dut.o_compute, dut.o_store, dut.o_layer_done,
+            dut.o_between, dut.o_stored)
         if enable:
             ctx.set(dut.i_data, self.words[address] if address < len(self.words) else 0)
         if done:
@@ -60,11 +62,11 @@ class Bench:
         if len(self.free) < len(self.started) and not self.left["front"]:
             self.free.append(self.cycle)
         if front.start:
-            assert len(self.started) == len(self.free), "the front was still busy"
+            assert len(self.started) == len(self.free), "the compute stage was still busy"
             assert len(self.started) == len(self.drained), "a layer has been left out"
             self.started.append((self.cycle, front.layer, front.total))
         if back.start:
-            assert len(self.drained) == len(self.ended), "the back was still busy"
+            assert len(self.drained) == len(self.ended), "the store stage was still busy"
             self.drained.append((self.cycle, back.layer, back.total))
             assert self.drained[-1][1:] == self.started[-1][1:]
         assert stored == (len(self.started) == len(self.drained))
@@ -221,16 +223,18 @@ def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_th
     def differences(first, second):
         return [b - a for a, b in zip(first, second, strict=True)]
 
-    # The front is the slow one: the back waits for it, and the next layer follows at once.
+    # The compute stage is the slow one: the store stage waits for it, and the next layer follows
+    # at once.
     long = bench(program, test, busy=(fetch + 20,), drain=(5,), spread=spread)
     assert differences(long.free[:-1], cycles(long.started)[1:]) == [TIMING.free_to_start] * 2
-    assert differences(cycles(long.started), cycles(long.drained)) == [TIMING.front_to_back] * 3
-    # The back is the slow one: a layer that is done in front waits there for the back.
+    assert differences(cycles(long.started), cycles(long.drained)) == [TIMING.compute_to_store] * 3
+    # The store stage is the slow one: a layer that is done in the compute stage waits there for
+    # the store stage.
     slow = bench(program, test, busy=(5,), drain=(2 * fetch + 20,), spread=spread)
-    # The drain is busy up to the write of the last result; in the next cycle it is not.
-    idle = TIMING.write_to_back - 1
+    # The store unit is busy up to the write of the last result; in the next cycle it is not.
+    idle = TIMING.write_to_store - 1
     assert differences(slow.ended[:-1], cycles(slow.drained)[1:]) == [idle] * 2
-    assert cycles(slow.started)[2] - cycles(slow.drained)[1] == TIMING.back_to_start
+    assert cycles(slow.started)[2] - cycles(slow.drained)[1] == TIMING.store_to_start
     # The instruction is the last to come.
     short = bench(program, test, busy=(3,), drain=(3,), spread=spread)
     starts = cycles(short.started)
@@ -249,9 +253,9 @@ def test_without_overlap_a_layer_is_fetched_when_the_one_before_is_stored():
     starts = [cycle for cycle, _, _ in unit.started]
     fetch = LAYER.words + 1 + TIMING.fetch_overhead
     assert starts[0] - unit.run_from == fetch
-    assert starts[1] - unit.ended[0] == TIMING.write_to_back - 1 + fetch
+    assert starts[1] - unit.ended[0] == TIMING.write_to_store - 1 + fetch
     assert [cycle - start for (cycle, _, _), start in zip(unit.drained, starts, strict=True)] == [
-        TIMING.front_to_back] * 2
+        TIMING.compute_to_store] * 2
     assert unit.run_to - unit.ended[-1] == TIMING.write_to_halt - 1
     # Beside the two fetches, the cycle in which the run ends.
     assert unit.between == 2 * fetch + 1

@@ -1,13 +1,13 @@
-"""Records and drain: order of results, addresses, tags, records beside their results."""
+"""ParameterLoader and drain: order of results, addresses, tags, records beside their results."""
 
 import random
 
 import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.control.store_unit import Drain
+from pyhw.hdl.control.store_unit import StoreUnit
 from pyhw.hdl.isa import param_layout
-from pyhw.hdl.post.parameter_loader import Records
+from pyhw.hdl.post.parameter_loader import ParameterLoader
 from pyhw.hdl.timing import Timing
 from tests.support.helpers import simulate
 
@@ -17,14 +17,14 @@ def make_config(groups, post_width):
     return Config(groups=groups, l1=engine, post_width=post_width, burst_depth=8)
 
 
-# Records ------------------------------------------------------------------------------------------
+# ParameterLoader ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("post_width", [1, 3])
 @pytest.mark.parametrize("latency", [3, 4])
 def test_records_become_active_beside_their_values(post_width, latency):
     config = make_config(1, post_width)
-    dut, width = Records(config, latency), param_layout(config).width
+    dut, width = ParameterLoader(config, latency), param_layout(config).width
     memory = [random.Random(record).getrandbits(width) for record in range(40)]
     rng = random.Random(1)
 
@@ -81,8 +81,8 @@ def walk(layer, config, total):
     """Return results in order, as nested loops over the layer, first records, and bursts."""
     positions = [(s, y, x) for s in range(99) for y in range(layer["n_y"])
                  for x in range(layer["n_x"])][:total]
-    single = layer.get("single", 0)
-    width = 1 if single else config.post_width
+    serial = layer.get("serial", 0)
+    width = 1 if serial else config.post_width
     bursts = [positions[i:i + layer["burst"]] for i in range(0, total, layer["burst"])]
     results, records, bank = [], [], 0
     ahead = 0 if layer.get("res") else Timing(config).freed_ahead
@@ -97,10 +97,10 @@ def walk(layer, config, total):
                         place = (x, y, s, vector, block)
                         results.append({
                             "bank": bank, "position": number, "group": group, "vector": vector,
-                            "row": row, "single": single, "take": group == number == 0,
+                            "row": row, "serial": serial, "take": group == number == 0,
                             "out": 1000 + dot(place, (12, 50, 300, layer["out_vector"], 5)),
                             "res": 5000 + dot(place, (24, 100, 600, layer["res_vector"], 10)),
-                            "count": (1 << layer.get("out_log_bytes", 0)) if single
+                            "count": (1 << layer.get("out_log_bytes", 0)) if serial
                             else min(width, rows - row),
                             "freed": row + width >= rows and group == config.groups - 1
                             and number == max(len(burst) - 1 - ahead, 0),
@@ -113,7 +113,7 @@ def walk(layer, config, total):
 
 def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latency=6):
     """Drain a layer with random strobes around it; return results, records and waiting cycles."""
-    dut = Drain(config)
+    dut = StoreUnit(config)
     rng = random.Random(5)
     wanted, _, bursts = walk(layer, config, total)
     results, records, waited = [], [], 0
@@ -136,7 +136,7 @@ def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latenc
             ctx.set(dut.i_written, written)
             (_, _, request, record, issue, take, drain, tag, residual, freed, wait,
              conflict, asks, size, tail) = await ctx.tick().sample(
-                dut.o_request, dut.o_record, dut.o_issue, dut.o_take, dut.o_drain, dut.o_tag,
+                dut.o_request, dut.o_record, dut.o_issue, dut.o_take, dut.o_read, dut.o_tag,
                 dut.o_residual_address, dut.o_freed, dut.o_wait_port, dut.i_conflict,
                 dut.o_residual, dut.o_residual_count, dut.o_tail)
             # The tail: nothing of an earlier burst is on its way.
@@ -159,11 +159,11 @@ def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latenc
                 assert asks == layer.get("res", 0)
                 results.append({
                     "bank": drain.bank, "position": drain.position, "group": drain.group,
-                    "vector": drain.vector, "row": drain.row, "single": drain.single,
+                    "vector": drain.vector, "row": drain.row, "serial": drain.serial,
                     "take": bool(take), "out": tag.address, "res": residual, "count": tag.count,
                     "freed": bool(freed)})
                 assert tag.group == drain.group
-                rows = 1 if layer.get("single") else tag.count
+                rows = 1 if layer.get("serial") else tag.count
                 assert size == rows << layer.get("res_wide", 0)
                 writes.append(latency)
                 if not last_burst:
@@ -200,7 +200,7 @@ def test_results_come_in_order(groups, post_width):
 
 
 def test_single_results_come_row_by_row():
-    layer = LAYER | {"single": 1, "out_log_bytes": 2, "out_vector": 4}
+    layer = LAYER | {"serial": 1, "out_log_bytes": 2, "out_vector": 4}
     check(make_config(2, 3), layer, 7)
 
 

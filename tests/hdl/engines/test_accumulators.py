@@ -32,7 +32,7 @@ def play(dut, tokens, reads, maximum=None):
             if sums:
                 ctx.set(dut.i_sums, sums)
             if read:
-                ctx.set(dut.i_drain, {"bank": read[0], "position": read[1]})
+                ctx.set(dut.i_read, {"bank": read[0], "position": read[1]})
                 ctx.set(dut.i_select, read[2])
             await ctx.tick()
             sums = token[3] if token else None

@@ -1,4 +1,5 @@
-"""The three engines against their `compute` twins, and those against the numeric contract."""
+"""The three engines against their `compute` reference models, and those against the numeric
+contract."""
 
 import gc
 import random
@@ -10,7 +11,7 @@ from amaranth.hdl import Cat, Const, Module, Signal, UnusedElaboratable
 from amaranth.sim import Simulator
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.engines.accumulator_array import drain_latency
+from pyhw.hdl.engines.accumulator_array import result_latency
 from pyhw.hdl.engines.l1 import L1Engine
 from pyhw.hdl.engines.lone_engine import lone_l1, lone_pool, lone_shift
 from pyhw.hdl.engines.pool import PoolEngine
@@ -39,10 +40,10 @@ class Bench:
     allows, unless `bubble` (a probability) delays it.
     """
 
-    def __init__(self, engine, config, bursts, *, code_width=None, settings=(), single=False,
+    def __init__(self, engine, config, bursts, *, code_width=None, settings=(), serial=False,
                  bubble=0.0):
         self.engine, self.config, self.bursts = engine, config, bursts
-        self.code_width, self.settings, self.single = code_width, dict(settings), single
+        self.code_width, self.settings, self.serial = code_width, dict(settings), serial
         self.random = random.Random(3)
         self.bubble = bubble
         self.lasts = 0  # bursts accumulated
@@ -112,9 +113,9 @@ class Bench:
             _, _, last = await ctx.tick().sample(self.engine.o_last)
             self.lasts += last  # known in the cycle after the strobe
 
-    async def drain(self, ctx):
-        engine, pipeline = self.engine, [None] * drain_latency(self.config)
-        width = 1 if self.single else self.config.post_width
+    async def request(self, ctx):
+        engine, pipeline = self.engine, [None] * result_latency(self.config)
+        width = 1 if self.serial else self.config.post_width
         for b, burst in enumerate(self.bursts):
             while self.lasts <= b:
                 await ctx.tick()
@@ -122,13 +123,13 @@ class Bench:
             requests = [(p, g, first) for p in range(len(burst[0][1]))
                         for g in range(self.config.groups)
                         for first in range(0, engine.rows, width)]
-            for request in [*requests, *[None] * drain_latency(self.config)]:
+            for request in [*requests, *[None] * result_latency(self.config)]:
                 if request:
                     p, g, first = request
-                    ctx.set(engine.i_drain, {
-                        "bank": b & 1, "position": p, "group": g, "single": self.single,
-                        "row": first if self.single else 255,
-                        "vector": 255 if self.single else first // width})
+                    ctx.set(engine.i_read, {
+                        "bank": b & 1, "position": p, "group": g, "serial": self.serial,
+                        "row": first if self.serial else 255,
+                        "vector": 255 if self.serial else first // width})
                 if done := pipeline[0]:
                     p, g, first = done
                     for lane in range(min(width, engine.rows - first)):
@@ -140,7 +141,7 @@ class Bench:
     def run(self):
         simulator = Simulator(self.engine)
         simulator.add_clock(1e-6)
-        for process in (self.fill, self.watch, self.drain):
+        for process in (self.fill, self.watch, self.request):
             simulator.add_testbench(process)
         simulator.run()
         assert self.drained == len(self.bursts)
@@ -229,7 +230,7 @@ def test_vectors_words_and_swaps_may_come_late(kind, spread, monkeypatch):
 def test_single_reads_one_row_into_lane_0(kind):
     config = make_config(2, 5, 3, post_width=4)
     engine, width, bursts, expected = engine_case(kind, config)
-    assert Bench(engine, config, bursts, code_width=width, single=True).run() == expected
+    assert Bench(engine, config, bursts, code_width=width, serial=True).run() == expected
 
 
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])

@@ -288,7 +288,7 @@ def run_post(config, layers, count=12):
                 ctx.set(dut.i_valid, valid)
                 data = [PostProcessor.compute(config, layer, *item, tables)
                         for item in zip(records, values, residuals, strict=True)]
-                want.append((valid, data[0] if layer.get("single") else b"".join(data)))
+                want.append((valid, data[0] if layer.get("serial") else b"".join(data)))
                 await ctx.tick()
 
     simulate(dut, testbench)
@@ -305,13 +305,13 @@ BYTES = [
     {"u_width": 7, "u_signed": 1, "table": 1, "second": 1, "z_width": 8, "y_signed": 1},
 ]
 WIDE = [
-    {"u_width": 32, "u_signed": 1, "single": 1, "out_log_bytes": 2},
-    {"u_width": 20, "single": 1, "out_log_bytes": 2, "res": 1},
-    {"u_width": 16, "u_signed": 1, "single": 1, "out_log_bytes": 1},
-    {"u_width": 8, "single": 1},
-    {"u_width": 8, "second": 1, "z_width": 16, "z_signed": 1, "single": 1, "out_log_bytes": 1,
+    {"u_width": 32, "u_signed": 1, "serial": 1, "out_log_bytes": 2},
+    {"u_width": 20, "serial": 1, "out_log_bytes": 2, "res": 1},
+    {"u_width": 16, "u_signed": 1, "serial": 1, "out_log_bytes": 1},
+    {"u_width": 8, "serial": 1},
+    {"u_width": 8, "second": 1, "z_width": 16, "z_signed": 1, "serial": 1, "out_log_bytes": 1,
      "res": 1, "res_second": 1},
-    {"u_width": 8, "second": 1, "z_width": 11, "z_signed": 1, "single": 1, "out_log_bytes": 2},
+    {"u_width": 8, "second": 1, "z_width": 11, "z_signed": 1, "serial": 1, "out_log_bytes": 2},
 ]
 
 

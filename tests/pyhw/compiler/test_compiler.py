@@ -142,14 +142,14 @@ def test_depthwise_layers_run_channel_by_channel(name, width, changes):
     program = agree(net, CONFIGS[name], images, batch=len(images))
     (layer,) = (f for _, opcode, f in instructions(program.section(Space.PROGRAM))
                 if opcode is Opcode.LAYER)
-    assert layer["lanewise"]
+    assert layer["depthwise"]
     conv, taps = net.ops[1], CONFIGS[name].taps
     together = max(c for c in range(1, taps + 1) if conv.kernel[1] % c == 0)
     if conv.stride[1] == conv.dilation[1] == 1 and layer["n_x"] <= CONFIGS[name].burst_depth:
-        assert layer["lead"] == together - 1
-        assert layer["lead"] == 0 or layer["burst"] % layer["n_x"] == 0
+        assert layer["warmup"] == together - 1
+        assert layer["warmup"] == 0 or layer["burst"] % layer["n_x"] == 0
     else:
-        assert layer["lead"] == 0
+        assert layer["warmup"] == 0
 
 
 def test_depthwise_sums_must_fit_the_pooling_accumulators():

@@ -76,7 +76,7 @@ def test_depthwise_masked_layers_run_channel_by_channel_from_masks(taps, changes
         config = replace(CONFIG, taps=taps, pool_lanes=lanes)
         program = compile_graph(graph, config, 2)
         (layer,) = layers(program)
-        assert layer["lanewise"]
+        assert layer["depthwise"]
         assert layer["masked"]
         assert len(program.section(Space.WEIGHTS)) * 8 - 12 * kernel[0] * kernel[1] < 64
         found = run_program(program, config, images)["masked"]

@@ -272,21 +272,21 @@ def lenet():
 def test_the_timeline_adds_up_to_the_account(lenet, bins):
     _, _, spans, accounts = lenet
     line = timeline(spans, accounts, bins)
-    assert line.front.shape == (bins, len(CAUSES))
+    assert line.compute.shape == (bins, len(CAUSES))
     for index, (cause, cycles) in enumerate(total(accounts).items()):
-        assert line.front[:, index].sum() == pytest.approx(cycles), cause
-    assert line.back[:, 0].sum() == sum(end - start for span in spans
-                                        for _, start, end in span.back)
+        assert line.compute[:, index].sum() == pytest.approx(cycles), cause
+    assert line.store[:, 0].sum() == sum(end - start for span in spans
+                                        for _, start, end in span.store)
     lengths = np.diff(np.arange(bins + 1) * line.cycles // bins)
-    assert (line.front.sum(axis=1) <= lengths + 1e-6).all()
-    assert (line.back.sum(axis=1) <= lengths).all()
+    assert (line.compute.sum(axis=1) <= lengths + 1e-6).all()
+    assert (line.store.sum(axis=1) <= lengths).all()
 
 
 def test_a_short_run_has_a_bin_a_cycle(lenet):
     program, config, _, _ = lenet
     program = compile_graph(convolution(channels=4), config, 1)
     line = timeline(walk(program, config, 1), accounts_of(program, config, 1), 100_000)
-    assert len(line.front) == line.cycles
+    assert len(line.compute) == line.cycles
 
 
 def test_neighbouring_spans_of_one_kind_become_one():
@@ -336,7 +336,7 @@ def test_engines_are_counted_over_their_layers_and_over_the_run(lenet):
 
 @pytest.mark.parametrize(("cause", "changes", "words"), [
     ("reduction", {}, "lanes that divide its kernel rows"),
-    ("reduction", {"lanewise": 1}, "taps that divide"),
+    ("reduction", {"depthwise": 1}, "taps that divide"),
     ("reduction", {"run_bytes": 1}, "taps above 0"),
     ("channels", {}, "rows that divide its channels"),
     ("images", {}, "multiple of the groups (2)"),
