@@ -17,7 +17,7 @@ from pyhw.configure import choose_config
 from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.counters import Counters
 from pyhw.hdl.control.sequencer import Sequencer
-from pyhw.hdl.control.store_unit import Drain
+from pyhw.hdl.control.store_unit import StoreUnit
 from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.hdl.port.axi import AxiLitePort
 from pyhw.hdl.port.command_port import CommandPort
@@ -28,7 +28,7 @@ from pyhw.hdl.port.intake import CommandIntake
 from pyhw.hdl.port.register_file import RegisterFile
 from pyhw.hdl.port.responder import Responder
 from pyhw.hdl.port.unfold import Unfold
-from pyhw.hdl.post.parameter_loader import Records
+from pyhw.hdl.post.parameter_loader import ParameterLoader
 from pyhw.hdl.registers import ADDRESS_BITS
 from pyhw.hdl.timing import Timing
 from pyhw.hdl.weights.fetch import WeightFetch
@@ -49,10 +49,10 @@ COMPONENTS = {
     "address_generator": lambda config: AddressGenerator(config, Timing(config).scratchpad_latency),
     "weight-fetch": WeightFetch,
     "weight-loader": WeightLoader,
-    "drain": Drain,
+    "store_unit": StoreUnit,
     "axi-lite": lambda config: AxiLitePort(ADDRESS_BITS),
     "registers": RegisterFile,
-    "records": lambda config: Records(config, Timing(config).meet),
+    "records": lambda config: ParameterLoader(config, Timing(config).meet),
 }
 DEPTH = 16
 """Adders of the deep path."""

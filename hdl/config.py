@@ -305,7 +305,7 @@ class Config:
     @property
     def side_width(self):
         """Bits that count the columns of a map, with warm-up columns, or its rows."""
-        columns = self.range_of("layer.n_x")[1] + self.range_of("layer.lead")[1] * bool(self.taps)
+        columns = self.range_of("layer.n_x")[1] + self.range_of("layer.warmup")[1] * bool(self.taps)
         most = max(columns, self.range_of("layer.n_y")[1])
         return min((self.scratch_bytes + 7).bit_length(), most.bit_length(), 16)
 

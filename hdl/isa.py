@@ -253,7 +253,7 @@ LAYER = Layout("LAYER", [
     ("block_rows", 9, "output channels of a row block"),
     ("rows", 16, "output channels in all"),
     ("block_in", -24, "input address step between row blocks"),
-    # Drain.
+    # Store unit.
     ("serial", 1, "drain one result at a time instead of `post_width`"),
     ("out_log_bytes", 2, "log2 of the bytes of a stored result (0, 1, 2)"),
     ("out_base", 24, "scratch address of the first result"),

@@ -1,4 +1,4 @@
-"""Layouts of what travels to the engines: `Token`, `Load` and `Drain`.
+"""Layouts of what travels to the engines: `Token`, `Load` and `ResultRequest`.
 
 Widths depend on as little as possible, so that one signal can be handed to every engine of an
 accelerator whatever its number of rows; an engine ignores the upper bits that it does not need.

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import connect
 
 from pyhw.hdl.config import PRESETS, Config, EngineConfig
 from pyhw.hdl.control.address_generator import AddressGenerator
-from pyhw.hdl.control.store_unit import Drain
+from pyhw.hdl.control.store_unit import StoreUnit
 from pyhw.hdl.engines.accumulator_array import result_latency
 from pyhw.hdl.engines.accumulators import Accumulators
 from pyhw.hdl.engines.l1 import L1Engine
@@ -17,7 +17,7 @@ from pyhw.hdl.engines.pool import PoolEngine
 from pyhw.hdl.engines.shift import ShiftEngine
 from pyhw.hdl.engines.window import Window
 from pyhw.hdl.memory.scratchpad import Scratchpad
-from pyhw.hdl.post.parameter_loader import Records
+from pyhw.hdl.post.parameter_loader import ParameterLoader
 from pyhw.hdl.post.processor import PostProcessor
 from pyhw.hdl.timing import Timing
 from pyhw.hdl.weights.expander import Expander
@@ -169,7 +169,7 @@ def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
 def test_records(post_width, spread):
     config = Config(l1=engine(4), post_width=post_width, spread=spread)
     timing = Timing(config)
-    dut = Records(config, timing.meet)
+    dut = ParameterLoader(config, timing.meet)
 
     async def testbench(ctx):
         await pulse(ctx, dut.i_request)
@@ -183,7 +183,7 @@ def test_records(post_width, spread):
 
 
 def test_start_of_the_drain_to_its_request():
-    dut = Drain(SMALL)
+    dut = StoreUnit(SMALL)
 
     async def testbench(ctx):
         ctx.set(dut.i_run, {"layer": LAYER, "total": 1})

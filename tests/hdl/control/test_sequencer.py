@@ -42,7 +42,7 @@ class Bench:
                       for k in range(0, len(program), 4)]
         self.dut = Sequencer(dataclasses.replace(PRESETS["default"], **changes))
         self.cycle = 0
-        self.busy, self.left = {"front": busy, "back": drain}, {"front": 0, "back": 0}
+        self.busy, self.left = {"compute": busy, "store": drain}, {"compute": 0, "store": 0}
         self.started, self.drained = [], []
         """Per layer: cycle, fields, total; in the compute stage and in the store stage."""
         self.free, self.ended = [], []
@@ -59,7 +59,7 @@ class Bench:
             ctx.set(dut.i_data, self.words[address] if address < len(self.words) else 0)
         if done:
             self.ended.append(self.cycle)
-        if len(self.free) < len(self.started) and not self.left["front"]:
+        if len(self.free) < len(self.started) and not self.left["compute"]:
             self.free.append(self.cycle)
         if front.start:
             assert len(self.started) == len(self.free), "the compute stage was still busy"
@@ -70,7 +70,7 @@ class Bench:
             self.drained.append((self.cycle, back.layer, back.total))
             assert self.drained[-1][1:] == self.started[-1][1:]
         assert stored == (len(self.started) == len(self.drained))
-        for name, starts, here in (("front", self.started, front), ("back", self.drained, back)):
+        for name, starts, here in (("compute", self.started, front), ("store", self.drained, back)):
             length = self.busy[name][(len(starts) - 1) % len(self.busy[name])]
             self.left[name] = length if here.start else max(0, self.left[name] - 1)
             ctx.set(getattr(dut, f"i_{name}_busy"), self.left[name] > 0)

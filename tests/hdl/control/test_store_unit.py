@@ -17,7 +17,7 @@ def make_config(groups, post_width):
     return Config(groups=groups, l1=engine, post_width=post_width, burst_depth=8)
 
 
-# ParameterLoader ------------------------------------------------------------------------------------------
+# ParameterLoader ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("post_width", [1, 3])
