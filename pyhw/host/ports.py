@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pyhw.errors import UserError
+from pyhw.errors import MissingTool, UserError, from_extra
 
-__all__ = ["ADAPTERS", "candidates", "find_port", "listed"]
+__all__ = ["ADAPTERS", "candidates", "find_port", "listed", "require_pyserial"]
 
 ADAPTERS = {
     (0x0403, 0x6010): "FT2232 (iCEBreaker, HX8K breakout, ECP5 evaluation, Tang Nano)",
@@ -23,9 +23,19 @@ _PROGRAMMING = ((0x0403, 0x6010), (0x0403, 0x6011))
 """Adapters whose first interface programs the board and is no serial line."""
 
 
-def _ports() -> list[Any]:
-    from .serial_port import require_pyserial
+def require_pyserial() -> Any:
+    """Return the module; `MissingTool` says how to get it."""
+    try:
+        import serial
+    except ImportError:
+        raise MissingTool("pyserial", from_extra("board")) from None
+    if not hasattr(serial, "Serial"):
+        raise MissingTool("pyserial", "pip uninstall serial; pip install pyserial",
+                          "another package is called serial as well")
+    return serial
 
+
+def _ports() -> list[Any]:
     require_pyserial()
     from serial.tools import list_ports
 

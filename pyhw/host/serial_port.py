@@ -6,9 +6,9 @@ import os
 from types import TracebackType
 from typing import Any
 
-from pyhw.errors import MissingTool, UserError, from_extra
+from pyhw.errors import UserError
 
-from .ports import listed
+from .ports import listed, require_pyserial
 
 __all__ = ["PortError", "SerialPort", "require_pyserial"]
 
@@ -18,18 +18,6 @@ _WRITE_TIMEOUT_S = 10.0
 
 class PortError(UserError):
     """A serial port that cannot be opened, or that is gone."""
-
-
-def require_pyserial() -> Any:
-    """Return the module; `MissingTool` says how to get it."""
-    try:
-        import serial
-    except ImportError:
-        raise MissingTool("pyserial", from_extra("board")) from None
-    if not hasattr(serial, "Serial"):
-        raise MissingTool("pyserial", "pip uninstall serial; pip install pyserial",
-                          "another package is called serial as well")
-    return serial
 
 
 class SerialPort:
