@@ -44,7 +44,7 @@ COMPONENTS = {
     "command-port": CommandPort,
     "memories": ProgramMemories,
     "unfold": Unfold,
-    "counters": lambda config: Counters(config.counted_layers),
+    "counters": lambda config: Counters(config.port.counted_layers),
     "sequencer": Sequencer,
     "address_generator": lambda config: AddressGenerator(config, Timing(config).scratchpad_latency),
     "weight-fetch": WeightFetch,

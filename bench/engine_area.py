@@ -46,7 +46,7 @@ def case(
     return (
         engine,
         family,
-        Config(
+        Config.of(
             groups=groups,
             **parts,
             pool_lanes=pool_lanes or rows,
@@ -102,7 +102,7 @@ def main():
         engine, family, config = CASES[name]
         component = ENGINES[engine](config)
         report = synthesize(rtlil.convert(component, name="top"), "top", family)
-        rows, wide = config.pool_lanes, 1
+        rows, wide = config.pool.lanes, 1
         if engine != "pool":
             shape = config.engines["shift" if engine == "expander" else engine]
             rows, wide = shape.rows, shape.lanes

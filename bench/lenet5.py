@@ -5,7 +5,6 @@ every layer and without, and prints its layers one by one (``docs/performance.md
 """
 
 import argparse
-import dataclasses
 import resource
 import sys
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import load_images, read_graph
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import Report, measured_layers
@@ -83,14 +82,14 @@ def main() -> int:
         "the accelerator runs and the port is idle"
     )
     if arguments.generate:
-        chosen = dataclasses.replace(PRESETS["large"], groups=2)
+        chosen = PRESETS["large"].changed(groups=2)
         before = _cpu_seconds()
         started = time.monotonic()
         text = generate_verilog(chosen)
         spent = _cpu_seconds() - before
+        lanes = {name: chosen.groups * one.rows * one.lanes for name, one in chosen.engines.items()}
         print(
-            f"{chosen.groups * chosen.l1.rows * chosen.l1.lanes:,} L1 lanes and "
-            f"{chosen.groups * chosen.shift.rows * chosen.shift.lanes:,} shift lanes: "
+            f"{lanes['l1']:,} L1 lanes and {lanes['shift']:,} shift lanes: "
             f"{time.monotonic() - started:.1f} s ({spent:.1f} s of CPU time), "
             f"{len(text.splitlines()):,} lines of Verilog"
         )

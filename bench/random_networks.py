@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,8 @@ from pyhw.graph.infer import formats
 from pyhw.graph.ops import Graph
 from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.presets import PRESETS
 from pyhw.simulation.network import Case, NetworkResult, simulate
 from pyhw.verilog import cached_verilog
 
@@ -44,10 +44,10 @@ _MEMORY = {
 }
 
 CONFIGS = {
-    config.name: replace(config, counted_layers=16)
+    config.name: config.changed(counted_layers=16)
     for config in (
-        replace(PRESETS["tiny"], spread=True),
-        Config(
+        PRESETS["tiny"].changed(spread=True),
+        Config.of(
             name="one",
             l1=engine(1, 1, 8, 24),
             shift=engine(1, 1, 4, 24),
@@ -59,7 +59,7 @@ CONFIGS = {
             overlap=False,
             **_MEMORY | {"weight_words": 65536},
         ),
-        Config(
+        Config.of(
             name="odd",
             groups=3,
             l1=engine(5, 7, 8, 22),
@@ -73,7 +73,7 @@ CONFIGS = {
             tables=4,
             **_MEMORY,
         ),
-        Config(
+        Config.of(
             name="wide",
             groups=2,
             l1=engine(24, 20),
@@ -85,7 +85,7 @@ CONFIGS = {
             post_width=5,
             **_MEMORY,
         ),
-        Config(
+        Config.of(
             name="l1_only",
             groups=2,
             l1=engine(6, 10, 6),
@@ -99,7 +99,7 @@ CONFIGS = {
             tables=0,
             **_MEMORY,
         ),
-        Config(
+        Config.of(
             name="shift_only",
             shift=engine(7, 5, 3, 20),
             pool_lanes=2,
@@ -113,7 +113,7 @@ CONFIGS = {
             tables=2,
             **_MEMORY,
         ),
-        Config(
+        Config.of(
             name="deep",
             l1=engine(9, 30),
             shift=engine(8, 33, 5, 32),
@@ -128,7 +128,7 @@ CONFIGS = {
             **_MEMORY,
         ),
         PRESETS["default"],
-        Config(
+        Config.of(
             name="masked",
             groups=2,
             shift=engine(5, 9, 5, 24),
@@ -140,7 +140,7 @@ CONFIGS = {
             prototypes=512,
             **_MEMORY | {"weight_words": 2048},
         ),
-        Config(
+        Config.of(
             name="three",
             groups=3,
             l1=engine(24, 20),
@@ -152,7 +152,7 @@ CONFIGS = {
             post_width=8,
             **_MEMORY,
         ),
-        Config(
+        Config.of(
             name="tall",
             l1=engine(17, 2, 7),
             shift=engine(11, 3, 3, 24),
@@ -165,7 +165,7 @@ CONFIGS = {
             tables=3,
             **_MEMORY,
         ),
-        Config(
+        Config.of(
             name="flat",
             groups=4,
             shift=engine(2, 33, 4, 28),
@@ -178,7 +178,7 @@ CONFIGS = {
             prototypes=256,
             **_MEMORY | {"weight_words": 8192},
         ),
-        Config(
+        Config.of(
             name="nines",
             l1=engine(3, 3, 6),
             shift=engine(2, 5, 4, 28),
@@ -216,16 +216,16 @@ def draw_cases(config: Config, seeds: Iterator[int], count: int, batch: int = 4)
     """Draw networks that a configuration accepts, each with its golden values."""
     limits = Limits(
         engines=tuple(config.engines),
-        l1_code_width=config.l1.code_width if config.l1 else 8,
-        code_widths=(config.shift.code_width,) if config.shift else (4,),
+        l1_code_width=config.engines["l1"].code_width if config.engines.get("l1") else 8,
+        code_widths=(config.engines["shift"].code_width,) if config.engines.get("shift") else (4,),
         acc_width=min(e.acc_width for e in config.engines.values()),
-        terms=min(config.terms, config.residual_terms or config.terms),
-        masked=config.prototypes > 0,
-        residual=config.residual,
-        second=config.second_step,
-        tables=config.tables > 0,
-        wide=config.residual,
-        permute=config.index_entries > 0,
+        terms=min(config.post.terms, config.residual.terms or config.post.terms),
+        masked=config.weights.prototypes > 0,
+        residual=config.residual.exists,
+        second=config.post.second_step,
+        tables=config.post.tables > 0,
+        wide=config.residual.exists,
+        permute=config.memory.index_entries > 0,
     )
     cases: list[Case] = []
     while len(cases) < count:
@@ -289,7 +289,8 @@ def wrong_counts(case: Case, result: NetworkResult, config: Config) -> list[str]
     wrong = []
     if (total := result.counters[0]["CYCLES"]) != run_cycles(guess):
         wrong.append(f"{total} cycles, not {run_cycles(guess)}")
-    last = len(guess) if len(guess) <= config.counted_layers else config.counted_layers - 1
+    counted = config.port.counted_layers
+    last = len(guess) if len(guess) <= counted else counted - 1
     for layer, counted in zip(guess[:last], result.layers[:last], strict=True):
         for name in ("vectors", "stall_weights", "stall_layer", "stall_bank"):
             if (value := counted[name.upper()]) != getattr(layer, name):

@@ -12,9 +12,10 @@ from pyhw.compiler import Program, compile_graph
 from pyhw.graph.execute import run
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
-from pyhw.hdl.config import PRESETS, Config
+from pyhw.hdl.config import Config
 from pyhw.hdl.formats import Format, nearest_terms
 from pyhw.hdl.isa import Space
+from pyhw.hdl.presets import PRESETS
 from pyhw.simulation.serial import transfer
 
 DIVISOR = 8
@@ -37,7 +38,7 @@ def graph() -> Graph:
 
 def filled(program: Program, config: Config) -> Program:
     """Return a program that fills the weight memory."""
-    size = config.weight_words * config.load_bits // 8
+    size = config.weights.words * config.weights.load_bits // 8
     sections = [(space, word, raw + bytes(size - len(raw)) if space is Space.WEIGHTS else raw)
                 for space, word, raw in program.sections]
     return dataclasses.replace(program, sections=sections)
@@ -51,7 +52,7 @@ def main() -> None:
     print("| payload | ahead | program | images | overruns | retries |")
     print("|---|---|---|---|---|---|")
     for payload, ahead in CASES:
-        config = dataclasses.replace(PRESETS["tiny"], name="custom", scratch_bytes=16384,
+        config = PRESETS["tiny"].changed(name="custom", scratch_bytes=16384,
                                      max_payload=payload)
         program = filled(compile_graph(network, config, 4), config)
         found = transfer(config, program, images, divisor=DIVISOR, ahead=ahead)

@@ -19,7 +19,8 @@ from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.errors import UserError
 from pyhw.fitter.devices import find_device
 from pyhw.fitter.search import propose
-from pyhw.hdl.config import PRESETS, Config
+from pyhw.hdl.config import Config
+from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import load_images, read_graph
 from pyhw.profile.account import CAUSES, Counted, LayerAccount, account, total
 from pyhw.profile.measure import counting, disagreement, measure
@@ -61,7 +62,7 @@ class Row:
     parts: dict[str, str] = field(default_factory=dict)
 
 
-_RESNET20_256 = Config(
+_RESNET20_256 = Config.of(
     name="resnet20_256",
     l1=engine(16, 16, 8, 24),
     shift=engine(16, 16, 4, 28),
@@ -71,7 +72,7 @@ _RESNET20_256 = Config(
     post_width=4,
     **_MEMORY,
 )
-_RESNET20_2048 = Config(
+_RESNET20_2048 = Config.of(
     name="resnet20_2048",
     groups=4,
     l1=engine(16, 32, 8, 24),
@@ -82,7 +83,7 @@ _RESNET20_2048 = Config(
     post_width=16,
     **_MEMORY,
 )
-_CONVMIXER = Config(
+_CONVMIXER = Config.of(
     name="convmixer_256",
     shift=engine(16, 16, 4, 28),
     pool_lanes=16,
@@ -94,7 +95,7 @@ _CONVMIXER = Config(
     prototypes=1024,
     **_MEMORY | {"scratch_bytes": 1 << 18, "param_records": 8192},
 )
-_SMALL_256 = Config(
+_SMALL_256 = Config.of(
     name="small_256",
     l1=engine(16, 16, 8, 24),
     shift=engine(8, 16, 4, 28),
@@ -148,7 +149,7 @@ def _shape(config: Config) -> str:
         f"{config.groups} x {e.rows} x {e.lanes} {name.upper()}"
         for name, e in config.engines.items()
     )
-    return f"{shapes}; post {config.post_width}, word {config.load_bits}"
+    return f"{shapes}; post {config.post.width}, word {config.weights.load_bits}"
 
 
 def _row(row: Row, simulated: bool) -> bool:

@@ -28,7 +28,7 @@ from .random_networks import engine
 
 __all__ = ["CONFIG", "layer_cases", "main"]
 
-CONFIG = Config(
+CONFIG = Config.of(
     name="vgg_256",
     l1=engine(16, 16, 8, 24),
     shift=engine(16, 16, 4, 28),

@@ -359,15 +359,15 @@ def param_layout(config):
     A term is an exponent, `absent` for one that does not count, and a sign. The bias holds B, the
     rounding constant and the constants that engines leave out (``docs/architecture.md``).
     """
-    def terms(prefix, count=config.terms, most=config.exponent):
+    def terms(prefix, count=config.post.terms, most=config.post.exponent):
         return [row for t in range(count) for row in (
             (f"{prefix}{t}_exponent", absent(most).bit_length(), f"term {t} of {prefix}"),
             (f"{prefix}{t}_negative", 1, "its sign"))]
     rows = [("bias", -config.sum_width, "B plus all constants of the first step"),
             ("shift", 5, "S"), *terms("m")]
-    if config.residual:
-        rows += terms("r", config.residual_terms, MAX_EXPONENT)
-    if config.second_step:
+    if config.residual.exists:
+        rows += terms("r", config.residual.terms, MAX_EXPONENT)
+    if config.post.second_step:
         rows += [("bias2", -36, "B2 plus the rounding constant"), ("shift2", 5, "S2"),
                  *terms("n")]
     return Layout("PARAM", rows)
@@ -376,7 +376,7 @@ def param_layout(config):
 def space_bytes(config, space):
     """Return the bytes of one word of a memory space."""
     return {
-        Space.SCRATCH: 1, Space.PROGRAM: 4, Space.WEIGHTS: config.load_bytes,
+        Space.SCRATCH: 1, Space.PROGRAM: 4, Space.WEIGHTS: config.weights.load_bytes,
         Space.PARAMS: param_layout(config).bytes, Space.TABLES: 1, Space.INDEX: 4,
         Space.INPUT: INPUT.bytes, Space.COUNTERS: 1, Space.PROTOTYPES: 1,
     }[space]
@@ -385,9 +385,9 @@ def space_bytes(config, space):
 def space_depth(config, space):
     """Return the words of a memory space (SCRATCH: of one group); 0 if there is none."""
     return {
-        Space.SCRATCH: config.scratch_bytes, Space.PROGRAM: config.program_words,
-        Space.WEIGHTS: config.weight_words, Space.PARAMS: config.param_records,
-        Space.TABLES: config.tables * 256, Space.INDEX: config.index_entries,
-        Space.INPUT: 1, Space.COUNTERS: COUNTER_SET * config.counted_layers,
-        Space.PROTOTYPES: config.prototypes,
+        Space.SCRATCH: config.memory.scratch_bytes, Space.PROGRAM: config.memory.program_words,
+        Space.WEIGHTS: config.weights.words, Space.PARAMS: config.memory.param_records,
+        Space.TABLES: config.post.tables * 256, Space.INDEX: config.memory.index_entries,
+        Space.INPUT: 1, Space.COUNTERS: COUNTER_SET * config.port.counted_layers,
+        Space.PROTOTYPES: config.weights.prototypes,
     }[space]

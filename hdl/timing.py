@@ -41,19 +41,19 @@ class Timing:
     @property
     def result_latency(self):
         """Engine, from result request to values."""
-        return 3 + self.config.spread
+        return 3 + self.config.build.links
 
     @property
     def start_to_words(self):
         """Start of the compute stage to the first weight word."""
-        return 2 + self.config.spread
+        return 2 + self.config.build.links
 
     @property
     def expanded(self):
         """Cycles for the first word of a masked layer's step, and for all of its words."""
-        shift = self.config.shift
+        shift = self.config.engines.get("shift")
         ends = [k + 1 for k, visit in enumerate(visits(
-            shift.rows, shift.lanes, self.config.load_bits // shift.code_width,
+            shift.rows, shift.lanes, self.config.weights.load_bits // shift.code_width,
             self.config.expand_lanes)) if visit.word_end]
         return ends[0], ends[-1]
 
@@ -64,63 +64,63 @@ class Timing:
     @property
     def write_to_store(self):
         """Last result written to the start of the store stage for the next layer."""
-        return 2 + self.config.spread
+        return 2 + self.config.build.links
 
     @property
     def write_to_halt(self):
         """Last result of the last layer written to the end of the run."""
-        return 3 + self.config.spread
+        return 3 + self.config.build.links
 
     @property
     def store_to_issue(self):
         """Start of the store stage to the first vector that the compute stage issues after waiting
         for it.
         """
-        return self.config.spread
+        return self.config.build.links
 
     @property
     def fetch_overhead(self):
         """Cycles of a fetch besides its words and the image slots."""
-        return 4 + self.config.spread
+        return 4 + self.config.build.links
 
     @property
     def scratchpad_latency(self):
         """Port A, from address to data."""
-        return 4 + self.config.spread
+        return 4 + self.config.build.links
 
     @property
     def residual_latency(self):
         """Scratchpad's port B, from address to data."""
-        return 4 + 2 * self.config.spread
+        return 4 + 2 * self.config.build.links
 
     @property
     def write_to_tail(self):
         """Last result before the last burst written to the tail of the layer, seen by the compute
         stage.
         """
-        return 1 + self.config.spread
+        return 1 + self.config.build.links
 
     @property
     def read_to_stall(self):
         """Residual asked for to the stall of port A, where port B reads through it."""
-        return 1 + self.config.spread
+        return 1 + self.config.build.links
 
     @property
     def issue_to_take(self):
         """Issue of a vector to its take; it may be issued 1 cycle after what it waits for."""
-        return 1 + self.config.spread + self.scratchpad_latency
+        return 1 + self.config.build.links + self.scratchpad_latency
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
-        taken = 2 + self.config.spread + self.config.distributed
+        taken = 2 + self.config.build.links + self.config.build.distributed
         if engine == "pool":
-            return taken + (4 if self.config.taps else 1)
+            return taken + (4 if self.config.depthwise.columns else 1)
         return (taken + 1 + len(self.config.clusters(engine))
                 + _levels(self.config.engines[engine].lanes))
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the compute stage: it has been accumulated."""
-        return self.take_to_last(engine) + 1 + self.config.spread
+        return self.take_to_last(engine) + 1 + self.config.build.links
 
     @property
     def freed_ahead(self):
@@ -131,18 +131,18 @@ class Timing:
         """
         engines = ["pool", *self.config.engines]
         least = min(self.take_to_last(name) for name in engines)
-        return self.issue_to_take - 1 + least - self.config.distributed
+        return self.issue_to_take - 1 + least - self.config.build.distributed
 
     @property
     def meet(self):
         """Result request to values with their residuals."""
-        return max(self.result_latency, self.residual_latency) if self.config.residual else (
+        return max(self.result_latency, self.residual_latency) if self.config.residual.exists else (
             self.result_latency)
 
     @property
     def request_to_ready(self):
         """Request for records to their being loaded."""
-        return self.config.post_width + 2 + self.config.spread
+        return self.config.post.width + 2 + self.config.build.links
 
     @property
     def take_to_request(self):
@@ -153,12 +153,13 @@ class Timing:
     def post_latency(self):
         """Values to bytes."""
         config = self.config
-        tree = 1 + _levels(config.terms + 1)
-        addend = 1 + _levels(config.residual_terms) + config.second_step
-        latency = (max(tree, addend) if config.residual else tree) + config.residual + 2
-        latency += bool(config.tables)
-        if config.second_step:
-            latency += tree + config.residual + 2
+        tree = 1 + _levels(config.post.terms + 1)
+        addend = 1 + _levels(config.residual.terms) + config.post.second_step
+        latency = (max(tree, addend) if config.residual.exists
+                   else tree) + config.residual.exists + 2
+        latency += bool(config.post.tables)
+        if config.post.second_step:
+            latency += tree + config.residual.exists + 2
         return latency + 1
 
     @property

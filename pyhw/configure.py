@@ -1,14 +1,15 @@
 """Choose a hardware configuration from the words of a command line."""
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pyhw.errors import UserError
-from pyhw.hdl.config import PRESETS, Config
+from pyhw.hdl.config import ENGINES, Config
+from pyhw.hdl.config_file import config_from_json
+from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import read_file
 
 FITTED = Path(__file__).parent / "presets"
@@ -29,7 +30,8 @@ def choose_config(
     path : Path, optional
         JSON file as ``pyhw generate`` writes it; not together with ``preset``.
     changes : sequence of str
-        ``field=value`` or ``engine.field=value``, as in ``groups=4`` and ``l1.lanes=32``.
+        ``field=value`` or ``unit.field=value``, as in ``groups=4``, ``post.width=2`` and
+        ``l1.lanes=32``; also by flat names (`pyhw.hdl.config_names`), as in ``post_width=2``.
         ``engine=none`` takes an engine out. The changed configuration is named ``custom``, if
         ``name=...`` is not among the changes.
 
@@ -50,7 +52,7 @@ def choose_config(
         config = _change(config, change)
     if config.hash != original.hash and config.name == original.name:
         # A changed preset is not that preset, and its files are not that preset's.
-        config = dataclasses.replace(config, name="custom")
+        config = config.changed(name="custom")
     return config
 
 
@@ -100,7 +102,7 @@ def _load(path: Path) -> Config:
             raise ValueError("Configuration must be text") from None
     if len(text) > MAX_FILE:
         raise ValueError(f"Configuration must be at most {MAX_FILE} characters long")
-    return Config.from_json(text)
+    return config_from_json(text)
 
 
 def _change(config: Config, change: str) -> Config:
@@ -109,14 +111,13 @@ def _change(config: Config, change: str) -> Config:
         raise UserError(f"a change must be written field=value, not {change!r}")
     owner, dot, name = name.strip().rpartition(".")
     try:
-        if not dot:
-            return dataclasses.replace(config, **{name: _value(text)})
-        engine = getattr(config, owner, None)
-        if not dataclasses.is_dataclass(engine) or isinstance(engine, type):
-            has = " or ".join(config.engines)
-            raise UserError(f"the configuration has no engine {owner!r}, only {has}")
-        fields: dict[str, Any] = {owner: dataclasses.replace(engine, **{name: _value(text)})}
-        return dataclasses.replace(config, **fields)
+        owner = owner.removeprefix("engines.")
+        if owner in ENGINES:
+            if owner not in config.engines:
+                has = " or ".join(config.engines)
+                raise UserError(f"the configuration has no engine {owner!r}, only {has}")
+            owner = f"engines.{owner}"
+        return config.changed(**{f"{owner}{dot}{name}": _value(text)})
     except TypeError:
         raise UserError(f"the configuration has no field {change.partition('=')[0]!r}") from None
     except ValueError as error:

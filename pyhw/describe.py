@@ -131,7 +131,7 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _program(path: Path) -> tuple[str, dict[str, Any]]:
-    from pyhw.hdl.config import PRESETS
+    from pyhw.hdl.presets import PRESETS
 
     program = read_program(path)
     rows: list[tuple[str, ...]] = [

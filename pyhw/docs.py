@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pyhw.files import write_atomically
-from pyhw.hdl.config import ISA_VERSION, PRESETS
+from pyhw.hdl.config import ISA_VERSION
 from pyhw.hdl.frames import (
     ARGUMENTS,
     CRC_BYTES,
@@ -34,6 +34,7 @@ from pyhw.hdl.isa import (
     space_bytes,
     space_depth,
 )
+from pyhw.hdl.presets import PRESETS
 from pyhw.hdl.registers import REGISTERS, Access
 
 __all__ = ["isa_markdown", "member_docs", "registers_markdown", "with_registers"]

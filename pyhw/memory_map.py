@@ -114,7 +114,7 @@ def memory_use(config: Config, device: Device, program: Program | None = None) -
         sizes = {space: len(program.section(space)) for space in Space}
         taken = {
             "scratchpad": -(-scratch_peak(program) // config.banks),
-            "weights": sizes[Space.WEIGHTS] // config.load_bytes,
+            "weights": sizes[Space.WEIGHTS] // config.weights.load_bytes,
             "records": sizes[Space.PARAMS] // param_layout(config).bytes,
             "instructions": sizes[Space.PROGRAM] // 4,
             "instructions and records": (sizes[Space.PROGRAM] // 4

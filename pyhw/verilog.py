@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.contents import NOTHING, Contents
 
 from .cache import cache_dir, content_key
@@ -193,7 +194,8 @@ def cached_verilog(config: Config, divisor: int | None = None, interface: str | 
     """Return the Verilog of an accelerator, generated only if it or the gateware has changed."""
     import amaranth
 
-    key = content_key(config.to_json(), amaranth.__version__, first_line(config), _SCRIPT, divisor,
+    key = content_key(config_to_json(config), amaranth.__version__, first_line(config), _SCRIPT,
+                      divisor,
                       interface, _TIME_ZERO.pattern, clock_hz, name, repr(contents),
                       gateware_sources())
     path = cache_dir("verilog") / f"{key}.v"

@@ -14,7 +14,7 @@ import numpy as np
 from cocotb.triggers import FallingEdge, RisingEdge, with_timeout
 
 from pyhw.compiler.program import Program
-from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_from_json
 from pyhw.hdl.frames import Command
 from pyhw.hdl.registers import ADDRESS_BITS, REGISTERS, Access, find_register
 from pyhw.host.frames import encode
@@ -56,7 +56,7 @@ async def networks(dut: Any) -> None:
 async def registers(dut: Any) -> None:
     """Try every register, the interrupt, and a soft reset in a run and in a reply."""
     parameters = job.parameters()
-    config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
+    config = config_from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
     program = Program.load(parameters["program"])
     images = np.load(parameters["images"], allow_pickle=False)
     port, lite = AxiPort(dut), Registers(dut, parameters["pause"])

@@ -31,7 +31,7 @@ from cocotb.triggers import SimTimeoutError, with_timeout
 from cocotb.utils import get_sim_time
 
 from pyhw.compiler.program import Program, StoredMap
-from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_from_json
 from pyhw.hdl.isa import Space
 from pyhw.host.protocol import Protocol, drive_async
 from pyhw.sim import clocking, job
@@ -126,11 +126,11 @@ class Findings:
     async def count(self, done: int) -> None:
         """Read the counters after so many layers, if there are any."""
         session = self._session
-        if not session.config.counted_layers:
+        if not session.config.port.counted_layers:
             return
         self.layers = [
             {c.name: v for c, v in (await session.do("counters", layer)).items()}
-            for layer in range(min(done, session.config.counted_layers))
+            for layer in range(min(done, session.config.port.counted_layers))
         ]
         self.counters.append({name: sum(one[name] for one in self.layers)
                               for name in self.layers[0]})
@@ -215,7 +215,7 @@ async def networks(dut: Any) -> None:
 
 async def run_cases(port: Any, parameters: dict[str, Any]) -> None:
     """Run every case of the parameters through a transport, and report."""
-    config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
+    config = config_from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
     cases = parameters["cases"]
     protocol = Protocol(config, timeout_s=parameters["timeout"] * clocking.PERIOD_NS * 1e-9)
     started = time.perf_counter()
@@ -235,7 +235,7 @@ async def run_cases(port: Any, parameters: dict[str, Any]) -> None:
         session = Session(Program.load(case["program"]), port, protocol)
         found = await run_case(session, case, parameters["loaded"], parameters["debug"], progress)
         counters.append(found.counters)
-        layers.append(found.layers if config.counted_layers > 1 else [])
+        layers.append(found.layers if config.port.counted_layers > 1 else [])
         periods.append(found.period)
         seconds = time.perf_counter() - started
         cycles = round(get_sim_time("ns")) // clocking.PERIOD_NS

@@ -28,7 +28,7 @@ import numpy as np
 from cocotb.utils import get_sim_time
 
 from pyhw.compiler.program import Program
-from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_from_json
 from pyhw.host import Inference, Protocol, drive_async
 from pyhw.sim import clocking, job
 from pyhw.sim.serial_line import SerialLine
@@ -47,7 +47,7 @@ def _now() -> int:
 async def transfer(dut: Any) -> None:
     """Load a program and run images with the host's driver; report bytes and cycles."""
     parameters = job.parameters()
-    config = Config.from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
+    config = config_from_json(Path(parameters["config"]).read_text(encoding="utf-8"))
     program = Program.load(parameters["program"])
     images = np.load(parameters["images"], allow_pickle=False)
     line = SerialLine(dut, parameters["divisor"])

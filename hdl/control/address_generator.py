@@ -92,7 +92,7 @@ class AddressGenerator(wiring.Component):
         # Position in burst, bursts of a block, blocks. Warm-up columns are no positions.
         warmup, columns = Signal(), Signal(16)
         m.d.comb += columns.eq(layer.n_x)
-        if self._config.taps:
+        if self._config.depthwise.columns:
             m.d.comb += [warmup.eq(positions.o_x <= layer.warmup),
                          columns.eq(layer.n_x + layer.warmup)]
         block_base = Signal(address_width, reset_less=True)
@@ -182,7 +182,7 @@ class AddressGenerator(wiring.Component):
         m.d.comb += next_base.eq(Mux(start, layer.in_base, block_base + layer.block_in))
         with m.If(start | (burst_end & burst_last)):
             m.d.sync += block_base.eq(next_base)
-        late = int(self._config.spread)
+        late = int(self._config.build.links)
 
         def later(value, name, reset_less=True):
             """With `spread` positions move, and meet their offsets, a stage after the issue."""

@@ -73,7 +73,7 @@ class Datapath(wiring.Component):
             "i_prototype_write": In(PrototypeWrite),
             "i_host": In(stream.Signature(HostAccess)), "o_host": Out(8), "o_host_valid": Out(1),
         }
-        for name, address, width in (("weights", 24, config.load_bits),
+        for name, address, width in (("weights", 24, config.weights.load_bits),
                                      ("records", 16, param_layout(config).width),
                                      ("index", 16, 24)):
             members |= {f"o_{name}_address": Out(address), f"o_{name}_enable": Out(1),
@@ -90,7 +90,7 @@ class Datapath(wiring.Component):
         store_unit = self._empty(m, scratchpad, accumulators)
         addresses = m.submodules.address_generator
         # With `spread` registers on the way between what lies far apart.
-        late = int(self._config.spread)
+        late = int(self._config.build.links)
         m.d.comb += [
             addresses.i_freed.eq(store_unit.o_freed),
             addresses.i_tail.eq(delay(m, store_unit.o_tail, late, "tail", reset=True)),
@@ -119,12 +119,12 @@ class Datapath(wiring.Component):
         m.submodules.loader = loader = WeightLoader(config)
         m.submodules.window = window = Window(config)
         words, ahead = fetch.o_stream, fetch.o_ahead
-        if config.spread:
+        if config.build.links:
             # Out of many block RAMs, and before the way to all rows.
-            m.submodules.word = register = StreamRegister(config.load_bits)
+            m.submodules.word = register = StreamRegister(config.weights.load_bits)
             connect(m, words=words, register=register.i)
             words, ahead = register.o, register.o_ahead
-        if config.prototypes:
+        if config.weights.prototypes:
             m.submodules.expander = expander = Expander(config, self._contents)
             connect(m, words=words, expander=expander.i_stream)
             m.d.comb += [expander.i_ahead.eq(ahead), expander.i_run.eq(self.i_compute),
@@ -134,7 +134,7 @@ class Datapath(wiring.Component):
         m.d.comb += loader.i_ahead.eq(ahead)
         # All of the pipeline moves by it: where there is time to know it ahead, it is a register.
         advance, held = Signal(), Signal()
-        if config.overlap:
+        if config.build.overlap:
             m.d.sync += held.eq(addresses.o_swap_ahead & ~loader.o_ready_ahead)
         else:
             m.d.comb += held.eq(addresses.o_swap & ~loader.o_ready)
@@ -144,7 +144,7 @@ class Datapath(wiring.Component):
             fetch.i_run.eq(self.i_compute), fetch.i_data.eq(self.i_weights),
             self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
             addresses.i_run.eq(self.i_compute), addresses.i_advance.eq(advance),
-            addresses.i_stored.eq(delay(m, self.i_stored, int(config.spread), "stored",
+            addresses.i_stored.eq(delay(m, self.i_stored, int(config.build.links), "stored",
                                         reset=True)),
             addresses.i_index_data.eq(self.i_index),
             self.o_index_address.eq(addresses.o_index_address), self.o_index_enable.eq(advance),
@@ -161,9 +161,9 @@ class Datapath(wiring.Component):
         token = delay(m, token, window.latency - 1, "token", reset=True)
 
         engines = {Engine.POOL: PoolEngine(config)}
-        if config.l1 is not None:
+        if config.engines.get("l1") is not None:
             engines[Engine.L1] = L1Engine(config)
-        if config.shift is not None:
+        if config.engines.get("shift") is not None:
             engines[Engine.SHIFT] = ShiftEngine(config)
         for kind, engine in engines.items():
             m.submodules[kind.name.lower()] = engine
@@ -174,14 +174,14 @@ class Datapath(wiring.Component):
         m.d.sync += accumulators.i_engine.eq(self._accumulated_by(layer))
         m.d.comb += [
             accumulators.i_token.eq(token),
-            *(engine.i_on.eq(delay(m, accumulators.i_engine == kind, int(config.spread),
+            *(engine.i_on.eq(delay(m, accumulators.i_engine == kind, int(config.build.links),
                                    f"{kind.name.lower()}_on"))
               for kind, engine in engines.items()),
-            accumulators.i_maximum.eq(layer.pool_max & config.pool_max),
+            accumulators.i_maximum.eq(layer.pool_max & config.pool.maximum),
             *(getattr(accumulators, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
               for kind, engine in engines.items()),
         ]
-        if config.taps:
+        if config.depthwise.columns:
             self._add_taps(m, engines, token)
             m.d.comb += accumulators.i_token.valid.eq(token.valid & ~token.warmup)
         if Engine.L1 in engines:
@@ -195,13 +195,14 @@ class Datapath(wiring.Component):
 
     def _accumulated_by(self, layer):
         """Return the engine whose sums a layer accumulates: POOL has those of chains."""
-        if not self._config.taps:
+        if not self._config.depthwise.columns:
             return layer.engine
         return Mux(layer.depthwise, Engine.POOL, layer.engine)
 
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
-        layer, taps, pool = self.i_compute.layer, self._config.taps, engines[Engine.POOL]
+        layer, pool = self.i_compute.layer, engines[Engine.POOL]
+        taps = self._config.depthwise.columns
         # A layer begins with empty chains: rows that it does not use may hold the last one's.
         on = layer.depthwise & ~self.i_compute.start
         m.d.comb += pool.i_depthwise.eq(layer.depthwise)
@@ -224,14 +225,15 @@ class Datapath(wiring.Component):
         config, layer = self._config, self.i_store.layer
         # Values and residuals meet when the later of them arrives.
         read = result_latency(config)
-        meet = max(read, scratchpad.b_latency) if config.residual else read
+        meet = max(read, scratchpad.b_latency) if config.residual.exists else read
         m.submodules.store_unit = store_unit = StoreUnit(config)
         m.submodules.records = records = ParameterLoader(config, meet)
         m.submodules.post = post = PostProcessor(config, self._contents)
         # Where a result goes travels beside it.
         tag = Signal(tag_layout(config))
         m.submodules.tag = line = DelayLine(len(tag.as_value()), meet + post.latency,
-                                            config.distributed, block=not config.distributed)
+                                            config.build.distributed,
+                                            block=not config.build.distributed)
         m.d.comb += [
             store_unit.i_run.eq(self.i_store), store_unit.i_full.eq(accumulators.o_last),
             accumulators.i_read.eq(store_unit.o_read),
@@ -251,11 +253,11 @@ class Datapath(wiring.Component):
                 delay(m, Value.cast(accumulators.o_values), meet - read, "values")),
             Value.cast(post.i_records).eq(records.o_records),
         ]
-        if config.residual:
-            for lane in range(config.post_width):
+        if config.residual.exists:
+            for lane in range(config.post.width):
                 low, residual = scratchpad.o_r_data[lane], post.i_residuals[lane]
                 m.d.comb += residual.eq(Cat(low, low[7] & layer.res_signed).as_signed())
-                if config.residual_wide:
+                if config.residual.wide:
                     wide = Cat(scratchpad.o_r_data[2 * lane], scratchpad.o_r_data[2 * lane + 1])
                     with m.If(layer.res_wide):
                         m.d.comb += residual.eq(

@@ -79,7 +79,7 @@ class Sequencer(wiring.Component):
         m = Module()
         # The program counter runs ahead with the reads and ends behind the instruction.
         config = self._config
-        pc = Signal(range(config.program_words))
+        pc = Signal(range(config.memory.program_words))
         count, limit, fetched = (Signal(16, name=name, reset_less=True)
                                  for name in ("count", "limit", "fetched"))
         words = [Signal(32, name=f"word{k}", reset_less=True) for k in range(LAYER.words)]
@@ -102,7 +102,7 @@ class Sequencer(wiring.Component):
         m.d.sync += arrives.eq(Mux(last_arrives, 0, Cat(first, arrives[:-1])))
         with m.If(reading & ~last_arrives):
             m.d.sync += pc.eq(pc + 1)
-        late = int(config.spread)
+        late = int(config.build.links)
         data, final = delay(m, self.i_data, late, "data"), delay(m, last_arrives, late, "final")
         for word, here in zip(words, delay(m, arrives, late, "here"), strict=True):
             with m.If(here):
@@ -186,9 +186,9 @@ class Sequencer(wiring.Component):
                     m.next = "READ"
                     with m.If(fetched + 1 == limit):
                         m.next = "FINISH"
-                    if not config.overlap:
+                    if not config.build.overlap:
                         m.next = "PEEK"
-            if not config.overlap:
+            if not config.build.overlap:
                 # The layer works on the words that were read. The next one is looked at only,
                 # before the memory reads records.
                 looked, end_next, ended = Signal(), Signal(), Signal()
@@ -236,7 +236,7 @@ class Sequencer(wiring.Component):
         with m.If(compute.start):
             m.d.sync += self.o_first.eq(0)
         compute_layer, store_layer, compute_total, store_total = looped, looped, total, total
-        if config.overlap:
+        if config.build.overlap:
             compute_layer, store_layer = (Signal(LAYER.shape, name=f"{name}_layer", reset_less=True)
                                        for name in ("compute", "store"))
             compute_total, store_total = (Signal.like(total, name=f"{name}_total", reset_less=True)

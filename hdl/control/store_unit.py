@@ -19,7 +19,7 @@ def tag_layout(config):
     """Return the layout that travels beside a result vector to its place in memory."""
     return data.StructLayout({
         "address": config.address_width, "group": range(config.groups),
-        "count": range(max(config.post_width, 4) + 1)})
+        "count": range(max(config.post.width, 4) + 1)})
 
 
 class StoreUnit(wiring.Component):
@@ -65,22 +65,22 @@ class StoreUnit(wiring.Component):
             "i_ready": In(1), "i_taken": In(1), "o_issue": Out(1),
             "o_read": Out(ResultRequest(config.burst_depth)), "o_tag": Out(tag_layout(config)),
             "o_residual": Out(1), "o_residual_address": Out(24),
-            "o_residual_count": Out(range(2 * config.post_width + 1)), "i_conflict": In(1),
+            "o_residual_count": Out(range(2 * config.post.width + 1)), "i_conflict": In(1),
             "i_written": In(1), "o_busy": Out(1), "o_tail": Out(1), "o_wait_port": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
-        width = self._config.post_width
+        width = self._config.post.width
         address_width, count_width = self._config.address_width, self._config.count_width
-        residual = self._config.residual
+        residual = self._config.residual.exists
         m.submodules.positions = positions = Positions([address_width] * (1 + residual),
                                                        self._config.side_width)
 
         busy, bank = Signal(), Signal()
         full, full_next, some = Signal(2), Signal(2), Signal()  # banks, and whether any
-        records = range(self._config.param_records + 1)
+        records = range(self._config.memory.param_records + 1)
         bits = self._config.counter_width
         block = Signal(bits("n_blocks"), reset_less=True)  # counted from 1
         m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
@@ -180,7 +180,7 @@ class StoreUnit(wiring.Component):
         with m.Elif(burst_last):
             m.d.comb += rows_after.eq(rows_left - layer.block_rows)
         # A burst begins several cycles after the one before: records have to be loaded.
-        late = int(self._config.spread)
+        late = int(self._config.build.links)
         begins = delay(m, start, late, "begins", reset=True) | burst_end
 
         def within(rows, vectors):
@@ -228,7 +228,7 @@ class StoreUnit(wiring.Component):
         in_flight = Signal(6)
         m.d.sync += in_flight.eq(in_flight + issue - self.i_written)
         m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
-        if self._config.overlap:
+        if self._config.build.overlap:
             # Of the results on their way, `older` belong to bursts before the one being drained.
             # What the compute stage waits for begins in registers; in a block's first cycle there
             # are some.

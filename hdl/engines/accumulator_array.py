@@ -23,7 +23,7 @@ PART = 8
 
 def result_latency(config):
     """Return the cycles from a result request to its values: read, gather (twice), finish."""
-    return 3 + config.spread
+    return 3 + config.build.links
 
 
 def either(values):
@@ -86,13 +86,14 @@ class AccumulatorArray(wiring.Component):
             "i_engine": In(2), "i_token": In(Token(config.burst_depth)),
             "o_busy": Out(1), "o_last": Out(1), "i_read": In(ResultRequest(config.burst_depth)),
             "i_l1": In(1), "i_maximum": In(1),
-            "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post_width)),
+            "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post.width)),
         } | {f"i_{kind.name.lower()}_sums": In(engine.o_sums.shape())
              for kind, engine in engines.items()})
 
     def latency(self, kind):
         """Return the cycles from a token at an engine's input to its sums' being accumulated."""
-        return self._engines[kind].latency + Accumulators.latency(self._config.distributed) - 1
+        settling = Accumulators.latency(self._config.build.distributed)
+        return self._engines[kind].latency + settling - 1
 
     def elaborate(self, platform):
         m = Module()
@@ -104,9 +105,9 @@ class AccumulatorArray(wiring.Component):
         # Accumulators that are not asked for read as 0, so that OR gathers the others.
         request, extra = self.i_read, self._l1 is not None
         count, pools = self.rows + extra, self._engines.get(Engine.POOL)
-        maximum = pools.rows if pools is not None and config.pool_max else 0
+        maximum = pools.rows if pools is not None and config.pool.maximum else 0
         narrow = self._l1.shape.width if extra else 0
-        size, parts = PART if config.spread else count, []
+        size, parts = PART if config.build.links else count, []
         for group in range(config.groups):
             asked = Signal(name=f"drain{group}")
             m.d.comb += asked.eq(request.group == group)
@@ -115,7 +116,7 @@ class AccumulatorArray(wiring.Component):
                 maxima, wide = (min(max(limit - first, 0), len(own))
                                 for limit in (maximum, self._shared))
                 store = Accumulators(self._shape, count=len(own), depth=config.burst_depth,
-                                     distributed=config.distributed, maximum=maxima,
+                                     distributed=config.build.distributed, maximum=maxima,
                                      maximum_bits=9, narrow=wide, narrow_width=narrow)
                 m.submodules[f"accumulators{group}_{first}"] = place(
                     platform, store, len(own), maxima, wide)
@@ -129,7 +130,7 @@ class AccumulatorArray(wiring.Component):
                     wanted = asked
                     if i < self.rows:
                         wanted = asked & Mux(request.serial, request.row == i,
-                                             request.vector == i // config.post_width)
+                                             request.vector == i // config.post.width)
                     m.d.comb += [store.i_select[k].eq(wanted),
                                  store.i_sums[k].eq(self._sum(m, group, i))]
                 parts.append({i: Value.cast(store.o_values[k]) for k, i in enumerate(own)})
@@ -139,8 +140,9 @@ class AccumulatorArray(wiring.Component):
     def _delayed(self, m, here):
         """Return the token that goes to the accumulators, a cycle ahead of its sums."""
         latencies = {kind: engine.latency for kind, engine in self._engines.items()}
-        settling, most = Accumulators.latency(self._config.distributed), max(latencies.values())
-        late = int(self._config.spread)
+        settling = Accumulators.latency(self._config.build.distributed)
+        most = max(latencies.values())
+        late = int(self._config.build.links)
         token, busy = None, Signal(most + settling - 1)
         for left in range(most, 0, -1):
             # What comes from a slower engine is on its way already.
@@ -179,7 +181,7 @@ class AccumulatorArray(wiring.Component):
     def _finish(self, m, parts):
         """Add what reads the accumulators: gather rows, then make results of them."""
         config, request, width = self._config, self.i_read, self._shape.width
-        late = int(config.spread)
+        late = int(config.build.links)
 
         def gather(rows, name):
             # Of each part first, with `spread` into a register for the way.
@@ -190,8 +192,8 @@ class AccumulatorArray(wiring.Component):
             return gathered
 
         serial = delay(m, request.serial, result_latency(config) - 1, "serial")
-        lanes = [gather(range(lane, self.rows, config.post_width), f"lane{lane}")
-                 for lane in range(min(self.rows, config.post_width))]
+        lanes = [gather(range(lane, self.rows, config.post.width), f"lane{lane}")
+                 for lane in range(min(self.rows, config.post.width))]
         for i, lane in enumerate(lanes):
             value = lane
             if i == 0 and len(lanes) > 1:

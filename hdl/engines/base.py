@@ -130,7 +130,7 @@ class BaseEngine(wiring.Component):
     @property
     def spread(self):
         """Whether long wires end in registers."""
-        return self._config.spread
+        return self._config.build.links
 
     @property
     def rows(self):

@@ -46,14 +46,14 @@ class L1Engine(BaseEngine):
     """
 
     def __init__(self, config, *, register_every=1):
-        engine = checked_config(config).l1
+        engine = checked_config(config).engines.get("l1")
         if engine is None:
             raise ValueError("L1Engine must be made from a Config with an l1 engine")
         self._engine, self._register_every = engine, register_every
         super().__init__(
             config, rows=engine.rows, lanes=engine.lanes, shape=unsigned(engine.acc_width),
             extra=1, clusters=config.clusters("l1"), ports={
-                "i_load": In(Load(config.load_bits)), "i_swap": In(1),
+                "i_load": In(Load(config.weights.load_bits)), "i_swap": In(1),
                 "i_w_signed": In(1), "i_w_shift": In(3),
             } | chain_ports(config, engine.lanes, 8, carry=True))
 
@@ -73,13 +73,13 @@ class L1Engine(BaseEngine):
             return (extended << w_shift)[:8] ^ Cat(Const(0, 7), w_signed)
 
         codes = code_registers(m, self, convert=convert, code_width=self._engine.code_width,
-                               load_bits=self._config.load_bits)
+                               load_bits=self._config.weights.load_bits)
         sums, tapped = [], []
         for group in range(self._config.groups):
             vectors, rows = self._vectors(m, group, 8), []
             of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
             for index, x in enumerate([*of_rows, vectors[-1]]):
-                tap = index < self._config.taps
+                tap = index < self._config.depthwise.columns
                 if index < self.rows:
                     row = L1Row(self.lanes, self._register_every, tap, self.spread)
                     m.d.comb += Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))
@@ -89,8 +89,8 @@ class L1Engine(BaseEngine):
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on)]
                 rows.append(row)
             sums.append(self._meet(m, [row.o_sum for row in rows]))
-            tapped.append(rows[:self._config.taps])
-        if self._config.taps:
+            tapped.append(rows[:self._config.depthwise.columns])
+        if self._config.depthwise.columns:
             add_chains(m, platform, self, tapped, 8, carry=True)
         return sums
 

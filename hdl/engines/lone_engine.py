@@ -29,7 +29,7 @@ class LoneEngine(wiring.Component):
         self.rows, self.lanes, self.latency = engine.rows, engine.lanes, results.latency(kind)
         self.compute = engine.compute
         self._inner = ("o_sums", "i_engine", "i_l1", f"i_{kind.name.lower()}_sums")
-        if kind != Engine.POOL or not config.pool_max:
+        if kind != Engine.POOL or not config.pool.maximum:
             self._inner += ("i_maximum",)
         super().__init__({
             name: member for part in (engine, results)

@@ -30,9 +30,9 @@ class PoolEngine(BaseEngine):
     """
 
     def __init__(self, config):
-        lanes, shape = checked_config(config).pool_lanes, signed(config.pool_acc_width)
+        lanes, shape = checked_config(config).pool.lanes, signed(config.pool.acc_width)
         ports = {}
-        if config.taps:
+        if config.depthwise.columns:
             ports = {"i_depthwise": In(1), "i_taps": In(data.ArrayLayout(
                 data.ArrayLayout(shape, lanes), config.groups))}
         super().__init__(config, rows=lanes, lanes=lanes, shape=shape, ports=ports)
@@ -40,10 +40,10 @@ class PoolEngine(BaseEngine):
     @property
     def latency(self):
         """Cycles from a vector to its sums."""
-        return 1 + (CHAIN_LATENCY if self._config.taps else 0)
+        return 1 + (CHAIN_LATENCY if self._config.depthwise.columns else 0)
 
     def _sums(self, m, platform):
-        taps = self._config.taps
+        taps = self._config.depthwise.columns
         shape = self._shape if taps else signed(9)
         sums = [[Signal(shape, name=f"sum{group}_{row}", reset_less=True)
                  for row in range(self.rows)] for group in range(self._config.groups)]

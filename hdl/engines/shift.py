@@ -40,7 +40,7 @@ class ShiftEngine(BaseEngine):
     """
 
     def __init__(self, config, *, register_every=1):
-        engine = checked_config(config).shift
+        engine = checked_config(config).engines.get("shift")
         if engine is None:
             raise ValueError("ShiftEngine must be made from a Config with a shift engine")
         self._engine, self._register_every = engine, register_every
@@ -49,7 +49,7 @@ class ShiftEngine(BaseEngine):
         super().__init__(
             config, rows=engine.rows, lanes=engine.lanes, shape=signed(engine.acc_width),
             clusters=config.clusters("shift"), ports={
-                "i_load": In(Load(config.load_bits)), "i_swap": In(1),
+                "i_load": In(Load(config.weights.load_bits)), "i_swap": In(1),
             } | chain_ports(config, engine.lanes, self._term, carry=False))
 
     @property
@@ -59,22 +59,22 @@ class ShiftEngine(BaseEngine):
 
     def _sums(self, m, platform):
         codes = code_registers(
-            m, self, code_width=self._code.width, load_bits=self._config.load_bits,
+            m, self, code_width=self._code.width, load_bits=self._config.weights.load_bits,
             convert=lambda code: Cat(code, code == self._code.zero))
         sums, tapped = [], []
         for group in range(self._config.groups):
             vectors, rows = self._vectors(m, group, 9), []
             of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
             for index, x in enumerate(of_rows):
-                tap = index < self._config.taps
+                tap = index < self._config.depthwise.columns
                 row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.spread)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
                              Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))]
                 rows.append(row)
             sums.append(self._meet(m, [row.o_sum for row in rows]))
-            tapped.append(rows[:self._config.taps])
-        if self._config.taps:
+            tapped.append(rows[:self._config.depthwise.columns])
+        if self._config.depthwise.columns:
             add_chains(m, platform, self, tapped, self._term, carry=False)
         return sums
 

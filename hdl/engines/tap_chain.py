@@ -86,12 +86,12 @@ def chain_ports(config, lanes, term, carry):
     o_taps    groups x channels sums, `CHAIN_LATENCY` cycles later; 0 unless `on`
     ========= ==========================================================================
     """
-    if not config.taps:
+    if not config.depthwise.columns:
         return {}
-    width = min(lanes, config.pool_lanes)
-    shape = chain_shape(term, carry, config.taps)
+    width = min(lanes, config.pool.lanes)
+    shape = chain_shape(term, carry, config.depthwise.columns)
     return {
-        "i_tap": In(data.StructLayout({"valid": 1, "on": 1, "use": config.taps})),
+        "i_tap": In(data.StructLayout({"valid": 1, "on": 1, "use": config.depthwise.columns})),
         "o_taps": Out(data.ArrayLayout(data.ArrayLayout(shape, width), config.groups)),
     }
 

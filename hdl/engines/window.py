@@ -40,7 +40,7 @@ class Window(wiring.Component):
 
     def __init__(self, config):
         # With `Config.spread` a register before the shift.
-        self.latency = 1 + config.spread
+        self.latency = 1 + config.build.links
         self._groups = config.groups
         self._lanes = lanes = config.read_lanes
         count = In(range(lanes + 1))

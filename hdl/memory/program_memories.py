@@ -61,10 +61,10 @@ class ProgramMemories(wiring.Component):
         self._contents = contents
         program = _Content("program", Space.PROGRAM, 32)
         records = _Content("records", Space.PARAMS, param_layout(config).width)
-        weights = _Content("weights", Space.WEIGHTS, config.load_bits)
+        weights = _Content("weights", Space.WEIGHTS, config.weights.load_bits)
         index = _Content("index", Space.INDEX, 24)
-        self._memories = [[program], [records]] if config.overlap else [[program, records]]
-        self._memories += [[weights]] + [[index]] * bool(config.index_entries)
+        self._memories = [[program], [records]] if config.build.overlap else [[program, records]]
+        self._memories += [[weights]] + [[index]] * bool(config.memory.index_entries)
         members = {"i_write": In(MemoryWrite), "i_write_valid": In(1), "o_input": Out(INPUT.shape)}
         for name, space, width in itertools.chain(*self._memories):
             depth = space_depth(config, space)
@@ -75,7 +75,7 @@ class ProgramMemories(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         arrived, valid = self.i_write, self.i_write_valid
-        if self._config.overlap:  # else registers are scarce, and clocks low
+        if self._config.build.overlap:  # else registers are scarce, and clocks low
             arrived, valid = Signal.like(self.i_write, reset_less=True), Signal()
             m.d.sync += [arrived.eq(self.i_write), valid.eq(self.i_write_valid)]
         # Bytes wait for those that complete their word; the latest is the highest.
@@ -103,7 +103,7 @@ class ProgramMemories(wiring.Component):
         config = self._config
         depth = config.control_depth if others else space_depth(config, first.space)
         width, most = (max(getattr(one, name) for one in held) for name in ("width", "bytes"))
-        single = first.name == "weights" and config.single_port
+        single = first.name == "weights" and config.build.single_port
         offsets = {one.name: 8 * (most - one.bytes) for one in held}
         init = [0] * depth if self._contents.sections else []
         for one in held:
@@ -127,7 +127,7 @@ class ProgramMemories(wiring.Component):
                      for one in held]
         en, addr, data = (Signal.like(getattr(write, name), name=name)
                           for name in ("en", "addr", "data"))
-        enables = m.d.sync if config.overlap else m.d.comb
+        enables = m.d.sync if config.build.overlap else m.d.comb
         enables += en.eq(self.i_write_valid & Cat(completed).any())
         m.d.comb += [
             addr.eq(target), data.eq(latest),
@@ -145,7 +145,7 @@ class ProgramMemories(wiring.Component):
                 m.d.comb += addr.eq(~target)
             with m.If(enable):
                 m.d.comb += [read.en.eq(1), read.addr.eq(~Cat(address, Const(0, len(read.addr))))]
-        if config.spread and not single:
+        if config.build.links and not single:
             # One more register, for the way to many block RAMs.
             late_addr, late_data = (Signal.like(value, name=f"late_{value.name}", reset_less=True)
                                     for value in (addr, data))

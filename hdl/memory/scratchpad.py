@@ -72,13 +72,13 @@ class Scratchpad(wiring.Component):
 
     def __init__(self, config):
         self._config = config
-        self.write_bytes = max(4, config.post_width)
+        self.write_bytes = max(4, config.post.width)
         self.read_bytes = max(1, config.residual_bytes)
-        self._shared = not config.distributed
+        self._shared = not config.build.distributed
         self._holds = self._shared and config.reads_in_run
         # Rows, memory, with `spread` a register behind it, two parts of the rotation; port B has
         # one more behind the choice of what it does.
-        self.a_latency, self.b_latency = 4 + config.spread, 4 + 2 * config.spread
+        self.a_latency, self.b_latency = 4 + config.build.links, 4 + 2 * config.build.links
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
@@ -101,7 +101,7 @@ class Scratchpad(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         groups, banks = self._config.groups, self._config.banks
-        depth = self._config.scratch_bytes // banks
+        depth = self._config.memory.scratch_bytes // banks
         low_bits = (banks - 1).bit_length()
         row_bits = max((depth - 1).bit_length(), 1)
         advance = Signal()
@@ -145,18 +145,19 @@ class Scratchpad(wiring.Component):
             m.d.comb += [w_group.eq(self.i_w_group), w_address.eq(self.i_w_address),
                          w_count.eq(self.i_w_count), w_data.eq(Cat(self.i_w_data))]
         # The host alone reads where nothing is being written.
-        m.d.comb += r_address.eq(host.address if self._config.residual else w_address)
-        if self._config.residual:
+        m.d.comb += r_address.eq(host.address if self._config.residual.exists else w_address)
+        if self._config.residual.exists:
             with m.If(self.i_r_enable):
                 m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
-        late = int(self._config.spread)
+        late = int(self._config.build.links)
         reads_late, writes_now = (delay(m, strobe, late, name, reset=True) for name, strobe in (
             ("b_reads", reads_now), ("b_writes", writes_now)))
         w_group, w_count, w_data, r_group[0] = (delay(m, value, late, name) for name, value in (
             ("b_w_group", w_group), ("b_w_count", w_count), ("b_w_data", w_data),
             ("b_r_group", r_group[0])))
         # One register for both where they are one.
-        addresses = delay(m, Cat(w_address, r_address) if self._config.residual else w_address,
+        addresses = delay(m, Cat(w_address, r_address) if self._config.residual.exists
+                          else w_address,
                           late, "b_address")
         w_address, r_address = addresses[:24], addresses[-24:]
         w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
@@ -178,7 +179,7 @@ class Scratchpad(wiring.Component):
             m.d.sync += [writes[group].eq(writes_now & written_to),
                          reads[group].eq(reads_late & read_from)]
         w_rows, r_rows = bank_rows(w_address), bank_rows(r_address)
-        if not self._config.residual:
+        if not self._config.residual.exists:
             w_rows = r_rows = [stage(row, 1, f"b_row{bank}") for bank, row in enumerate(w_rows)]
         elif self._shared:
             w_rows = [stage(row, 1, f"w_row{bank}") for bank, row in enumerate(w_rows)]
@@ -236,12 +237,12 @@ class Scratchpad(wiring.Component):
             a_banks.append(Cat(a_bytes))
             b_banks.append(Cat(b_bytes))
 
-        if self._config.spread:
+        if self._config.build.links:
             a_banks = [stage(banked, advance, f"a{group}_read")
                        for group, banked in enumerate(a_banks)]
             b_banks = [stage(banked, 1, f"b{group}_read") for group, banked in enumerate(b_banks)]
         # Block RAM is late: of many banks' bytes there is time for one stage.
-        middle = low_bits - 1 if self._config.overlap else low_bits // 2
+        middle = low_bits - 1 if self._config.build.overlap else low_bits // 2
         coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))
         lanes = self._config.read_lanes
         for group in range(groups):

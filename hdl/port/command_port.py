@@ -67,9 +67,9 @@ class CommandPort(wiring.Component):
     def __init__(self, config, contents=NOTHING):
         word = max(space_bytes(config, space) for space in Space)
         need = word + sum(size for _, size in ARGUMENTS[Command.WRITE])
-        if config.max_payload < need:
+        if config.port.max_payload < need:
             raise ValueError(f"Config.max_payload must hold a memory word and its address, "
-                             f"{need} bytes, not {config.max_payload}")
+                             f"{need} bytes, not {config.port.max_payload}")
         self._config = config
         self._contents = contents
         super().__init__({

@@ -68,8 +68,8 @@ class CommandExecutor(wiring.Component):
 
         is_read, in_program = Signal(), Signal()
         space = Signal(8)
-        left = Signal(range(config.max_payload + 1))
-        status, length = Signal(Status), Signal(range(config.max_payload + 1))
+        left = Signal(range(config.port.max_payload + 1))
+        status, length = Signal(Status), Signal(range(config.port.max_payload + 1))
         state, layers_done = Signal(State), Signal(16, reset_less=True)
         m.d.comb += [
             is_read.eq(request.opcode == Command.READ.value),
@@ -176,7 +176,7 @@ class CommandExecutor(wiring.Component):
                         with m.If(~valid):
                             finish(Status.NO_PROGRAM)
                         with m.Elif(above(to, config.groups - 1)
-                                    | above(base, config.scratch_bytes - 1)):
+                                    | above(base, config.memory.scratch_bytes - 1)):
                             finish(Status.OUT_OF_RANGE)
                         with m.Elif(at_start):
                             m.d.comb += [self.o_image_start.strobe.eq(1),
@@ -200,7 +200,8 @@ class CommandExecutor(wiring.Component):
                     with m.Case(Command.READ.value):
                         with m.If(in_program & (space != Space.COUNTERS.value)):
                             finish(Status.OUT_OF_RANGE)
-                        with m.Elif(above(field(Command.READ, "length"), config.max_payload - 1)):
+                        with m.Elif(above(field(Command.READ, "length"),
+                                          config.port.max_payload - 1)):
                             finish(Status.BAD_LENGTH)
                         with m.Elif(~in_program & self.i_running & (not config.reads_in_run)):
                             finish(Status.BUSY)

@@ -36,8 +36,8 @@ class FrameRx(wiring.Component):
     """
 
     def __init__(self, config):
-        self._max_payload = config.max_payload
-        self._timeout = config.frame_timeout
+        self._max_payload = config.port.max_payload
+        self._timeout = config.port.frame_timeout
         super().__init__({
             "i": In(stream.Signature(8)),
             "o_frame": Out(stream.Signature(FrameHeader)),

@@ -27,7 +27,7 @@ class ImageCopy(wiring.Component):
             raise ValueError("Config.ranges must say that images are stored as they come")
         self._size = (config.range_of("input.rows")[1]
                       * config.range_of("input.row_values")[1])
-        self._scratch_bytes, self._width = config.scratch_bytes, config.unfold_width
+        self._scratch_bytes, self._width = config.memory.scratch_bytes, config.unfold_width
         super().__init__(unfold_members())
 
     def elaborate(self, platform):

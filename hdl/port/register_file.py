@@ -59,7 +59,7 @@ class RegisterFile(wiring.Component):
             "VERSION": {"isa": ISA_VERSION, "frame": FRAME_VERSION, "map": MAP_VERSION},
             "HASH0": {"hash": int.from_bytes(digest[:4], "little")},
             "HASH1": {"hash": int.from_bytes(digest[4:], "little")},
-            "LIMITS": {"groups": config.groups, "max_payload": config.max_payload},
+            "LIMITS": {"groups": config.groups, "max_payload": config.port.max_payload},
         }
 
     def elaborate(self, platform):

@@ -32,7 +32,7 @@ def identity(config):
     """Return the data of an IDENTIFY reply."""
     values = {
         "isa": ISA_VERSION, "hash": int.from_bytes(config.hash, "little"),
-        "groups": config.groups, "max_payload": config.max_payload,
+        "groups": config.groups, "max_payload": config.port.max_payload,
     }
     return b"".join(values[name].to_bytes(size, "little")
                     for name, size in REPLIES[Command.IDENTIFY])

@@ -69,8 +69,8 @@ class SpaceCursor(wiring.Component):
             m.d.comb += outside.eq(1)
 
         # Wide enough for the end of any access that starts within the bits of the largest space.
-        word = Signal(range((1 << len(depth)) + self._config.max_payload), reset_less=True)
-        left = Signal(range(self._config.max_payload + 1), reset_less=True)
+        word = Signal(range((1 << len(depth)) + self._config.port.max_payload), reset_less=True)
+        left = Signal(range(self._config.port.max_payload + 1), reset_less=True)
         lane = Signal(range(max(sizes.values())), reset_less=True)
         m.d.comb += [
             self.o_address[:24].eq(word), self.o_address[24:].eq(Mux(scratch, group, 0)),

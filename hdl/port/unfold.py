@@ -115,7 +115,7 @@ class Unfold(wiring.Component):
         more, step, accept = Signal(), Signal(), Signal()
         inside = Signal()
         m.d.comb += [
-            inside.eq(~above(address, self._config.scratch_bytes - 1)),
+            inside.eq(~above(address, self._config.memory.scratch_bytes - 1)),
             self.o.valid.eq(copying & inside),
             self.o.payload.address.eq(address),
             self.o.payload.data.eq(byte),

@@ -42,23 +42,24 @@ class PostLane(wiring.Component):
         self._config = config
         self._width = 32 if wide else 8
         addend_width, ready = 0, 0
-        if config.residual:
-            self._residual = TermSum(config.residual_width, config.residual_terms)
+        if config.residual.exists:
+            self._residual = TermSum(config.residual.value_width, config.residual.terms)
             addend_width = self._residual.sum_width
             # One register more, to hold it back from the step that does not take it.
-            ready = self._residual.latency + config.second_step
-        self._first = ScaleStep(config.value_width, config.terms, config.sum_width, self._width,
-                                addend_width, ready, config.exponent)
-        self._between = self._first.latency + (FunctionTable.latency if config.tables else 0)
+            ready = self._residual.latency + config.post.second_step
+        self._first = ScaleStep(config.value_width, config.post.terms, config.sum_width,
+                                self._width,
+                                addend_width, ready, config.post.exponent)
+        self._between = self._first.latency + (FunctionTable.latency if config.post.tables else 0)
         self.latency = self._between
-        if config.second_step:
-            self._second = ScaleStep(9, config.terms, _SUM2_WIDTH, min(self._width, 16),
-                                     addend_width, exponent=config.exponent)
+        if config.post.second_step:
+            self._second = ScaleStep(9, config.post.terms, _SUM2_WIDTH, min(self._width, 16),
+                                     addend_width, exponent=config.post.exponent)
             self.latency += self._second.latency
         super().__init__({
             "i_layer": In(LAYER.shape), "i_value": In(signed(config.value_width)),
             "i_record": In(param_layout(config).shape),
-            "i_residual": In(signed(config.residual_width)),
+            "i_residual": In(signed(config.residual.value_width)),
             "o_index": Out(8), "i_looked_up": In(8), "o_result": Out(self._width),
         })
 
@@ -67,7 +68,7 @@ class PostLane(wiring.Component):
         config, layer, record = self._config, self.i_layer, self.i_record
 
         def delayed(name, value, cycles):
-            line = DelayLine(len(value), cycles, config.distributed)
+            line = DelayLine(len(value), cycles, config.build.distributed)
             m.submodules[name] = line
             m.d.comb += line.i_value.eq(value)
             return line.o_value
@@ -75,15 +76,15 @@ class PostLane(wiring.Component):
         m.submodules.first = first = self._first
         m.d.comb += [
             first.i_value.eq(self.i_value), first.i_terms.eq(record_terms(record, "m",
-                                                                          config.terms)),
+                                                                          config.post.terms)),
             first.i_bias.eq(record.bias), first.i_shift.eq(record.shift),
             first.i_signed.eq(layer.u_signed), first.i_width.eq(layer.u_width),
             self.o_index.eq(first.o_result),
         ]
-        if config.residual:
+        if config.residual.exists:
             m.submodules.residual = residual = self._residual
             m.d.comb += [residual.i_value.eq(self.i_residual), residual.i_enable.eq(layer.res),
-                         residual.i_terms.eq(record_terms(record, "r", config.residual_terms))]
+                         residual.i_terms.eq(record_terms(record, "r", config.residual.terms))]
             addend = Cat(residual.o_carry, residual.o_sum)
 
             def give(step, name, cycles, enable):
@@ -100,17 +101,17 @@ class PostLane(wiring.Component):
                 m.d.comb += [step.i_addend_carry.eq(at_step[0]),
                              step.i_addend.eq(at_step[1:].as_signed())]
 
-            to_second = layer.res_second if config.second_step else 0
+            to_second = layer.res_second if config.post.second_step else 0
             give(first, "first", first.addend_delay - residual.latency, ~to_second)
 
         result = first.o_result
-        if config.tables:
+        if config.post.tables:
             direct = delayed("beside_table", result, FunctionTable.latency)
             result = Signal(self._width, name="looked_up")
             m.d.comb += result.eq(Mux(layer.table, self.i_looked_up, direct))
-        if config.second_step:
+        if config.post.second_step:
             m.submodules.second = second = self._second
-            fields = Cat(record.bias2, record.shift2, record_terms(record, "n", config.terms))
+            fields = Cat(record.bias2, record.shift2, record_terms(record, "n", config.post.terms))
             fields = delayed("record", fields, self._between)
             bias, shift = len(record.bias2), len(record.shift2)
             m.d.comb += [
@@ -120,7 +121,7 @@ class PostLane(wiring.Component):
                 second.i_terms.eq(fields[bias + shift:]),
                 second.i_signed.eq(layer.z_signed), second.i_width.eq(layer.z_width),
             ]
-            if config.residual:
+            if config.residual.exists:
                 give(second, "second",
                      self._between + second.addend_delay - residual.latency, to_second)
             raw = second.o_result

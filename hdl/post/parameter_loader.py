@@ -35,8 +35,8 @@ class ParameterLoader(wiring.Component):
 
     def __init__(self, config, latency):
         self._width = param_layout(config).width
-        self._lanes = config.post_width
-        self._latency, self._late = latency, config.spread
+        self._lanes = config.post.width
+        self._latency, self._late = latency, config.build.links
         super().__init__({
             "i_request": In(1), "i_record": In(16), "o_ready": Out(1), "i_take": In(1),
             "o_taken": Out(1), "o_address": Out(16), "o_enable": Out(1),

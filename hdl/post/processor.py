@@ -51,7 +51,7 @@ class PostProcessor(wiring.Component):
     def __init__(self, config, contents=NOTHING):
         self._config = config
         self._contents = contents
-        lanes = config.post_width
+        lanes = config.post.width
         self._record = param_layout(config).shape
         self._lanes = [PostLane(config, wide=lane == 0) for lane in range(lanes)]
         self.latency = self._lanes[0].latency + 1
@@ -59,7 +59,7 @@ class PostProcessor(wiring.Component):
             "i_layer": In(LAYER.shape), "i_valid": In(1),
             "i_values": In(data.ArrayLayout(signed(config.value_width), lanes)),
             "i_records": In(data.ArrayLayout(self._record, lanes)),
-            "i_residuals": In(data.ArrayLayout(signed(config.residual_width), lanes)),
+            "i_residuals": In(data.ArrayLayout(signed(config.residual.value_width), lanes)),
             "i_table_write": In(table_write_layout()),
             "o_valid": Out(1),
             "o_data": Out(data.ArrayLayout(8, max(lanes, 4))),
@@ -97,9 +97,9 @@ class PostProcessor(wiring.Component):
         def field(name):
             return layer.get(name, 0)
 
-        addend = TermSum.compute(residual, terms("r", config.residual_terms)) if field("res") else 0
+        addend = TermSum.compute(residual, terms("r", config.residual.terms)) if field("res") else 0
         fmt = Format(field("u_width"), bool(field("u_signed")))
-        result = ScaleStep.compute(value, terms("m", config.terms), record.get("bias", 0),
+        result = ScaleStep.compute(value, terms("m", config.post.terms), record.get("bias", 0),
                                    record.get("shift", 0), fmt,
                                    0 if field("res_second") else addend)
         if field("table"):
@@ -108,7 +108,7 @@ class PostProcessor(wiring.Component):
             y = result & 255
             y -= (y & 128) << 1 if field("y_signed") else 0
             fmt = Format(field("z_width"), bool(field("z_signed")))
-            result = ScaleStep.compute(y, terms("n", config.terms), record.get("bias2", 0),
+            result = ScaleStep.compute(y, terms("n", config.post.terms), record.get("bias2", 0),
                                        record.get("shift2", 0), fmt,
                                        addend if field("res_second") else 0)
         size = 1 << field("out_log_bytes")
@@ -126,9 +126,9 @@ class PostProcessor(wiring.Component):
                 lane.i_residual.eq(self.i_residuals[index]),
             ]
             results.append(lane.o_result)
-        if config.tables:
+        if config.post.tables:
             m.submodules.tables = tables = FunctionTable(
-                config.tables, config.post_width, self._contents)
+                config.post.tables, config.post.width, self._contents)
             m.d.comb += [tables.i_table.eq(layer.table_index),
                          tables.i_write.eq(self.i_table_write)]
             for index, lane in enumerate(self._lanes):
@@ -136,8 +136,8 @@ class PostProcessor(wiring.Component):
                              lane.i_looked_up.eq(tables.o_value[index])]
 
         out = Signal.like(self.o_data, reset_less=True)
-        for index in range(max(config.post_width, 4)):
-            narrow = results[index][:8] if index < config.post_width else 0
+        for index in range(max(config.post.width, 4)):
+            narrow = results[index][:8] if index < config.post.width else 0
             wide = results[0][8 * index:8 * index + 8] if index < 4 else narrow
             m.d.sync += out[index].eq(Mux(layer.serial, wide, narrow))
         m.d.comb += self.o_data.eq(out)

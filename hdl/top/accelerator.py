@@ -69,7 +69,7 @@ class Accelerator(wiring.Component):
         connect(m, port=port.o, sink=flipped(self.tx))
         m.d.sync += [begins.eq(0), stop.eq(port.o_reset)]
         run, running = port.o_run.strobe, sequencer.o_running
-        if config.spread:
+        if config.build.links:
             # Registers both ways; the answer to the command keeps its other fields as they are.
             run = delay(m, run, 1, "run", reset=True)
             running = delay(m, running | run | port.o_run.strobe, 1, "running", reset=True)
@@ -91,7 +91,7 @@ class Accelerator(wiring.Component):
             datapath.i_stored.eq(sequencer.o_stored),
         ]
         for name in ("weights", "records", "index"):
-            if name == "index" and not config.index_entries:
+            if name == "index" and not config.memory.index_entries:
                 continue
             m.d.comb += [
                 getattr(memories, f"i_{name}_address").eq(getattr(datapath, f"o_{name}_address")),
@@ -99,7 +99,7 @@ class Accelerator(wiring.Component):
                 getattr(datapath, f"i_{name}").eq(getattr(memories, f"o_{name}_data")),
             ]
         self._connect_memory_bus(m, port, memories, unfold, datapath)
-        if config.counted_layers:
+        if config.port.counted_layers:
             self._add_counters(m, port, sequencer, datapath)
         with m.If(datapath.o_host_valid):
             m.d.comb += [port.i_read.valid.eq(1), port.i_read.payload.eq(datapath.o_host)]
@@ -108,7 +108,7 @@ class Accelerator(wiring.Component):
     def _add_counters(self, m, port, sequencer, datapath):
         """Count what happens, and answer reads that are not for the scratchpads."""
         m.submodules.counters = counters = Counters(
-            self._config.counted_layers, spread=self._config.spread)
+            self._config.port.counted_layers, spread=self._config.build.links)
         read = port.o_read
         events = {
             Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,
@@ -121,7 +121,7 @@ class Accelerator(wiring.Component):
         seen = [Cat(events[counter] for counter in Counter),
                 port.o_run.strobe & ~port.o_run.resume,
                 sequencer.o_compute.start & ~sequencer.o_first, sequencer.o_running]
-        late = int(self._config.spread)
+        late = int(self._config.build.links)
         m.d.comb += [
             Cat(counters.i_increment, counters.i_clear, counters.i_next, counters.i_running).eq(
                 delay(m, Cat(seen), late, "seen", reset=True)),
@@ -137,9 +137,10 @@ class Accelerator(wiring.Component):
     def _connect_memory_bus(self, m, port, memories, unfold, datapath):
         """Share the scratchpads' host port: images, then writes, then reads."""
         write, read, host = port.o_write, port.o_read, datapath.i_host
-        if self._config.overlap:
+        if self._config.build.overlap:
             # As in `ProgramMemories`; the last byte is there before a run has fetched a layer.
-            m.submodules.access = access = StreamRegister(HostAccess, spare=self._config.spread)
+            m.submodules.access = access = StreamRegister(HostAccess,
+                                                          spare=self._config.build.links)
             connect(m, access=access.o, datapath=datapath.i_host)
             host = access.i
         to_scratch, read_scratch = Signal(), Signal()

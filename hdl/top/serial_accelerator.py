@@ -17,7 +17,7 @@ def flash_members(config):
     """Return the pins of the flash (see `FlashLoader`), if a configuration reads one."""
     pins = {"o_flash_select": Out(1), "o_flash_clock": Out(1), "o_flash_data": Out(1),
             "i_flash_data": In(1)}
-    return pins if config.flash_loader else {}
+    return pins if config.port.flash_loader else {}
 
 
 class SerialAccelerator(wiring.Component):
@@ -63,7 +63,7 @@ class SerialAccelerator(wiring.Component):
         starts = Signal(init=1)
         m.d.sync += starts.eq(0)
         m.submodules.accelerator = place(platform, accelerator, reset=starts)
-        if self._config.flash_loader:
+        if self._config.port.flash_loader:
             m.submodules.flash = flash = FlashLoader()
             connect(m, source=uart.o, loader=flash.i)
             connect(m, loader=flash.o, sink=accelerator.rx)

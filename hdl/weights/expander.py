@@ -59,8 +59,8 @@ class Expander(wiring.Component):
         super().__init__({
             "i_run": In(LayerRun),
             "i_write": In(PrototypeWrite),
-            "i_stream": In(stream.Signature(config.load_bits)), "i_ahead": In(1),
-            "o_stream": Out(stream.Signature(config.load_bits)), "o_ahead": Out(1),
+            "i_stream": In(stream.Signature(config.weights.load_bits)), "i_ahead": In(1),
+            "o_stream": Out(stream.Signature(config.weights.load_bits)), "o_ahead": Out(1),
         })
 
     def elaborate(self, platform):
@@ -72,7 +72,7 @@ class Expander(wiring.Component):
             m.d.comb += [part.i_layer.eq(layer), part.i_start.eq(self.i_run.start)]
         # All stages stand still while a word is not taken.
         valid, enable = Signal(), Signal()
-        word = Signal(self._config.load_bits, reset_less=True)
+        word = Signal(self._config.weights.load_bits, reset_less=True)
         m.d.comb += [
             enable.eq(~valid | sink.ready), bits.i_enable.eq(enable), walker.i_enable.eq(enable),
             bits.i_total.eq(self.i_run.total), bits.i_stream.payload.eq(source.payload),
@@ -81,8 +81,9 @@ class Expander(wiring.Component):
             sink.valid.eq(Mux(layer.masked, valid, source.valid)),
             sink.payload.eq(Mux(layer.masked, word, source.payload)),
         ]
-        shift = self._config.shift
-        schedule = visits(shift.rows, shift.lanes, self._config.load_bits // shift.code_width,
+        shift = self._config.engines.get("shift")
+        schedule = visits(shift.rows, shift.lanes,
+                          self._config.weights.load_bits // shift.code_width,
                           self._config.expand_lanes)
         here, visit, row_base = self._visit(m, bits, walker, enable, schedule)
         keep = Signal(self._config.expand_lanes)
@@ -93,10 +94,11 @@ class Expander(wiring.Component):
 
     def _visit(self, m, bits, walker, enable, schedule):
         """Add the counters of visits; return the strobe, its number, its row's base."""
-        layer, width, taps = self.i_run.layer, self._config.expand_lanes, self._config.taps
+        layer, width = self.i_run.layer, self._config.expand_lanes
+        taps = self._config.depthwise.columns
         groups = max(visit.group for visit in schedule) + 1
         here, number = Signal(), Signal(range(len(schedule)))
-        row, group = Signal(range(self._config.shift.rows)), Signal(range(groups))
+        row, group = Signal(range(self._config.engines["shift"].rows)), Signal(range(groups))
         rows_left = Signal(16)
         row_base, block_base = Signal(17), Signal(17)
         cut, group_end, row_end, in_use = Signal(), Signal(), Signal(), Signal()
@@ -151,7 +153,7 @@ class Expander(wiring.Component):
         layer, config = self.i_run.layer, self._config
         address_bits = len(walker.o_offsets) // config.expand_lanes
         m.submodules.prototypes = store = memory.Memory(
-            shape=config.shift.code_width, depth=config.prototypes,
+            shape=config.engines["shift"].code_width, depth=config.weights.prototypes,
             init=self._contents.words(Space.PROTOTYPES, 1), attrs=self._contents.style)
         write = store.write_port()
         m.d.comb += [write.addr.eq(self.i_write.address), write.data.eq(self.i_write.data),
@@ -179,12 +181,13 @@ class Expander(wiring.Component):
             with m.If(enable):
                 m.d.sync += found.eq(address)
             m.d.comb += [read.addr.eq(found), read.en.eq(enable)]
-            codes.append(Mux(kept[k], read.data, ShiftCode(config.shift.code_width).zero))
+            codes.append(Mux(kept[k], read.data,
+                             ShiftCode(config.engines["shift"].code_width).zero))
         return codes, strobe, done
 
     def _fill(self, m, enable, schedule, codes, arrived, number, word, valid):
         """Add what puts codes in their places of a word, as `schedule` says."""
-        width = self._config.shift.code_width
+        width = self._config.engines["shift"].code_width
         made = [Signal(width, name=f"code{k}") for k in range(len(codes))]
         m.d.comb += [signal.eq(code) for signal, code in zip(made, codes, strict=True)]
         now = [Signal(name=f"visit_is_{k}") for k in range(len(schedule))]

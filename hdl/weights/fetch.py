@@ -32,18 +32,18 @@ class WeightFetch(wiring.Component):
     """
 
     def __init__(self, config):
-        self._config, self._masks = config, config.prototypes > 0
+        self._config, self._masks = config, config.weights.prototypes > 0
         super().__init__({
             "i_run": In(LayerRun),
-            "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.load_bits),
-            "o_stream": Out(stream.Signature(config.load_bits)), "o_ahead": Out(1),
+            "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.weights.load_bits),
+            "o_stream": Out(stream.Signature(config.weights.load_bits)), "o_ahead": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
         layer, total = self.i_run.layer, self.i_run.total
         busy, valid = Signal(), Signal()
-        depth = range(self._config.weight_words + 1)
+        depth = range(self._config.weights.words + 1)
         address, block_address = (Signal(depth, name=name, reset_less=True)
                                   for name in ("address", "block_address"))
         m.submodules.bursts = bursts = Bursts(self._config.count_width, self._config.burst_depth)

@@ -13,7 +13,7 @@ __all__ = ["WeightLoader", "step_words"]
 def step_words(config):
     """Return the most words with pads and the most with codes that a step can have."""
     return (config.most_pad_words,
-            max(engine.load_words(config.load_bits) for engine in config.engines.values()))
+            max(engine.load_words(config.weights.load_bits) for engine in config.engines.values()))
 
 
 class WeightLoader(wiring.Component):
@@ -46,9 +46,10 @@ class WeightLoader(wiring.Component):
         self._config = config
         super().__init__({
             "i_layer": In(LAYER.shape),
-            "i_stream": In(stream.Signature(config.load_bits)), "i_ahead": In(1), "i_take": In(1),
-            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_l1": Out(Load(config.load_bits)),
-            "o_shift": Out(Load(config.load_bits)), "o_swap": Out(1),
+            "i_stream": In(stream.Signature(config.weights.load_bits)), "i_ahead": In(1),
+            "i_take": In(1),
+            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_l1": Out(Load(config.weights.load_bits)),
+            "o_shift": Out(Load(config.weights.load_bits)), "o_swap": Out(1),
             "o_pad": Out(config.read_lanes * 8),
         })
 
@@ -94,7 +95,7 @@ class WeightLoader(wiring.Component):
             m.d.sync += full.eq(1)
         # It decides whether the address generator's pipeline moves. A layer without words has
         # nothing to wait for.
-        if self._config.overlap:
+        if self._config.build.overlap:
             m.d.comb += self.o_ready_ahead.eq(
                 ((full | last) & ~self.i_take)
                 | (self.i_ahead & is_last(codes_next, final_next))
@@ -105,14 +106,14 @@ class WeightLoader(wiring.Component):
 
         loaded = Signal(pad_bits)
         m.d.comb += loaded.eq(shadow)
-        whole = self._config.load_bits // 8 * 8
+        whole = self._config.weights.load_bits // 8 * 8
         for index in range(self._config.most_pad_words):
             low = index * whole
             high = min(low + whole, pad_bits)
             with m.If(accept & is_pad & (word == index)):
                 m.d.comb += loaded[low:high].eq(self.i_stream.payload)
         m.d.sync += [shadow.eq(loaded), self.o_swap.eq(self.i_take)]
-        if self._config.overlap:
+        if self._config.build.overlap:
             # Block RAM is late: what it gives goes no further than the shadow registers.
             with m.If(~some[0]):
                 m.d.sync += shadow.eq(0)

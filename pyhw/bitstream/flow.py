@@ -119,8 +119,8 @@ def build(
 
     started = time.monotonic()
     contents = NOTHING
-    if job.stand_alone and job.model.config.single_port:
-        loading = replace(job.model.config, flash_loader=True)
+    if job.stand_alone and job.model.config.build.single_port:
+        loading = job.model.config.changed(flash_loader=True)
         job = replace(job, model=replace(job.model, config=loading))
     elif job.stand_alone:
         contents = contents_of(job.model.program, job.model.config)
@@ -135,11 +135,11 @@ def build(
     progress("generate")
     verilog = plain_names(cached_verilog(
         config, divisor, clock_hz=clock_hz, name=MODULE, contents=contents))
-    pins = make_pins(job.board, platform, pll, MODULE, config.flash_loader)
+    pins = make_pins(job.board, platform, pll, MODULE, config.port.flash_loader)
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
-                     logs, rows_of(verilog) if config.spread else (), progress, finished)
+                     logs, rows_of(verilog) if config.build.links else (), progress, finished)
     return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
                    texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})
 

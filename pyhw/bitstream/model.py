@@ -1,6 +1,5 @@
 """What is to run on a board: a program with its configuration, and what is known of the model."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.files import write_atomically
 from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_from_json, config_to_json
 
 from .stages import Progress
 
@@ -125,10 +125,10 @@ def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, obje
         + ".json")
     if kept.is_file():
         record = json.loads(kept.read_text(encoding="utf-8"))
-        return Config.from_json(record["config"]), record["batch"]
+        return config_from_json(record["config"]), record["batch"]
     best = _proposed(graph, board, batch, specialise, objective, progress)
-    config = dataclasses.replace(best.config, name=board.name.replace("-", "_"))
-    write_atomically(kept, json.dumps({"config": config.to_json(), "batch": best.batch}))
+    config = best.config.changed(name=board.name.replace("-", "_"))
+    write_atomically(kept, json.dumps({"config": config_to_json(config), "batch": best.batch}))
     return config, best.batch
 
 

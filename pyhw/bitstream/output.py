@@ -11,6 +11,7 @@ from typing import Any
 
 from pyhw.errors import UserError
 from pyhw.files import replacing, write_atomically
+from pyhw.hdl.config_file import config_to_json
 
 from .families import FAMILIES
 from .flash_image import flash_image
@@ -67,13 +68,13 @@ def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:
     for file, text in outcome.texts.items():
         write_atomically(folder / file, text)
     model = outcome.build.model
-    write_atomically(folder / "config.json", model.config.to_json())
+    write_atomically(folder / "config.json", config_to_json(model.config))
     model.program.save(folder / "model.pyhwprog")
     for done in outcome.made.stages:
         _copy(done.log, folder / "logs" / f"{done.name.replace(' ', '-')}.log")
     if outcome.made.bitstream is not None:
         raw = outcome.made.bitstream.read_bytes()
-        if model.config.flash_loader:
+        if model.config.port.flash_loader:
             raw = flash_image(raw, model.program, model.config)
         with replacing(folder / name) as target:
             target.write(raw)

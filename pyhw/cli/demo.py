@@ -114,9 +114,10 @@ def _keep(folder: Path, graph: "Graph", program: "Program", config: "Config",
     """Write what the demonstration made, over nothing else."""
     from pyhw.files import write_atomically
     from pyhw.graph.file import save, to_bytes
+    from pyhw.hdl.config_file import config_to_json
 
     files = {"lenet5.pyhw": to_bytes(graph), "lenet5.pyhwprog": program.to_bytes(),
-             "accelerator.v": verilog.encode(), "accelerator.json": config.to_json().encode()}
+             "accelerator.v": verilog.encode(), "accelerator.json": config_to_json(config).encode()}
     for name, data in files.items():
         path = folder / name
         if path.exists() and not (path.is_file() and path.read_bytes() == data):
@@ -126,7 +127,7 @@ def _keep(folder: Path, graph: "Graph", program: "Program", config: "Config",
         save(graph, folder / "lenet5.pyhw")
         program.save(folder / "lenet5.pyhwprog")
         write_atomically(folder / "accelerator.v", verilog)
-        write_atomically(folder / "accelerator.json", config.to_json())
+        write_atomically(folder / "accelerator.json", config_to_json(config))
 
 
 def _picture(image: "np.ndarray", guess: int, label: int) -> None:

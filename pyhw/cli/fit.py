@@ -60,6 +60,7 @@ def fit(
     from pyhw.fitter.area import area
     from pyhw.fitter.devices import find_device
     from pyhw.fitter.search import OBJECTIVES, limits_of, propose
+    from pyhw.hdl.config_file import config_to_json
     from pyhw.inputs import check_output, read_graph
 
     if graph is None:
@@ -87,7 +88,7 @@ def fit(
     typer.echo(f"The first: {limits_of(best, chosen)}.")
     if out is not None:
         with writing(out):
-            write_atomically(out, best.config.to_json())
+            write_atomically(out, config_to_json(best.config))
         typer.echo(f"{out}: for {best.batch} image{'s' * (best.batch > 1)} at once "
                    f"(--batch {best.batch} of the commands that take it)")
 
@@ -120,8 +121,9 @@ def _print(found: "list[Candidate]", device: "Device", name: str, clock_hz: floa
     for one in found:
         config = one.config
         table.add_row(
-            str(config.groups), _shape(config.l1), _shape(config.shift), str(config.post_width),
-            str(config.load_bits), str(one.batch), f"{one.cycles / one.batch:,.0f}",
+            str(config.groups), _shape(config.engines.get("l1")),
+            _shape(config.engines.get("shift")), str(config.post.width),
+            str(config.weights.load_bits), str(one.batch), f"{one.cycles / one.batch:,.0f}",
             f"{one.images_per_second(clock_hz):,.0f}", f"{one.luts:,}", str(one.block_rams),
             one.limit)
     console().print(table)

@@ -72,6 +72,7 @@ def generate(
     from pyhw.contents import NOTHING, read_contents
     from pyhw.files import write_atomically
     from pyhw.fusesoc import check_core, core_file
+    from pyhw.hdl.config_file import config_to_json
     from pyhw.inputs import check_output
     from pyhw.verilog import cached_verilog
 
@@ -108,7 +109,7 @@ def generate(
     with writing(path):
         write_atomically(path, text)
     with writing(beside):
-        write_atomically(beside, chosen.to_json())
+        write_atomically(beside, config_to_json(chosen))
     if fusesoc:
         with writing(core):
             write_atomically(core, core_file(path.name))

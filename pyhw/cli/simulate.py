@@ -78,8 +78,6 @@ def simulate(
 
       pyhw simulate net.pyhw --netlist ecp5 --simulator icarus --images 1
     """
-    from dataclasses import replace
-
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
     from pyhw.configure import choose_config, read_config
@@ -117,8 +115,8 @@ def simulate(
     else:
         chosen = choose_config(preset, config, set_ or ())
         # As `pyhw synth`: without distributed RAM the accumulators lie in block RAM.
-        chosen = replace(chosen, distributed=chosen.distributed and netlist != "ice40",
-                         single_port=chosen.single_port and netlist is None)
+        chosen = chosen.changed(distributed=chosen.build.distributed and netlist != "ice40",
+                         single_port=chosen.build.single_port and netlist is None)
     if program is not None and (batch is not None or double_buffer):
         raise UserError("the program says how many images it takes and how many buffers it has; "
                         "leave out --batch and --double-buffer")

@@ -1,6 +1,5 @@
 """``pyhw synth``: the cells of an accelerator, or of one of its engines, on an FPGA family."""
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +67,7 @@ def synth(
         check_output(json_path)
     chosen = choose_config(preset, config, set_ or ())
     # Block RAM for the accumulators where the family has no distributed RAM.
-    chosen = dataclasses.replace(chosen, distributed=family != "ice40", single_port=False)
+    chosen = chosen.changed(distributed=family != "ice40", single_port=False)
     lanes = _lanes(chosen, component)
     with _Spinner() as show:
         show("elaborating")

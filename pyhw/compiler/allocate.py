@@ -157,7 +157,7 @@ def allocate(
     placed = []
     for name, (first, last) in sorted(life.items(), key=lambda item: item[1][0]):
         base, size = bases[name], maps[name].size
-        if base + size > config.scratch_bytes:
+        if base + size > config.memory.scratch_bytes:
             slots = maps[name].slots
             hint = (
                 f"compile for fewer than {slots * config.groups} images at once, or "
@@ -166,8 +166,8 @@ def allocate(
             )
             raise CompileError(
                 name,
-                f"its map of {size} bytes ends {base + size - config.scratch_bytes} bytes "
-                f"beyond the scratchpad of {config.scratch_bytes}",
+                f"its map of {size} bytes ends {base + size - config.memory.scratch_bytes} bytes "
+                f"beyond the scratchpad of {config.memory.scratch_bytes}",
                 f"{hint}take a configuration with scratch_bytes of at least {best[0]}",
             )
         maps[name].base = base

@@ -149,13 +149,13 @@ def pack_words(config: Config, codes: np.ndarray, code_width: int) -> np.ndarray
     uint8 array (steps, words, load_bytes)
     """
     steps, count = codes.shape
-    per_word = config.load_bits // code_width
+    per_word = config.weights.load_bits // code_width
     words = -(-count // per_word)
     padded = np.zeros((steps, words * per_word), np.uint8)
     padded[:, :count] = codes
     bits = np.unpackbits(padded.reshape(steps, words, per_word, 1), axis=-1,
                          bitorder="little")[..., :code_width]
     bits = bits.reshape(steps, words, per_word * code_width)
-    full = np.zeros((steps, words, config.load_bits), np.uint8)
+    full = np.zeros((steps, words, config.weights.load_bits), np.uint8)
     full[..., :bits.shape[-1]] = bits
     return np.packbits(full, axis=-1, bitorder="little")

@@ -143,7 +143,7 @@ class Machine:
                 tail = time - 1 + timing.issue_to_write + timing.write_to_tail
 
         end = self._drained - 1 + timing.issue_to_write
-        self._fetch = start if config.overlap else end + timing.write_to_store
+        self._fetch = start if config.build.overlap else end + timing.write_to_store
         self._tail = tail
         self._may_start = max(
             pipeline.free(passes.last + 1) - 1 + timing.take_to_free(engine)

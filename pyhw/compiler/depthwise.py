@@ -18,7 +18,7 @@ __all__ = ["depthwise_job", "is_depthwise"]
 
 def is_depthwise(op: Conv, config: Config) -> bool:
     """Return whether an operation can run channel by channel."""
-    return bool(config.taps) and op.groups > 1 and op.groups == op.out_channels and (
+    return bool(config.depthwise.columns) and op.groups > 1 and op.groups == op.out_channels and (
         op.weight_shape[3] == 1)
 
 
@@ -27,7 +27,7 @@ def _columns_at_once(op: Conv, columns: int, config: Config) -> int:
     if op.stride[1] != 1 or op.dilation[1] != 1 or columns > config.burst_depth:
         return 1
     width = op.kernel[1]
-    return max(c for c in range(1, config.taps + 1) if width % c == 0)
+    return max(c for c in range(1, config.depthwise.columns + 1) if width % c == 0)
 
 
 def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, target: Map,
@@ -47,7 +47,7 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
     kh, kw = op.kernel
     rows, columns, channels = target.shape
     together = _columns_at_once(op, columns, config)
-    width = min(config.pool_lanes, engine.lanes, channels)
+    width = min(config.pool.lanes, engine.lanes, channels)
     blocks = [range(c, min(c + width, channels)) for c in range(0, channels, width)]
     fields, offset = window
     if together > 1:
@@ -68,15 +68,16 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
 
     table = code_table(op, engine, source.fmt).reshape(op.digits, channels, kh, -1, together)
     steps = kh * (kw // together) * op.digits
-    codes = np.full((len(blocks), steps, config.taps, engine.lanes), zero_code(op, engine),
+    codes = np.full((len(blocks), steps, config.depthwise.columns, engine.lanes), zero_code(op,
+                                                                                            engine),
                     np.uint8)
     pads = pad_values(op, channels, source.fmt) & 0xFF
-    pad_lanes = np.zeros((len(blocks), steps, config.pool_lanes), np.uint8)
+    pad_lanes = np.zeros((len(blocks), steps, config.pool.lanes), np.uint8)
     for number, block in enumerate(blocks):
         part = slice(block.start, block.stop)
         # (digits, channels, kh, n_kx, together) -> steps (kh, n_kx, digits), taps, lanes
         order = table[:, part].transpose(2, 3, 0, 4, 1).reshape(steps, together, len(block))
-        codes[number, :, config.taps - together:, :len(block)] = order
+        codes[number, :, config.depthwise.columns - together:, :len(block)] = order
         pad_lanes[number, :, :len(block)] = pads[part]
     constant = (shift_constant(op) if op.term == "shift"
                 else np.full(channels, 256 * kh * kw, np.int64))
@@ -104,8 +105,8 @@ def _prove_width(op: Conv, source: Map, config: Config, constant: np.ndarray) ->
         size = np.abs(op.sign.astype(np.int64)) << op.exponent.astype(np.int64)
         most = int(size.sum(axis=(0, 2, 3, 4)).max()) * (
             max(source.fmt.max, -source.fmt.min) + 1) << op.ex
-    if (need := most.bit_length() + 1) > config.pool_acc_width:
+    if (need := most.bit_length() + 1) > config.pool.acc_width:
         raise CompileError(
             op.name, f"its sums need {need} bits and the pooling accumulators have "
-            f"{config.pool_acc_width}",
+            f"{config.pool.acc_width}",
             f"take a configuration with pool_acc_width of at least {need}")

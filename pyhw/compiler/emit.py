@@ -6,7 +6,7 @@ from pyhw.graph.infer import acc_bounds, largest_exponent, sum_widths
 from pyhw.graph.post import Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import apply_terms, half
-from pyhw.hdl.isa import LAYER, Engine, Layout, Opcode, param_layout
+from pyhw.hdl.isa import LAYER, Layout, Opcode, param_layout
 
 from .codes import pack_words
 from .errors import CompileError
@@ -44,11 +44,13 @@ class Image:
         """Refuse an image that is larger than a memory."""
         config = self.config
         for what, raw, unit, limit, name in (
-            ("weights", self.weights, config.load_bytes, config.weight_words, "weight_words"),
-            ("records", self.params, self.layout.bytes, config.param_records, "param_records"),
-            ("instructions", self.program, 4, config.program_words, "program_words"),
-            ("tables", self.tables, 256, config.tables, "tables"),
-            ("index lists", self.index, 4, config.index_entries, "index_entries"),
+            ("weights", self.weights, config.weights.load_bytes, config.weights.words,
+             "weight_words"),
+            ("records", self.params, self.layout.bytes, config.memory.param_records,
+             "param_records"),
+            ("instructions", self.program, 4, config.memory.program_words, "program_words"),
+            ("tables", self.tables, 256, config.post.tables, "tables"),
+            ("index lists", self.index, 4, config.memory.index_entries, "index_entries"),
         ):
             need = len(raw) // unit
             if need > limit:
@@ -59,7 +61,7 @@ class Image:
 
     def add_masks(self, bits: np.ndarray) -> tuple[int, int]:
         """Add mask bits behind the last ones; return word and bit of the first."""
-        size = self.config.load_bytes
+        size = self.config.weights.load_bytes
         tail = bytearray()
         if self.mask_end:
             tail = self.weights[-size:]
@@ -69,7 +71,7 @@ class Image:
         self.weights += np.packbits(np.concatenate([before, bits]), bitorder="little").tobytes()
         self.weights += bytes(-len(self.weights) % size)
         self.mask_bits += len(bits)
-        self.mask_end = (first + len(bits)) % self.config.load_bits
+        self.mask_end = (first + len(bits)) % self.config.weights.load_bits
         return word, first
 
 
@@ -153,11 +155,11 @@ def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, in
         return {}
     if prototype is not None:
         assert job.weights.masks is not None
-        assert config.shift is not None
+        assert config.engines.get("shift") is not None
         word, bit = image.add_masks(job.weights.masks.bits)
         return job.weights.masks.fields | {
             "w_base": word, "mask_bit": bit, "proto_base": prototype,
-            "code_words": config.shift.load_words(config.load_bits)}
+            "code_words": config.engines["shift"].load_words(config.weights.load_bits)}
     blocks, steps, rows, lanes = job.weights.codes.shape
     image.mask_end = 0
     parts = []
@@ -168,12 +170,12 @@ def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, in
         parts.append(pack_words(config, pads, 8))
         counts["pad_words"] = parts[-1].shape[1]
     if rows:
-        engine = config.l1 if job.engine is Engine.L1 else config.shift
+        engine = config.engines[job.engine.name.lower()]
         assert engine is not None
         codes = job.weights.codes.reshape(blocks * steps, rows * lanes)
         parts.append(pack_words(config, codes, engine.code_width))
         counts["code_words"] = parts[-1].shape[1]
-    base = len(image.weights) // config.load_bytes
+    base = len(image.weights) // config.weights.load_bytes
     image.weights += np.concatenate(parts, axis=1).tobytes()
     return counts | {"w_base": base}
 
@@ -185,7 +187,7 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
               "u_signed": post.first.fmt.signed, "u_width": post.first.fmt.width,
               "param_base": len(image.params) // image.layout.bytes}
     fields |= _walk_fields("out", target, job, target.base + job.target_offset,
-                           1 if serial else config.post_width)
+                           1 if serial else config.post.width)
     if post.table is not None:
         key = (post.table & 0xFF).astype(np.uint8).tobytes()
         if key not in image.table_numbers:
@@ -200,7 +202,7 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
                    "res_signed": job.residual.fmt.signed, "res_wide": job.residual.fmt.bytes > 1}
         offset = job.channels.indices(1 << 30)[0] * job.residual.fmt.bytes
         fields |= _walk_fields("res", job.residual, job, job.residual.base + offset,
-                               1 if serial else config.post_width)
+                               1 if serial else config.post.width)
     image.params += _records(job, image)
     return fields
 
@@ -261,8 +263,8 @@ def _check_step(job: Job, config: Config) -> None:
             f"{config.sum_width}", f"take a configuration with sum_bits of at least {need}, or 0")
     assert max(second, default=0) <= 36
     largest = max(map(largest_exponent, filter(None, (post.first, post.second))))
-    if largest > config.exponent:
+    if largest > config.post.exponent:
         raise CompileError(
             job.name, f"its multipliers have exponents up to {largest} and the post-processor's "
-            f"go to {config.exponent}", f"take a configuration with exponent of at least "
-            f"{largest}, or quantise with --exponent {max(config.exponent, 4)}")
+            f"go to {config.post.exponent}", f"take a configuration with exponent of at least "
+            f"{largest}, or quantise with --exponent {max(config.post.exponent, 4)}")

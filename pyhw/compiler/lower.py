@@ -36,7 +36,7 @@ def split_steps(graph: Graph, config: Config) -> Graph:
         first_added = post is not None and (
             post.residual is not None or format_of[op.inputs[0]].width > 8)
         if post is None or post.second is None or (
-                config.second_step and not (first_added and post.residual2)):
+                config.post.second_step and not (first_added and post.residual2)):
             ops.append(op)
             continue
         inner = _free_name(op.name, names)
@@ -174,7 +174,7 @@ def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map], fold: int = 1) ->
 
 
 def _pool_fields(channels: int, config: Config) -> dict[str, int]:
-    rows = min(config.pool_lanes, channels)
+    rows = min(config.pool.lanes, channels)
     return {"n_digits": 1, "n_chunks": 1, "chunk_bytes": 0, "run_bytes": rows,
             "n_blocks": -(-channels // rows), "block_rows": rows, "rows": channels,
             "block_in": rows, "n_kx": 1, "n_ky": 1}
@@ -185,7 +185,7 @@ def _pool_job(op: Pool, config: Config, maps: dict[str, Map]) -> Job:
     channels = source.shape[2]
     if op.kind == "sum":
         _prove_pool(op, source.fmt, op.kernel[0] * op.kernel[1], config)
-    elif not config.pool_max:
+    elif not config.pool.maximum:
         raise CompileError(op.name, "is a maximum and the pooling unit only adds up",
                            "take a configuration with pool_max")
     window, offset = _window(source, target.shape, op.padding, op.stride)
@@ -197,7 +197,7 @@ def _pool_job(op: Pool, config: Config, maps: dict[str, Map]) -> Job:
     weights = None
     if any(op.padding) and pads.any():
         blocks, rows = shared["n_blocks"], shared["block_rows"]
-        lanes = np.zeros((blocks, kh * kw, config.pool_lanes), np.uint8)
+        lanes = np.zeros((blocks, kh * kw, config.pool.lanes), np.uint8)
         for b in range(blocks):
             part = pads[b * rows:(b + 1) * rows] & 0xFF
             lanes[b, :, :len(part)] = part
@@ -209,9 +209,9 @@ def _pool_job(op: Pool, config: Config, maps: dict[str, Map]) -> Job:
 
 def _prove_pool(op: Pool, fmt: Format, taps: int, config: Config) -> None:
     need = (taps * max(fmt.max, -fmt.min)).bit_length() + 1
-    if need > config.pool_acc_width:
+    if need > config.pool.acc_width:
         raise CompileError(op.name, f"its sums need {need} bits and the pooling accumulators have "
-                           f"{config.pool_acc_width}",
+                           f"{config.pool.acc_width}",
                            f"take a configuration with pool_acc_width of at least {need}")
 
 
@@ -253,7 +253,7 @@ def _concat_jobs(op: Concat, config: Config, maps: dict[str, Map]) -> list[Job]:
 
 def _permute_job(op: Permute, config: Config, maps: dict[str, Map]) -> Job:
     source = maps[op.input]
-    if config.index_entries == 0:
+    if config.memory.index_entries == 0:
         raise CompileError(op.name, "permutes positions and the configuration has no index lists",
                            "take a configuration with index_entries above 0")
     job = _pointwise_job(_copy(op.name, source), config, maps)
@@ -264,22 +264,22 @@ def _permute_job(op: Permute, config: Config, maps: dict[str, Map]) -> Job:
 
 def _check_post(job: Job, config: Config) -> None:
     post = job.post
-    if job.residual is not None and not config.residual:
+    if job.residual is not None and not config.residual.exists:
         wide = job.residual is job.source and job.source.fmt.bytes > 1
         what = "reads a map of more than 8 bits" if wide else "adds a stored map"
         raise CompileError(job.name, f"{what} and the configuration has no residual unit",
                            "take a configuration with residual_terms of at least 1")
-    if job.residual is not None and job.residual.fmt.bytes > 1 and not config.residual_wide:
+    if job.residual is not None and job.residual.fmt.bytes > 1 and not config.residual.wide:
         raise CompileError(job.name, "adds or reads a map of more than 8 bits and the "
                            "configuration's residual unit takes bytes",
                            "take a configuration with residual_wide")
-    if post.table is not None and config.tables == 0:
+    if post.table is not None and config.post.tables == 0:
         raise CompileError(job.name, "uses a function table and the configuration has none",
                            "take a configuration with tables of at least 1")
     for step in filter(None, (post.first, post.second)):
         for what, sign, name in (("multipliers", step.m_sign, "terms"),
                                  ("residual's multipliers", step.r_sign, "residual_terms")):
-            most = getattr(config, name)
+            most = config.value(name)
             if sign is not None and (terms := most_terms(sign)) > most:
                 raise CompileError(job.name, f"its {what} have {terms} terms and the "
                                    f"post-processor takes {most}",

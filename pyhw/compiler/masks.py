@@ -124,7 +124,7 @@ def place_prototypes(jobs: list[Job], config: Config) -> tuple[dict[int, int], b
     bytearray
         The prototype memory; a vector that lies in another one is not stored again.
     """
-    return _place(_candidates(jobs), config.prototypes)
+    return _place(_candidates(jobs), config.weights.prototypes)
 
 
 def _place(masks: dict[int, Masks], room: int) -> tuple[dict[int, int], bytearray]:
@@ -157,7 +157,7 @@ def expander_remedy(jobs: list[Job], places: dict[int, int], config: Config) -> 
     words = sum(_stored_words(job, config) for number, job in enumerate(jobs)
                 if number not in all_places)
     bits = sum(len(masks[number].bits) for number in all_places)
-    words += -(-bits // config.load_bits)
+    words += -(-bits // config.weights.load_bits)
     return (f", or with prototypes of at least {len(memory)} and weight_words of at least "
             f"{words}: masks instead of codes")
 
@@ -169,7 +169,7 @@ def _stored_words(job: Job, config: Config) -> int:
     blocks, steps, rows, _ = job.weights.codes.shape
     words = 0 if job.weights.pads is None else config.most_pad_words
     if rows:
-        words += config.engines[job.engine.name.lower()].load_words(config.load_bits)
+        words += config.engines[job.engine.name.lower()].load_words(config.weights.load_bits)
     return blocks * steps * words
 
 
@@ -177,10 +177,10 @@ def mask_summary(program: Program, config: Config) -> str:
     """Return what a program's masked layers take in memory, one line; empty without any."""
     every = [fields for _, _, fields in instructions(program.section(Space.PROGRAM))]
     masked = [fields for fields in every[: len(program.layers)] if fields.get("masked")]
-    if not masked or config.shift is None:
+    if not masked or config.engines.get("shift") is None:
         return ""
     weights = sum((f["n_blocks"] - 1) * f["block_bits"] + f["last_bits"] for f in masked)
-    codes, width = len(program.section(Space.PROTOTYPES)), config.shift.code_width
+    codes, width = len(program.section(Space.PROTOTYPES)), config.engines["shift"].code_width
     return (f"masks: {-(-weights // 8):,} bytes, one bit for each of {weights:,} weights in "
             f"{len(masked)} layers; prototypes: {-(-codes * width // 8):,} bytes, {codes:,} codes "
             f"of {width} bits")

@@ -77,7 +77,7 @@ class ResultPort:
 
     def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
         """Yield the first of the result vectors' channels in a block, and how many it has."""
-        width = 1 if self._fields["serial"] else self._config.post_width
+        width = 1 if self._fields["serial"] else self._config.post.width
         for first in range(0, channels, width):
             yield first // width, min(width, channels - first)
 
@@ -105,7 +105,7 @@ class ResultPort:
                     time += 1
                 self._writes[time + self._flight] = (
                     self._address("out", place, vector, block), size)
-                if not self._config.distributed:
+                if not self._config.build.distributed:
                     self._pipeline.hold(time + self._stall, time + self._stall + 1)
                 first = time if first is None else first
                 time += 1
@@ -118,7 +118,7 @@ class ResultPort:
                 + vector * fields[f"{prefix}_vector"] + block * fields[f"{prefix}_block"])
 
     def _conflict(self, time: int, read: int, size: int) -> bool:
-        if not self._config.distributed or time not in self._writes:
+        if not self._config.build.distributed or time not in self._writes:
             return False
         write, written = self._writes[time]
         banks = self._config.banks

@@ -1,7 +1,6 @@
 """Ranges of instruction fields: what a program asks of control, and what an accelerator holds."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import INPUT, Opcode, Space
@@ -62,7 +61,7 @@ def specialise(config: Config, *programs: Program) -> Config:
     parts = [program_ranges(program) for program in programs]
     # What one program leaves free is free.
     ranges = {name: pair for name, pair in _hull(parts).items() if all(name in p for p in parts)}
-    return replace(config, ranges=ranges)
+    return config.changed(ranges=ranges)
 
 
 def check_fields(layer: str, record: str, fields: dict[str, int], config: Config) -> None:

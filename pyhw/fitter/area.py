@@ -87,7 +87,7 @@ def _accumulator_bit(depth: int, distributed: bool) -> float:
 
 
 def _chains(kind: str, config: Config, groups: Any, lanes: Any) -> Any:
-    return groups * config.taps * np.minimum(lanes, config.pool_lanes) * CHAIN[kind]
+    return groups * config.depthwise.columns * np.minimum(lanes, config.pool.lanes) * CHAIN[kind]
 
 
 def l1_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
@@ -107,9 +107,9 @@ def shift_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: 
 
 def pooling(config: Config, groups: Any) -> Any:
     """Return the LUT4s of the pooling units of so many groups."""
-    each = CHOICE_BIT + MAXIMUM_BIT * config.pool_max
-    lane = POOL_LANE + POOL_TAPS * (config.taps > 0) + config.pool_acc_width * each
-    return groups * config.pool_lanes * lane
+    each = CHOICE_BIT + MAXIMUM_BIT * config.pool.maximum
+    lane = POOL_LANE + POOL_TAPS * (config.depthwise.columns > 0) + config.pool.acc_width * each
+    return groups * config.pool.lanes * lane
 
 
 def result_bits(config: Config, l1_rows: Any, l1_width: Any, shift_rows: Any, shift_width: Any
@@ -119,15 +119,15 @@ def result_bits(config: Config, l1_rows: Any, l1_width: Any, shift_rows: Any, sh
     Rows that the L1 engine alone has are as wide as that needs
     (`accumulator_array.AccumulatorArray`); 0 rows for an engine that is not there.
     """
-    width = np.maximum(np.maximum(l1_width * (l1_rows > 0), shift_width), config.pool_acc_width)
-    shared = np.maximum(shift_rows, config.pool_lanes)
+    width = np.maximum(np.maximum(l1_width * (l1_rows > 0), shift_width), config.pool.acc_width)
+    shared = np.maximum(shift_rows, config.pool.lanes)
     alone = np.maximum(l1_rows - shared, 0) + (l1_rows > 0)
     return shared * width + alone * l1_width
 
 
 def results(config: Config, groups: Any, bits: Any) -> Any:
     """Return the LUT4s of the accumulators of so many groups."""
-    each = _accumulator_bit(config.burst_depth, config.distributed) - CHOICE_BIT
+    each = _accumulator_bit(config.burst_depth, config.build.distributed) - CHOICE_BIT
     return groups * bits * each
 
 
@@ -146,21 +146,21 @@ def scratchpad(config: Config, groups: Any, banks: Any, post_width: Any) -> Any:
     """Return the LUT4s of the scratchpads, without their memories."""
     levels = np.ceil(np.log2(banks))
     written = np.maximum(4, post_width)
-    read = np.maximum(1, post_width * config.residual * (1 + config.residual_wide))
+    read = np.maximum(1, post_width * config.residual.exists * (1 + config.residual.wide))
     shared = 8 * (written * np.ceil(np.log2(written)) + read * levels) + BANK_SHARED * banks
-    held = 0 if config.distributed else 8 * banks * groups
+    held = 0 if config.build.distributed else 8 * banks * groups
     return groups * BANK_ROTATOR * banks * levels + shared + held
 
 
 def post_processor(config: Config, post_width: Any) -> Any:
     """Return the LUT4s of so many result lanes."""
-    terms, total = config.terms, config.sum_width
+    terms, total = config.post.terms, config.sum_width
     lane = LANE_REST + RIGHT + (RIGHT_BIT + terms) * total
-    lane += terms * barrel(config.value_width, config.exponent)
-    if config.second_step:
-        lane += SECOND + terms * (SECOND_TERM + barrel(9, config.exponent))
-    if config.residual:
-        width, added = config.residual_width, config.residual_terms
+    lane += terms * barrel(config.value_width, config.post.exponent)
+    if config.post.second_step:
+        lane += SECOND + terms * (SECOND_TERM + barrel(9, config.post.exponent))
+    if config.residual.exists:
+        width, added = config.residual.value_width, config.residual.terms
         lane += added * barrel(width, MAX_EXPONENT) + (added - 1) * (width + MAX_EXPONENT) + total
     return post_width * lane + FIRST_LANE
 
@@ -176,7 +176,7 @@ def barrel(width: int, exponent: int) -> float:
 
 def control(config: Config) -> float:
     """Return the LUT4s of all the rest, weight words apart."""
-    return (SPECIALISED if config.ranges else CONTROL) - COUNTERS * (not config.counted_layers)
+    return (SPECIALISED if config.ranges else CONTROL) - COUNTERS * (not config.port.counted_layers)
 
 
 def area(config: Config) -> list[Part]:
@@ -195,26 +195,27 @@ def area(config: Config) -> list[Part]:
     for name, engine in config.engines.items():
         make = l1_engine if name == "l1" else shift_engine
         size = make(config, config.groups, engine.rows, engine.lanes, engine.acc_width,
-                    config.load_bits, engine.code_width)  # fmt: skip
+                    config.weights.load_bits, engine.code_width)  # fmt: skip
         parts.append(Part("L1 engine" if name == "l1" else "shift engine", float(size)))
     parts.append(Part("pooling", float(pooling(config, config.groups))))
-    l1, shift = config.l1, config.shift
+    l1, shift = config.engines.get("l1"), config.engines.get("shift")
     bits = result_bits(config, l1.rows if l1 else 0, l1.acc_width if l1 else 0,
                        shift.rows if shift else 0, shift.acc_width if shift else 0)  # fmt: skip
     parts.append(Part("accumulators", float(results(config, config.groups, bits))))
-    if config.prototypes:
-        parts.append(Part("expander", float(expander(config.expand_lanes, config.load_bits))))
+    if config.weights.prototypes:
+        parts.append(Part("expander", float(expander(config.expand_lanes,
+                                                     config.weights.load_bits))))
     parts.append(Part("window", float(window(config.groups, config.read_lanes))))
-    size = scratchpad(config, config.groups, config.banks, config.post_width)
+    size = scratchpad(config, config.groups, config.banks, config.post.width)
     parts.append(Part("scratchpad", float(size)))
-    parts.append(Part("post-processor", float(post_processor(config, config.post_width))))
-    parts.append(Part("control and port", control(config) + WORD_BIT * config.load_bits))
+    parts.append(Part("post-processor", float(post_processor(config, config.post.width))))
+    parts.append(Part("control and port", control(config) + WORD_BIT * config.weights.load_bits))
     return parts
 
 
 def cells(config: Config, family: str = "ecp5") -> float:
     """Return what an accelerator takes of `Device.luts`: on iCE40 more than its LUTs."""
-    return luts(config, family) + unpaired(family, config.overlap)
+    return luts(config, family) + unpaired(family, config.build.overlap)
 
 
 def unpaired(family: str, overlap: bool) -> float:

@@ -56,7 +56,7 @@ class Bound:
         """
         space = self._space
         shapes = space.shapes(self._small, variant.taps)
-        plain = Config(**space.fixed(variant), **space.engines(shapes[0][0], shapes[1][0]))
+        plain = Config.of(**space.fixed(variant), **space.engines(shapes[0][0], shapes[1][0]))
         cycles = [self._engine_cycles(variant, plain, name, shapes[k])
                   for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         pooled = self._pool_cycles(variant, plain)
@@ -64,7 +64,7 @@ class Bound:
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
         bits = self._result_bits(plain, *shapes)
         shared, banks = area.results(plain, 1, bits), np.zeros_like(bits)
-        if not plain.distributed:
+        if not plain.build.distributed:
             banks = 2 * word_blocks(plain.burst_depth, bits, self._family)
         words = [self._engine_words(variant, plain, name, shapes[k])
                  for k, name in enumerate(("l1", "shift"))]  # fmt: skip
@@ -106,7 +106,7 @@ class Bound:
                         continue
                     held = blocks[where] + copies[:, b] + groups * banks
                     stored = np.maximum(total, 1), self._words[b]
-                    if plain.single_port:
+                    if plain.build.single_port:
                         fits &= single_port_blocks(*stored) <= space.device.single_port_rams
                     else:
                         held = held + word_blocks(*stored, self._family)
@@ -125,13 +125,13 @@ class Bound:
 
     def _visits_of(self, plain: Config, shapes: list[tuple[int, int]]) -> tuple[Any, Any]:
         """Return the expander's visits a step and codes a cycle, (shapes, words)."""
-        key = plain.prototypes, plain.burst_depth, tuple(shapes)
+        key = plain.weights.prototypes, plain.burst_depth, tuple(shapes)
         if key not in self._visits:
             found = np.zeros((2, len(shapes), len(self._words)), np.int64)
             for i, shape in enumerate(shapes):
                 engine = self._engine(plain, "shift", shape)
                 for b, bits in enumerate(self._words):
-                    one = replace(plain, taps=0, shift=engine, load_bits=bits,
+                    one = plain.changed(taps=0, shift=engine, load_bits=bits,
                                   scratch_bytes=1 << 14)  # fmt: skip
                     found[:, i, b] = sizes_of(one, "shift").visits, one.expand_lanes
             self._visits[key] = found
@@ -156,7 +156,7 @@ class Bound:
         if name not in plain.engines:
             return
         visits = np.zeros((len(shapes), len(self._words)), np.int64)
-        if name == "shift" and plain.prototypes:
+        if name == "shift" and plain.weights.prototypes:
             visits = self._visits_of(plain, shapes)[0]
         for lanes in {shape[1] for shape in shapes}:
             chosen = [i for i, shape in enumerate(shapes) if shape[1] == lanes]
@@ -169,10 +169,11 @@ class Bound:
                visits: np.ndarray) -> Sizes:  # fmt: skip
         return Sizes(
             rows=rows.reshape(-1, 1, 1, 1, 1), lanes=lanes, code_width=code_width,
-            groups=self._groups.reshape(-1, 1, 1, 1), pool_lanes=plain.pool_lanes,
-            taps=plain.taps, burst_depth=plain.burst_depth, load_bits=np.array(self._words),
-            post_width=np.array(POST).reshape(-1, 1), read_lanes=max(lanes, plain.pool_lanes),
-            visits=visits.reshape(len(rows), 1, 1, 1, -1), held=not plain.distributed)  # fmt: skip
+            groups=self._groups.reshape(-1, 1, 1, 1), pool_lanes=plain.pool.lanes,
+            taps=plain.depthwise.columns, burst_depth=plain.burst_depth,
+            load_bits=np.array(self._words),
+            post_width=np.array(POST).reshape(-1, 1), read_lanes=max(lanes, plain.pool.lanes),
+            visits=visits.reshape(len(rows), 1, 1, 1, -1), held=not plain.build.distributed)
 
     def _work_cycles(self, work: Work, sizes: Sizes) -> np.ndarray:
         key: tuple[Any, ...] = (work, sizes.lanes, sizes.rows.tobytes(), sizes.burst_depth,
@@ -204,7 +205,7 @@ class Bound:
         make = area.l1_engine if name == "l1" else area.shift_engine
         size = make(plain, self._groups.reshape(-1, 1), rows, lanes, acc, np.array(self._words),
                     engines[0].code_width)  # fmt: skip
-        if name == "shift" and plain.prototypes:
+        if name == "shift" and plain.weights.prototypes:
             made = self._visits_of(plain, shapes)[1][:, None, :]
             size = size + area.expander(made, np.array(self._words))
         return np.asarray(size)
@@ -238,8 +239,9 @@ class Bound:
         luts: list[float] = []
         blocks: dict[int, list[int]] = {int(s): [] for s in self._slots.ravel() if s}
         for read in reads:
-            one = EngineConfig(rows=max(plain.taps, 1), lanes=int(read), code_width=3, acc_width=16)
-            probe = replace(plain, l1=None, shift=one, groups=groups, post_width=post,
+            one = EngineConfig(rows=max(plain.depthwise.columns, 1), lanes=int(read), code_width=3,
+                               acc_width=16)
+            probe = plain.changed(l1=None, shift=one, groups=groups, post_width=post,
                             prototypes=0, scratch_bytes=1 << 14)  # fmt: skip
             luts.append(
                 area.pooling(probe, groups) + area.window(groups, read)

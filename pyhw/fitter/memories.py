@@ -79,33 +79,34 @@ def memories(config: Config) -> list[Memory]:
     """
     banks = config.groups * config.banks
     # Bits that nothing reads are dropped: of records, and of index lists beyond an address.
-    address = min(24, (config.scratch_bytes - 1).bit_length())
+    address = min(24, (config.memory.scratch_bytes - 1).bit_length())
     found = [
         Memory(
             name="scratchpad",
-            depth=config.scratch_bytes // config.banks,
+            depth=config.memory.scratch_bytes // config.banks,
             width=8,
             count=banks,
-            two_reads=config.distributed,
+            two_reads=config.build.distributed,
         ),
-        Memory(name="weights", depth=config.weight_words, width=config.load_bits,
-               single_port=config.single_port),
+        Memory(name="weights", depth=config.weights.words, width=config.weights.load_bits,
+               single_port=config.build.single_port),
         *_control(config),
     ]
-    if config.index_entries:
-        found.append(Memory(name="index lists", depth=config.index_entries, width=address))
-    if config.tables:
-        pairs, single = divmod(config.post_width, 2)
-        table = Memory(name="tables", depth=256 * config.tables, width=8)
+    if config.memory.index_entries:
+        found.append(Memory(name="index lists", depth=config.memory.index_entries, width=address))
+    if config.post.tables:
+        pairs, single = divmod(config.post.width, 2)
+        table = Memory(name="tables", depth=256 * config.post.tables, width=8)
         found += [replace(table, count=pairs, two_reads=True)] * bool(pairs)
         found += [table] * single
-    if config.shift is not None and config.prototypes:  # a copy for each code made in a cycle
-        found.append(Memory(name="prototypes", depth=config.prototypes,
-                            width=config.shift.code_width, count=config.expand_lanes))  # fmt: skip
-    found.append(Memory(name="received frames", depth=2 * config.max_payload, width=8))
-    places = address + (config.groups - 1).bit_length() + max(config.post_width, 4).bit_length()
+    # a copy for each code made in a cycle
+    if config.engines.get("shift") is not None and config.weights.prototypes:
+        found.append(Memory(name="prototypes", depth=config.weights.prototypes,
+                            width=config.engines["shift"].code_width, count=config.expand_lanes))
+    found.append(Memory(name="received frames", depth=2 * config.port.max_payload, width=8))
+    places = address + (config.groups - 1).bit_length() + max(config.post.width, 4).bit_length()
     found.append(Memory(name="places of results", depth=16, width=places, distributed=True))
-    if config.counted_layers:
+    if config.port.counted_layers:
         found.append(Memory(name="counters", depth=COUNTERS, width=COUNTER_WIDTH, distributed=True))
     return found + _accumulators(config)
 
@@ -113,23 +114,23 @@ def memories(config: Config) -> list[Memory]:
 def _control(config: Config) -> list[Memory]:
     """Instructions and records: two memories, or one in a lean accelerator."""
     record = param_layout(config).width
-    if not config.overlap:
+    if not config.build.overlap:
         return [Memory(name="instructions and records", depth=config.control_depth,
                        width=max(record, 32))]  # fmt: skip
-    return [Memory(name="records", depth=config.param_records, width=record),
-            Memory(name="instructions", depth=config.program_words, width=32)]  # fmt: skip
+    return [Memory(name="records", depth=config.memory.param_records, width=record),
+            Memory(name="instructions", depth=config.memory.program_words, width=32)]  # fmt: skip
 
 
 def _accumulators(config: Config) -> list[Memory]:
     """Two banks a group: a word for each row, or (block RAM) one for all rows."""
-    l1, shift = config.l1, config.shift
-    wide = max(config.pool_lanes, shift.rows if shift else 0)
-    width = max([config.pool_acc_width] + [one.acc_width for one in config.engines.values()])
+    l1, shift = config.engines.get("l1"), config.engines.get("shift")
+    wide = max(config.pool.lanes, shift.rows if shift else 0)
+    width = max([config.pool.acc_width] + [one.acc_width for one in config.engines.values()])
     rows = [(wide, width)]
     if l1 is not None:
         rows.append((max(l1.rows - wide, 0) + 1, l1.acc_width))
     bank = Memory(name="accumulators", depth=config.burst_depth, width=0, distributed=True)
-    if config.distributed:
+    if config.build.distributed:
         return [replace(bank, width=bits, count=2 * config.groups * count) for count, bits in rows]
     return [replace(bank, width=sum(count * bits for count, bits in rows),
                     count=2 * config.groups)]  # fmt: skip
@@ -172,10 +173,10 @@ def single_port_blocks(words: Any, bits: Any) -> Any:
 
 def placed(config: Config, device: Device) -> Config:
     """Return a configuration with its memories where a device has room for them."""
-    single = replace(config, distributed=device.family != "ice40", single_port=True)
+    single = config.changed(distributed=device.family != "ice40", single_port=True)
     if sum(map(single_port_rams, memories(single))) <= device.single_port_rams:
         return single
-    return replace(single, single_port=False)
+    return single.changed(single_port=False)
 
 
 def _shapes(family: str, two_reads: bool) -> list[tuple[int, int]]:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -208,8 +208,8 @@ class _Search:
         seen, kept = set(), []
         for one in found:
             config = one.config
-            key = (config.groups, config.post_width, config.pool_lanes, config.taps,
-                   config.prototypes, config.l1, config.shift)  # fmt: skip
+            key = (config.groups, config.post.width, config.pool.lanes, config.depthwise.columns,
+                   config.weights.prototypes, config.engines.get("l1"), config.engines.get("shift"))
             if key not in seen:
                 seen.add(key)
                 kept.append(one)
@@ -217,7 +217,7 @@ class _Search:
 
     def exact(self, ranked: _Ranked) -> Candidate | None:
         """Compile for a candidate and fit its memories to what the program takes."""
-        roomy = replace(ranked.config, **LARGE)
+        roomy = ranked.config.changed(**LARGE)
         batch = self._batch or ranked.config.groups * ranked.slots
         try:
             program = self._space.compiled(roomy, batch)
@@ -226,10 +226,8 @@ class _Search:
         sizes = {space: len(raw) for space, _, raw in program.sections}
         banks = roomy.banks
         scratch = max(place.base + place.size for place in program.placements)
-        config = replace(
-            roomy,
-            scratch_bytes=-(-max(scratch, 64) // banks) * banks,
-            weight_words=max(sizes.get(Space.WEIGHTS, 0) // roomy.load_bytes, 1),
+        config = roomy.changed(scratch_bytes=-(-max(scratch, 64) // banks) * banks,
+            weight_words=max(sizes.get(Space.WEIGHTS, 0) // roomy.weights.load_bytes, 1),
             param_records=max(sizes[Space.PARAMS] // param_layout(roomy).bytes, 1),
             program_words=max(sizes[Space.PROGRAM] // 4, 64),
         )
@@ -297,14 +295,14 @@ class _Search:
         ways = []
         if need_luts > room and not self._space.ranges:
             ways.append("leaving out what the model does not need (--specialise)")
-        if need_luts > room and (least_luts.terms > 2 or least_luts.exponent > 7):
+        if need_luts > room and (least_luts.post.terms > 2 or least_luts.post.exponent > 7):
             ways.append("a smaller post-processor (pyhw quantize --digits 2 --terms 2 "
                         "--exponent 7)")
         if slots > 1:
             ways.append("fewer images at once")
-        narrow = replace(least_rams, weight_words=-(-least_rams.weight_words // 2))
-        if ((need > rams or single > singles) and least_rams.l1 is not None
-                and least_rams.l1.code_width > NARROW
+        narrow = least_rams.changed(weight_words=-(-least_rams.weights.words // 2))
+        if ((need > rams or single > singles) and least_rams.engines.get("l1") is not None
+                and least_rams.engines["l1"].code_width > NARROW
                 and self._space.blocks(narrow) <= rams
                 and self._space.single_ports(narrow) <= singles):
             ways.append("quantising with narrower weights (--weight-bits)")

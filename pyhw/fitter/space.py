@@ -223,14 +223,14 @@ class DesignSpace:
         if key not in self._work:
             plain = replace(variant, taps=0)
             engines = self.engines((8, lanes), (8, shift_lanes))
-            self._work[key] = work_of(self._graph, Config(**self.fixed(plain), **engines))
+            self._work[key] = work_of(self._graph, Config.of(**self.fixed(plain), **engines))
         return self._work[key]
 
     def _scratch_bytes(self, plain: Variant) -> int:
         engines = self.engines((16, 16), (16, 16))
         try:
             program = self.compiled(
-                Config(**self.fixed(plain) | LARGE, **engines, load_bits=512), 1)  # fmt: skip
+                Config.of(**self.fixed(plain) | LARGE, **engines, load_bits=512), 1)  # fmt: skip
         except CompileError as error:
             raise UserError(f"no accelerator can run it: {error}") from None
         return max(place.base + place.size for place in program.placements)
@@ -258,14 +258,13 @@ class DesignSpace:
 
     def probe(self, point: Point) -> Config:
         """Return a configuration whose memories are not yet sized."""
-        return Config(**self.fixed(point.variant), **self.engines(point.l1, point.shift),
-                      groups=point.groups, post_width=point.post, load_bits=point.bits,
-                      scratch_bytes=1 << 14)  # fmt: skip
+        return Config.of(**self.fixed(point.variant), **self.engines(point.l1, point.shift),
+                         groups=point.groups, post_width=point.post, load_bits=point.bits,
+                         scratch_bytes=1 << 14)  # fmt: skip
 
     def with_memories(self, probe: Config, words: int, slots: int) -> Config:
         """Return a configuration with so many weight words and image slots."""
-        return replace(
-            probe,
+        return probe.changed(
             weight_words=max(words, 1),
             scratch_bytes=-(-max(self.scratch * slots, 64) // probe.banks) * probe.banks,
             param_records=max(self.needs.records, 1),
@@ -292,7 +291,7 @@ class DesignSpace:
         """Fill the last block RAMs of the program memories, for programs a little larger."""
         for name in ("weight_words", "param_records", "program_words"):
             depth = 512 if self.device.family != "ice40" else 256
-            larger = replace(config, **{name: -(-getattr(config, name) // depth) * depth})
+            larger = config.changed(**{name: -(-config.value(name) // depth) * depth})
             if (self.blocks(larger), self.single_ports(larger)) == (
                     self.blocks(config), self.single_ports(config)):
                 config = larger

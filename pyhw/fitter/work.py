@@ -62,15 +62,16 @@ class Sizes:
 def sizes_of(config: Config, engine: str) -> Sizes:
     """Return the sizes of a configuration for the layers of an engine, or of 'pool'."""
     shape, visits = config.engines.get(engine), 0
-    if shape is not None and engine == "shift" and config.prototypes:
-        per_word = config.load_bits // shape.code_width
+    if shape is not None and engine == "shift" and config.weights.prototypes:
+        per_word = config.weights.load_bits // shape.code_width
         visits = visit_count(shape.rows, shape.lanes, per_word, config.expand_lanes)
     return Sizes(
         rows=shape.rows if shape else 1, lanes=shape.lanes if shape else 1,
         code_width=shape.code_width if shape else 8, groups=config.groups,
-        pool_lanes=config.pool_lanes, taps=config.taps, burst_depth=config.burst_depth,
-        load_bits=config.load_bits, post_width=config.post_width, read_lanes=config.read_lanes,
-        visits=visits, held=not config.distributed)  # fmt: skip
+        pool_lanes=config.pool.lanes, taps=config.depthwise.columns, burst_depth=config.burst_depth,
+        load_bits=config.weights.load_bits, post_width=config.post.width,
+        read_lanes=config.read_lanes,
+        visits=visits, held=not config.build.distributed)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,7 +53,7 @@ def config_of(program: Program, given: Config | None = None) -> Config:
 
 def reply_timeout_s(config: Config, baud: int, ahead: int) -> float:
     """Return after how long a reply is late: twice the time of the frames sent ahead, and more."""
-    return _PATIENCE_S + 2 * (ahead + 1) * (config.max_payload + _FRAME_BYTES) * 10 / baud
+    return _PATIENCE_S + 2 * (ahead + 1) * (config.port.max_payload + _FRAME_BYTES) * 10 / baud
 
 
 @contextlib.contextmanager

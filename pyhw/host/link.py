@@ -125,7 +125,7 @@ class Link:
         self.ahead = ahead
         self.retries = 0
         """Frames sent again, and sequences of frames started again."""
-        self._decoder = Decoder(config.max_payload)
+        self._decoder = Decoder(config.port.max_payload)
         self._sequence = 0
 
     def all(self, requests: Sequence[Request], *, careful: bool = False,
@@ -213,7 +213,7 @@ class Link:
 
     def _patience(self, frames: int) -> int:
         """Return the bytes that may come without the reply that is waited for."""
-        return 4 * self.config.max_payload * frames
+        return 4 * self.config.port.max_payload * frames
 
     def _reply(self, command: Command) -> Operation[bytes | None]:
         """Return the payload of this command's reply, None when it is time to ask again."""

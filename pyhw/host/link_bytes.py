@@ -21,10 +21,10 @@ def link_bytes(program: Program, config: Config) -> tuple[int, int]:
 
     height, width, channels = program.input_shape
     data = height * width * channels
-    pieces = -(-data // (config.max_payload - arguments(Command.IMAGE))) * program.batch
+    pieces = -(-data // (config.port.max_payload - arguments(Command.IMAGE))) * program.batch
     slots = -(-program.batch // program.groups)
     length = slots * program.output.slot_bytes
-    reads = -(-length // (config.max_payload - _STATUS)) * program.groups
+    reads = -(-length // (config.port.max_payload - _STATUS)) * program.groups
     sent = (pieces * (_FRAME + arguments(Command.IMAGE)) + data * program.batch
             + 2 * _FRAME + arguments(Command.RUN) + arguments(Command.STATUS)
             + reads * (_FRAME + arguments(Command.READ)))

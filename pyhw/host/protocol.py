@@ -154,7 +154,7 @@ class Protocol(Link):
 
     def image_requests(self, group: int, base: int, image: bytes) -> list[Request]:
         """Return the frames that send an image."""
-        step = self.config.max_payload - _bytes(Command.IMAGE)
+        step = self.config.port.max_payload - _bytes(Command.IMAGE)
         return [Request.of(Command.IMAGE, image[offset : offset + step], group=group, base=base,
                            offset=offset)
                 for offset in range(0, max(len(image), 1), step)]
@@ -203,7 +203,7 @@ class Protocol(Link):
 
     def read_requests(self, space: Space, address: int, length: int) -> list[Request]:
         """Return the frames that read a range."""
-        step = self.config.max_payload - 1
+        step = self.config.port.max_payload - 1
         return [Request.of(Command.READ, space=space.value, address=address + at,
                            length=min(step, length - at)) for at in range(0, length, step)]
 
@@ -221,7 +221,7 @@ class Protocol(Link):
 
         None if the configuration leaves them out.
         """
-        if not self.config.counted_layers:
+        if not self.config.port.counted_layers:
             return {}
         raw = yield from self.read(Space.COUNTERS, COUNTER_SET * layer, 8 * len(Counter))
         return {c: int.from_bytes(raw[8 * c.value : 8 * c.value + 8], "little") for c in Counter}
@@ -232,11 +232,11 @@ class Protocol(Link):
 
     def _parts(self, space: Space, address: int, raw: bytes) -> Iterable[tuple[int, bytes]]:
         word = space_bytes(self.config, space)
-        words = (self.config.max_payload - _bytes(Command.WRITE)) // word
+        words = (self.config.port.max_payload - _bytes(Command.WRITE)) // word
         if words < 1:
             raise ValueError(
                 f"Config.max_payload must hold a word of {space.name} ({word} bytes) "
-                f"and 5 bytes more, not {self.config.max_payload}"
+                f"and 5 bytes more, not {self.config.port.max_payload}"
             )
         for start in range(0, len(raw), words * word):
             yield address + start // word, raw[start : start + words * word]

@@ -95,7 +95,7 @@ class LayerAccount:
 def engine_shape(engine: str, config: Config) -> tuple[int, int]:
     """Return rows and lanes of an engine in each group; the pooling unit's rows have one lane."""
     if engine == "POOL":
-        return config.pool_lanes, 1
+        return config.pool.lanes, 1
     found = config.engines[engine.lower()]
     return found.rows, found.lanes
 
@@ -152,7 +152,7 @@ def _account(layer: Layer, fields: Mapping[str, int], config: Config, images: in
         useful = passes * fields["n_xy"] * channels * images
     size = config.groups * rows * lanes
     bank = max(0, counted.stall_bank - free.stall_bank)
-    held = 0 if config.distributed else max(0, counted.stall_weights - free.stall_weights)
+    held = 0 if config.build.distributed else max(0, counted.stall_weights - free.stall_weights)
     found = {
         "useful": useful,
         "reduction": vectors * images * channels * along - useful,

@@ -1,7 +1,7 @@
 """The account from the hardware's counters, held against the compiler's model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def counting(config: Config, program: Program) -> Config:
     if layers > MOST_LAYERS:
         raise UserError(f"the program has {layers} layers and the hardware can count "
                         f"{MOST_LAYERS} of them; leave out --simulate for the model's account")
-    return replace(config, counted_layers=max(layers, config.counted_layers))
+    return config.changed(counted_layers=max(layers, config.port.counted_layers))
 
 
 def measure(graph: Graph, program: Program, config: Config, images: np.ndarray, *, verilog: str,

@@ -81,15 +81,15 @@ def hint(accounts: Sequence[LayerAccount], config: Config,
     remedy = _REMEDIES[cause]
     if cause == "reduction" and fields[worst]["depthwise"]:
         remedy = _LANEWISE
-    elif cause == "reduction" and fields[worst]["run_bytes"] == 1 and not config.taps:
+    elif cause == "reduction" and fields[worst]["run_bytes"] == 1 and not config.depthwise.columns:
         remedy = _DEPTHWISE
     if one.engine == "POOL" and cause == "channels":
         remedy = "pool_lanes that divide its channels"
     run = sum(a.counted.cycles for a in accounts)
     return (f"largest loss: {CAUSES[cause]}, {losses[cause] / run:.1%} of the run, most of it in "
             f"{one.name} ({lost / losses[cause]:.0%}); what helps: "
-            + remedy.format(groups=config.groups, load_bits=config.load_bits,
-                            burst_depth=config.burst_depth, post_width=config.post_width,
+            + remedy.format(groups=config.groups, load_bits=config.weights.load_bits,
+                            burst_depth=config.burst_depth, post_width=config.post.width,
                             banks=config.banks))
 
 

@@ -14,6 +14,7 @@ from pyhw.graph.execute import run, run_layers
 from pyhw.graph.file import fingerprint
 from pyhw.graph.ops import Graph
 from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_to_json
 from pyhw.verilog import interface_of
 
 from .launch import BenchResult, ProgressCallback, run_bench
@@ -162,7 +163,7 @@ def simulate(
         for case in cases)
     with tempfile.TemporaryDirectory(prefix="pyhw-network-") as name:
         folder = Path(name)
-        (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+        (folder / "config.json").write_text(config_to_json(config), encoding="utf-8")
         described = [_write_case(case, folder, index) for index, case in enumerate(cases)]
         bench = run_bench(
             verilog=verilog, bench=BENCHES[interface], testcase="networks",

@@ -11,6 +11,7 @@ import numpy as np
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.contents import NOTHING, Contents
 from pyhw.host.inference import check_images
 from pyhw.verilog import cached_verilog
@@ -89,7 +90,7 @@ def transfer(config: Config, program: Program, images: np.ndarray, *, divisor: i
         folder = Path(name)
         paths = {key: str(folder / key) for key in ("config", "program", "images.npy",
                                                     "outputs.npy")}
-        Path(paths["config"]).write_text(config.to_json(), encoding="utf-8")
+        Path(paths["config"]).write_text(config_to_json(config), encoding="utf-8")
         program.save(paths["program"])
         np.save(paths["images.npy"], check_images(program, images))
         if verilog is None:

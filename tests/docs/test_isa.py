@@ -9,9 +9,9 @@ from pyhw.compiler import compile_graph
 from pyhw.compiler.program import Layer, StoredMap
 from pyhw.docs import isa_markdown, member_docs, with_registers
 from pyhw.graph.random import random_graph
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.frames import Command
 from pyhw.hdl.isa import INPUT, LAYER, LOOP, Counter, Opcode, Space, param_layout
+from pyhw.hdl.presets import PRESETS
 from pyhw.hdl.registers import ADDRESS_BITS, REGISTERS
 from tests.support import ROOT
 

@@ -5,7 +5,7 @@ import random
 import pytest
 from amaranth.hdl import Shape
 
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.frames import ARGUMENTS, REPLIES, WITH_DATA, Command
 from pyhw.hdl.isa import (
     COUNTER_SET,
@@ -22,6 +22,7 @@ from pyhw.hdl.isa import (
     space_bytes,
     space_depth,
 )  # fmt: skip
+from pyhw.hdl.presets import PRESETS
 
 SMALL = Layout("SMALL", [("a", 3, "first"), ("b", -5, "second"), ("c", 30, "third")])
 LAYOUTS = [SMALL, LAYER, LOOP, INPUT, *(param_layout(config) for config in PRESETS.values())]
@@ -107,10 +108,10 @@ def test_an_input_record_has_4_pad_values_at_most():
 
 def test_records_have_what_the_configuration_has():
     engine = EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16)
-    plain = Config(l1=engine, terms=1, residual_terms=0, second_step=False)
+    plain = Config.of(l1=engine, terms=1, residual_terms=0, second_step=False)
     assert list(param_layout(plain).fields) == ["bias", "shift", "m0_exponent", "m0_negative"]
     assert param_layout(plain).fields["bias"].width == plain.sum_width
-    full = param_layout(Config(l1=engine, terms=4, residual_terms=4))
+    full = param_layout(Config.of(l1=engine, terms=4, residual_terms=4))
     for prefix in "mrn":
         terms = [name for name in full.fields if name[0] == prefix and name.endswith("_negative")]
         assert len(terms) == 4
@@ -121,7 +122,7 @@ def test_every_space_has_a_size(config):
     for space in Space:
         assert space_bytes(config, space) >= 1
         assert space_depth(config, space) >= 0
-    assert space_bytes(config, Space.WEIGHTS) == config.load_bytes
+    assert space_bytes(config, Space.WEIGHTS) == config.weights.load_bytes
     assert space_bytes(config, Space.PARAMS) == param_layout(config).bytes
     assert space_depth(config, Space.COUNTERS) == COUNTER_SET >= 8 * len(Counter)
 

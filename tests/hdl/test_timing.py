@@ -7,7 +7,7 @@ import pytest
 from amaranth.hdl import Module, UnusedElaboratable
 from amaranth.lib.wiring import connect
 
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.store_unit import StoreUnit
 from pyhw.hdl.engines.accumulator_array import result_latency
@@ -19,6 +19,7 @@ from pyhw.hdl.engines.window import Window
 from pyhw.hdl.memory.scratchpad import Scratchpad
 from pyhw.hdl.post.parameter_loader import ParameterLoader
 from pyhw.hdl.post.processor import PostProcessor
+from pyhw.hdl.presets import PRESETS
 from pyhw.hdl.timing import Timing
 from pyhw.hdl.weights.expander import Expander
 from pyhw.hdl.weights.fetch import WeightFetch
@@ -32,15 +33,15 @@ def engine(lanes, code_width=4):
 PLAIN = {"residual_terms": 0, "second_step": False, "tables": 0}
 CONFIGS = [
     *PRESETS.values(),
-    Config(name="one", l1=engine(1), shift=engine(1), terms=1),
-    Config(name="odd", l1=engine(7), shift=engine(17), terms=2, post_width=3),
-    Config(name="four", shift=engine(33), terms=4, second_step=False),
-    *(Config(name=f"plain{terms}", l1=engine(3), terms=terms, **PLAIN) for terms in range(1, 5)),
-    Config(name="spread", l1=engine(70), shift=engine(65), spread=True),
-    *(Config(name=f"no_{part}{terms}", l1=engine(5), terms=terms, **{part: PLAIN[part]})
+    Config.of(name="one", l1=engine(1), shift=engine(1), terms=1),
+    Config.of(name="odd", l1=engine(7), shift=engine(17), terms=2, post_width=3),
+    Config.of(name="four", shift=engine(33), terms=4, second_step=False),
+    *(Config.of(name=f"plain{terms}", l1=engine(3), terms=terms, **PLAIN) for terms in range(1, 5)),
+    Config.of(name="spread", l1=engine(70), shift=engine(65), spread=True),
+    *(Config.of(name=f"no_{part}{terms}", l1=engine(5), terms=terms, **{part: PLAIN[part]})
       for part in PLAIN for terms in range(1, 5)),
 ]
-SMALL = Config(l1=engine(4), burst_depth=4, post_width=3)
+SMALL = Config.of(l1=engine(4), burst_depth=4, post_width=3)
 LAYER = {"n_x": 1, "n_y": 1, "burst": 1, "n_digits": 1, "n_chunks": 1, "n_kx": 1, "n_ky": 1,
          "n_blocks": 1, "block_rows": 1, "rows": 1, "code_words": 2}
 
@@ -66,7 +67,7 @@ def test_latencies_are_those_of_the_components(config):
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
     for name, kind in engines.items():
-        accumulated = Accumulators.latency(config.distributed) - 1
+        accumulated = Accumulators.latency(config.build.distributed) - 1
         assert timing.take_to_last(name) == (
             1 + latency_of(Window, config) + latency_of(kind, config) + accumulated)
 
@@ -75,7 +76,7 @@ def test_fixed_latencies():
     timing = Timing(SMALL)
     assert timing.result_latency == result_latency(SMALL)
     assert timing.meet == max(result_latency(SMALL), timing.residual_latency)
-    assert Timing(Config(l1=engine(4), **PLAIN)).meet == result_latency(SMALL)
+    assert Timing(Config.of(l1=engine(4), **PLAIN)).meet == result_latency(SMALL)
     assert timing.issue_to_write == timing.meet + timing.post_latency
 
 
@@ -107,7 +108,7 @@ def test_start_to_the_first_weight_word():
 
 @pytest.mark.parametrize("lanes", [1, 3, 8])
 def test_start_to_the_first_expanded_word(lanes):
-    config = Config(shift=EngineConfig(rows=4, lanes=8, code_width=4, acc_width=20),
+    config = Config.of(shift=EngineConfig(rows=4, lanes=8, code_width=4, acc_width=20),
                     load_bits=32, burst_depth=12, prototypes=16)
     fetch, expander, timing = WeightFetch(config), Expander(config), Timing(config)
     first, step = timing.expanded
@@ -167,7 +168,7 @@ def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("post_width", [1, 3])
 def test_records(post_width, spread):
-    config = Config(l1=engine(4), post_width=post_width, spread=spread)
+    config = Config.of(l1=engine(4), post_width=post_width, spread=spread)
     timing = Timing(config)
     dut = ParameterLoader(config, timing.meet)
 

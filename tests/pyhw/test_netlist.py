@@ -27,7 +27,7 @@ from pyhw.tools import Tool, find_yosys
 from pyhw.verilog import cached_verilog
 from tests.pyhw.cli.test_input import small_graph, small_images
 
-SMALL = Config(
+SMALL = Config.of(
     name="small", l1=EngineConfig(rows=1, lanes=2, code_width=8, acc_width=16), pool_lanes=1,
     pool_max=False, burst_depth=4, load_bits=16, tables=0, residual_terms=0,
     second_step=False, scratch_bytes=256, weight_words=64, param_records=4, program_words=64,
@@ -48,7 +48,7 @@ def network():
 ])
 def test_a_synthesised_accelerator_runs_a_network_as_the_executor(family, network, yosys, icarus):
     graph, images = network
-    config = dataclasses.replace(SMALL, distributed=family != "ice40")
+    config = SMALL.changed(distributed=family != "ice40")
     text = netlist(cached_verilog(config), "top", family)
     result = simulate(
         [Case(graph=graph, program=compile_graph(graph, config, 1), images=images)], config,
@@ -123,7 +123,7 @@ class Weights(wiring.Component):
 
     def __init__(self, width):
         self._lanes = width // 8
-        self._config = dataclasses.replace(SMALL, load_bits=width, single_port=True, overlap=False,
+        self._config = SMALL.changed(load_bits=width, single_port=True, overlap=False,
                                            weight_words=BYTES // self._lanes)
         super().__init__()
 

@@ -1,6 +1,5 @@
 """Accelerators whose memories hold a program from configuration on."""
 
-import dataclasses
 import itertools
 import re
 
@@ -39,7 +38,7 @@ def test_words_come_from_their_bytes_and_gaps_are_zero():
 
 def test_a_program_for_another_configuration_is_refused():
     with pytest.raises(DeviceError, match="compiled for another configuration"):
-        contents_of(small_case().program, dataclasses.replace(SMALL, terms=2))
+        contents_of(small_case().program, SMALL.changed(terms=2))
 
 
 @pytest.mark.parametrize("interface", ["bytes", "axi"])
@@ -85,7 +84,7 @@ def test_index_lists_tables_and_prototypes_need_no_loading(verilator):
 ])
 def test_a_synthesised_accelerator_runs_a_program_that_was_never_loaded(family, yosys, icarus):
     case = small_case()
-    config = dataclasses.replace(SMALL, distributed=family != "ice40")
+    config = SMALL.changed(distributed=family != "ice40")
     text = netlist(cached_verilog(config, contents=contents_of(case.program, config)), "top",
                    family)
     result = simulate([case], config, verilog=text, simulator=icarus, loaded=True)[0]

@@ -7,6 +7,7 @@ from pyhw.compiler import compile_graph
 from pyhw.errors import UserError
 from pyhw.graph.execute import run as execute
 from pyhw.hdl.config import ISA_VERSION
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.frames import FRAME_VERSION
 from pyhw.hdl.registers import IDENTITY, MAP_VERSION, REGISTERS, Access
 from pyhw.simulation.launch import run_bench
@@ -19,7 +20,7 @@ IDENTITIES = {
                                         "map": MAP_VERSION},
     "HASH0": {"hash": int.from_bytes(TINY.hash[:4], "little")},
     "HASH1": {"hash": int.from_bytes(TINY.hash[4:], "little")},
-    "LIMITS": {"groups": TINY.groups, "zero": 0, "max_payload": TINY.max_payload},
+    "LIMITS": {"groups": TINY.groups, "zero": 0, "max_payload": TINY.port.max_payload},
 }
 IDLE = {"running": 0, "program": 0, "zero": 0, "layers_done": 0}
 
@@ -61,7 +62,7 @@ def report(request, tmp_path_factory):
     graph = small_graph()
     program = compile_graph(graph, TINY, 4)
     program.save(folder / "program")
-    (folder / "config").write_text(TINY.to_json())
+    (folder / "config").write_text(config_to_json(TINY))
     np.save(folder / "images.npy", small_images(4).reshape(4, -1))
     bench = run_bench(
         verilog=cached_verilog(TINY, interface="axi"), bench="pyhw.sim.tb_axi",

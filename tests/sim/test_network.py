@@ -146,7 +146,7 @@ def test_masked_layers_agree_on_both_simulators_in_values_and_cycles(simulator, 
     # A patch, a depthwise and a pointwise layer; with 92 entries one of them has stored codes.
     config = CONFIGS["masked"]
     graph = three()
-    program = compile_graph(graph, dataclasses.replace(config, prototypes=room), 2)
+    program = compile_graph(graph, config.changed(prototypes=room), 2)
     program = dataclasses.replace(program, config_hash=config.hash)
     images = np.random.default_rng(3).integers(0, 256, (2, 6, 6, 4))
     case = Case(graph=graph, program=program, images=images, golden=run_layers(graph, images))

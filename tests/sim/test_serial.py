@@ -14,10 +14,11 @@ import pyhw
 from pyhw.compiler import compile_graph
 from pyhw.graph.execute import run as execute
 from pyhw.graph.file import load, save
+from pyhw.hdl.config_file import config_to_json
 from pyhw.simulation.serial import emulate, transfer
 from tests.pyhw.cli.test_input import TINY, small_graph, small_images
 
-CONFIG = dataclasses.replace(TINY, name="tiny_lenet", scratch_bytes=16384, weight_words=16128,
+CONFIG = TINY.changed(name="tiny_lenet", scratch_bytes=16384, weight_words=16128,
                              param_records=512)
 DIVISOR = 4
 """`tiny` with memories for LeNet-5 on 28 x 28 pixels: one simulator for all tests."""
@@ -28,7 +29,7 @@ def pyhw_infer(graph, program, images, folder):
     """Run ``pyhw infer`` on an emulated board; return its output and the bench's result."""
     save(graph, folder / "net.pyhw")
     program.save(folder / "net.pyhwprog")
-    (folder / "config.json").write_text(CONFIG.to_json())
+    (folder / "config.json").write_text(config_to_json(CONFIG))
     np.save(folder / "images.npy", images)
     port, found, failed = [], [], []
     opened = threading.Event()
@@ -112,7 +113,7 @@ def test_pyhw_emulate_names_a_port_where_bench_finds_the_program(verilator, tmp_
     pytest.importorskip("serial")
     graph = small_graph()
     compile_graph(graph, CONFIG, 4).save(tmp_path / "net.pyhwprog")
-    (tmp_path / "config.json").write_text(CONFIG.to_json())
+    (tmp_path / "config.json").write_text(config_to_json(CONFIG))
     root = str(Path(pyhw.__file__).parents[1])
     options = {"cwd": tmp_path, "text": True, "env": {**os.environ, "PYTHONPATH": os.pathsep.join(
         filter(None, [root, os.environ.get("PYTHONPATH")]))}}

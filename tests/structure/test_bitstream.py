@@ -1,6 +1,5 @@
 """What is in a bitstream is what was routed (ECP5), and behaves like the design (iCE40)."""
 
-import dataclasses
 import re
 import threading
 
@@ -125,7 +124,7 @@ def test_an_accelerator_out_of_an_ice40_bitstream_runs_its_program_and_a_loaded_
     pytest.importorskip("serial")
     need(ICE40)
     graphs, images = [small_graph(channels=2, seed=seed) for seed in (5, 6)], small_images(2)
-    config = dataclasses.replace(SMALL, overlap=False)
+    config = SMALL.changed(overlap=False)
     config = specialise(config, *(compile_graph(graph, config, 1) for graph in graphs))
     first, second = (compile_graph(graph, config, 1) for graph in graphs)
     contents = contents_of(first, config)

@@ -1,6 +1,5 @@
 """No accelerator multiplies: not as elaborated, and not after synthesis."""
 
-import dataclasses
 
 import pytest
 from amaranth import Module
@@ -8,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pyhw.errors import UserError
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 from pyhw.verilog import cached_verilog, generate_rtlil
@@ -20,7 +19,7 @@ def test_elaborated_preset_has_no_cell_that_multiplies(name):
 
 
 def test_elaborated_expander_has_no_cell_that_multiplies():
-    multiplier_free_check(generate_rtlil(dataclasses.replace(PRESETS["tiny"], prototypes=300)))
+    multiplier_free_check(generate_rtlil(PRESETS["tiny"].changed(prototypes=300)))
 
 
 class Product(wiring.Component):
@@ -47,6 +46,6 @@ def test_a_product_is_given_a_dsp_block_before_logic_is_mapped(family, yosys):
 @pytest.mark.parametrize("name", ["tiny", "default"])
 def test_synthesised_preset_has_no_dsp_block(name, family, yosys):
     # Block RAM for the accumulators where the family has no distributed RAM.
-    config = dataclasses.replace(PRESETS[name], distributed=family != "ice40")
+    config = PRESETS[name].changed(distributed=family != "ice40")
     report = synthesize(cached_verilog(config), "top", family, mapped=False)
     report.require_no_dsp()

@@ -47,7 +47,7 @@ class DeviceModel:
         self.patience = 2
         """A run may take so many silences."""
         self._known = {}
-        self._wire = Wire(config.max_payload)
+        self._wire = Wire(config.port.max_payload)
         self._queue, self._out = deque(), deque()
         self.power_cycle()
 
@@ -60,7 +60,7 @@ class DeviceModel:
         self._memory, self._crc = {}, 0
         self._image = None
         self._last = None
-        self._scratch = [bytearray(self.random.randbytes(self.config.scratch_bytes))
+        self._scratch = [bytearray(self.random.randbytes(self.config.memory.scratch_bytes))
                          for _ in range(self.config.groups)]
         self._images = {}
 
@@ -138,7 +138,7 @@ class DeviceModel:
     def _identify(self, payload):
         config = self.config
         return (bytes([OK]) + self.isa.to_bytes(2, "little") + config.hash
-                + bytes([config.groups]) + config.max_payload.to_bytes(2, "little"))
+                + bytes([config.groups]) + config.port.max_payload.to_bytes(2, "little"))
 
     def _begin(self, payload):
         if self._running:
@@ -179,7 +179,7 @@ class DeviceModel:
         group, base, offset = payload[0], number(payload[1:4]), number(payload[4:8])
         if not self._valid:
             return NO_PROGRAM
-        if group >= self.config.groups or base >= self.config.scratch_bytes:
+        if group >= self.config.groups or base >= self.config.memory.scratch_bytes:
             return OUT_OF_RANGE
         if offset == 0:
             self._image = (group, base, bytearray())
@@ -247,9 +247,9 @@ class DeviceModel:
         group, address = address >> 24, address & 0xffffff
         if space not in (0, 7):
             return OUT_OF_RANGE
-        if length >= self.config.max_payload:
+        if length >= self.config.port.max_payload:
             return BAD_LENGTH
-        if group >= self.config.groups or address + length > self.config.scratch_bytes:
+        if group >= self.config.groups or address + length > self.config.memory.scratch_bytes:
             return OUT_OF_RANGE
         return bytes([OK]) + bytes(self._scratch[group][address:address + length])
 

@@ -16,7 +16,7 @@ from pyhw.host import Decoder, Protocol, drive_async, encode
 from pyhw.host.frames import pack
 from tests.support.helpers import feed, take
 
-CONFIG = Config(
+CONFIG = Config.of(
     groups=2, l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16),
     shift=EngineConfig(rows=1, lanes=1, code_width=4, acc_width=16), prototypes=16, max_payload=64,
     frame_timeout=60, load_bits=32, scratch_bytes=256, weight_words=64, param_records=8,

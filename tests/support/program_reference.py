@@ -23,8 +23,8 @@ def run_program(program, config, images, turn=0):
     """Run a turn of a program on images (N, H, W, C); return complete maps by layer."""
     source, output = program.turns[turn]
     slots = -(-len(images) // config.groups)
-    assert slots * source.slot_bytes + source.base <= config.scratch_bytes
-    scratch = [bytearray(config.scratch_bytes + 256) for _ in range(config.groups)]
+    assert slots * source.slot_bytes + source.base <= config.memory.scratch_bytes
+    scratch = [bytearray(config.memory.scratch_bytes + 256) for _ in range(config.groups)]
     record = INPUT.decode(program.section(Space.INPUT))
     for index, image in enumerate(images):
         base = source.base + index // config.groups * source.slot_bytes
@@ -64,7 +64,7 @@ def _positions(f, prefix, slots):
 
 
 def _words(program, config):
-    raw, size = program.section(Space.WEIGHTS), config.load_bytes
+    raw, size = program.section(Space.WEIGHTS), config.weights.load_bytes
     return [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
 
 
@@ -79,8 +79,8 @@ def _signed(value, width):
 
 def _codes(words, f, engine, config, rows, lanes):
     """Return a step's codes as the engine sees them: rows of lanes."""
-    width = config.l1.code_width if engine is Engine.L1 else config.shift.code_width
-    per_word = config.load_bits // width
+    width = config.engines[engine.name.lower()].code_width
+    per_word = config.weights.load_bits // width
     flat = [words[k // per_word] >> k % per_word * width & (1 << width) - 1
             for k in range(rows * lanes)]
     if engine is Engine.L1:
@@ -95,20 +95,20 @@ def _expanded(program, f, config):
     assert f["engine"] == Engine.SHIFT.value
     assert f["n_digits"] == 1
     assert not f["pad_words"]
-    shape, zero = config.shift, ShiftCode(config.shift.code_width).zero
+    shape, zero = config.engines.get("shift"), ShiftCode(config.engines["shift"].code_width).zero
     memory = program.section(Space.PROTOTYPES)
     prototype = memory[f["proto_base"]:f["proto_base"] + f["proto_size"]]
     assert len(prototype) == f["proto_size"]
     raw = np.frombuffer(program.section(Space.WEIGHTS), np.uint8)
     bits = iter(np.unpackbits(raw, bitorder="little")[
-        f["w_base"] * config.load_bits + f["mask_bit"]:].tolist())
+        f["w_base"] * config.weights.load_bits + f["mask_bit"]:].tolist())
     taken, blocks = 0, []
     rows_left = f["rows"]
     for block in range(f["n_blocks"]):
         here = range(min(f["block_rows"], rows_left))
         rows_left -= len(here)
         if f["depthwise"]:
-            here = range(config.taps - 1 - f["warmup"], config.taps)
+            here = range(config.depthwise.columns - 1 - f["warmup"], config.depthwise.columns)
         before, steps, tap, offset = taken, [], 0, 0
         for _, _, chunk in _steps(f):
             lanes = min(shape.lanes, f["run_bytes"] - chunk * f["chunk_bytes"])
@@ -136,8 +136,8 @@ def _engine(engine, f, config):
     if engine is Engine.POOL:
         def pool(vectors, _):
             return [(max if f["pool_max"] else sum)(column) for column in zip(*vectors)]
-        return config.pool_lanes, config.pool_lanes, pool
-    shape = config.l1 if engine is Engine.L1 else config.shift
+        return config.pool.lanes, config.pool.lanes, pool
+    shape = config.engines.get("l1") if engine is Engine.L1 else config.engines.get("shift")
     twin = SimpleNamespace(rows=shape.rows, _code=engine is Engine.SHIFT
                            and ShiftCode(shape.code_width))
     compute = L1Engine.compute if engine is Engine.L1 else ShiftEngine.compute
@@ -158,7 +158,7 @@ def _layer(program, config, f, slots, scratch):
     rows, lanes, compute = _engine(engine, f, config)
     if f["depthwise"]:
         # No chain here: every position's taps are cut out of memory one by one.
-        rows = config.taps
+        rows = config.depthwise.columns
     assert f["slots_from_run"]
     assert f["n_xy"] == f["n_x"] * f["n_y"]
     assert 1 <= f["burst"] <= config.burst_depth
@@ -181,7 +181,7 @@ def _layer(program, config, f, slots, scratch):
         for step in range(len(steps)):
             base = f["w_base"] + (block * len(steps) + step) * step_words
             words = memory[base:base + step_words]
-            whole = config.load_bits // 8 * 8
+            whole = config.weights.load_bits // 8 * 8
             pad = sum((w & (1 << whole) - 1) << whole * k
                       for k, w in enumerate(words[:f["pad_words"]]))
             pads.append([pad >> 8 * k & 255 for k in range(config.read_lanes)])
@@ -203,7 +203,7 @@ def _layer(program, config, f, slots, scratch):
                                for step, pad in zip(steps, pads)]
                     values = compute(vectors, codes)
                 for row in range(here):
-                    width = 1 if f["serial"] else config.post_width
+                    width = 1 if f["serial"] else config.post.width
                     vector, lane = divmod(row, width)
                     at = res + vector * f["res_vector"] + block * f["res_block"]
                     residual = _residual(f, group, at + lane * (1 + f["res_wide"]))
@@ -215,20 +215,21 @@ def _layer(program, config, f, slots, scratch):
 
 def _lanewise(f, config, engine, group, place, steps, pads, codes):
     """Return the sums of every lane's taps: column k - lead after the first under row k."""
-    values = [0] * config.pool_lanes
+    values = [0] * config.pool.lanes
     used = f["warmup"] + 1
     address, iy, xb = place
     for step, pad, rows in zip(steps, pads, codes):
-        for column, weights in enumerate(rows[config.taps - used:config.taps]):
+        for column, weights in enumerate(rows[config.depthwise.columns
+                                              - used:config.depthwise.columns]):
             x = _vector(f, config, engine, group, address + column * f["in_x"], iy,
                         xb + column * f["xb_x"], step, pad)
             for lane, code in enumerate(weights[:f["run_bytes"]]):
                 if engine is Engine.L1:
                     values[lane] += 256 - abs(x[lane] - code)
                 else:
-                    sign, exponent = ShiftCode(config.shift.code_width).decode(code)
+                    sign, exponent = ShiftCode(config.engines["shift"].code_width).decode(code)
                     values[lane] += sign and (x[lane] ^ -(sign < 0)) << exponent
-    assert all(-1 << config.pool_acc_width - 1 <= v < 1 << config.pool_acc_width - 1
+    assert all(-1 << config.pool.acc_width - 1 <= v < 1 << config.pool.acc_width - 1
                for v in values)
     return values
 

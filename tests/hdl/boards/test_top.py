@@ -2,7 +2,6 @@
 """What stands around an accelerator on a board: reset and lights."""
 
 import re
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,8 +9,8 @@ from amaranth.hdl import ClockDomain, ClockSignal, DomainRenamer, Module
 from amaranth.sim import Simulator
 
 from pyhw.hdl.boards.top import RESET_CYCLES, BoardTop, Lights, ResetHold
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.frames import Command
+from pyhw.hdl.presets import PRESETS
 from pyhw.verilog import generate_rtlil
 from tests.hdl.port.test_uart import levels
 from tests.hdl.top.test_accelerator import CONFIG
@@ -93,7 +92,7 @@ FLASH = ["i_flash_data", "o_flash_clock", "o_flash_data", "o_flash_select"]
 
 @pytest.mark.parametrize("flash", [[], FLASH], ids=["plain", "flash"])
 def test_top_has_one_clock_and_the_pins_of_a_board(flash):
-    config = replace(PRESETS["tiny"], flash_loader=bool(flash))
+    config = PRESETS["tiny"].changed(flash_loader=bool(flash))
     text = generate_rtlil(config, "board", 60, clock_hz=60_000_000)
     top = text[text.index("module \\board\n") :]
     top = top[: top.index("\nend\n")]
@@ -104,9 +103,9 @@ def test_top_has_one_clock_and_the_pins_of_a_board(flash):
 
 @pytest.mark.parametrize("flash_loader", [False, True])  # of a flash that holds zeros
 def test_board_answers_on_its_pins_once_its_clock_is_steady(flash_loader):
-    config = replace(CONFIG, flash_loader=flash_loader)
+    config = CONFIG.changed(flash_loader=flash_loader)
     divisor, identify = 4, levels(wrap(1, Command.IDENTIFY.value, b""))
-    dut, wire, seen = BoardTop(config, divisor, 1_000_000), Wire(CONFIG.max_payload), []
+    dut, wire, seen = BoardTop(config, divisor, 1_000_000), Wire(CONFIG.port.max_payload), []
     m = Module()
     m.domains.outer = ClockDomain(reset_less=True)
     m.submodules.dut = dut

@@ -75,7 +75,7 @@ def test_positions_run_columns_then_rows_then_slots(n_x, n_y):
 # AddressGenerator
 # -------------------------------------------------------------------------------------------
 
-CONFIG = Config(
+CONFIG = Config.of(
     groups=2, l1=EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20),
     shift=EngineConfig(rows=3, lanes=7, code_width=4, acc_width=24), pool_lanes=4, burst_depth=8,
     scratch_bytes=4096, index_entries=64)
@@ -128,7 +128,7 @@ def conv_case(batch=4, **changes):
     pixel, row, (top, left, _, _) = shape[2], shape[1] * shape[2], sizes["padding"]
     (sy, sx), (dy, dx) = sizes["stride"], sizes["dilation"]
     grouped = sizes["groups"] > 1 or dx > 1
-    lanes = CONFIG.shift.lanes
+    lanes = CONFIG.engines["shift"].lanes
     run = sign.shape[-1] * (1 if grouped else kernel[1])
 
     def window(slot, y, x, ky, kx, chunk, block):
@@ -142,7 +142,7 @@ def conv_case(batch=4, **changes):
     steps = [(ky, kx, chunk) for ky in range(kernel[0])
              for kx in range(kernel[1] if grouped else 1)
              for chunk in range(-(-run // lanes)) for _ in range(digits)]
-    blocks = sizes["groups"] if sizes["groups"] > 1 else -(-out // CONFIG.shift.rows)
+    blocks = sizes["groups"] if sizes["groups"] > 1 else -(-out // CONFIG.engines["shift"].rows)
     return Case(fields, len(positions), [], [
         (*window(*position, *step, block), step_number == 0,
          step_number == len(steps) - 1 and number == len(burst) - 1, number)

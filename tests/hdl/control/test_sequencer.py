@@ -1,22 +1,22 @@
 """Sequencer: the order of layers, loops, limits and prefetch. Program memories."""
 
-import dataclasses
 import itertools
 import random
 
 import pytest
 from amaranth.hdl import Fragment
 
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.control.sequencer import Sequencer
 from pyhw.hdl.isa import INPUT, LAYER, LOOP, Opcode, Space, param_layout
 from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.hdl.presets import PRESETS
 from pyhw.hdl.timing import Timing
 from tests.support.helpers import simulate
 
 END = (Opcode.END.value).to_bytes(4, "little")
 NEXT = (Opcode.NEXT.value).to_bytes(4, "little")
-CONFIG = Config(
+CONFIG = Config.of(
     l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=32, weight_words=16,
     param_records=8, program_words=64, index_entries=16)
 TIMING = Timing(CONFIG)
@@ -40,7 +40,7 @@ class Bench:
     def __init__(self, program, busy=(20,), drain=(20,), **changes):
         self.words = [int.from_bytes(program[k:k + 4], "little")
                       for k in range(0, len(program), 4)]
-        self.dut = Sequencer(dataclasses.replace(PRESETS["default"], **changes))
+        self.dut = Sequencer(PRESETS["default"].changed(**changes))
         self.cycle = 0
         self.busy, self.left = {"compute": busy, "store": drain}, {"compute": 0, "store": 0}
         self.started, self.drained = [], []
@@ -211,7 +211,7 @@ def test_a_new_run_inside_a_loop_begins_without_offsets():
 
 @pytest.mark.parametrize("spread", [False, True])
 def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_the_back(spread):
-    fetch = LAYER.words + 1 + Timing(dataclasses.replace(CONFIG, spread=spread)).fetch_overhead
+    fetch = LAYER.words + 1 + Timing(CONFIG.changed(spread=spread)).fetch_overhead
     program = layer(1) + layer(2) + layer(3) + END
 
     async def test(ctx, unit):
@@ -291,8 +291,9 @@ PORTS = {"program": (Space.PROGRAM, 4, 32, 64), "index": (Space.INDEX, 4, 24, 16
 
 @pytest.mark.parametrize(("overlap", "bits"), [(True, 32), (True, 18), (False, 32), (False, 36)])
 def test_memories_take_the_bytes_of_words_and_are_read_by_words(overlap, bits):
-    config = dataclasses.replace(CONFIG, overlap=overlap, load_bits=bits)
-    ports = PORTS | {"weights": (Space.WEIGHTS, config.load_bytes, bits, config.weight_words)}
+    config = CONFIG.changed(overlap=overlap, load_bits=bits)
+    ports = PORTS | {"weights": (Space.WEIGHTS, config.weights.load_bytes, bits,
+                                 config.weights.words)}
     dut = ProgramMemories(config)
     rng = random.Random(6)
     contents = {name: [rng.getrandbits(8 * lanes) for _ in range(depth)]
@@ -333,6 +334,6 @@ def test_memories_take_the_bytes_of_words_and_are_read_by_words(overlap, bits):
 
 
 def test_without_index_lists_there_is_no_port_for_them():
-    dut = ProgramMemories(Config(l1=CONFIG.l1))
+    dut = ProgramMemories(Config.of(l1=CONFIG.engines.get("l1")))
     assert not hasattr(dut, "o_index_data")
     Fragment.get(dut, None)  # it can be built

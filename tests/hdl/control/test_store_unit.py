@@ -14,7 +14,7 @@ from tests.support.helpers import simulate
 
 def make_config(groups, post_width):
     engine = EngineConfig(rows=5, lanes=2, code_width=8, acc_width=20)
-    return Config(groups=groups, l1=engine, post_width=post_width, burst_depth=8)
+    return Config.of(groups=groups, l1=engine, post_width=post_width, burst_depth=8)
 
 
 # ParameterLoader ------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def walk(layer, config, total):
     positions = [(s, y, x) for s in range(99) for y in range(layer["n_y"])
                  for x in range(layer["n_x"])][:total]
     serial = layer.get("serial", 0)
-    width = 1 if serial else config.post_width
+    width = 1 if serial else config.post.width
     bursts = [positions[i:i + layer["burst"]] for i in range(0, total, layer["burst"])]
     results, records, bank = [], [], 0
     ahead = 0 if layer.get("res") else Timing(config).freed_ahead

@@ -4,7 +4,6 @@ contract."""
 import gc
 import random
 import warnings
-from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Cat, Const, Module, Signal, UnusedElaboratable
@@ -25,7 +24,7 @@ SHAPES = [(1, 1, 1), (3, 5, 7), (2, 24, 20)]
 
 def make_config(groups, rows, lanes, *, l1_width=8, shift_width=4, **changes):
     shape = {"rows": rows, "lanes": lanes}
-    return Config(**{
+    return Config.of(**{
         "groups": groups, "pool_lanes": rows, "burst_depth": 5, "load_bits": 64, "post_width": 3,
         "l1": EngineConfig(**shape, code_width=l1_width, acc_width=20),
         "shift": EngineConfig(**shape, code_width=shift_width, acc_width=26),
@@ -55,7 +54,8 @@ class Bench:
     def words(self, codes):
         """Return the words of one step, in load order."""
         flat = [code for row in codes for code in row]
-        per_word, mask = self.config.load_bits // self.code_width, (1 << self.code_width) - 1
+        per_word = self.config.weights.load_bits // self.code_width
+        mask = (1 << self.code_width) - 1
         return [{"valid": 1, "index": i // per_word, "word": sum(
             (code & mask) << k * self.code_width for k, code in enumerate(flat[i:i + per_word]))}
             for i in range(0, len(flat), per_word)]
@@ -73,7 +73,7 @@ class Bench:
         step, position = 0, 0
         # With `spread` vectors come a cycle after what is decided here.
         nothing = engine.i_x.shape().const(None), {"valid": 0}
-        coming = [nothing] * (coded and self.config.spread)
+        coming = [nothing] * (coded and self.config.build.links)
         while step < len(steps):
             b, s = steps[step]
             vectors = self.bursts[b][s][1]
@@ -115,7 +115,7 @@ class Bench:
 
     async def request(self, ctx):
         engine, pipeline = self.engine, [None] * result_latency(self.config)
-        width = 1 if self.serial else self.config.post_width
+        width = 1 if self.serial else self.config.post.width
         for b, burst in enumerate(self.bursts):
             while self.lasts <= b:
                 await ctx.tick()
@@ -180,7 +180,7 @@ def engine_case(kind, config, lengths=LENGTHS, seed=5):
                                lambda: rng.randrange(256), lengths)
         return engine, width, bursts, expect(engine, config, bursts, engine.compute)
     if kind == "shift":
-        engine, width = lone_shift(config), config.shift.code_width
+        engine, width = lone_shift(config), config.engines["shift"].code_width
         bursts = random_bursts(engine, config, lambda: rng.randrange(-256, 256),
                                lambda: rng.randrange((1 << width) - 1), lengths)
         return engine, width, bursts, expect(engine, config, bursts, engine.compute)
@@ -202,7 +202,7 @@ def test_engine_equals_compute(shape, kind, distributed):
 
 
 def test_a_pooling_unit_without_maxima_sums():
-    config = replace(make_config(2, 3, 5), pool_max=False)
+    config = make_config(2, 3, 5).changed(pool_max=False)
     engine, width, bursts, expected = engine_case("sum", config)
     assert Bench(engine, config, bursts, code_width=width).run() == expected
     assert not hasattr(engine, "i_maximum")

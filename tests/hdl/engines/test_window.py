@@ -13,7 +13,7 @@ from tests.support.netlist import assert_multiplier_free
 
 
 def config(lanes, groups):
-    return Config(l1=EngineConfig(rows=1, lanes=lanes, code_width=8, acc_width=16),
+    return Config.of(l1=EngineConfig(rows=1, lanes=lanes, code_width=8, acc_width=16),
                   pool_lanes=1, groups=groups)
 
 

@@ -1,24 +1,23 @@
 """Program memories: bytes that make words, words read, with one port for weights or two."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Module
 from amaranth.sim import Simulator
 
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.contents import Contents
 from pyhw.hdl.isa import Space, param_layout, space_bytes, space_depth
 from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.hdl.presets import PRESETS
 from tests.support.netlist import assert_multiplier_free
 
-CONFIG = replace(PRESETS["tiny"], load_bits=32, weight_words=48)
+CONFIG = PRESETS["tiny"].changed(load_bits=32, weight_words=48)
 
 
 @pytest.mark.parametrize("single_port", [False, True])
 def test_weights_come_by_bytes_and_are_read_by_words(single_port):
-    dut = ProgramMemories(replace(CONFIG, single_port=single_port))
+    dut = ProgramMemories(CONFIG.changed(single_port=single_port))
     rng, held = random.Random(3), {}
 
     async def bench(ctx):
@@ -41,10 +40,10 @@ def test_weights_come_by_bytes_and_are_read_by_words(single_port):
                 await write(address, lane, byte)
             await ctx.tick()
 
-        for address in range(CONFIG.weight_words):
+        for address in range(CONFIG.weights.words):
             await put(address)
         for _ in range(200):
-            address = rng.randrange(CONFIG.weight_words)
+            address = rng.randrange(CONFIG.weights.words)
             if rng.random() < 0.3:
                 await put(address)
             else:
@@ -52,7 +51,7 @@ def test_weights_come_by_bytes_and_are_read_by_words(single_port):
         for address, word in held.items():
             assert await read(address) == int.from_bytes(word, "little")
         # A word stays until the next read, whatever is written elsewhere.
-        last = int.from_bytes(held[CONFIG.weight_words - 1], "little")
+        last = int.from_bytes(held[CONFIG.weights.words - 1], "little")
         await write(1, 0, 5, Space.PROGRAM)
         ctx.set(dut.i_weights_address, 3)
         await ctx.tick().repeat(3)
@@ -71,7 +70,7 @@ def test_weights_come_by_bytes_and_are_read_by_words(single_port):
 def test_instructions_and_records_share_a_memory(changes):
     plain = {"overlap": False, "residual_terms": 0, "second_step": False, "terms": 2,
              "param_records": 9, "program_words": 64}
-    config = replace(CONFIG, **plain | changes)
+    config = CONFIG.changed(**plain | changes)
     rng, contents = random.Random(4), {}
     widths = {"program": 32, "records": param_layout(config).width}
     for name, space in (("program", Space.PROGRAM), ("records", Space.PARAMS)):
@@ -114,4 +113,4 @@ def test_instructions_and_records_share_a_memory(changes):
 
 
 def test_one_port_is_multiplier_free():
-    assert_multiplier_free(ProgramMemories(replace(CONFIG, single_port=True)))
+    assert_multiplier_free(ProgramMemories(CONFIG.changed(single_port=True)))

@@ -1,7 +1,6 @@
 """Scratchpad: unaligned vectors and accesses against byte arrays."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from amaranth.hdl import Module, Signal, Value
@@ -52,7 +51,7 @@ def test_rotators_move_every_element_by_every_offset():
 
 def config(lanes, post_width=1, **changes):
     engine = EngineConfig(rows=1, lanes=lanes, code_width=8, acc_width=16)
-    return Config(l1=engine, pool_lanes=1, post_width=post_width, **changes)
+    return Config.of(l1=engine, pool_lanes=1, post_width=post_width, **changes)
 
 
 def random_bytes(rng, count):
@@ -66,7 +65,7 @@ class Bench:
         self.config = config
         self.dut = Scratchpad(config)
         self.rng = random.Random(seed)
-        self.size = config.scratch_bytes
+        self.size = config.memory.scratch_bytes
         # Wide scratchpads simulate slowly: fewer cycles.
         self.cycles = min(200, max(50, 2400 // (config.banks * config.groups)))
         self.model = [bytearray(self.size) for _ in range(config.groups)]
@@ -128,7 +127,7 @@ SHAPES = [
     config(3, post_width=5, groups=3, scratch_bytes=16 * 5),
     config(64, scratch_bytes=64 * 3),
 ]
-IDS = [f"banks{c.banks}_lanes{c.read_lanes}_post{c.post_width}_groups{c.groups}" for c in SHAPES]
+IDS = [f"banks{c.banks}_lanes{c.read_lanes}_post{c.post.width}_groups{c.groups}" for c in SHAPES]
 
 
 @pytest.mark.parametrize(("shape", "distributed"), [
@@ -136,7 +135,7 @@ IDS = [f"banks{c.banks}_lanes{c.read_lanes}_post{c.post_width}_groups{c.groups}"
     *(pytest.param(c, False, id=f"{name}_shared_port") for c, name in zip(SHAPES[:4], IDS)),
 ])
 def test_port_b_writes_and_reads_any_bytes_at_once_in_other_banks(shape, distributed):
-    bench = Bench(replace(shape, distributed=distributed))
+    bench = Bench(shape.changed(distributed=distributed))
     dut, rng = bench.dut, bench.rng
     wanted, together = [], 0
 
@@ -184,10 +183,10 @@ def test_port_b_writes_and_reads_any_bytes_at_once_in_other_banks(shape, distrib
 @pytest.mark.parametrize(("shape", "distributed"), [
     *(pytest.param(c, True, id=f"{name}_two_ports") for c, name in zip(SHAPES, IDS)),
     *(pytest.param(c, False, id=f"{name}_shared_port") for c, name in zip(SHAPES[:4], IDS)),
-    pytest.param(replace(SHAPES[2], spread=True), True, id=f"{IDS[2]}_spread"),
+    pytest.param(SHAPES[2].changed(spread=True), True, id=f"{IDS[2]}_spread"),
 ])
 def test_port_a_reads_every_address_and_moves_only_when_enabled(shape, distributed):
-    bench = Bench(replace(shape, distributed=distributed))
+    bench = Bench(shape.changed(distributed=distributed))
     dut, rng = bench.dut, bench.rng
     addresses = list(range(bench.size - shape.read_lanes + 1))
     rng.shuffle(addresses)

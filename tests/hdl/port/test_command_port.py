@@ -2,7 +2,6 @@ import gc
 import random
 import warnings
 import zlib
-from dataclasses import replace
 
 import pytest
 
@@ -17,7 +16,7 @@ from tests.support.port_bench import CONFIG, simulate
 
 HASH = int.from_bytes(CONFIG.hash, "little")
 OK = (Status.OK, b"")
-SILENCE = CONFIG.frame_timeout + 5
+SILENCE = CONFIG.port.frame_timeout + 5
 
 
 def refused(status):
@@ -297,7 +296,7 @@ def test_what_is_refused_and_allowed_while_running():
 
 
 def test_a_scratchpad_without_a_port_for_it_is_not_read_while_running():
-    config = replace(CONFIG, overlap=False, distributed=False, residual_terms=0)
+    config = CONFIG.changed(overlap=False, distributed=False, residual_terms=0)
     assert not config.reads_in_run
     wanted = {"space": 0, "address": 0, "length": 1}
 
@@ -483,7 +482,7 @@ def test_the_host_names_the_reason():
 
 
 def test_a_payload_must_hold_a_word():
-    config = Config(l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=512,
+    config = Config.of(l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=512,
                     max_payload=64)
     with pytest.raises(ValueError, match="max_payload"):
         CommandPort(config)

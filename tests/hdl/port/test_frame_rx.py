@@ -9,7 +9,7 @@ from pyhw.hdl.port.frame_rx import FrameRx
 from pyhw.host import encode
 from tests.support.helpers import feed, take
 
-CONFIG = Config(l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), max_payload=64,
+CONFIG = Config.of(l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), max_payload=64,
                 frame_timeout=50)
 
 
@@ -57,7 +57,7 @@ def sending(*parts):
     return bench
 
 
-SILENCE = CONFIG.frame_timeout + 5
+SILENCE = CONFIG.port.frame_timeout + 5
 
 
 @pytest.mark.parametrize(("gap", "stall"), [(0, 0), (0.5, 0), (0, 0.5), (0.3, 0.3)])
@@ -153,7 +153,7 @@ def test_a_frame_truncated_anywhere_ends_after_the_timeout():
 
 
 def test_pauses_below_the_timeout_are_harmless():
-    parts = [part for byte in GOOD for part in (bytes([byte]), CONFIG.frame_timeout - 3)]
+    parts = [part for byte in GOOD for part in (bytes([byte]), CONFIG.port.frame_timeout - 3)]
     assert simulate(sending(*parts)) == [OK]
 
 

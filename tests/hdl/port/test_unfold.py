@@ -1,15 +1,14 @@
 # amaranth: UnusedElaboratable=no
 import random
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
 
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.isa import INPUT, input_record
 from pyhw.hdl.port.image_copy import ImageCopy
 from pyhw.hdl.port.unfold import Unfold, compute
+from pyhw.hdl.presets import PRESETS
 from tests.support.helpers import feed, take
 
 CASES = {
@@ -132,10 +131,10 @@ def test_bytes_past_the_image_are_dropped():
 
 def test_addresses_past_the_scratchpad_are_left_out():
     record, image = make("plain copy")
-    base = PRESETS["tiny"].scratch_bytes - 20
+    base = PRESETS["tiny"].memory.scratch_bytes - 20
     [writes], _ = simulate([(record, image, base)])
     assert dict(writes) == {a: v for a, v in compute(record, image, base).items()
-                            if a < PRESETS["tiny"].scratch_bytes}
+                            if a < PRESETS["tiny"].memory.scratch_bytes}
     assert len(writes) == 20
 
 
@@ -158,7 +157,7 @@ def test_random_shapes():
 
 
 def copying(record):
-    return replace(PRESETS["tiny"], ranges={
+    return PRESETS["tiny"].changed(ranges={
         f"input.{name}": (value, value) for name, value in record.items()})
 
 
@@ -167,7 +166,7 @@ def test_a_copy_equals_compute(gap, stall):
     record, image = make("plain copy")
     config = copying(record)
     jobs = [(record, image, 100), (record, image[:7], 5), (record, image + b"more", 0),
-            (record, image, config.scratch_bytes - 20)]
+            (record, image, config.memory.scratch_bytes - 20)]
     results, cycles = simulate(jobs, gap=gap, stall=stall, config=config, unit=ImageCopy)
     assert dict(results[0]) == compute(record, image, 100)
     assert [address for address, _ in results[1]] == list(range(5, 12))
@@ -189,4 +188,4 @@ def test_only_images_that_are_stored_as_they_come_are_copied(name, copies):
 def test_an_image_that_may_have_other_sizes_is_not_copied():
     record, _ = make("plain copy")
     ranges = copying(record).ranges | {"input.rows": (1, record["rows"])}
-    assert not replace(PRESETS["tiny"], ranges=ranges).copies
+    assert not PRESETS["tiny"].changed(ranges=ranges).copies

@@ -238,7 +238,7 @@ def test_function_table_refuses_17_tables():
 
 def config(**changes):
     engine = EngineConfig(rows=4, lanes=8, code_width=8, acc_width=16)
-    return Config(**{"l1": engine, "pool_acc_width": 16, **changes})
+    return Config.of(**{"l1": engine, "pool_acc_width": 16, **changes})
 
 
 def random_record(rng, layout, exponent):
@@ -257,9 +257,9 @@ def random_record(rng, layout, exponent):
 def run_post(config, layers, count=12):
     """Send random vectors through every layer and compare all bytes and valid bits."""
     dut = PostProcessor(config)
-    layout, rng = param_layout(config), random.Random(config.post_width)
-    tables = bytes(rng.randrange(256) for _ in range(256 * config.tables))
-    lanes = config.post_width
+    layout, rng = param_layout(config), random.Random(config.post.width)
+    tables = bytes(rng.randrange(256) for _ in range(256 * config.post.tables))
+    lanes = config.post.width
 
     async def testbench(ctx):
         for address, byte in enumerate(tables):
@@ -278,7 +278,7 @@ def run_post(config, layers, count=12):
                     assert got[:len(data)] == data, (layer, k - dut.latency)
                 values = [edge_int(rng, config.value_width - 3) for _ in range(lanes)]
                 residuals = [edge_int(rng, 17) for _ in range(lanes)]
-                records = [random_record(rng, layout, config.exponent) for _ in range(lanes)]
+                records = [random_record(rng, layout, config.post.exponent) for _ in range(lanes)]
                 valid = rng.random() < 0.7 and k < count
                 ctx.set(dut.i_values, values)
                 ctx.set(dut.i_residuals, residuals)

@@ -4,7 +4,6 @@ The compiler does not make loops yet; the instructions are tested here from fram
 """
 
 import random
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +16,7 @@ from pyhw.host import Protocol, drive_async
 from pyhw.host.link import DeviceError
 from tests.support.helpers import feed, simulate, take
 
-CONFIG = Config(
+CONFIG = Config.of(
     groups=2, l1=EngineConfig(rows=2, lanes=2, code_width=8, acc_width=12), pool_lanes=2,
     burst_depth=4, load_bits=16, residual_terms=0, second_step=False, tables=0, scratch_bytes=128,
     weight_words=8, param_records=4, program_words=128, max_payload=64)
@@ -141,7 +140,7 @@ def test_counters_may_be_left_out():
         with pytest.raises(DeviceError, match="the address is outside the memory"):
             await do("read", Space.COUNTERS, 0, 8)
 
-    run_accelerator(test, replace(CONFIG, counted_layers=0))
+    run_accelerator(test, CONFIG.changed(counted_layers=0))
 
 
 def test_a_loop_of_layers_moves_over_the_tiles_of_a_map():
@@ -164,4 +163,4 @@ def test_a_run_that_stops_inside_the_loop_goes_on_there():
             await do("run", layers=layers, resume=number > 0)
             assert await do("wait", 1.0) == (1, 3, 6, 7)[number]
 
-    run_accelerator(test, replace(CONFIG, distributed=False, single_port=True))
+    run_accelerator(test, CONFIG.changed(distributed=False, single_port=True))

@@ -1,6 +1,5 @@
 """Weight expander: the words of masked layers are those that stored codes would have been."""
 
-import dataclasses
 import random
 
 import pytest
@@ -18,7 +17,7 @@ MEMORY = {"weight_words": 1 << 16, "scratch_bytes": 1 << 16, "prototypes": 1024}
 
 
 def shaped(name, rows, lanes, code_width, **fields):
-    return Config(name=name, shift=EngineConfig(rows=rows, lanes=lanes, code_width=code_width,
+    return Config.of(name=name, shift=EngineConfig(rows=rows, lanes=lanes, code_width=code_width,
                                                 acc_width=32), **MEMORY | fields)
 
 
@@ -68,12 +67,13 @@ def test_visits_make_every_code_once_and_in_order(rows, lanes, per_word, width):
 
 def compiled(config, case, seed):
     """Compile a layer; return its instructions' fields, its words and the prototype memory."""
-    program = compile_graph(masked_graph(config.shift.code_width, seed=seed, **case), config)
-    raw, size = program.section(Space.WEIGHTS), config.load_bits // 8
+    program = compile_graph(masked_graph(config.engines["shift"].code_width, seed=seed, **case),
+                            config)
+    raw, size = program.section(Space.WEIGHTS), config.weights.load_bits // 8
     words = [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
     fields = [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
               if opcode is Opcode.LAYER]
-    assert all(f["masked"] == (config.prototypes > 0) for f in fields)
+    assert all(f["masked"] == (config.weights.prototypes > 0) for f in fields)
     return fields, words, program.section(Space.PROTOTYPES)
 
 
@@ -110,8 +110,8 @@ def code_stream(fields, words, bursts):
 
 def used_codes(config, words, count):
     """Return the codes of a step's words that have a lane."""
-    width, shift = config.shift.code_width, config.shift
-    per_word = config.load_bits // width
+    width, shift = config.engines["shift"].code_width, config.engines.get("shift")
+    per_word = config.weights.load_bits // width
     return [words[k] >> slot * width & (1 << width) - 1
             for k in range(count) for slot in range(per_word)
             if k * per_word + slot < shift.rows * shift.lanes]
@@ -120,13 +120,13 @@ def used_codes(config, words, count):
 def run(config, cases, *, gap=0.0, stall=0.0, total=5, seed=0):
     """Expand layers one after the other and compare every code of every step."""
     dut, wanted, found, rng = Expander(config), [], [], random.Random(seed)
-    stored = dataclasses.replace(config, prototypes=0)
+    stored = config.changed(prototypes=0)
 
     async def testbench(ctx):
         for number, case in enumerate(cases):
             layers, words, prototypes = compiled(config, case, seed + number)
-            layers, words = moved(layers, words, config.load_bits,
-                                  rng.randrange(config.load_bits))
+            layers, words = moved(layers, words, config.weights.load_bits,
+                                  rng.randrange(config.weights.load_bits))
             for address, code in enumerate(prototypes):
                 ctx.set(dut.i_write, {"enable": 1, "address": address, "data": code})
                 await ctx.tick()
@@ -139,7 +139,8 @@ def run(config, cases, *, gap=0.0, stall=0.0, total=5, seed=0):
                 ctx.set(dut.i_run, {"layer": fields, "total": total, "start": 1})
                 await ctx.tick()
                 ctx.set(dut.i_run.start, 0)
-                await feed(ctx, dut.i_stream, mask_stream(fields, words, config.load_bits, bursts),
+                await feed(ctx, dut.i_stream, mask_stream(fields, words, config.weights.load_bits,
+                                                          bursts),
                            gap=gap, seed=seed)
                 while len(found) < len(wanted):
                     await ctx.tick()

@@ -1,7 +1,6 @@
 """Weight fetch and loader: order of words, back-pressure, hand-over of steps."""
 
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,7 @@ from pyhw.hdl.weights.fetch import WeightFetch
 from pyhw.hdl.weights.loader import WeightLoader
 from tests.support.helpers import simulate, take, tells_ahead
 
-CONFIG = Config(
+CONFIG = Config.of(
     l1=EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20),
     shift=EngineConfig(rows=2, lanes=6, code_width=4, acc_width=20), pool_lanes=7, load_bits=16)
 LAYER = {
@@ -73,7 +72,7 @@ def test_fetch_reads_the_words_of_every_burst_in_order(stall, total, changes):
     (0, 16, 16), (5, 25, 9), (15, 1, 2), (3, 13, 40), (7, 3, 3), (0, 100, 1),
 ])  # fmt: skip
 def test_fetch_reads_the_words_that_hold_a_masked_blocks_bits(first, block_bits, last_bits, stall):
-    config, total, words, expected = replace(CONFIG, prototypes=4), 9, [], []
+    config, total, words, expected = CONFIG.changed(prototypes=4), 9, [], []
     layer = LAYER | {"masked": 1, "mask_bit": first, "block_bits": block_bits,
                      "last_bits": last_bits, "pad_words": 0, "n_blocks": 4}
     bit = 70 * 16 + first
@@ -131,7 +130,7 @@ async def feed_ahead(ctx, dut, words, gap, seed=1):
 
 def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
     """Load `steps` steps, take each when ready or later; return what the ports showed of them."""
-    dut = WeightLoader(replace(CONFIG, load_bits=bits))
+    dut = WeightLoader(CONFIG.changed(load_bits=bits))
     rng = random.Random(2)
     words = [[rng.getrandbits(bits) for _ in range(pad_words + code_words)] for _ in range(steps)]
     port, other = dut.o_l1, dut.o_shift

@@ -1,6 +1,5 @@
 """The folder for silicon: it lints, simulates like the accelerator, and starts without contents."""
 
-import dataclasses
 import json
 import re
 import subprocess
@@ -81,7 +80,7 @@ def test_memories_are_listed_with_their_sizes(folder):
     kinds = {tuple(int(re.search(rf"{name}\(32'd(\d+)\)", use)[1])
                    for name in ("WIDTH", "DEPTH", "GRANULE")) for use in used}
     assert {row[:3] for row in listed} == kinds
-    scratch = (8, FEW_LANES.scratch_bytes // FEW_LANES.banks, 8)
+    scratch = (8, FEW_LANES.memory.scratch_bytes // FEW_LANES.banks, 8)
     assert (*scratch, FEW_LANES.banks) in listed
 
 
@@ -96,7 +95,7 @@ def test_flow_and_constraints_name_clock_and_files(folder):
 
 
 def test_distributed_memories_become_synchronous_ones(tmp_path):
-    wide = dataclasses.replace(FEW_LANES, distributed=True)
+    wide = FEW_LANES.changed(distributed=True)
     write_asic(wide, tmp_path / "a")
     write_asic(FEW_LANES, tmp_path / "b")
     assert (tmp_path / "a" / "few.v").read_text() == (tmp_path / "b" / "few.v").read_text()

@@ -18,7 +18,7 @@ def test_frames_of_a_load_lie_behind_the_bitstream():
     raw = flash_image(bitstream, program(CONFIG), CONFIG)
     assert raw.startswith(bitstream)
     assert set(raw[len(bitstream):FLASH_ADDRESS]) == {0xff}
-    found = Wire(CONFIG.max_payload).feed(raw[FLASH_ADDRESS:])
+    found = Wire(CONFIG.port.max_payload).feed(raw[FLASH_ADDRESS:])
     assert found[0].opcode == Command.BEGIN.value
     assert found[-1].opcode == Command.COMMIT.value
     assert {frame.opcode for frame in found[1:-1]} == {Command.WRITE.value}

@@ -10,7 +10,7 @@ from pyhw.boards import BOARDS, find_board
 from pyhw.boards.loader import SUFFIXES
 from pyhw.errors import UserError
 from pyhw.fitter.devices import DEVICES
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from pyhw.host.connect import BAUD
 from pyhw.host.ports import ADAPTERS
 from pyhw.verilog import divisor_for

@@ -19,7 +19,8 @@ from pyhw.compiler import compile_graph
 from pyhw.errors import UserError
 from pyhw.graph.execute import run as execute
 from pyhw.graph.file import save
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.config_file import config_to_json
+from pyhw.hdl.presets import PRESETS
 from pyhw.host import SerialPort, connect
 from pyhw.host.ports import candidates
 from tests.pyhw.cli.test_input import TINY, small_graph, small_images
@@ -292,14 +293,14 @@ def test_a_board_with_another_configuration_is_named_with_what_to_do(refused):
 
 
 def test_the_configuration_beside_a_program_is_found(call, refused, folder):
-    config = dataclasses.replace(TINY, param_records=2 * TINY.param_records)
+    config = TINY.changed(param_records=2 * TINY.memory.param_records)
     program = dataclasses.replace(PROGRAM, config_hash=config.hash)
     program.save("net.pyhwprog")
     with PtyBoard(DeviceModel(config, GRAPH, program)) as board:
-        for beside in (TINY.to_json(), "{}"):
+        for beside in (config_to_json(TINY), "{}"):
             (folder / "config.json").write_text(beside)
             assert "none of the package; name its file" in refused(*infer(board.port))
-        (folder / "config.json").write_text(config.to_json())
+        (folder / "config.json").write_text(config_to_json(config))
         assert call(*infer(board.port))[0] == 0
 
 

@@ -16,7 +16,7 @@ from pyhw.boards import BOARDS
 from pyhw.cli import main as cli
 from pyhw.compiler import Program, compile_graph
 from pyhw.graph.file import save
-from pyhw.hdl.config import Config
+from pyhw.hdl.config_file import config_from_json, config_to_json
 from pyhw.hdl.frames import FLASH_ADDRESS, SYNC
 from pyhw.hdl.isa import Space
 from tests.pyhw.cli.test_input import TINY, small_graph
@@ -29,7 +29,7 @@ BITS = b"\xff\x00Part: LFE5U-85F-6CABGA381\x00\xff\xff\xff\xbd\xb3" + bytes(1000
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(GRAPH, "net.pyhw")
-    (tmp_path / "tiny.json").write_text(TINY.to_json())
+    (tmp_path / "tiny.json").write_text(config_to_json(TINY))
     compile_graph(GRAPH, TINY, 2).save("net.pyhwprog")
     return tmp_path
 
@@ -141,10 +141,10 @@ def test_build_that_meets_its_clock_fills_its_folder(call, made, folder):
     assert record["clock"]["set_mhz"] == 75
     assert record["seeds"] == {"1": 85.0, "2": 91.5}
     assert (built / record["bitstream"]).read_bytes() == BITS
-    config = Config.from_json((built / "config.json").read_text())
+    config = config_from_json((built / "config.json").read_text())
     program = Program.load(built / "model.pyhwprog")
     assert config.hash == program.config_hash
-    assert config.distributed
+    assert config.build.distributed
     assert program.batch == 4
     speed, link = record["speed"], record["link"]
     assert speed["images_per_second"] == pytest.approx(75e6 / speed["cycles_per_image"])

@@ -163,7 +163,7 @@ def test_doctor_refuses_an_unknown_requirement(capsys):
         (["--component", "toaster"], "component must be one of system, l1-engine"),
         (["--set", "l1.lanes"], "a change must be written field=value, not 'l1.lanes'"),
         (["--set", "l1.wheels=4"], "the configuration has no field 'l1.wheels'"),
-        (["--set", "wheels.lanes=4"], "the configuration has no engine 'wheels'"),
+        (["--set", "wheels.lanes=4"], "the configuration has no field 'wheels.lanes'"),
         (["--set", "l1.lanes=0"], "lanes must be an integer from 1 to 128, not 0"),
         (["--set", "l1=none", "--component", "l1-engine"], "has no l1 engine"),
         (["--preset", "tiny", "--config", "x.json"], "give a preset or a configuration file"),

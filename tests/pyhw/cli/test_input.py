@@ -27,14 +27,16 @@ from pyhw.graph.execute import run_layers
 from pyhw.graph.file import from_bytes, load, save, to_bytes
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.presets import PRESETS
 from pyhw.simulation import session
 from pyhw.simulation.launch import BenchResult
 from pyhw.simulation.network import NetworkResult, first_difference
 
 TINY = PRESETS["tiny"]
-FEW_LANES = Config(
+FEW_LANES = Config.of(
     name="few", l1=EngineConfig(rows=2, lanes=2, code_width=8, acc_width=20), pool_lanes=1,
     burst_depth=4, tables=0, residual_terms=0, second_step=False, scratch_bytes=512,
     weight_words=256, param_records=8, program_words=128, max_payload=256)
@@ -63,7 +65,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(small_graph(), "net.pyhw")
     compile_graph(small_graph(), TINY, 4).save("net.pyhwprog")
-    (tmp_path / "tiny.json").write_text(TINY.to_json())
+    (tmp_path / "tiny.json").write_text(config_to_json(TINY))
     (tmp_path / "tiny.v").write_text("module top; endmodule\n")
     np.save("images.npy", small_images())
     return tmp_path
@@ -304,8 +306,9 @@ def test_mnist_without_its_folder_tells_how_to_name_it(refused, golden, monkeypa
         ("l1.wheels=4", "no field 'l1.wheels'"),
         ("l1.=4", "no field 'l1.'"),
         ("=4", "no field ''"),
-        ("hash.x=4", "no engine 'hash', only l1 or shift"),
-        ("l1=7", "Config.l1 must be an EngineConfig or None, not 7"),
+        ("hash.x=4", "no field 'hash.x'"),
+        ("shift.rows=none", "EngineConfig.rows must be an integer"),
+        ("l1=7", "Config.engines.l1 must be an EngineConfig, not 7"),
         ("name=../../x", "must be an identifier"),
         ("groups", "field=value"),
     ],
@@ -664,7 +667,7 @@ def test_interruption_without_a_file_says_how_to_keep_outputs(golden, folder, ca
 
 
 def test_an_interrupted_simulation_goes_on_to_the_same_outputs(icarus, folder, capsys):
-    (folder / "few.json").write_text(FEW_LANES.to_json())
+    (folder / "few.json").write_text(config_to_json(FEW_LANES))
     started = ["simulate", "net.pyhw", "--config", "few.json", "--data", "images.npy",
                "--images", "2", "--batch", "1", "--simulator", "icarus", "--out"]
     temporary = folder / "tmp"

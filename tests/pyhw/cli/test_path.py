@@ -11,7 +11,7 @@ import pyhw
 from pyhw.cli import main as cli
 from pyhw.compiler import Program
 from pyhw.graph.file import load
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from tests.support import ROOT
 from tests.support.device_model import DeviceModel
 from tests.support.pty_board import PtyBoard

@@ -18,7 +18,7 @@ from pyhw.cli import main as cli
 from pyhw.compiler import compile_graph
 from pyhw.errors import UserError
 from pyhw.graph.file import load
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from pyhw.nn import LeNet5
 from pyhw.quantizer import run as quantize_run
 from pyhw.quantizer.run import calibration_images, quantize_checkpoint

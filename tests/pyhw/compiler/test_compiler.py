@@ -19,12 +19,13 @@ from pyhw.graph.file import load
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Permute, Pointwise, Pool, Post, Step
 from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.verify import verify
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.engines.l1 import L1Engine
 from pyhw.hdl.engines.shift import ShiftEngine
 from pyhw.hdl.formats import Format, ShiftCode
 from pyhw.hdl.isa import INPUT, Opcode, Space
 from pyhw.hdl.port import unfold
+from pyhw.hdl.presets import PRESETS
 from tests.support.program_reference import run_program
 from tests.support.small_graphs import DEPTHWISE, depthwise_case
 
@@ -37,16 +38,17 @@ MEMORY = {"scratch_bytes": 16384, "weight_words": 4096, "param_records": 256,
           "program_words": 512, "index_entries": 512}
 CONFIGS = {
     config.name: config for config in (
-        Config(name="odd", groups=3, l1=engine(5, 7, 8, 22), shift=engine(4, 9, 5, 30),
+        Config.of(name="odd", groups=3, l1=engine(5, 7, 8, 22), shift=engine(4, 9, 5, 30),
                pool_lanes=3, pool_acc_width=16, taps=3, burst_depth=9, load_bits=64, post_width=2,
                tables=4, **MEMORY),
-        Config(name="one", l1=engine(1, 1, 8, 24), shift=engine(1, 1, 4, 24), pool_lanes=1,
+        Config.of(name="one", l1=engine(1, 1, 8, 24), shift=engine(1, 1, 4, 24), pool_lanes=1,
                burst_depth=3, load_bits=8, tables=4, **MEMORY | {"weight_words": 65536}),
-        Config(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, taps=2, burst_depth=16,
+        Config.of(name="l1_only", groups=2, l1=engine(6, 10, 6), pool_lanes=5, taps=2,
+                  burst_depth=16,
                load_bits=32, post_width=3, residual_terms=0, second_step=False, tables=0, **MEMORY),
-        Config(name="shift_only", shift=engine(7, 5, 3), pool_lanes=7, taps=5, burst_depth=12,
+        Config.of(name="shift_only", shift=engine(7, 5, 3), pool_lanes=7, taps=5, burst_depth=12,
                load_bits=16, terms=2, second_step=False, distributed=False, **MEMORY),
-        Config(name="nines", l1=engine(3, 3, 6), shift=engine(2, 5, 4), pool_lanes=2,
+        Config.of(name="nines", l1=engine(3, 3, 6), shift=engine(2, 5, 4), pool_lanes=2,
                burst_depth=16, load_bits=18, post_width=2, overlap=False,
                **MEMORY | {"weight_words": 32768}),
         PRESETS["default"],
@@ -88,12 +90,12 @@ def small_limits(config):
     """Return limits for networks that plain loops walk in a fraction of a second."""
     return Limits(
         engines=tuple(config.engines), work=3000, max_side=6, max_channels=14, max_images=16,
-        l1_code_width=config.l1.code_width if config.l1 else 8,
-        code_widths=(config.shift.code_width,) if config.shift else (4,),
+        l1_code_width=config.engines["l1"].code_width if config.engines.get("l1") else 8,
+        code_widths=(config.engines["shift"].code_width,) if config.engines.get("shift") else (4,),
         acc_width=min(e.acc_width for e in config.engines.values()),
-        terms=min(config.terms, config.residual_terms or config.terms),
-        residual=config.residual, tables=config.tables > 0, wide=config.residual,
-        permute=config.index_entries > 0)
+        terms=min(config.post.terms, config.residual.terms or config.post.terms),
+        residual=config.residual.exists, tables=config.post.tables > 0, wide=config.residual.exists,
+        permute=config.memory.index_entries > 0)
 
 
 def agree(net, config, images, batch=3):
@@ -122,7 +124,7 @@ def test_programs_of_random_networks_compute_their_graphs(name):
         compiled += 1
         # Maps that are needed at once lie apart, inside the scratchpad.
         for number, place in enumerate(program.placements):
-            assert 0 <= place.base <= place.base + place.size <= config.scratch_bytes
+            assert 0 <= place.base <= place.base + place.size <= config.memory.scratch_bytes
             for other in program.placements[:number]:
                 if other.name == place.replaces:
                     assert other.base == place.base
@@ -143,7 +145,7 @@ def test_depthwise_layers_run_channel_by_channel(name, width, changes):
     (layer,) = (f for _, opcode, f in instructions(program.section(Space.PROGRAM))
                 if opcode is Opcode.LAYER)
     assert layer["depthwise"]
-    conv, taps = net.ops[1], CONFIGS[name].taps
+    conv, taps = net.ops[1], CONFIGS[name].depthwise.columns
     together = max(c for c in range(1, taps + 1) if conv.kernel[1] % c == 0)
     if conv.stride[1] == conv.dilation[1] == 1 and layer["n_x"] <= CONFIGS[name].burst_depth:
         assert layer["warmup"] == together - 1
@@ -153,7 +155,7 @@ def test_depthwise_layers_run_channel_by_channel(name, width, changes):
 
 
 def test_depthwise_sums_must_fit_the_pooling_accumulators():
-    few = replace(CONFIGS["l1_only"], pool_acc_width=10)
+    few = CONFIGS["l1_only"].changed(pool_acc_width=10)
     with pytest.raises(CompileError, match="13 bits and the pooling accumulators have 10"):
         compile_graph(graph(l1(8, (3, 3), 1, groups=8), shape=(4, 5, 8)), few)
 
@@ -164,7 +166,7 @@ def test_depthwise_sums_must_fit_the_pooling_accumulators():
     ((2, 5), (1, 3), (1, 1, 0, 2)), ((5, 1), (4, 1), (0, 0, 3, 0)),
 ])  # fmt: skip
 def test_a_folded_input_is_the_same_convolution(channels, kernel, stride, padding):
-    config = Config(l1=engine(2, 80))
+    config = Config.of(l1=engine(2, 80))
     rng = np.random.default_rng(channels)
     conv = Conv(name="layer", input="image", term="l1", stride=stride, padding=padding,
                 weight=rng.integers(0, 256, (2, *kernel, channels)),
@@ -198,13 +200,13 @@ def test_an_input_is_folded_only_where_that_fills_more_lanes():
 def test_an_input_is_stored_as_it_comes_where_there_is_no_room_to_unfold_it():
     net = graph(l1(2, (5, 5), 1, padding=(2, 2, 2, 2)), shape=(9, 8, 1))
     images = np.random.default_rng(0).integers(0, 256, (1, 9, 8, 1))
-    config = replace(PRESETS["tiny"], scratch_bytes=1024)
+    config = PRESETS["tiny"].changed(scratch_bytes=1024)
     folded = agree(net, config, images, 1)
-    plain = agree(net, replace(config, scratch_bytes=72 + 2 * 72), images, 1)
+    plain = agree(net, config.changed(scratch_bytes=72 + 2 * 72), images, 1)
     assert folded.input.slot_bytes == 5 * plain.input.slot_bytes == 5 * 72
     assert compile_graph(net, config, 1, fold=False).input == plain.input
     with pytest.raises(CompileError, match="take a configuration with scratch_bytes of at least"):
-        compile_graph(net, replace(config, scratch_bytes=72 + 72), 1)
+        compile_graph(net, config.changed(scratch_bytes=72 + 72), 1)
 
 
 def test_an_input_that_is_also_a_residual_is_not_folded():
@@ -217,7 +219,7 @@ def test_an_input_that_is_also_a_residual_is_not_folded():
 def test_an_image_may_have_any_number_of_channels():
     net = graph(shift(3, (1, 1), 784, exponent=0, post=Post(step(3, shift=[9] * 3))),
                 shape=(1, 1, 784))
-    config = replace(CONFIG, weight_words=8192)
+    config = CONFIG.changed(weight_words=8192)
     agree(net, config, np.random.default_rng(0).integers(0, 256, (3, 1, 1, 784)))
 
 
@@ -268,11 +270,12 @@ def test_shift_values_exceed_the_accumulators_by_the_constant(width):
     (8, 8), (8, 3), (16, 5), (18, 6), (36, 8), (64, 4), (128, 6),
 ])  # fmt: skip
 def test_codes_are_packed_from_bit_0_up(load_bits, width):
-    config = replace(CONFIG, l1=replace(CONFIG.l1, code_width=min(width, 8)), load_bits=load_bits)
+    config = CONFIG.changed(l1=replace(CONFIG.engines.get("l1"), code_width=min(width, 8)),
+                            load_bits=load_bits)
     codes = np.random.default_rng(1).integers(0, 1 << width, (3, 29)).astype(np.uint8)
     words = pack_words(config, codes, width)
     per_word = load_bits // width
-    assert words.shape == (3, -(-29 // per_word), config.load_bytes)
+    assert words.shape == (3, -(-29 // per_word), config.weights.load_bytes)
     for number, codes_of_step in enumerate(codes):
         for index, word in enumerate(words[number]):
             part = codes_of_step[index * per_word:(index + 1) * per_word]
@@ -289,7 +292,7 @@ def two_steps(**second):
 
 def test_a_second_step_becomes_a_layer_where_the_hardware_has_none():
     net = graph(two_steps())
-    config = replace(CONFIG, second_step=False)
+    config = CONFIG.changed(second_step=False)
     assert [op.name for op in split_steps(net, CONFIG).ops] == ["image", "layer"]
     assert [op.name for op in split_steps(net, config).ops] == ["image", "layer.first", "layer"]
     agree(net, config, np.arange(180).reshape(3, 4, 5, 3))
@@ -306,7 +309,7 @@ def test_two_stored_maps_are_added_by_two_layers():
 
 
 def test_the_name_of_a_first_half_is_free_and_not_too_long():
-    config = replace(CONFIG, second_step=False)
+    config = CONFIG.changed(second_step=False)
     long = "n" * 64
     post = Post(step(3), second=step(3))
     net = graph(l1(3, (1, 1), 3, name="a.first"),
@@ -358,18 +361,19 @@ REFUSED = {
     "engine": (graph(shift(3, (1, 1), 3)), {"shift": None},
                "layer 'layer': needs the shift engine, which the configuration 'odd' does not "
                "have; take one with both engines"),
-    "l1_codes": (graph(l1(3, (1, 1), 3, value=65)), {"l1": replace(CONFIG.l1, code_width=6)},
+    "l1_codes": (graph(l1(3, (1, 1), 3, value=65)), {"l1": replace(CONFIG.engines.get("l1"),
+                                                                   code_width=6)},
                  "layer 'layer': weights from 65 to 65 do not fit the 6-bit codes of the L1 "
                  "engine; quantise to fewer bits or .* wider l1.code_width"),
     "shift_codes": (graph(shift(3, (1, 1), 3, exponent=3)),
-                    {"shift": replace(CONFIG.shift, code_width=3)},
+                    {"shift": replace(CONFIG.engines.get("shift"), code_width=3)},
                     r"layer 'layer': exponent 3 does not fit the 3-bit codes .*\(0 to 2\); "
                     "take .* wider shift.code_width"),
-    "l1_sums": (graph(l1(3, (4, 5), 3)), {"l1": replace(CONFIG.l1, acc_width=13)},
+    "l1_sums": (graph(l1(3, (4, 5), 3)), {"l1": replace(CONFIG.engines.get("l1"), acc_width=13)},
                 "layer 'layer': its sums need 14 bits and the l1 engine's accumulators have 13; "
                 "take a configuration with l1.acc_width of at least 14"),
     "shift_sums": (graph(shift(3, (4, 5), 3, exponent=6)),
-                   {"shift": replace(CONFIG.shift, acc_width=20)},
+                   {"shift": replace(CONFIG.engines.get("shift"), acc_width=20)},
                    "layer 'layer': its sums need 21 bits and the shift engine's .* have 20; "
                    "take .* shift.acc_width of at least 21"),
     "pool_sums": (graph(Pool(name="layer", input="image", kind="sum", kernel=(4, 5), stride=(1, 1),
@@ -446,7 +450,7 @@ REFUSED = {
 def test_what_does_not_fit_is_refused_with_layer_reason_and_remedy(case):
     net, changes, message = REFUSED[case]
     with pytest.raises(CompileError, match=message) as caught:
-        compile_graph(net, replace(CONFIG, **changes))
+        compile_graph(net, CONFIG.changed(**changes))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("layer '")
 
@@ -455,8 +459,8 @@ def test_the_post_processor_holds_the_largest_sums_that_the_rules_allow():
     sign, exponent = np.ones((4, 1), int), np.full((4, 1), 16)
     extreme = {"m_sign": sign, "m_exponent": exponent, "r_sign": sign, "r_exponent": exponent,
                "bias": [2**31 - 1], "shift": [31]}
-    small = replace(CONFIG, groups=1, terms=4, residual_terms=4, shift=None,
-                    l1=replace(CONFIG.l1, acc_width=8), pool_acc_width=9)
+    small = CONFIG.changed(groups=1, terms=4, residual_terms=4, shift=None,
+                    l1=replace(CONFIG.engines.get("l1"), acc_width=8), pool_acc_width=9)
     wide = Pointwise(name="wide", input="image", post=Post(step(1, Format(16))))
     net = graph(wide, l1(1, (1, 1), 1, post=Post(Step(fmt=U8, **extreme), residual="wide")),
                 Pointwise(name="last", input="layer", post=Post(
@@ -533,7 +537,7 @@ def test_the_input_may_be_replaced_and_the_output_may_replace():
 def test_a_network_of_residual_blocks_needs_two_of_its_largest_maps():
     # The first layer's input is larger than what is free beside a map in order of first use.
     net = load(MODELS / "resnet8_adder.pyhw")
-    config = replace(PRESETS["large"], scratch_bytes=2 * 32 * 32 * 16)
+    config = PRESETS["large"].changed(scratch_bytes=2 * 32 * 32 * 16)
     assert places(net, config, 4)["layer1.0.conv2"].replaces
     with pytest.raises(CompileError, match="scratch_bytes of at least 32768"):
-        compile_graph(net, replace(config, scratch_bytes=32736), 4)
+        compile_graph(net, config.changed(scratch_bytes=32736), 4)

@@ -1,7 +1,6 @@
 """Programs with two inputs and two outputs: every turn computes the graph in its own buffers."""
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,14 +11,14 @@ from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.compiler.disassemble import disassemble
 from pyhw.graph.execute import run, run_layers
 from pyhw.graph.random import random_graph
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from pyhw.simulation.network import Case, simulate
 from pyhw.verilog import cached_verilog
 from tests.pyhw.compiler.test_compiler import small_limits
 from tests.support.program_reference import run_program
 
 TINY = PRESETS["tiny"]
-ROOMY = replace(TINY, scratch_bytes=1 << 14, program_words=2048)
+ROOMY = TINY.changed(scratch_bytes=1 << 14, program_words=2048)
 
 
 def networks(config, count, seeds=range(300, 340)):
@@ -77,7 +76,7 @@ def test_the_file_and_the_listing_hold_both_turns():
 def test_a_scratchpad_without_room_for_the_second_buffers_is_refused():
     net, _, _ = networks(ROOMY, 1)[0]
     plain = compile_graph(net, TINY)
-    small = replace(TINY, scratch_bytes=-(-max(p.base + p.size for p in plain.placements) // 8) * 8)
+    small = TINY.changed(scratch_bytes=-(-max(p.base + p.size for p in plain.placements) // 8) * 8)
     compile_graph(net, small)
     with pytest.raises(CompileError, match="beyond the scratchpad of"):
         compile_graph(net, small, double_buffer=True)
@@ -104,6 +103,6 @@ def test_batches_in_turns_give_every_answer_while_ports_are_busy(name, verilator
             cycles = run_cycles(estimate(case.program, config, min(case.program.batch,
                                                                    len(case.images))))
             assert result.counters[0]["CYCLES"] >= cycles
-            if config.distributed:
+            if config.build.distributed:
                 assert result.counters[0]["CYCLES"] == cycles
             assert result.period > cycles or result.period == 0

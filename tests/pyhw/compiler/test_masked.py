@@ -14,8 +14,10 @@ from pyhw.graph.execute import run_layers
 from pyhw.graph.file import save
 from pyhw.graph.ops import Conv
 from pyhw.graph.random import Limits, random_graph
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.isa import Engine, Opcode, Space
+from pyhw.hdl.presets import PRESETS
 from tests.support.masked_models import (
     chain,
     mask,
@@ -28,7 +30,7 @@ from tests.support.masked_models import (
 )
 from tests.support.program_reference import run_program
 
-CONFIG = Config(
+CONFIG = Config.of(
     name="masked", groups=2, shift=EngineConfig(rows=5, lanes=9, code_width=5, acc_width=24),
     pool_lanes=3, burst_depth=10, load_bits=64, post_width=2, scratch_bytes=16384,
     weight_words=2048, param_records=256, program_words=512, index_entries=512, prototypes=512)
@@ -73,7 +75,7 @@ def test_depthwise_masked_layers_run_channel_by_channel_from_masks(taps, changes
     graph = masked_graph(5, shape=(12, *kernel, 1), groups=12, **options)
     images = np.random.default_rng(7).integers(0, 256, (2, 6, 6, 12))
     for lanes in (4, 6):
-        config = replace(CONFIG, taps=taps, pool_lanes=lanes)
+        config = CONFIG.changed(taps=taps, pool_lanes=lanes)
         program = compile_graph(graph, config, 2)
         (layer,) = layers(program)
         assert layer["depthwise"]
@@ -82,14 +84,14 @@ def test_depthwise_masked_layers_run_channel_by_channel_from_masks(taps, changes
         found = run_program(program, config, images)["masked"]
         np.testing.assert_array_equal(found, run_layers(graph, images)["masked"])
     # Blocks of 5, 5 and 2 channels are stored as codes.
-    program = compile_graph(graph, replace(CONFIG, taps=taps, pool_lanes=5), 2)
+    program = compile_graph(graph, CONFIG.changed(taps=taps, pool_lanes=5), 2)
     assert [layer["masked"] for layer in layers(program)] == [0]
 
 
 @pytest.mark.parametrize("load_bits", [16, 64, 512])
 def test_masks_follow_each_other_without_a_bit_between_blocks_and_layers(load_bits):
     graph = three()
-    program = compile_graph(graph, replace(CONFIG, load_bits=load_bits))
+    program = compile_graph(graph, CONFIG.changed(load_bits=load_bits))
     place = 0
     for fields, op in zip(layers(program), graph.ops[1:], strict=True):
         assert fields["w_base"] * load_bits + fields["mask_bit"] == place
@@ -115,8 +117,8 @@ def convmixer(depth=6, width=256, classes=10):
 
 
 def test_convmixer_256_6_stores_a_bit_a_weight_and_66_codes():
-    config = replace(
-        PRESETS["default"], name="mixer", groups=1, scratch_bytes=1 << 18, param_records=4096,
+    config = PRESETS["default"].changed(name="mixer", groups=1, scratch_bytes=1 << 18,
+                                        param_records=4096,
         weight_words=54656 // 32, prototypes=66)
     program = compile_graph(convmixer(), config)
     assert sum(op.sign.size for op in convmixer().ops[1:]) == 437_248
@@ -143,10 +145,10 @@ def test_layers_that_share_a_prototype_or_begin_with_the_same_codes_store_it_onc
 def test_a_prototype_that_does_not_fit_leaves_the_codes():
     graph = three()
     for room, masked in ((0, 0), (29, 0), (60, 1), (61, 2), (92, 2), (93, 3)):
-        program = compile_graph(graph, replace(CONFIG, prototypes=room))
+        program = compile_graph(graph, CONFIG.changed(prototypes=room))
         assert sum(fields["masked"] for fields in layers(program)) == masked, room
         images = np.random.default_rng(room).integers(0, 256, (2, 6, 6, 4))
-        found = run_program(program, replace(CONFIG, prototypes=room), images)
+        found = run_program(program, CONFIG.changed(prototypes=room), images)
         for name, value in found.items():
             np.testing.assert_array_equal(value, run_layers(graph, images)[name])
 
@@ -155,17 +157,17 @@ def test_weights_that_do_not_fit_name_both_ways_out():
     graph = three()
     words = len(compile_graph(graph, CONFIG).section(Space.WEIGHTS)) // 8
     with pytest.raises(CompileError) as caught:
-        compile_graph(graph, replace(CONFIG, prototypes=0, weight_words=words))
+        compile_graph(graph, CONFIG.changed(prototypes=0, weight_words=words))
     text = str(caught.value)
     assert "take a configuration with weight_words of at least" in text
     assert f"or with prototypes of at least 93 and weight_words of at least {words}" in text
     assert "\n" not in text
-    compile_graph(graph, replace(CONFIG, prototypes=93, weight_words=words))
+    compile_graph(graph, CONFIG.changed(prototypes=93, weight_words=words))
 
 
 def test_weights_that_do_not_fit_even_as_masks_ask_for_words_alone():
     with pytest.raises(CompileError, match=r"weight_words of at least \d+$"):
-        compile_graph(three(), replace(CONFIG, weight_words=2))
+        compile_graph(three(), CONFIG.changed(weight_words=2))
 
 
 def test_codes_are_stored_where_pads_have_values_or_an_exponent_is_too_large():
@@ -174,7 +176,7 @@ def test_codes_are_stored_where_pads_have_values_or_an_exponent_is_too_large():
     assert not layers(compile_graph(chain(padded), CONFIG))[0]["masked"]
     # The engine's codes have exponents to 6; the prototype's largest belongs to no weight.
     prototype = np.append(conv.prototype[:19] & 0x11, 10)
-    config = replace(CONFIG, shift=replace(CONFIG.shift, code_width=4))
+    config = CONFIG.changed(shift=replace(CONFIG.engines.get("shift"), code_width=4))
     kept = (np.arange(conv.sign.size) % 20 != 19).reshape(6, 4, 3, 3).transpose(0, 2, 3, 1)
     made = masked_conv("layer", 5, shape=(6, 3, 3, 4), prototype=prototype)[0]
     spared = Conv(**{name: getattr(made, name) for name in (
@@ -193,7 +195,7 @@ def test_codes_are_stored_where_pads_have_values_or_an_exponent_is_too_large():
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     save(three(), "net.pyhw")
-    Path("masked.json").write_text(CONFIG.to_json())
+    Path("masked.json").write_text(config_to_json(CONFIG))
     return tmp_path
 
 

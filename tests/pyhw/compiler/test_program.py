@@ -13,8 +13,9 @@ from pyhw.compiler import Program, compile_graph
 from pyhw.compiler.disassemble import disassemble, instructions
 from pyhw.compiler.program import StoredMap
 from pyhw.graph.random import random_graph
-from pyhw.hdl.config import ISA_VERSION, PRESETS
+from pyhw.hdl.config import ISA_VERSION
 from pyhw.hdl.isa import LAYER, LOOP, Opcode, Space
+from pyhw.hdl.presets import PRESETS
 
 HEADER = 24
 
@@ -22,7 +23,7 @@ HEADER = 24
 @pytest.fixture(scope="module")
 def program():
     graph, _ = random_graph(11)
-    return compile_graph(graph, replace(PRESETS["default"], weight_words=1 << 14), 3)
+    return compile_graph(graph, PRESETS["default"].changed(weight_words=1 << 14), 3)
 
 
 def sealed(raw):

@@ -1,6 +1,5 @@
 """Specialised accelerators: ranges hold a program's fields, and nothing outside them compiles."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,10 @@ from pyhw.compiler.cycles import estimate, layer_fields
 from pyhw.compiler.specialise import program_ranges, specialise
 from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.isa import INPUT, LAYER, Space
+from pyhw.hdl.presets import PRESETS
 
-CONFIG = replace(PRESETS["default"], weight_words=1 << 14, scratch_bytes=1 << 17)
+CONFIG = PRESETS["default"].changed(weight_words=1 << 14, scratch_bytes=1 << 17)
 
 
 def compiled(seed, config=CONFIG, batch=3, **options):

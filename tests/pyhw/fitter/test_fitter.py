@@ -1,7 +1,6 @@
 """Fitting: memories as Yosys maps them, area within its error, proposals that compile and fit."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,8 @@ from pyhw.fitter.search import FILL, limits_of, propose
 from pyhw.fitter.work import sizes_of, work_of
 from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
-from pyhw.hdl.config import PRESETS, Config, EngineConfig
+from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.presets import PRESETS
 from pyhw.memory_map import memory_use, picture
 from tests.support.masked_models import random_prototype, three
 
@@ -68,12 +68,12 @@ def test_a_memory_takes_the_shape_with_the_fewest_blocks(memory, ecp5, ice40):
 ])
 def test_single_port_rams_are_those_that_yosys_counts(words, bits, blocks):
     # tests/test_pyhw_synthesis.py
-    config = replace(find_preset("tiny"), load_bits=bits, weight_words=words, single_port=True)
+    config = find_preset("tiny").changed(load_bits=bits, weight_words=words, single_port=True)
     weights = next(one for one in memories(config) if one.name == "weights")
     assert single_port_rams(weights) == blocks
     assert block_rams(weights, "ice40") == 0
     assert sum(map(single_port_rams, memories(config))) == blocks
-    assert not any(map(single_port_rams, memories(replace(config, single_port=False))))
+    assert not any(map(single_port_rams, memories(config.changed(single_port=False))))
 
 
 @pytest.mark.parametrize(("device", "words", "single"), [
@@ -81,17 +81,17 @@ def test_single_port_rams_are_those_that_yosys_counts(words, bits, blocks):
     ("ecp5-25f", 1, False),
 ])
 def test_weights_lie_in_single_port_ram_where_they_fit(device, words, single):
-    config = replace(find_preset("tiny"), load_bits=32, weight_words=words)
+    config = find_preset("tiny").changed(load_bits=32, weight_words=words)
     found = placed(config, find_device(device))
-    assert found.single_port == single
-    assert found.distributed == (not device.startswith("ice40"))
+    assert found.build.single_port == single
+    assert found.build.distributed == (not device.startswith("ice40"))
     assert found.hash == config.hash
 
 
 def test_lenet_5_fits_an_up5k_with_its_weights_in_single_port_ram():
     graph, device = load(MODELS / "lenet5_adder_mnist.pyhw"), find_device("ice40-up5k")
     best = propose(graph, device, batch=1, specialise=True, fill=2)[0]  # logic is not the question
-    assert best.config.single_port
+    assert best.config.build.single_port
     assert best.block_rams == blocks_of(best.config, "ice40") <= device.block_rams
     weights = next(one for one in memory_use(best.config, device) if one.name == "weights")
     assert (weights.blocks, weights.single_ports) == (
@@ -133,7 +133,7 @@ def lone_area(config, rows, width):
 def test_the_l1_engine_has_the_area_of_the_table(shape, counted):
     groups, rows, lanes, bits = shape
     engine = EngineConfig(rows=rows, lanes=lanes, code_width=8, acc_width=20)
-    config = Config(groups=groups, l1=engine, load_bits=bits, burst_depth=32)
+    config = Config.of(groups=groups, l1=engine, load_bits=bits, burst_depth=32)
     assert lone_area(config, rows + 1, 20) == pytest.approx(counted, rel=0.03)
 
 
@@ -144,7 +144,7 @@ def test_the_l1_engine_has_the_area_of_the_table(shape, counted):
 def test_the_shift_engine_has_the_area_of_the_table(shape, counted):
     groups, rows, lanes, width = shape
     engine = EngineConfig(rows=rows, lanes=lanes, code_width=width, acc_width=24)
-    config = Config(groups=groups, shift=engine, load_bits=128, burst_depth=32)
+    config = Config.of(groups=groups, shift=engine, load_bits=128, burst_depth=32)
     assert lone_area(config, rows, 24) == pytest.approx(counted, rel=0.03)
 
 
@@ -156,7 +156,7 @@ def test_the_shift_engine_has_the_area_of_the_table(shape, counted):
 @pytest.mark.parametrize("preset", ["default", "tiny"])
 def test_the_words_of_the_bound_are_those_of_the_program(path, preset, taps):
     graph = load(path)
-    config = replace(PRESETS[preset], weight_words=1 << 20, scratch_bytes=1 << 18,
+    config = PRESETS[preset].changed(weight_words=1 << 20, scratch_bytes=1 << 18,
                      param_records=4096, program_words=4096, taps=taps)
     program = compile_graph(graph, config, 2)
     words = sum(
@@ -164,7 +164,7 @@ def test_the_words_of_the_bound_are_those_of_the_program(path, preset, taps):
         for work in work_of(graph, config) if work.engine in config.engines
     )
     sizes = {space.name: len(raw) for space, _, raw in program.sections}
-    assert words * config.load_bytes == sizes["WEIGHTS"]
+    assert words * config.weights.load_bytes == sizes["WEIGHTS"]
     need = needs(graph)
     assert need.instructions == sizes["PROGRAM"] // 4
     assert [work.name for work in work_of(graph, config)] == [la.name for la in program.layers]
@@ -175,7 +175,7 @@ def test_the_words_of_the_bound_are_those_of_the_program(path, preset, taps):
 @pytest.mark.parametrize("slots", [1, 4])
 def test_the_bound_is_near_the_exact_cycles(path, slots, taps):
     graph = load(path)
-    config = replace(PRESETS["default"], weight_words=1 << 20, scratch_bytes=1 << 18,
+    config = PRESETS["default"].changed(weight_words=1 << 20, scratch_bytes=1 << 18,
                      param_records=4096, program_words=4096, taps=taps)
     program = compile_graph(graph, config, slots * config.groups)
     exact = run_cycles(estimate(program, config))
@@ -187,17 +187,18 @@ def test_the_bound_is_near_the_exact_cycles(path, slots, taps):
 def test_masked_layers_are_bounded_as_masks():
     graph = three(prototype=random_prototype(5, 40))
     need = needs(graph)
-    config = Config(shift=EngineConfig(rows=4, lanes=8, code_width=5, acc_width=24), load_bits=32,
+    config = Config.of(shift=EngineConfig(rows=4, lanes=8, code_width=5, acc_width=24),
+                       load_bits=32,
                     prototypes=40, weight_words=1 << 12, scratch_bytes=1 << 14)
     program = compile_graph(graph, config)
     sizes = {space.name: len(raw) for space, _, raw in program.sections}
     bound = sum(int(work.words(sizes_of(config, "shift"))) for work in work_of(graph, config))
     stored = sizes["WEIGHTS"] // 4
     assert stored <= bound <= stored + len(program.layers)  # masks share words
-    codes = replace(config, prototypes=0)
+    codes = config.changed(prototypes=0)
     assert bound < sum(int(w.words(sizes_of(codes, "shift"))) for w in work_of(graph, codes))
     assert need.prototypes == 40
-    chained = replace(config, taps=3)
+    chained = config.changed(taps=3)
     deep = next(w for w in work_of(graph, chained) if w.chain)
     assert deep.together(sizes_of(chained, "shift")) == 3
 
@@ -214,7 +215,7 @@ def test_needs_suffice_for_random_networks():
         }
         if not any(engines.values()):
             continue
-        config = Config(**engines, load_bits=64, pool_acc_width=need.pool_acc_width,
+        config = Config.of(**engines, load_bits=64, pool_acc_width=need.pool_acc_width,
                         terms=need.terms, tables=need.tables, residual_terms=need.residual_terms,
                         second_step=need.second_step, index_entries=need.index_entries,
                         scratch_bytes=1 << 18, weight_words=1 << 16, param_records=1 << 14,
@@ -240,7 +241,7 @@ def test_proposals_fit_the_device_compile_and_take_the_cycles_they_tell(proposal
         program = compile_graph(load(DS_CNN), one.config, one.batch)
         assert run_cycles(estimate(program, one.config)) == one.cycles
     assert "most cycles go to" in limits_of(proposals[0], device)
-    assert proposals[0].config.taps == 3
+    assert proposals[0].config.depthwise.columns == 3
 
 
 def test_the_best_is_not_slower_than_the_others_or_alike_and_smaller(proposals):
@@ -279,7 +280,7 @@ def test_six_bit_weights_of_lenet5_fit_the_smallest_gowin_device():
     device = find_device("gw1nr-9")
     best = propose(load(MODELS / "lenet5_adder_mnist_6bit.pyhw"), device, specialise=True,
                    fill=0.5)[0]
-    assert (best.config.load_bits, best.block_rams, device.block_rams) == (18, 26, 26)
+    assert (best.config.weights.load_bits, best.block_rams, device.block_rams) == (18, 26, 26)
     blocks = {one.name: block_rams(one, "gowin") for one in memories(best.config)}
     assert blocks["weights"] == 21
     assert blocks["scratchpad"] == 4

@@ -4,11 +4,12 @@ import pytest
 from amaranth.sim import Simulator
 
 from pyhw.errors import UserError
-from pyhw.hdl.config import ISA_VERSION, PRESETS
+from pyhw.hdl.config import ISA_VERSION
 from pyhw.hdl.frames import ARGUMENTS, FRAME_ERROR, REPLIES, Command, State, Status
 from pyhw.hdl.isa import Counter, Space
 from pyhw.hdl.port.command_port import CommandPort
 from pyhw.hdl.port.responder import identity
+from pyhw.hdl.presets import PRESETS
 from pyhw.host import Decoder, Device, DeviceError, Frame, Protocol, encode
 from pyhw.host.frames import pack, unpack
 from tests.support import ROOT
@@ -165,7 +166,7 @@ def test_a_program_is_sent_in_whole_words():
     writes = [f.payload for f in port.frames if f.opcode == Command.WRITE.value]
     assert [int.from_bytes(p[1:5], "little") for p in writes if p[0] == Space.PROGRAM.value] == [
         7, 7 + 62]
-    assert len(writes[0]) <= CONFIG.max_payload
+    assert len(writes[0]) <= CONFIG.port.max_payload
     assert sum(len(p) - 5 for p in writes) == 24 * 30 + 400
 
 

@@ -16,7 +16,7 @@ from pyhw.hdl.formats import Format, nearest_terms
 from pyhw.host import DeviceError, Inference, Protocol, check_images, drive
 from tests.support.device_model import OUT_OF_ORDER, DeviceModel
 
-CONFIG = Config(
+CONFIG = Config.of(
     name="soak", groups=2, l1=EngineConfig(rows=2, lanes=4, code_width=8, acc_width=20),
     pool_lanes=4, tables=0, load_bits=32, scratch_bytes=2048, weight_words=512, param_records=16,
     program_words=128, max_payload=64)
@@ -97,7 +97,7 @@ def test_gateware_that_cannot_tell_its_program_is_refused(monkeypatch):
 def test_data_are_nine_tenths_of_what_is_sent_in_a_large_transfer():
     device = DeviceModel(CONFIG, GRAPH, PROGRAM)
     for payload, least in ((256, 0.90), (1024, 0.97), (4096, 0.99)):
-        protocol = Protocol(Config(l1=CONFIG.l1, max_payload=payload))
+        protocol = Protocol(Config.of(l1=CONFIG.engines.get("l1"), max_payload=payload))
         frames = protocol.image_requests(0, 0, bytes(100_000))
         wire = sum(len(protocol._encode(frame)) for frame in frames)
         assert 100_000 / wire >= least

@@ -22,8 +22,8 @@ from pyhw.errors import UserError
 from pyhw.graph.file import load
 from pyhw.graph.ops import Conv, Graph, Input, Pool
 from pyhw.graph.post import Post, Step
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.formats import Format
+from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import load_images
 from pyhw.profile.account import CAUSES, Counted, account, total
 from pyhw.profile.measure import MOST_LAYERS, Measured, counting, disagreement, measure
@@ -152,14 +152,14 @@ def test_vectors_that_a_layer_cannot_have_are_refused():
 def test_residuals_in_the_way_are_told_from_slow_post_processing():
     # docs/profile.md: half of the banks are where residual and result meet in ResNet-20.
     config, graph = find_preset("resnet20_85f"), load(MODELS / "resnet20_adder.pyhw")
-    config = dataclasses.replace(config, post_width=8)
+    config = config.changed(post_width=8)
     program = compile_graph(graph, config, 4)
     found = {one.name: one for one in accounts_of(program, config, 4)}
     meets = found["layer1.0.conv2"]
     assert meets.lane_cycles["bank"] == 0
     assert meets.lane_cycles["port"] == meets.counted.stall_bank * meets.lanes > 0
     assert found["layer1.1.conv1"].lane_cycles["port"] == 0  # it has no residual
-    wider = dataclasses.replace(config, shift=dataclasses.replace(config.shift, lanes=32))
+    wider = config.changed(shift=dataclasses.replace(config.engines.get("shift"), lanes=32))
     assert (config.banks, wider.banks) == (16, 32)
     fewer = [run_cycles(estimate(compile_graph(graph, one, 4), one)) for one in (config, wider)]
     assert fewer == [216_566, 188_195]
@@ -169,7 +169,7 @@ def test_residuals_in_the_way_are_told_from_slow_post_processing():
 
 
 def test_the_hardware_counts_what_the_model_says(verilator):
-    config = dataclasses.replace(CONFIGS["odd"], counted_layers=16)
+    config = CONFIGS["odd"].changed(counted_layers=16)
     cases = draw_cases(config, itertools.count(100), 13)
     cases += [Case(graph=graph, program=compile_graph(graph, config, len(images)), images=images)
               for graph, images in (depthwise_case("l1", 8, **changes) for changes in DEPTHWISE)]
@@ -207,7 +207,7 @@ def test_a_profile_with_a_simulation_compares_outputs_and_counters(verilator, tm
 
 
 def test_a_wrong_output_is_an_error(verilator):
-    config = dataclasses.replace(PRESETS["tiny"], counted_layers=16)
+    config = PRESETS["tiny"].changed(counted_layers=16)
     graph = convolution(channels=10, pool=True)
     program = compile_graph(graph, config, 1)
     other = dataclasses.replace(graph, ops=(*graph.ops[:2], dataclasses.replace(
@@ -248,13 +248,13 @@ def test_a_disagreement_with_the_hardware_is_an_error(monkeypatch, capsys):
 def test_too_many_layers_for_the_counters_are_refused():
     config = PRESETS["tiny"]
     program = compile_graph(convolution(channels=4), config, 1)
-    assert counting(config, program).counted_layers == 1
+    assert counting(config, program).port.counted_layers == 1
     many = dataclasses.replace(program, layers=program.layers * MOST_LAYERS)
-    assert counting(config, many).counted_layers == MOST_LAYERS
+    assert counting(config, many).port.counted_layers == MOST_LAYERS
     with pytest.raises(UserError, match="65 layers and the hardware can count 64"):
         counting(config, dataclasses.replace(program, layers=program.layers * 65))
     with pytest.raises(ValueError, match="counted_layers"):
-        dataclasses.replace(config, counted_layers=MOST_LAYERS + 1)
+        config.changed(counted_layers=MOST_LAYERS + 1)
 
 
 # The run as a whole -------------------------------------------------------------------------------

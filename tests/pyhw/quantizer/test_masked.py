@@ -1,6 +1,5 @@
 """Masked layers keep their prototype in the integer graph, without loss."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from pyhw.nn.prototypes import masked_layers, share_prototypes
 from pyhw.quantizer.model import quantize_model
 from tests.support.small_models import model_output, smooth_images, trained
 
-CONFIG = Config(
+CONFIG = Config.of(
     name="masked", shift=EngineConfig(rows=4, lanes=8, code_width=5, acc_width=32),
     burst_depth=16, load_bits=64, scratch_bytes=16384, weight_words=4096, prototypes=4096)
 SHAPE = (12, 12, 2)
@@ -77,7 +76,7 @@ def test_a_quantised_masked_network_is_expanded():
     weights = 8 * 8 + 8 * 9 + 9 * 8 + 81 * 5
     assert len(program.section(Space.WEIGHTS)) == -(-weights // 64) * 8
     assert len(program.section(Space.PROTOTYPES)) == int(0.1 * 81 * 5) + 1
-    stored = compile_graph(graph, replace(CONFIG, prototypes=0))
+    stored = compile_graph(graph, CONFIG.changed(prototypes=0))
     assert len(stored.section(Space.WEIGHTS)) > 8 * len(program.section(Space.WEIGHTS))
 
 

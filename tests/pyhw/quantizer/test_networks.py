@@ -4,7 +4,6 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve the other tests
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +16,8 @@ from pyhw.errors import UserError
 from pyhw.graph.execute import run_layers
 from pyhw.graph.ops import Concat, Conv, Pool
 from pyhw.graph.torch_export import IntegerModule
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.formats import Format
+from pyhw.hdl.presets import PRESETS
 from pyhw.nn import AdderConv2d
 from pyhw.nn.coded import CodedWeight
 from pyhw.quantizer.walk import walk
@@ -197,7 +196,7 @@ def test_networks_of_every_kind_are_near_their_models_and_compile(case):
     layers = IntegerModule(made.graph).layers(torch.from_numpy(images))
     for name, expected in run_layers(made.graph, images).items():
         np.testing.assert_array_equal(layers[name].numpy(), expected, err_msg=name)
-    config = replace(PRESETS["default"], tables=4)  # one for each layer with a function
+    config = PRESETS["default"].changed(tables=4)  # one for each layer with a function
     assert compile_graph(made.graph, config, 1).layers
 
 

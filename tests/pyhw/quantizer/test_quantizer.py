@@ -15,7 +15,7 @@ from pyhw.errors import UserError
 from pyhw.graph.execute import run, run_layers
 from pyhw.graph.file import to_bytes
 from pyhw.graph.ops import Conv, Pointwise, Pool
-from pyhw.hdl.config import PRESETS
+from pyhw.hdl.presets import PRESETS
 from pyhw.nn import AdderConv2d, LeNet5
 from pyhw.quantizer.model import quantize_model
 from pyhw.quantizer.normalisation import fold_normalisation, normalised

@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out
 
 from pyhw.cli import main as cli
 from pyhw.errors import UserError
-from pyhw.hdl.config import PRESETS
 from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.hdl.presets import PRESETS
 from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
@@ -60,7 +60,7 @@ class Store(wiring.Component):
 
 def single_port(words, bits):
     """Return RTLIL of program memories with weights in a memory of one port."""
-    config = replace(PRESETS["tiny"], load_bits=bits, weight_words=words, single_port=True)
+    config = PRESETS["tiny"].changed(load_bits=bits, weight_words=words, single_port=True)
     text = to_rtlil(ProgramMemories(config))
     return re.sub(r"^  cell \$meminit_v2 .*?^  end\n", "", text, flags=re.M | re.S)
 

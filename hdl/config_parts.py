@@ -1,0 +1,224 @@
+"""The units of an accelerator as a configuration declares them: one record each."""
+
+from dataclasses import dataclass, fields
+
+from .formats import ShiftCode
+
+__all__ = ["BuildConfig", "DepthwiseConfig", "EngineConfig", "MemoryConfig", "PoolConfig",
+           "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig", "checked"]
+
+
+def checked(owner, name, value, low, high):
+    """Raise `ValueError` unless a value is an integer within limits."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{owner}.{name} must be an integer from {low} to {high}, not {value!r}")
+
+
+def _check_all(part, owner, **limits):
+    """Check the integers of a part by their limits, and that all other fields are switches."""
+    for entry in fields(part):
+        value = getattr(part, entry.name)
+        if entry.name in limits:
+            checked(owner, entry.name, value, *limits[entry.name])
+        elif not isinstance(value, bool):
+            raise ValueError(f"{owner}.{entry.name} must be true or false, not {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineConfig:
+    """Shape of the L1 or the shift engine inside every group."""
+
+    rows: int
+    """Output channels computed at once, 1..256."""
+    lanes: int
+    """Terms a row takes per cycle, 1..128."""
+    code_width: int
+    """Bits of a stored weight code: 2..8 for L1, 3..5 for shift."""
+    acc_width: int
+    """Bits of an accumulator, 8..32 (L1: unsigned, shift: signed)."""
+
+    def __post_init__(self):
+        _check_all(self, "EngineConfig", rows=(1, 256), lanes=(1, 128), code_width=(2, 8),
+                   acc_width=(8, 32))
+
+    def load_words(self, load_bits):
+        """Return the weight-memory words that hold the codes of all rows for one step."""
+        per_word = load_bits // self.code_width
+        return -(-self.rows * self.lanes // per_word)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """The pooling unit inside every group."""
+
+    lanes: int = 4
+    """Channels it takes per cycle, 1..128."""
+    acc_width: int = 20
+    """Bits of an accumulator (signed), 9..32."""
+    maximum: bool = True
+    """Whether it can take a maximum instead of a sum."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.pool", lanes=(1, 128), acc_width=(9, 32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseConfig:
+    """The unit for depthwise layers."""
+
+    columns: int = 0
+    """Kernel columns that are taken at once, `PoolConfig.lanes` channels at a time; 0 leaves the
+    unit out; at most 8 and the rows of every engine."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.depthwise", columns=(0, 8))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsConfig:
+    """The weight memory, and the expander of masked weights."""
+
+    words: int = 1024
+    """Words of the weight memory, 1..2^22."""
+    load_bits: int = 64
+    """Bits of a word, one of which loads per cycle; 8..1024, a power of two or nine eighths of one
+    (18, 36: block RAMs have nine bits a byte)."""
+    prototypes: int = 0
+    """Prototype codes for masked layers, 0..65536; 0 leaves the weight expander out."""
+
+    def __post_init__(self):
+        owner, bits = "Config.weights", self.load_bits
+        _check_all(self, owner, words=(1, 1 << 22), load_bits=(8, 1024), prototypes=(0, 1 << 16))
+        unit = bits // 9 if bits % 9 == 0 else bits
+        if unit & (unit - 1):
+            raise ValueError(f"{owner}.load_bits must be a power of two or nine eighths of one, "
+                             f"not {bits}")
+        if self.prototypes and bits & (bits - 1):
+            raise ValueError(f"{owner}.load_bits must be a power of two with prototypes, whose "
+                             f"masks are addressed by the bit, not {bits}")
+
+    @property
+    def load_bytes(self):
+        """Bytes of a word in the program image."""
+        return -(-self.load_bits // 8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostConfig:
+    """The post-processor."""
+
+    width: int = 1
+    """Results per cycle, all groups together, 1..32."""
+    terms: int = 3
+    """Signed powers of two in a multiplier (T), 1..4."""
+    exponent: int = 16
+    """Largest exponent of one (E), 1..16; that of a residual's multiplier is always 16."""
+    sum_bits: int = 0
+    """Bits of the first step's sums before their right shift, 16..64; 0 takes as many as any
+    program can need."""
+    second_step: bool = True
+    """Whether there is the second scale, add, round and clamp."""
+    tables: int = 2
+    """256-byte function tables held at a time, 0..16."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.post", width=(1, 32), terms=(1, 4), exponent=(1, 16),
+                   sum_bits=(0, 64), tables=(0, 16))
+        if 0 < self.sum_bits < 16:
+            raise ValueError("Config.post.sum_bits must be 0 or at least 16, "
+                             f"not {self.sum_bits}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualConfig:
+    """The part of the post-processor that adds a stored map."""
+
+    terms: int = 3
+    """Signed powers of two in the multiplier of that map, 1..4; 0 leaves the unit out."""
+    wide: bool = True
+    """Whether it may have two bytes a value."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.residual", terms=(0, 4))
+
+    @property
+    def exists(self):
+        """Whether the post-processor can add a stored map."""
+        return self.terms > 0
+
+    @property
+    def value_width(self):
+        """Bits of a signed value of such a map, signed or not."""
+        return 17 if self.wide else 9
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """The memories, weights apart."""
+
+    scratch_bytes: int = 16384
+    """Activation bytes per group, 64..2^22; a multiple of `Config.banks`."""
+    program_words: int = 1024
+    """32-bit words of instructions, 64..65536."""
+    param_records: int = 256
+    """Records of channel parameters, one per output channel of every layer, 1..65536."""
+    index_entries: int = 0
+    """Entries of index lists (gathered positions), 0..65536; 0 leaves the unit out."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.memory", scratch_bytes=(64, 1 << 22),
+                   program_words=(64, 1 << 16), param_records=(1, 1 << 16),
+                   index_entries=(0, 1 << 16))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PortConfig:
+    """The byte port. Only `max_payload` is part of the hash."""
+
+    max_payload: int = 1024
+    """Largest payload of a frame, bytes; a power of two, 64..4096."""
+    frame_timeout: int = 1 << 20
+    """Cycles of silence inside a frame after which it is dropped, 16..2^30."""
+    counted_layers: int = 1
+    """Sets of performance counters, one for each layer of a run, to 64; 0 leaves the counters
+    out."""
+    flash_loader: bool = False
+    """On a serial line, play commands out of the board's SPI flash before the line is heard
+    (`hdl/boards/flash_loader.py`)."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.port", max_payload=(64, 4096), frame_timeout=(16, 1 << 30),
+                   counted_layers=(0, 64))
+        if self.max_payload & (self.max_payload - 1):
+            raise ValueError("Config.port.max_payload must be a power of two, "
+                             f"not {self.max_payload}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """How the accelerator is built; no program sees it, so it is not part of the hash."""
+
+    overlap: bool = True
+    """Whether a layer's weights and vectors may come while the one before is being stored; without,
+    control keeps one instruction instead of three."""
+    links: bool = False
+    """Whether long wires end in registers, and vectors and codes pass from a cluster of rows to the
+    next, which arrays of hundreds of lanes need for their clock; it takes some cycles more. Not
+    with a depthwise unit."""
+    distributed: bool = True
+    """Accumulators in distributed RAM (ECP5, Gowin) rather than block RAM (iCE40)."""
+    single_port: bool = False
+    """Weight words in a memory of one port (iCE40UP's single-port RAM): the host's writes come
+    first."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.build")
+
+
+def check_code(name, engine, load_bits):
+    """Raise `ValueError` if a weight code does not fit the memory's words, or is none."""
+    if engine.code_width > load_bits:
+        raise ValueError(f"Config.weights.load_bits must hold one weight code of the {name} "
+                         f"engine ({engine.code_width} bits), not {load_bits}")
+    if name == "shift":
+        ShiftCode(engine.code_width)
