@@ -1,10 +1,11 @@
 """Commands and replies: sequence numbers, repetition, and sending ahead.
 
-Everything here is a generator that does no input or output itself: it yields `Send` and `Receive`
-and is sent the received bytes back, so the same code runs over a serial port (`drive`) and inside
-a simulation (`drive_async`).
+Everything here is a generator that does no input or output itself: it yields `Send`, `Receive` and
+`Now` and is sent the received bytes and the time back, so the same code runs over
+a serial port (`drive`) and inside a simulation (`drive_async`).
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pyhw.hdl.frames import FRAME_ERROR, FRAME_VERSION, REPLY_BIT, Command, Stat
 
 from .frames import Decoder, encode, pack
 
-__all__ = ["AHEAD", "Damaged", "DeviceError", "Link", "Operation", "Progress", "Receive",
+__all__ = ["AHEAD", "Damaged", "DeviceError", "Link", "Now", "Operation", "Progress", "Receive",
            "Request", "Send", "drive", "drive_async"]
 
 AHEAD = 2
@@ -37,8 +38,13 @@ class Receive:
     timeout_s: float
 
 
+@dataclass(frozen=True)
+class Now:
+    """Tell the time in seconds, counted from anywhere."""
+
+
 T = TypeVar("T")
-Operation = Generator[Send | Receive, bytes | None, T]
+Operation = Generator[Send | Receive | Now, Any, T]
 Progress = Callable[[int, int], None]
 """Called with the frames answered and all frames."""
 
@@ -105,8 +111,9 @@ class Link:
     config : Config
         The configuration that the device was generated from.
     timeout_s : float
-        How long to wait for a reply before the command is sent again; longer than the frames sent
-        ahead take on the line and than the device's frame timeout.
+        How long the line may be silent before the command is sent again; longer than the frames
+        sent ahead take on the line and than the device's frame timeout. A reply has twice this
+        time to be complete, whatever else arrives.
     attempts : int
         How often a command is sent before the device is given up.
     ahead : int
@@ -152,6 +159,7 @@ class Link:
         replies = [] if replies is None else replies
         flying: deque[tuple[int, Command]] = deque()
         sent = ignored = 0
+        since = yield Now()
         while len(replies) < len(requests):
             if careful:
                 replies.append((yield from self.one(requests[len(replies)])))
@@ -164,7 +172,8 @@ class Link:
                 sent += 1
             raw = yield Receive(self.timeout_s)
             ignored += len(raw or b"")
-            if not raw or ignored > self._patience(len(flying)):
+            late = (yield Now()) - since > 2 * self.timeout_s
+            if not raw or late or ignored > self._patience(len(flying)):
                 self._decoder.reset()
                 raise Damaged(replies)
             for frame in self._decoder.feed(raw):
@@ -174,7 +183,7 @@ class Link:
                     raise Damaged(replies)
                 if waited and answered == waited[0]:
                     replies.append(_data(flying.popleft()[1], frame.payload))
-                    ignored = 0
+                    ignored, since = 0, (yield Now())
                     if progress is not None:
                         progress(len(replies), len(requests))
         return replies
@@ -217,8 +226,8 @@ class Link:
 
     def _reply(self, command: Command) -> Operation[bytes | None]:
         """Return the payload of this command's reply, None when it is time to ask again."""
-        ignored = 0
-        while ignored <= self._patience(1):
+        ignored, begun = 0, (yield Now())
+        while ignored <= self._patience(1) and (yield Now()) - begun <= 2 * self.timeout_s:
             raw = yield Receive(self.timeout_s)
             if not raw:
                 self._decoder.reset()
@@ -250,29 +259,34 @@ def _data(command: Command, payload: bytes) -> bytes:
 
 def drive(operation: Operation[T], transport: Any) -> T:
     """Run an operation over a transport with ``send(data)`` and ``receive(timeout_s)``."""
-    received = None
+    received: Any = None
     while True:
         try:
             step = operation.send(received)
         except StopIteration as end:
             return end.value
         if isinstance(step, Send):
-            transport.send(step.data)
-            received = None
+            received = transport.send(step.data)
+        elif isinstance(step, Now):
+            received = time.monotonic()
         else:
             received = transport.receive(step.timeout_s)
 
 
 async def drive_async(operation: Operation[T], transport: Any) -> T:
-    """Run an operation over a transport whose ``send`` and ``receive`` are coroutines."""
-    received = None
+    """Run an operation over a transport whose ``send`` and ``receive`` are coroutines.
+
+    Time stands still for it: a simulation has limits of its own.
+    """
+    received: Any = None
     while True:
         try:
             step = operation.send(received)
         except StopIteration as end:
             return end.value
         if isinstance(step, Send):
-            await transport.send(step.data)
-            received = None
+            received = await transport.send(step.data)
+        elif isinstance(step, Now):
+            received = 0.0
         else:
             received = await transport.receive(step.timeout_s)

@@ -10,8 +10,9 @@ from pyhw.hdl.isa import Counter, Space
 from pyhw.hdl.port.command_port import CommandPort
 from pyhw.hdl.port.responder import identity
 from pyhw.hdl.presets import PRESETS
-from pyhw.host import Decoder, Device, DeviceError, Frame, Protocol, encode
+from pyhw.host import Decoder, Device, DeviceError, Frame, Protocol, Request, drive, encode
 from pyhw.host.frames import pack, unpack
+from pyhw.host.link import Damaged
 from tests.support import ROOT
 from tests.support.helpers import feed, take
 
@@ -226,3 +227,37 @@ def test_a_run_without_end_is_reported():
     with pytest.raises(DeviceError, match=r"not ended within 3 s .5 layers done"):
         Device(port, CONFIG).wait(3)
     assert len(port.frames) == 3
+
+
+class Trickle:
+    """A port on which a byte comes now and then, whatever is sent; its clock is a number."""
+
+    def __init__(self, period, data, monkeypatch):
+        self.time, self._period, self._data, self._sent = 0.0, period, data, 0
+        monkeypatch.setattr("pyhw.host.link.time.monotonic", lambda: self.time)
+
+    def send(self, data):
+        pass
+
+    def receive(self, timeout_s):
+        self.time += min(timeout_s, self._period)
+        if self._period > timeout_s:
+            return b""
+        self._sent += 1
+        return self._data[self._sent % len(self._data):][:1]
+
+
+@pytest.mark.parametrize(("period", "data"), [
+    (0.25, b"\0"), (0.1, b"login: root@board:~# "), (0.05, b"\xa5"), (0.5, b"x"),
+    (0.001, b"\xa5\x5a\x01"),
+])
+def test_a_port_that_trickles_bytes_is_given_up_in_time(period, data, monkeypatch):
+    line = Trickle(period, data, monkeypatch)
+    protocol = Protocol(CONFIG, timeout_s=0.4, attempts=4)
+    with pytest.raises(DeviceError, match="did not answer IDENTIFY in 4 attempts"):
+        drive(protocol.identify(), line)
+    assert line.time <= 4 * 2 * 0.4 + 4 * period  # attempts, each twice the timeout
+    begun, request = line.time, Request.of(Command.RESET)
+    with pytest.raises(Damaged):
+        drive(protocol.all([request] * 5), line)
+    assert line.time - begun <= 2 * 0.4 + period
