@@ -125,7 +125,8 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
         "output": graph.output,
         "layers": layers,
         "operations": dict(kinds),
-        "totals": {name: summary.total(name) for name in counts if name != "acc_width"},
+        "totals": {f"{kind}_terms": count for kind, count in summary.terms().items()}
+        | {name: summary.total(name) for name in counts if name != "acc_width"},
         "meta": dict(graph.meta),
     }
 

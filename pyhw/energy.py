@@ -124,9 +124,9 @@ def graph_costs(path: Path) -> list[LayerCost]:
     return [
         LayerCost(
             name=layer.name,
-            multiplications=0,
+            multiplications=layer.multiplications,
             additions=layer.additions,
-            shifts=layer.shift_terms,
+            shifts=layer.shifts,
             weight_bytes=-(-layer.weight_bits // 8),
             read_bytes=sum(stored[name] for name in op.inputs),
             written_bytes=layer.stored_bytes if op.inputs else 0,

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from pyhw.graph.infer import partial_bounds
-from pyhw.graph.ops import Conv
+from pyhw.graph.ops import Conv, MapType
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.formats import Format, ShiftCode
 
@@ -123,7 +122,7 @@ def _prove_width(conv: Conv, engine: EngineConfig, fmt: Format, constant: np.nda
                                                 .sum(axis=(1, 2, 3)).max())))
         need = most.bit_length()
     else:
-        low, high = partial_bounds(conv, fmt, 0)
+        low, high = conv.partial_bounds(MapType((1, 1, 1), fmt))
         low = low + constant  # one's complement sums lie lower by the negative weights so far
         need = max(int(-1 - low.min()).bit_length(), int(high.max()).bit_length()) + 1
     if need > engine.acc_width:

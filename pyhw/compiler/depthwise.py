@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from pyhw.graph.infer import pad_values
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.isa import Engine
@@ -68,10 +67,9 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
 
     table = code_table(op, engine, source.fmt).reshape(op.digits, channels, kh, -1, together)
     steps = kh * (kw // together) * op.digits
-    codes = np.full((len(blocks), steps, config.depthwise.columns, engine.lanes), zero_code(op,
-                                                                                            engine),
-                    np.uint8)
-    pads = pad_values(op, channels, source.fmt) & 0xFF
+    codes = np.full((len(blocks), steps, config.depthwise.columns, engine.lanes),
+                    zero_code(op, engine), np.uint8)
+    pads = op.border_values(channels, source.fmt) & 0xFF
     pad_lanes = np.zeros((len(blocks), steps, config.pool.lanes), np.uint8)
     for number, block in enumerate(blocks):
         part = slice(block.start, block.stop)

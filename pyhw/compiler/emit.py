@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pyhw.graph.infer import acc_bounds, largest_exponent, sum_widths
+from pyhw.graph.infer import largest_exponent, sum_widths
+from pyhw.graph.ops import MapType
 from pyhw.graph.post import Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import apply_terms, half
@@ -254,7 +255,7 @@ def _records(job: Job, image: Image) -> bytes:
 def _check_step(job: Job, config: Config) -> None:
     """Refuse multipliers and sums that are too large for the post-processor."""
     post, added = job.post, None if job.residual is None else job.residual.fmt
-    low, high = acc_bounds(job.op, job.source.fmt, job.source.shape[2])
+    low, high = job.op.acc_bounds(MapType(job.source.shape, job.source.fmt))
     need, *second = sum_widths(post, low, high, added if post.residual else None,
                                added if post.residual2 else None)  # fmt: skip
     if need > config.sum_width:

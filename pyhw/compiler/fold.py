@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from pyhw.graph.infer import output_shape, pad_values
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import input_record
@@ -81,8 +80,8 @@ def fold_input(graph: Graph, config: Config, slots: int, *, fold: bool = True) -
         stored = Map(source.name, source.shape, source.fmt, slots)
     else:
         kh = conv.kernel[0]
-        rows = output_shape(conv, {source.name: source.shape})[0]
-        pads = pad_values(conv, channels, source.fmt)
+        rows = conv.positions(source.shape)[0]
+        pads = conv.border_values(channels, source.fmt)
         stored = Map(source.name, (rows, width, kh * channels), source.fmt, slots)
         record = input_record(width=width, rows=height, channels=channels, fold=kh,
                               stride=conv.stride[0], pad=conv.padding[0], out_rows=rows,

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pyhw.graph.infer import formats, most_terms, pad_values, shapes
-from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
+from pyhw.graph.infer import formats, most_terms, shapes
+from pyhw.graph.ops import Concat, Conv, Graph, Input, Operation, Permute, Pointwise, Pool
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import Format
@@ -27,7 +27,7 @@ def split_steps(graph: Graph, config: Config) -> Graph:
 
     The second becomes a `Pointwise` operation that reads the stored y.
     """
-    ops: list[Op] = []
+    ops: list[Operation] = []
     names = {op.name for op in graph.ops}
     format_of = formats(graph)
     for op in graph.ops:
@@ -41,7 +41,7 @@ def split_steps(graph: Graph, config: Config) -> Graph:
             continue
         inner = _free_name(op.name, names)
         names.add(inner)
-        ops.append(replace(op, name=inner, post=replace(post, second=None, residual2=None)))
+        ops.append(replace(op.with_post(replace(post, second=None, residual2=None)), name=inner))
         ops.append(Pointwise(name=op.name, input=inner,
                              post=Post(first=post.second, residual=post.residual2)))
     return replace(graph, ops=tuple(ops))
@@ -93,6 +93,7 @@ def lower(graph: Graph, config: Config, slots: int, *, fold: bool = True
         elif isinstance(op, Concat):
             jobs += _concat_jobs(op, config, maps)
         else:
+            assert isinstance(op, Permute)
             jobs.append(_permute_job(op, config, maps))
     for job in jobs:
         _check_post(job, config)
@@ -154,7 +155,7 @@ def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map], fold: int = 1) ->
     slices = ([slice(0, op.out_channels)] if op.groups == 1 or group_rows <= engine.rows else
               [slice(g * group_rows, (g + 1) * group_rows) for g in range(op.groups)])
     block_rows = min(engine.rows, group_rows)
-    pads = pad_values(op, source.shape[2], source.fmt)
+    pads = op.border_values(source.shape[2], source.fmt)
     jobs = []
     for part in slices:
         blocks = [range(r, min(r + block_rows, part.stop))
@@ -193,7 +194,7 @@ def _pool_job(op: Pool, config: Config, maps: dict[str, Map]) -> Job:
     kh, kw = op.kernel
     shared |= {"n_kx": kw, "kx_addr": source.pixel, "kx_xb": source.pixel, "n_ky": kh,
                "ky_addr": source.row, "ky_iy": 1, "pool_max": op.kind == "max"}
-    pads = pad_values(op, channels, source.fmt)
+    pads = op.border_values(channels, source.fmt)
     weights = None
     if any(op.padding) and pads.any():
         blocks, rows = shared["n_blocks"], shared["block_rows"]

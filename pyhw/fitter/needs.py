@@ -6,15 +6,13 @@ import numpy as np
 
 from pyhw.graph.infer import (
     Shape,
-    acc_bounds,
     formats,
     largest_exponent,
     most_terms,
-    pad_values,
     shapes,
     sum_widths,
 )
-from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
+from pyhw.graph.ops import Concat, Conv, Graph, Input, MapType, Operation, Permute, Pointwise, Pool
 from pyhw.hdl.formats import Format
 from pyhw.hdl.isa import LAYER
 
@@ -124,23 +122,22 @@ def _most(fmt: Format) -> int:
     return int(max(fmt.max, -fmt.min))
 
 
-def _second(op: Op) -> bool:
+def _second(op: Operation) -> bool:
     post = getattr(op, "post", None)
     return post is not None and post.second is not None
 
 
-def _sum_bits(op: Op, types: dict[str, Format], size: dict[str, Shape]) -> int:
+def _sum_bits(op: Operation, types: dict[str, Format], size: dict[str, Shape]) -> int:
     """Return the bits of the sums of an operation's steps before their right shifts."""
-    if not isinstance(op, (Conv, Pool, Pointwise)):
-        return 0
-    channels = (size[op.input] if isinstance(op, (Conv, Pool)) else size[op.name])[2]
-    added = [None if name is None else types[name]
-             for name in (op.post.residual, op.post.residual2)]
-    low, high = acc_bounds(op, types[op.input], channels)
-    return max(sum_widths(op.post, low, high, added[0], added[1]))
+    widths = [0]
+    for post in op.posts:
+        added = [None if name is None else types[name] for name in (post.residual, post.residual2)]
+        low, high = op.acc_bounds(*(MapType(size[name], types[name]) for name in op.operands))
+        widths += sum_widths(post, low, high, added[0], added[1])
+    return max(widths)
 
 
-def _jobs(op: Op) -> int:
+def _jobs(op: Operation) -> int:
     """Return the most layers that an operation becomes on large enough engines."""
     if isinstance(op, Input):
         return 0
@@ -191,8 +188,8 @@ def _prototypes(convs: list[Conv], types: dict[str, Format], code_width: int) ->
     """Return the codes of vectors that save memory, those inside another one left out."""
     weights: dict[bytes, int] = {}
     for op in convs:
-        if op.prototype is not None and op.sign is not None and not pad_values(
-                op, op.weight_shape[3] * op.groups, types[op.input]).any():
+        if op.prototype is not None and op.sign is not None and not op.border_values(
+                op.weight_shape[3] * op.groups, types[op.input]).any():
             used = op.prototype[: op.sign.size].tobytes()
             weights[used] = weights.get(used, 0) + op.sign.size
     memory = b""

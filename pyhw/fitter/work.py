@@ -12,8 +12,8 @@ import numpy as np
 
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
-from pyhw.graph.infer import formats, pad_values, shapes
-from pyhw.graph.ops import Concat, Conv, Graph, Input, Op, Pointwise, Pool
+from pyhw.graph.infer import formats, shapes
+from pyhw.graph.ops import Concat, Conv, Graph, Input, Operation, Pointwise, Pool
 from pyhw.hdl.config import Config
 from pyhw.hdl.expansion import BURST_RESTART, visit_count
 from pyhw.hdl.formats import Format
@@ -219,7 +219,7 @@ def work_of(graph: Graph, config: Config) -> list[Work]:
 
 
 def _works(
-    op: Op, size: dict[str, tuple[int, int, int]], types: dict[str, Format]
+    op: Operation, size: dict[str, tuple[int, int, int]], types: dict[str, Format]
 ) -> Iterable[Work]:
     height, width, channels = size[op.name]
     positions = height * width
@@ -252,7 +252,7 @@ def _works(
         runs, run = kh, kw * per_group
     else:
         runs, run = kh * kw, per_group
-    pads, chain = bool(pad_values(op, source[2], types[op.input]).any()), None
+    pads, chain = bool(op.border_values(source[2], types[op.input]).any()), None
     if 1 < op.groups == op.out_channels and per_group == 1:
         chain = kw, kw if op.stride[1] == op.dilation[1] == 1 else 1
     yield Work(engine=op.term, block=channels // op.groups, runs=runs, run=run, digits=op.digits,

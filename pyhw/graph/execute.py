@@ -10,10 +10,9 @@ import numpy as np
 
 from pyhw.hdl.formats import Format, requantise
 
-from .infer import formats
-from .ops import Concat, Conv, Graph, Input, Permute, Pool
+from .infer import operand_types, types
+from .ops import Graph, MapType, Operation
 from .post import Post, Step
-from .terms import accumulate_conv, accumulate_pool
 from .verify import verify
 
 __all__ = ["accumulators", "check_images", "predict", "run", "run_layers"]
@@ -120,31 +119,24 @@ def check_images(graph: Graph, images: np.ndarray) -> None:
 
 def _execute(graph: Graph, images: np.ndarray, values: Values) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each value in order; the caller keeps what is still to be read in `values`."""
-    types = formats(graph)
+    known = types(graph)
     for op in graph.ops:
-        if isinstance(op, Input):
-            yield op.name, images.astype(np.int64)
-        elif isinstance(op, Concat):
-            yield op.name, np.concatenate([values[name] for name in op.inputs], axis=3)
-        elif isinstance(op, Permute):
-            x = values[op.input]
-            count, height, width, channels = x.shape
-            tokens = x.reshape(count, height * width, channels)[:, op.index]
-            yield op.name, tokens.reshape(x.shape)
-        else:
-            acc = accumulators(op, values[op.input], types[op.input])
-            yield op.name, _post(op.post, acc, values)
+        read = tuple(values[name] for name in op.operands) or (images,)
+        value = op.compute(read, operand_types(op, known))
+        for post in op.posts:
+            value = _post(post, value, values)
+        yield op.name, value
 
 
-def accumulators(op: object, x: np.ndarray, fmt: Format) -> np.ndarray:
-    """Return what an operation hands to its post-processing, before the first step.
+def accumulators(op: Operation, x: np.ndarray, fmt: Format) -> np.ndarray:
+    """Return what an operation of one operand hands to its post-processing.
 
     Parameters
     ----------
-    op : Conv, Pool or Pointwise
-        Operation.
+    op : Operation
+        One that has a `Post`.
     x : integer array (N, H, W, C)
-        Stored values of its input.
+        Stored values of its operand.
     fmt : Format
         Their format.
 
@@ -152,11 +144,8 @@ def accumulators(op: object, x: np.ndarray, fmt: Format) -> np.ndarray:
     -------
     int64 array (N, H', W', C')
     """
-    if isinstance(op, Conv):
-        return accumulate_conv(op, x, fmt)
-    if isinstance(op, Pool):
-        return accumulate_pool(op, x, fmt)
-    return x.astype(np.int64)
+    _, height, width, channels = x.shape
+    return op.compute((x,), (MapType((height, width, channels), fmt),))
 
 
 def _post(post: Post, acc: np.ndarray, values: Values) -> np.ndarray:

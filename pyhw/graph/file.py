@@ -20,13 +20,14 @@ import numpy as np
 from pyhw.files import replacing
 
 from .ops import Graph
-from .schema import graph_from_json, graph_to_json
+from .schema import DTYPES, graph_from_json, graph_to_json
 from .verify import verify
 
 __all__ = ["FILE_VERSION", "SUFFIX", "fingerprint", "from_bytes", "load", "save", "to_bytes"]
 
-FILE_VERSION = 2
-"""Version of the layout with masked convolutions; a file without them has version 1."""
+FILE_VERSION = 3
+"""Version of the layout with arrays that are named again; without them 2 if there are masked
+convolutions, else 1."""
 SUFFIX = ".pyhw"
 """Usual ending of a model file's name."""
 MAGIC = "pyhw-graph"
@@ -39,8 +40,8 @@ MAX_MEMBERS = 1 << 14
 """Most members of the zip."""
 MAX_DIRECTORY = MAX_MEMBERS * 128
 """Largest zip directory, bytes."""
-DTYPES = ("int8", "uint8", "int16", "int32", "int64")
-"""Dtypes of stored tensors, little endian; the first that holds all values is used."""
+MAX_ARRAYS = 1 << 28
+"""Most bytes of arrays, each counted as often as it is named."""
 
 _JSON_NAME = "graph.json"
 _END = struct.Struct("<4s4H2LH")  # end of the zip directory, without a comment
@@ -81,12 +82,19 @@ def load(path: str | os.PathLike[str]) -> Graph:
         raise ValueError(f"{os.fspath(path)}: {error}") from None
 
 
-def to_bytes(graph: Graph) -> bytes:
-    """Return the bytes of a model file."""
-    record, tensors = graph_to_json(verify(graph))
-    small = [tensor.astype(_smallest(tensor)) for tensor in tensors]
-    masked = any(op["op"] == "masked_conv" for op in record["ops"])
-    version = FILE_VERSION if masked else 1
+def to_bytes(graph: Graph, *, share: bool = True) -> bytes:
+    """Return the bytes of a model file.
+
+    Parameters
+    ----------
+    graph : Graph
+        A graph that keeps the rules.
+    share : bool
+        Whether equal arrays are stored once.
+    """
+    record, tensors = graph_to_json(verify(graph), share)
+    small = tensors.arrays
+    version = FILE_VERSION if tensors.shared else 1 + _has_masks(record)
     head = {"format": MAGIC, "version": version, "graph": record, "tensors": [
         {"dtype": tensor.dtype.name, "shape": list(tensor.shape)} for tensor in small]}  # fmt: skip
     try:
@@ -112,8 +120,11 @@ def to_bytes(graph: Graph) -> bytes:
 
 
 def fingerprint(graph: Graph) -> str:
-    """Return a hash (SHA-256 as text) of everything in a graph but its meta."""
-    return hashlib.sha256(to_bytes(replace(graph, meta={}))).hexdigest()
+    """Return a hash (SHA-256 as text) of everything in a graph but its meta.
+
+    It is that of its file with every array written out.
+    """
+    return hashlib.sha256(to_bytes(replace(graph, meta={}), share=False)).hexdigest()
 
 
 def from_bytes(data: bytes) -> Graph:
@@ -127,12 +138,17 @@ def from_bytes(data: bytes) -> Graph:
         raise ValueError("damaged: the list of tensors does not match the members")
     given: list[np.ndarray] = []
 
-    def tensor(number: int, shared: bool) -> np.ndarray:
-        if shared and 0 <= number < len(given):
-            return given[number]
-        if number != len(given) or number >= len(listed):
+    named = 0
+
+    def tensor(number: int) -> np.ndarray:
+        nonlocal named
+        if number == len(given) < len(listed):
+            given.append(_tensor(listed[number], members[f"tensors/{number:05}.npy"], number))
+        elif not 0 <= number < len(given):
             raise ValueError(f"damaged: tensor {number} is not the next one")
-        given.append(_tensor(listed[number], members[f"tensors/{number:05}.npy"], number))
+        named += given[number].nbytes
+        if named > MAX_ARRAYS:
+            raise ValueError(f"damaged: more than {MAX_ARRAYS} bytes of arrays")
         return given[number]
 
     if head["version"] == 1 and _has_masks(head["graph"]):
@@ -150,11 +166,6 @@ def _has_masks(record: Any) -> bool:
     ops = record.get("ops") if isinstance(record, dict) else None
     return isinstance(ops, list) and any(
         isinstance(op, dict) and op.get("op") == "masked_conv" for op in ops)  # fmt: skip
-
-
-def _smallest(tensor: np.ndarray) -> str:
-    low, high = int(tensor.min(initial=0)), int(tensor.max(initial=0))
-    return next(d for d in DTYPES if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
 
 
 def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
@@ -211,7 +222,7 @@ def _json(members: dict[str, bytes]) -> dict[str, Any]:
     version = head.get("version")
     if isinstance(version, bool) or version not in range(1, FILE_VERSION + 1):
         raise ValueError(
-            f"graph file must be of version 1 or {FILE_VERSION}, not {head.get('version')!r:.20}; "
+            f"graph file must be of version 1 to {FILE_VERSION}, not {head.get('version')!r:.20}; "
             "a newer pyhw may read it"
         )
     if set(head) != {"format", "version", "graph", "tensors"}:

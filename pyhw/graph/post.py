@@ -11,7 +11,7 @@ from pyhw.hdl.formats import Format
 
 from .records import Record, frozen_array
 
-__all__ = ["Post", "Step", "freeze_terms"]
+__all__ = ["DUMMY", "Post", "Step", "freeze_terms"]
 
 Terms = list[tuple[np.ndarray, np.ndarray]]
 """Signed powers of two, as `pyhw.hdl.formats.apply_terms` takes them."""
@@ -151,3 +151,8 @@ class Post(Record):
     def residuals(self) -> tuple[str, ...]:
         """Names of the values added, first step first."""
         return tuple(name for name in (self.residual, self.residual2) if name is not None)
+
+
+_ZERO = np.zeros((1, 1), np.int8)
+DUMMY = Post(Step(_ZERO, _ZERO, _ZERO[0], _ZERO[0], Format(8)))
+"""Stands in an operation until its post-processing is known."""

@@ -3,79 +3,106 @@
 Decoding is strict: every field must be there, of its own type, and no other.
 """
 
+import hashlib
 from collections.abc import Callable
-from typing import Any
+from dataclasses import fields
+from functools import cache
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 import numpy as np
 
 from pyhw.hdl.formats import Format
 
-from .ops import Concat, Conv, Graph, Input, Op, Permute, Pointwise, Pool
+from .ops import Graph, Operation
+from .ops.base import STORED
 from .post import Post, Step
-from .stored import StoredMasked
 
-__all__ = ["graph_from_json", "graph_to_json"]
+__all__ = ["DTYPES", "Tensors", "graph_from_json", "graph_to_json", "record_fields"]
 
-KINDS: dict[str, type] = {
-    "input": Input, "conv": Conv, "pool": Pool, "pointwise": Pointwise, "concat": Concat,
-    "permute": Permute, "masked_conv": StoredMasked,
+DTYPES = ("int8", "uint8", "int16", "int32", "int64")
+"""Dtypes of stored tensors, little endian; the first that holds all values is used."""
+
+_TYPES: dict[Any, str] = {
+    str: "text", int: "int", bool: "bool", Format: "format", np.ndarray: "array", Post: "post",
+    Step: "step",
 }  # fmt: skip
-"""Operations by the name that files give them."""
-
-FIELDS: dict[type, dict[str, str]] = {
-    Input: {"name": "text", "shape": "ints", "fmt": "format"},
-    Conv: {
-        "name": "text", "input": "text", "term": "text", "post": "post", "weight": "array?",
-        "sign": "array?", "exponent": "array?", "code_width": "int?", "stride": "ints",
-        "padding": "ints", "dilation": "ints", "groups": "int", "pad_value": "array?",
-        "ex": "int", "ew": "int",
-    },
-    StoredMasked: {
-        "name": "text", "input": "text", "post": "post", "code_width": "int", "shape": "ints",
-        "size": "int", "prototype": "shared", "mask": "array", "stride": "ints",
-        "padding": "ints", "dilation": "ints", "groups": "int", "pad_value": "array?",
-    },
-    Pool: {
-        "name": "text", "input": "text", "kind": "text", "kernel": "ints", "stride": "ints",
-        "post": "post", "padding": "ints", "pad_value": "array?", "count_include_pad": "bool",
-    },
-    Pointwise: {"name": "text", "input": "text", "post": "post"},
-    Concat: {"name": "text", "inputs": "texts"},
-    Permute: {"name": "text", "input": "text", "index": "array"},
-    Post: {
-        "first": "step", "table": "array?", "table_format": "format?", "second": "step?",
-        "residual": "text?", "residual2": "text?",
-    },
-    Step: {
-        "m_sign": "array", "m_exponent": "array", "bias": "array", "shift": "array",
-        "fmt": "format", "r_sign": "array?", "r_exponent": "array?",
-    },
-}  # fmt: skip
-"""Fields of every record and their types; a question mark allows null.
-
-A 'shared' array may have been given before.
-"""
+_ITEMS: dict[Any, str] = {int: "ints", str: "texts"}
 
 
-def graph_to_json(graph: Graph) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Return the graph as a JSON object, and its arrays in the order of their numbers."""
-    tensors: list[np.ndarray] = []
-    names = {kind: name for name, kind in KINDS.items()}
-    stored = [
-        StoredMasked.of(op) if isinstance(op, Conv) and op.prototype is not None else op
-        for op in graph.ops
-    ]
+@cache
+def record_fields(kind: type[Any]) -> dict[str, str]:
+    """Return the fields of a record that files hold, and their types; a question mark allows null.
+
+    Raises
+    ------
+    TypeError
+        If a field is of a type that files do not hold.
+    """
+    found = {}
+    for one in fields(kind):
+        if not one.metadata.get("stored", True):
+            continue
+        options = get_args(one.type) if isinstance(one.type, UnionType) else (one.type,)
+        plain = [option for option in options if option is not type(None)]
+        if get_origin(plain[0]) is tuple:
+            name = _ITEMS.get(get_args(plain[0])[0])
+        else:
+            name = _TYPES.get(plain[0])
+        if name is None or len(plain) > 1:
+            raise TypeError(f"{kind.__name__}.{one.name} must be of a type that files hold, "
+                            f"not {one.type}")  # fmt: skip
+        found[one.name] = name + "?" * (len(options) > 1)
+    return found
+
+
+class Tensors:
+    """Arrays of a file in the order of their numbers, each in the smallest dtype that holds it.
+
+    Parameters
+    ----------
+    share : bool
+        Whether equal arrays have one number.
+    """
+
+    def __init__(self, share: bool) -> None:
+        self.arrays: list[np.ndarray] = []
+        self.share, self.shared = share, False
+        self._numbers: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+
+    def number(self, array: np.ndarray) -> int:
+        """Return the number of an array, a new one unless an equal one is there."""
+        small = array.astype(_smallest(array))
+        key = small.dtype.name, small.shape, hashlib.sha256(small.tobytes()).digest()
+        if self.share and key in self._numbers:
+            self.shared = True
+            return self._numbers[key]
+        self.arrays.append(small)
+        self._numbers[key] = len(self.arrays) - 1
+        return len(self.arrays) - 1
+
+
+def _smallest(array: np.ndarray) -> str:
+    low, high = int(array.min(initial=0)), int(array.max(initial=0))
+    return next(d for d in DTYPES if np.iinfo(d).min <= low and high <= np.iinfo(d).max)
+
+
+def graph_to_json(graph: Graph, share: bool = True) -> tuple[dict[str, Any], Tensors]:
+    """Return the graph as a JSON object, and its arrays; equal ones once if they are shared."""
+    tensors = Tensors(share)
+    names = {kind: name for name, kind in STORED.items()}
+    stored = [op.stored() for op in graph.ops]
     ops = [{"op": names[type(op)]} | _record_to_json(op, tensors) for op in stored]
     record = {"name": graph.name, "ops": ops, "output": graph.output, "meta": dict(graph.meta)}
     return record, tensors
 
 
-def _record_to_json(record: Any, tensors: list[np.ndarray]) -> dict[str, Any]:
+def _record_to_json(record: Any, tensors: Tensors) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in FIELDS[type(record)]:
+    for name in record_fields(type(record)):  # type: ignore[arg-type]
         value = getattr(record, name)
         if isinstance(value, np.ndarray):
-            value = _number(value, tensors, FIELDS[type(record)][name] == "shared")
+            value = tensors.number(value)
         elif isinstance(value, Format):
             value = str(value)
         elif isinstance(value, (Step, Post)):
@@ -88,16 +115,7 @@ def _record_to_json(record: Any, tensors: list[np.ndarray]) -> dict[str, Any]:
     return out
 
 
-def _number(array: np.ndarray, tensors: list[np.ndarray], shared: bool) -> int:
-    """Return the number of an array, a new one unless it may be one that is there."""
-    for number, other in enumerate(tensors) if shared else ():
-        if other.dtype == array.dtype and np.array_equal(other, array):
-            return number
-    tensors.append(array)
-    return len(tensors) - 1
-
-
-def graph_from_json(record: Any, tensor: Callable[[int, bool], np.ndarray]) -> Graph:
+def graph_from_json(record: Any, tensor: Callable[[int], np.ndarray]) -> Graph:
     """Build a graph from a JSON object.
 
     Parameters
@@ -105,8 +123,7 @@ def graph_from_json(record: Any, tensor: Callable[[int, bool], np.ndarray]) -> G
     record : object
         What `graph_to_json` made.
     tensor : callable
-        Gives the array of a number, which is the next one if it is not shared; `ValueError` if
-        there is none.
+        Gives the array of a number; `ValueError` if there is none.
 
     Raises
     ------
@@ -118,15 +135,15 @@ def graph_from_json(record: Any, tensor: Callable[[int, bool], np.ndarray]) -> G
         raise ValueError("graph field 'ops' must be a list")
     if not isinstance(record["meta"], dict):
         raise ValueError("graph field 'meta' must be an object")
-    ops: list[Op] = []
+    ops: list[Operation] = []
     for number, item in enumerate(record["ops"]):
         name = item.get("op") if isinstance(item, dict) else None
-        kind = KINDS.get(name) if isinstance(name, str) else None
+        kind = STORED.get(name) if isinstance(name, str) else None
         if kind is None:
             raise ValueError(f"operation {number} must be of a known kind, not {name!r:.40}")
         rest = {key: value for key, value in item.items() if key != "op"}
         made = _record_from_json(kind, rest, tensor, f"operation {number}")
-        ops.append(made.conv() if isinstance(made, StoredMasked) else made)
+        ops.append(made.restored())
     text = {key: _decode("text", record[key], tensor, f"graph.{key}") for key in ("name", "output")}
     return Graph(text["name"], tuple(ops), text["output"], record["meta"])
 
@@ -142,18 +159,18 @@ def _object(value: Any, names: set[str], what: str) -> dict[str, Any]:
 
 
 def _record_from_json(
-    kind: type, value: Any, tensor: Callable[[int, bool], np.ndarray], what: str
+    kind: type, value: Any, tensor: Callable[[int], np.ndarray], what: str
 ) -> Any:
-    value = _object(value, set(FIELDS[kind]), what)
+    value = _object(value, set(record_fields(kind)), what)
     return kind(
         **{
             name: _decode(type_name, value[name], tensor, f"{what}.{name}")
-            for name, type_name in FIELDS[kind].items()
+            for name, type_name in record_fields(kind).items()
         }
     )
 
 
-def _decode(kind: str, value: Any, tensor: Callable[[int, bool], np.ndarray], what: str) -> Any:
+def _decode(kind: str, value: Any, tensor: Callable[[int], np.ndarray], what: str) -> Any:
     if kind.endswith("?"):
         if value is None:
             return None
@@ -166,7 +183,6 @@ def _decode(kind: str, value: Any, tensor: Callable[[int, bool], np.ndarray], wh
         "bool": isinstance(value, bool),
         "int": _is_int(value),
         "array": _is_int(value),
-        "shared": _is_int(value),
         "ints": isinstance(value, list) and all(map(_is_int, value)),
         "texts": isinstance(value, list) and all(isinstance(v, str) for v in value),
     }
@@ -174,8 +190,8 @@ def _decode(kind: str, value: Any, tensor: Callable[[int, bool], np.ndarray], wh
         raise ValueError(f"{what} must be of type {kind}, not {value!r:.40}")
     if kind == "format":
         return Format.parse(value)
-    if kind in ("array", "shared"):
-        return tensor(value, kind == "shared")
+    if kind == "array":
+        return tensor(value)
     return tuple(value) if kind in ("ints", "texts") else value
 
 

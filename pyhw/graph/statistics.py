@@ -4,9 +4,9 @@ import numpy as np
 
 from pyhw.hdl.formats import Format, apply_terms, round_shift
 
-from .execute import accumulators, run_layers
-from .infer import formats
-from .ops import Conv, Graph, Pointwise, Pool
+from .execute import run_layers
+from .infer import operand_types, types
+from .ops import Graph
 from .post import Post, Step
 
 __all__ = ["distinct_and_saturated", "saturated_share", "wanted_distinct"]
@@ -33,12 +33,14 @@ def distinct_and_saturated(graph: Graph, images: np.ndarray) -> dict[str, tuple[
         By name: the number of distinct stored values, and the share of results, 0 to 1, that a
         step of the layer (the worse of two) had to clamp.
     """
-    values, types = run_layers(graph, images), formats(graph)
+    values, known = run_layers(graph, images), types(graph)
     found = {}
     for op in graph.ops:
-        if isinstance(op, (Conv, Pool, Pointwise)):
-            acc = accumulators(op, values[op.input], types[op.input])
-            share = saturated_share(op.post, acc, values)
+        for post in op.posts:
+            acc = op.compute(
+                tuple(values[name] for name in op.operands), operand_types(op, known)
+            )
+            share = saturated_share(post, acc, values)
             found[op.name] = (len(np.unique(values[op.name])), share)
     return found
 

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from pyhw.hdl.formats import Format, width_of
 
-from .infer import Shape, acc_bounds, formats, shapes
-from .ops import Conv, Graph, Op, Pointwise, Pool
+from .infer import operand_types, types
+from .ops import Graph, MapType, Operation, Shape
 from .post import Post
+from .terms import TERMS
 from .verify import verify
 
 __all__ = ["LayerSummary", "Summary", "summarise"]
+
+_KINDS = {"l1": "L1", "pool": "pooling"}
+"""Kinds of terms that people call by another name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +28,14 @@ class LayerSummary:
     """Shape (H, W, C) of its value."""
     fmt: Format
     """Stored format of its value."""
-    l1_terms: int = 0
-    """Terms ``-|x - w|``."""
-    shift_terms: int = 0
-    """Terms ``±(x << e)``, every digit of a weight counted."""
-    pool_terms: int = 0
-    """Values summed or compared by pooling."""
+    terms: int = 0
+    """Terms summed or compared, every digit of a weight counted."""
+    kind: str = ""
+    """What they are: the name of a convolution's term, or ``pool``."""
+    multiplications: int = 0
+    """Products of two values."""
+    shifts: int = 0
+    """Shifts of a value by a weight's exponent."""
     additions: int = 0
     """Additions and subtractions: two for an L1 term, one for any other, and those of the
     post-processing (a multiplier's present terms and the bias)."""
@@ -60,12 +66,20 @@ class Summary:
         """Return the sum of a count of `LayerSummary` over all layers."""
         return sum(getattr(layer, field) for layer in self.layers)
 
+    def terms(self) -> dict[str, int]:
+        """Return the terms by kind: those of every kind of convolution, and of pooling."""
+        found = dict.fromkeys([*TERMS, "pool"], 0)
+        for layer in self.layers:
+            if layer.kind:
+                found[layer.kind] = found.get(layer.kind, 0) + layer.terms
+        return found
+
     def text(self) -> str:
         """Return a table of the layers and the totals below it, lines of plain text."""
         head = ("layer", "operation", "output", "format", "terms", "weights", "acc")
         rows = [head]
         for layer in self.layers:
-            terms = layer.l1_terms + layer.shift_terms + layer.pool_terms
+            terms = layer.terms
             rows.append((
                 layer.name, layer.text, "x".join(map(str, layer.shape)), str(layer.fmt),
                 f"{terms:,}" if terms else "", f"{layer.weights:,}" if layer.weights else "",
@@ -83,11 +97,10 @@ class Summary:
         lines += [
             "",
             f"{self.name}, per image:",
-            f"  L1 terms         {self.total('l1_terms'):>14,}",
-            f"  shift terms      {self.total('shift_terms'):>14,}",
-            f"  pooling terms    {self.total('pool_terms'):>14,}",
+            *(f"  {_KINDS.get(kind, kind) + ' terms':<15}  {count:>14,}"
+              for kind, count in self.terms().items()),
             f"  additions        {self.total('additions'):>14,}",
-            f"  multiplications  {0:>14,}",
+            f"  multiplications  {self.total('multiplications'):>14,}",
             f"  weights          {self.total('weights'):>14,}"
             f"  ({-(-self.total('weight_bits') // 8):,} bytes as codes)",
             f"  largest map      {largest:>14,}  bytes",
@@ -104,47 +117,30 @@ def summarise(graph: Graph) -> Summary:
         If the graph breaks a rule.
     """
     verify(graph)
-    size, types = shapes(graph), formats(graph)
-    known: set[bytes] = set()
-    layers = tuple(_layer(op, size, types, known) for op in graph.ops)
-    return Summary(name=graph.name, layers=layers)
+    known = types(graph)
+    there: set[bytes] = set()
+    return Summary(name=graph.name, layers=tuple(_layer(op, known, there) for op in graph.ops))
 
 
-def _layer(
-    op: Op, size: dict[str, Shape], types: dict[str, Format], known: set[bytes]
-) -> LayerSummary:
-    shape = size[op.name]
-    common = {"name": op.name, "shape": shape, "fmt": types[op.name]}
-    if not isinstance(op, (Conv, Pool, Pointwise)):
-        text = type(op).__name__.lower()
-        return LayerSummary(text=f"{text} {', '.join(op.inputs)}".rstrip(), **common)  # type: ignore[arg-type]
-    positions = shape[0] * shape[1]
-    low, high = acc_bounds(op, types[op.input], size[op.input][2])
-    counts = {
-        "acc_width": width_of(int(low.min()), int(high.max())),
-        "additions": positions * _post_additions(op.post),
-    }
-    if isinstance(op, Conv):
-        weights = op.weight_values.size
-        counts |= {"weights": weights, "weight_bits": weights * 8}
-        terms = positions * weights * op.digits
-        if op.term == "l1":
-            counts["l1_terms"] = terms
-            counts["additions"] += 2 * terms
-        else:
-            counts["shift_terms"] = terms
-            counts["weight_bits"] = weights * op.digits * (op.code_width or 0)
-            counts["additions"] += terms
-        if op.prototype is not None:
-            raw, width = op.prototype.tobytes(), op.code_width or 0
-            counts["weight_bits"] = weights
-            counts["weight_bits"] += 0 if raw in known else len(raw) * width
-            known.add(raw)
-    elif isinstance(op, Pool):
-        counts["pool_terms"] = positions * shape[2] * op.kernel[0] * op.kernel[1]
-        if op.kind == "sum":
-            counts["additions"] += counts["pool_terms"]
-    return LayerSummary(text=_text(op, size[op.input]), **common, **counts)  # type: ignore[arg-type]
+def _layer(op: Operation, known: dict[str, MapType], there: set[bytes]) -> LayerSummary:
+    value, operands = known[op.name], operand_types(op, known)
+    counts, width, text = op.counts(value), 0, [op.describe(*operands)]
+    additions, bits = counts.additions, counts.weight_bits
+    for content, more in counts.shared_bits.items():
+        bits += 0 if content in there else more
+        there.add(content)
+    for post in op.posts:
+        low, high = op.acc_bounds(*operands)
+        width = width_of(int(low.min()), int(high.max()))
+        additions += value.shape[0] * value.shape[1] * _post_additions(post)
+        text += ["table"] * (post.table is not None)
+        text += ["second step"] * (post.second is not None)
+        text += [f"+ {name}" for name in post.residuals]
+    return LayerSummary(
+        name=op.name, text=" ".join(text), shape=value.shape, fmt=value.fmt, acc_width=width,
+        terms=counts.terms, kind=counts.kind, multiplications=counts.multiplications,
+        shifts=counts.shifts, additions=additions, weights=counts.weights, weight_bits=bits,
+    )  # fmt: skip
 
 
 def _post_additions(post: Post) -> int:
@@ -156,31 +152,3 @@ def _post_additions(post: Post) -> int:
             if step.r_sign is not None:
                 total += int((step.r_sign != 0).sum())
     return total
-
-
-def _text(op: Conv | Pool | Pointwise, shape: Shape) -> str:
-    parts = [type(op).__name__.lower()]
-    if isinstance(op, Conv):
-        linear = op.kernel == shape[:2] and not any(op.padding) and op.groups == 1
-        parts = ["linear" if linear else "conv", op.term]
-        if op.term == "shift":
-            parts.append(f"{op.digits} digit{'s' * (op.digits > 1)} of {op.code_width} bits")
-        if op.prototype is not None:
-            parts.append(f"masks of {len(op.prototype)} codes")
-    if isinstance(op, Pool):
-        parts.append(op.kind)
-    if isinstance(op, (Conv, Pool)):
-        parts.append(f"{op.kernel[0]}x{op.kernel[1]}")
-        if op.stride != (1, 1):
-            parts.append(f"stride {op.stride[0]},{op.stride[1]}")
-        if any(op.padding):
-            parts.append("pad " + ",".join(map(str, op.padding)))
-    if isinstance(op, Conv):
-        if op.dilation != (1, 1):
-            parts.append(f"dilation {op.dilation[0]},{op.dilation[1]}")
-        if op.groups > 1:
-            parts.append(f"groups {op.groups}")
-    parts += ["table"] * (op.post.table is not None)
-    parts += ["second step"] * (op.post.second is not None)
-    parts += [f"+ {name}" for name in op.post.residuals]
-    return " ".join(parts)

@@ -1,7 +1,8 @@
 """The integer graph as a torch module with integer buffers: the quantised torch export.
 
 It gives the golden executor's integers by another way: windows are gathered by index tables,
-multipliers are multiplied. ``.pt2`` files are written for other tools and never read here.
+multipliers are multiplied. Each operation says how in its module (`torch_forward`).
+``.pt2`` files are written for other tools and never read here.
 """
 
 import os
@@ -11,13 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pyhw.hdl.formats import Format, terms_value
+from pyhw.hdl.formats import terms_value
 
-from .infer import formats, pad_values, shapes
-from .ops import Concat, Conv, Graph, Input, Permute, Pool
+from .infer import operand_types, types
+from .ops import Graph, MapType, Operation
 from .post import Post, Step
 from .verify import verify
-from .windows import output_blocks, window_index
 
 __all__ = ["IntegerModule", "export_torch", "save_torch"]
 
@@ -37,21 +37,10 @@ class IntegerModule(nn.Module):
     def __init__(self, graph: Graph) -> None:
         super().__init__()
         self.graph = verify(graph)
-        size, types = shapes(graph), formats(graph)
-        self.steps = nn.ModuleList()
-        for op in graph.ops:
-            if isinstance(op, (Input, Concat)):
-                step: nn.Module = nn.Identity()
-            elif isinstance(op, Permute):
-                step = _Index(op.index)
-            elif isinstance(op, (Conv, Pool)):
-                windows = _Windows(op, size[op.input], types[op.input])
-                step = nn.Sequential(windows, _reduction(op), _Unflatten(size[op.name]))
-            else:
-                step = nn.Identity()
-            self.steps.append(step)
+        known = types(graph)
+        self.steps = nn.ModuleList(_Operation(op, operand_types(op, known)) for op in graph.ops)
         self.posts = nn.ModuleList(
-            _Post(op.post) if hasattr(op, "post") else nn.Identity() for op in graph.ops
+            nn.ModuleList(_Post(post) for post in op.posts) for op in graph.ops
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -62,18 +51,13 @@ class IntegerModule(nn.Module):
         """Return every value by name, as `pyhw.graph.execute.run_layers`."""
         values: dict[str, Tensor] = {}
         for op, step, post in zip(self.graph.ops, self.steps, self.posts):
-            if isinstance(op, Input):
-                value = images.to(torch.int64)
-            elif isinstance(op, Concat):
-                value = torch.cat([values[name] for name in op.inputs], dim=3)
-            else:
-                value = step(values[op.input])
-            if isinstance(post, _Post):
+            value = step(*(values[name] for name in op.operands) if op.operands else (images,))
+            for one in post:  # type: ignore[attr-defined]
                 first, second = (
                     None if name is None else values[name]
-                    for name in (post.residual, post.residual2)
+                    for name in (one.residual, one.residual2)
                 )
-                value = post(value, first, second)
+                value = one(value, first, second)
             values[op.name] = value
         return values
 
@@ -97,113 +81,21 @@ def save_torch(graph: Graph, path: str | os.PathLike[str]) -> None:
     torch.export.save(export_torch(graph), path)
 
 
-def _buffer(array: Any, dtype: torch.dtype = torch.int64) -> Tensor:
-    return torch.from_numpy(np.array(array, np.int64, order="C")).to(dtype)
+def _buffer(array: Any) -> Tensor:
+    return torch.from_numpy(np.array(array, np.int64, order="C"))
 
 
-class _Index(nn.Module):
-    """Rearranges positions."""
+class _Operation(nn.Module):
+    """An operation with its arrays as buffers, before its post-processing."""
 
-    index: Tensor
-
-    def __init__(self, index: np.ndarray) -> None:
+    def __init__(self, op: Operation, operands: tuple[MapType, ...]) -> None:
         super().__init__()
-        self.register_buffer("index", _buffer(index))
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(1, 2)  # (N, H * W, C)
-        return tokens.index_select(1, self.index).reshape(x.shape)
-
-
-class _Windows(nn.Module):
-    """Unfolds a map: (N, H, W, C) to (N, P, KH * KW, C), border included."""
-
-    index: Tensor
-    pad: Tensor
-
-    def __init__(self, op: Conv | Pool, shape: tuple[int, int, int], fmt: Format) -> None:
-        super().__init__()
-        index = window_index(op, shape)
-        self.positions, self.taps = index.shape
-        self.register_buffer("index", _buffer(index.reshape(-1)))
-        self.register_buffer("pad", _buffer(pad_values(op, shape[2], fmt)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens = x.flatten(1, 2)  # (N, H * W, C)
-        border = self.pad.expand(x.shape[0], 1, -1)
-        taps = torch.cat([tokens, border], dim=1).index_select(1, self.index)
-        return taps.unflatten(1, (self.positions, self.taps))
-
-
-class _Unflatten(nn.Module):
-    """Turns (N, P, ...) into (N, H', W', C')."""
-
-    def __init__(self, shape: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.shape = shape
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.reshape(x.shape[0], *self.shape)
-
-
-class _L1(nn.Module):
-    """Sums of ``-|(x << ex) - (w << ew)|`` over windows, in blocks of output channels."""
-
-    weight: Tensor
-
-    def __init__(self, op: Conv) -> None:
-        super().__init__()
-        self.groups, self.ex = op.groups, op.ex
-        weight = op.weight_values.reshape(op.groups, op.out_channels // op.groups, -1)
-        self.register_buffer("weight", _buffer(weight, torch.int32))  # (G, O / G, KH * KW * c)
         self.op = op
+        for name, array in op.torch_buffers(*operands).items():
+            self.register_buffer(name, torch.from_numpy(np.array(array, order="C")))
 
-    def forward(self, windows: Tensor) -> Tensor:
-        x = _by_group(windows, self.groups).to(torch.int32) << self.ex  # (N, P, G, K)
-        sums = [
-            (x[:, :, :, None] - self.weight[:, block]).abs().sum(-1, dtype=torch.int64)
-            for block in output_blocks(self.op, windows.shape[1])
-        ]  # each (N, P, G, o)
-        return -torch.cat(sums, dim=3)
-
-
-class _Shift(nn.Module):
-    """Sums of shifted activations over windows, as integer matrix products."""
-
-    weight: Tensor
-
-    def __init__(self, op: Conv) -> None:
-        super().__init__()
-        self.groups = op.groups
-        weight = op.weight_values.reshape(op.groups, op.out_channels // op.groups, -1)
-        self.register_buffer("weight", _buffer(weight.transpose(0, 2, 1)))  # (G, K, O / G)
-
-    def forward(self, windows: Tensor) -> Tensor:
-        x = _by_group(windows, self.groups).transpose(1, 2)  # (N, G, P, K)
-        return torch.matmul(x, self.weight).transpose(1, 2)  # (N, P, G, O / G)
-
-
-def _reduction(op: Conv | Pool) -> nn.Module:
-    """Module that sums terms over windows."""
-    if isinstance(op, Pool):
-        return _Pool(op)
-    return _L1(op) if op.term == "l1" else _Shift(op)
-
-
-def _by_group(windows: Tensor, groups: int) -> Tensor:
-    """(N, P, KH * KW, C) to (N, P, G, KH * KW * C / G)."""
-    return windows.unflatten(3, (groups, -1)).transpose(2, 3).flatten(3, 4)
-
-
-class _Pool(nn.Module):
-    """Sum or maximum over windows."""
-
-    def __init__(self, op: Pool) -> None:
-        super().__init__()
-        self.maximum = op.kind == "max"
-
-    def forward(self, windows: Tensor) -> Tensor:
-        return windows.amax(2) if self.maximum else windows.sum(2)
+    def forward(self, *tensors: Tensor) -> Tensor:
+        return self.op.torch_forward(tensors, dict(self.named_buffers()))
 
 
 class _Step(nn.Module):

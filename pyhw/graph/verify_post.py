@@ -1,42 +1,22 @@
 """The rules of post-processing records, a part of `pyhw.graph.verify`."""
 
-import numpy as np
-
 from pyhw.hdl.formats import BIAS_WIDTH, MAX_EXPONENT, MAX_SHIFT, Format
 
-from .infer import Shape
-from .ops import Op
+from .ops import MapType, Operation
 from .post import Post, Step
+from .rules import check_terms, require
 
-__all__ = ["MAX_TERMS", "check_post", "check_terms", "require"]
+__all__ = ["MAX_TERMS", "check_post"]
 
 MAX_TERMS = 4
 """Most signed powers of two in a multiplier."""
 
 
-def require(op: Op, kept: object, rule: str) -> None:
-    """Raise `ValueError` with the operation's name and the rule unless the rule is kept."""
-    if not kept:
-        raise ValueError(f"Operation {op.name!r}: {rule}")
-
-
-def check_terms(op: Op, what: str, sign: np.ndarray, exponent: np.ndarray, most: int) -> None:
-    """Check signed powers of two: signs and exponents."""
-    require(op, np.abs(sign.astype(int)).max(initial=0) <= 1, f"{what} signs must be -1, 0 or 1")
-    low, high = int(exponent.min(initial=0)), int(exponent.max(initial=0))
-    require(
-        op,
-        low >= 0 and high <= most,
-        f"{what} exponents must be from 0 to {most}, not {low} to {high}",
-    )
-
-
-def check_post(op: Op, post: Post, shapes: dict[str, Shape], formats: dict[str, Format]) -> None:
+def check_post(op: Operation, post: Post, types: dict[str, MapType]) -> None:
     """Check the steps, the table and the residuals of an operation."""
-    shape = shapes[op.name]
-    _check_step(op, "first", post.first, post.residual, shape, shapes, formats)
+    _check_step(op, "first", post.first, post.residual, types)
     if post.second is not None:
-        _check_step(op, "second", post.second, post.residual2, shape, shapes, formats)
+        _check_step(op, "second", post.second, post.residual2, types)
         require(
             op,
             post.y_format.width <= 8,
@@ -64,15 +44,10 @@ def check_post(op: Op, post: Post, shapes: dict[str, Shape], formats: dict[str, 
 
 
 def _check_step(
-    op: Op,
-    which: str,
-    step: Step,
-    residual: str | None,
-    shape: Shape,
-    shapes: dict[str, Shape],
-    formats: dict[str, Format],
+    op: Operation, which: str, step: Step, residual: str | None, types: dict[str, MapType]
 ) -> None:
-    """Check the steps, the table and the residuals of an operation."""
+    """Check one step and what it adds."""
+    shape = types[op.name].shape
     what = f"the {which} step's"
     require(
         op,
@@ -111,11 +86,11 @@ def _check_step(
     check_terms(op, f"{what} r", step.r_sign, step.r_exponent, MAX_EXPONENT)
     require(
         op,
-        shapes[residual] == shape,
-        f"residual {residual!r} must have the shape {shape}, not {shapes[residual]}",
+        types[residual].shape == shape,
+        f"residual {residual!r} must have the shape {shape}, not {types[residual].shape}",
     )
     require(
         op,
-        2 <= formats[residual].width <= 16,
-        f"residual {residual!r} must be 2 to 16 bits wide, not {formats[residual]}",
+        2 <= types[residual].fmt.width <= 16,
+        f"residual {residual!r} must be 2 to 16 bits wide, not {types[residual].fmt}",
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pyhw.graph.execute import accumulators
-from pyhw.graph.ops import Concat, Op
+from pyhw.graph.ops import Concat, Operation
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.formats import Format, apply_terms, round_shift, terms_value
 
@@ -64,7 +64,7 @@ class LayerReport:
 class Made:
     """A quantised stage: its operation, its value in calibration, its report."""
 
-    op: Op
+    op: Operation
     value: Value
     report: LayerReport
 
@@ -286,7 +286,7 @@ def _apply(step: Step, v: np.ndarray, added: np.ndarray | None) -> tuple[np.ndar
     return step.fmt.clamp(u), float(beyond.mean())
 
 
-def _code_bits(op: Op) -> int | None:
+def _code_bits(op: Operation) -> int | None:
     return getattr(op, "code_width", None)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pyhw.errors import UserError
-from pyhw.graph.ops import Graph, Input, Op
+from pyhw.graph.ops import Graph, Input, Operation
 from pyhw.graph.verify import verify
 from pyhw.hdl.formats import Format
 
@@ -97,7 +97,7 @@ def quantize_model(
     reals = Reals(stages, images / PIXEL.max)
     chooser = Chooser(stages, reals, settings.bits, dict(scales or {}))
     values = {IMAGES: Value("input", PIXEL, 1 / PIXEL.max, images.astype(np.int64))}
-    ops: list[Op] = [Input(name="input", shape=(height, width, channels), fmt=PIXEL)]
+    ops: list[Operation] = [Input(name="input", shape=(height, width, channels), fmt=PIXEL)]
     reports, steps = [], {}
     edges = [i for i, stage in enumerate(stages) if stage.weight is not None]
     for number, stage in enumerate(stages):

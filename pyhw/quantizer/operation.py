@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pyhw.graph.ops import Conv, Op, Pointwise, Pool
+from pyhw.graph.ops import Conv, Operation, Pointwise, Pool
 from pyhw.graph.post import Post
 from pyhw.graph.verify import NAME
 from pyhw.hdl.formats import Format
@@ -62,7 +62,7 @@ class Draft:
         Digits of every weight; 0 without ordinary weights.
     """
 
-    build: Callable[[Post], Op]
+    build: Callable[[Post], Operation]
     slope: np.ndarray
     digits: int = 0
 

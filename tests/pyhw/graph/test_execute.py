@@ -4,11 +4,11 @@ import sys
 import numpy as np
 import pytest
 
-from pyhw.graph import terms as executor_terms
 from pyhw.graph.execute import accumulators, check_images, predict, run, run_layers
-from pyhw.graph.infer import acc_bounds, formats, partial_bounds, shapes
-from pyhw.graph.ops import Conv, Graph, Input, Pointwise, Pool, Post, Step
+from pyhw.graph.infer import formats, shapes
+from pyhw.graph.ops import Conv, Graph, Input, MapType, Pointwise, Pool, Post, Step
 from pyhw.graph.random import Limits, random_graph
+from pyhw.graph.terms.l1 import FLUSH
 from pyhw.hdl.formats import Format, apply_terms, nearest_terms
 from tests.support.graph_reference import evaluate
 
@@ -85,7 +85,7 @@ def test_l1_accumulators_of_long_sums_and_all_block_sizes_equal_the_broadcast_fo
     )
     expected = -np.abs(x[:, None] - weight[None]).sum(axis=(2, 3, 4))
     np.testing.assert_array_equal(run(graph, x)[:, 0, 0], expected)
-    assert x[0].size > executor_terms.FLUSH
+    assert x[0].size > FLUSH
 
 
 def test_the_batch_size_changes_no_result():
@@ -161,11 +161,12 @@ def test_a_bias_from_the_quantised_multiplier_keeps_its_error_off_the_mean():
 def test_bounds_hold_and_are_reached_by_the_worst_inputs(seed):
     graph, images = random_graph(seed, Limits(max_ops=1, concat=False, permute=False))
     op, fmt, (height, width, channels) = graph.ops[1], graph.input.fmt, graph.input.shape
-    low, high = acc_bounds(op, fmt, channels)
+    operand = MapType((height, width, channels), fmt)
+    low, high = op.acc_bounds(operand)
     acc = accumulators(op, images.astype(np.int64), fmt)
     assert (acc >= low).all()
     assert (acc <= high).all()
-    least, most = partial_bounds(op, fmt, channels)
+    least, most = op.partial_bounds(operand)
     assert (least <= np.minimum(low, 0)).all()
     assert (most >= np.maximum(high, 0)).all()
     if isinstance(op, Conv) and op.kernel == (height, width) and not any(op.padding):
@@ -191,7 +192,7 @@ def test_l1_bounds_are_exact_for_every_weight_format_and_shift(signed):
                             ew=ew, post=Post(step(len(w))))  # fmt: skip
                 x = np.arange(fmt.min, fmt.max + 1)
                 terms = -np.abs((x << ex) - (w[:, None] << ew))
-                low, high = acc_bounds(conv, fmt, 1)
+                low, high = conv.acc_bounds(MapType((1, 1, 1), fmt))
                 np.testing.assert_array_equal(low, terms.min(axis=1))
                 np.testing.assert_array_equal(high, terms.max(axis=1))
 

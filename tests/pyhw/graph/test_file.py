@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import struct
@@ -9,7 +10,9 @@ import pytest
 
 from pyhw.graph import file
 from pyhw.graph.file import from_bytes, load, save, to_bytes
+from pyhw.graph.ops import Conv, Graph, Input, Post, Step
 from pyhw.graph.random import random_graph
+from pyhw.hdl.formats import Format
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +125,8 @@ def edit(path, value):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (edit(["version"], 3), "must be of version 1 or 2, not 3; a newer pyhw may read it"),
-        (edit(["version"], KeyError), "must be of version 1 or 2, not None"),
+        (edit(["version"], 4), "must be of version 1 to 3, not 4; a newer pyhw may read it"),
+        (edit(["version"], KeyError), "must be of version 1 to 3, not None"),
         (edit(["format"], "onnx"), "not a pyhw graph"),
         (lambda head: [1], "not a pyhw graph"),
         (edit(["extra"], 1), "must have the fields"),
@@ -256,3 +259,40 @@ def test_damaged_json_with_right_checksums_gives_no_other_error(sample):
         except ValueError:
             refused += 1
     assert refused > 250
+
+
+def chain_of_one_block(count):
+    """Graph that runs one block `count` times, the arrays of each equal but not the same."""
+    rng = np.random.default_rng(5)
+    weight = rng.integers(0, 250, (4, 3, 3, 4))
+    ops = [Input(name="x", shape=(6, 6, 4), fmt=Format(8))]
+    for number in range(count):
+        step = Step(np.ones((1, 4), int), np.zeros((1, 4), int), [900] * 4, [4] * 4, Format(8))
+        ops.append(Conv(name=f"op{number}", input=ops[-1].name, term="l1", weight=weight.copy(),
+                        padding=(1, 1, 1, 1), post=Post(step)))  # fmt: skip
+    return Graph("chain", tuple(ops), ops[-1].name)
+
+
+def test_equal_arrays_are_stored_once():
+    once, often = (to_bytes(chain_of_one_block(count)) for count in (1, 40))
+    tensors = [len([n for n in members(data) if n.endswith(".npy")]) for data in (once, often)]
+    assert tensors[0] == tensors[1]
+    assert json.loads(members(often)["graph.json"])["version"] == 3
+    assert from_bytes(often) == chain_of_one_block(40)
+
+
+def test_files_from_before_arrays_were_shared_are_read_and_have_the_same_fingerprint():
+    graph = chain_of_one_block(3)
+    old = to_bytes(graph, share=False)
+    assert json.loads(members(old)["graph.json"])["version"] == 1
+    assert len(members(old)) == 1 + 3 * 5
+    assert from_bytes(old) == graph
+    assert to_bytes(from_bytes(old)) == to_bytes(graph)
+    assert file.fingerprint(graph) == hashlib.sha256(old).hexdigest()
+
+
+def test_a_small_file_does_not_ask_for_much_memory(monkeypatch):
+    monkeypatch.setattr(file, "MAX_ARRAYS", 4 * 4 * 3 * 3 * 20)
+    assert from_bytes(to_bytes(chain_of_one_block(15)))
+    with pytest.raises(ValueError, match="damaged: more than 2880 bytes of arrays"):
+        from_bytes(to_bytes(chain_of_one_block(25)))

@@ -81,7 +81,7 @@ def test_masks_take_a_bit_a_weight_and_a_shared_prototype_is_stored_once():
                     for k in range(3)), shape=(5, 5, 4))
     data = to_bytes(graph)
     head = json.loads(members(data)["graph.json"])
-    assert head["version"] == 2
+    assert head["version"] == 3
     sizes = [tensor["shape"] for tensor in head["tensors"]]
     assert sizes.count([18]) == 3  # 144 weights each
     assert sizes.count([25]) == 1  # 40 codes of 5 bits

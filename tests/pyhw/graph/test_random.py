@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pyhw.graph.infer import formats, partial_bounds, shapes
+from pyhw.graph.infer import formats, shapes, types
 from pyhw.graph.ops import Conv, Graph, Input, Permute, Pointwise, Pool, Post, Step
 from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
@@ -99,7 +99,7 @@ def test_limits_hold():
             assert op.post.format.width <= 8
             assert np.abs(op.weight).max() < 32
             assert max(shapes(graph)[op.name]) <= 9
-            low, _ = partial_bounds(op, formats(graph)[op.input], shapes(graph)[op.input][2])
+            low, _ = op.partial_bounds(types(graph)[op.input])
             assert low.min() > -(1 << 13)
 
 

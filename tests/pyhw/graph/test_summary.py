@@ -39,15 +39,15 @@ def graph():
 def test_counts_follow_their_definitions(graph):
     layers = {layer.name: layer for layer in summarise(graph).layers}
     a, p, q, f = (layers[name] for name in "apqf")
-    assert a.l1_terms == 3 * 3 * 2 * 9
-    assert a.additions == 2 * a.l1_terms + 9 * 2 * 3  # two terms of m and a bias an output
+    assert (a.kind, a.terms) == ("l1", 3 * 3 * 2 * 9)
+    assert a.additions == 2 * a.terms + 9 * 2 * 3  # two terms of m and a bias an output
     assert (a.weights, a.weight_bits) == (18, 18 * 8)
     assert a.acc_width == 13  # -9 * 251 to 0
-    assert p.pool_terms == 9 * 2 * 4
-    assert p.additions == p.pool_terms + 9 * 2 * 5
-    assert q.pool_terms == 4 * 9
+    assert (p.kind, p.terms) == ("pool", 9 * 2 * 4)
+    assert p.additions == p.terms + 9 * 2 * 5
+    assert q.terms == 4 * 9
     assert q.additions == 4 * 3  # comparisons are not additions
-    assert f.shift_terms == 2 * 4 * 3
+    assert (f.kind, f.terms, f.shifts) == ("shift", 24, 24)
     assert (f.weights, f.weight_bits) == (8, 8 * 3 * 4)
     assert layers["x"].stored_bytes == 36
     assert layers["c"].acc_width == 0

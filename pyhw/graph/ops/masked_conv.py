@@ -1,10 +1,13 @@
-"""A masked convolution as files hold it: prototype codes and one bit a weight."""
+"""Convolutions whose weights are a mask and a prototype: their files, rules and random ones."""
 
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .masked import (
+from pyhw.hdl.formats import ShiftCode
+
+from ..masked import (
     expand,
     from_published,
     mask_bits,
@@ -13,15 +16,21 @@ from .masked import (
     unpack_bits,
     unpack_codes,
 )
-from .ops import Conv
-from .post import Post
+from ..post import Post
+from ..rules import require
+from .base import MapType, stored_record
+from .conv import Conv
 
-__all__ = ["StoredMasked"]
+if TYPE_CHECKING:
+    from ..random import Draw
+
+__all__ = ["StoredMasked", "check_prototype", "draw_masked"]
 
 MAX_WEIGHTS = 1 << 24
 """Most weights of a layer, so that a small file does not ask for much memory."""
 
 
+@stored_record("masked_conv")
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StoredMasked:
     """Fields of a masked `Conv`; `shape` is (O, KH, KW, C / groups) of its weights.
@@ -56,7 +65,7 @@ class StoredMasked:
             "prototype": pack_codes(conv.prototype, conv.code_width),
             "mask": mask_bits(conv.sign[0])})  # fmt: skip
 
-    def conv(self) -> Conv:
+    def restored(self) -> Conv:
         """Return the convolution with all its weights.
 
         Raises
@@ -89,3 +98,55 @@ class StoredMasked:
             code_width=self.code_width, stride=self.stride,  # type: ignore[arg-type]
             padding=self.padding, dilation=self.dilation,  # type: ignore[arg-type]
             groups=self.groups, pad_value=self.pad_value, prototype=prototype)  # fmt: skip
+
+
+def check_prototype(op: Conv) -> None:
+    """Check that the weights of a masked convolution are those of its prototype, or 0.
+
+    Raises
+    ------
+    ValueError
+        If one is not, or the prototype holds what is no code.
+    """
+    assert op.sign is not None
+    assert op.exponent is not None
+    assert op.prototype is not None
+    assert op.code_width is not None
+    require(
+        op,
+        1 <= len(op.prototype) <= MAX_WEIGHTS and op.sign.size <= MAX_WEIGHTS,
+        f"a masked layer must have at most {MAX_WEIGHTS} weights and 1 to {MAX_WEIGHTS} prototype "
+        f"codes, not {op.sign.size} and {len(op.prototype)}",
+    )
+    try:
+        sign, exponent = expand(op.prototype, op.code_width, op.weight_shape)
+    except ValueError as error:
+        raise ValueError(f"Operation {op.name!r}: {error}") from None
+    kept = op.sign[0] != 0
+    require(
+        op,
+        not kept.any()
+        or (np.array_equal(op.sign[0][kept], sign[kept])
+            and np.array_equal(op.exponent[0][kept], exponent[kept])),
+        "every weight of a masked layer must be 0 or its prototype's, in the order (o, c, ky, kx)",
+    )
+
+
+def draw_masked(draw: "Draw", shape: tuple[int, ...], fields: dict[str, Any]) -> Conv | None:
+    """Draw a prototype, shorter than the layer or as long or longer, and a mask."""
+    rng, x = draw.rng, MapType((1, 1, 1), draw.types[fields["input"]].fmt)
+    width = int(rng.choice(draw.limits.code_widths))
+    if draw.chance(0.8):
+        fields = fields | {"pad_value": None}  # weights with pad values are not expanded
+    code, count = ShiftCode(width), int(np.prod(shape))
+    size = count + draw.pick(0, 20) if draw.chance(0.2) else draw.pick(1, min(count, 80))
+    kept = rng.random(shape) < rng.uniform(0.3, 0.9)
+    negative = rng.integers(0, 2, size) << (width - 1)
+    for most in range(code.max_exponent, -1, -1):
+        prototype = negative | rng.integers(0, most + 1, size)
+        sign, exponent = expand(prototype, width, shape)  # type: ignore[arg-type]
+        op = Conv(term="shift", sign=(sign * kept)[None], exponent=(exponent * kept)[None],
+                  code_width=width, prototype=prototype, **fields)  # fmt: skip
+        if draw.fits_accumulator(op.partial_bounds(x)):
+            return op
+    return None

@@ -1,0 +1,248 @@
+"""The contract of an operation: what its module says about it, and where modules are found.
+
+A new operation is one module with one class:
+
+    @operation("negate")
+    @dataclass(frozen=True, eq=False, kw_only=True)
+    class Negate(Operation):
+        name: str
+        input: str
+        ...
+
+and nothing else in `pyhw.graph` changes: executor, verifier, exports, files, random networks and
+tables loop over a graph's operations and ask each for its part. Another module says how it runs
+on the accelerator (`pyhw.lowering`).
+
+Methods take the maps that an operation reads, its *operands*, in order; the maps that its
+post-processing adds are not among them, since every operation with a `Post` treats them alike.
+Fields may be of the types that `pyhw.graph.schema` can store, so that files need no code.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pyhw.hdl.formats import Format
+
+from ..post import Post
+from ..records import Record
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..onnx_export import OnnxBuilder
+    from ..random import Draw
+    from ..random_limits import Limits
+
+__all__ = ["OPERATIONS", "STORED", "Counts", "MapType", "Operation", "Shape", "operation",
+           "stored_record"]  # fmt: skip
+
+Shape = tuple[int, int, int]
+"""Height, width, channels of one image's map."""
+
+
+@dataclass(frozen=True)
+class MapType:
+    """What is known of a map before it is computed."""
+
+    shape: Shape
+    """Height, width, channels."""
+    fmt: Format
+    """Format of its stored values."""
+
+    @property
+    def channels(self) -> int:
+        """Channels of the map."""
+        return self.shape[2]
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What an operation does and holds for one image, its post-processing left out."""
+
+    terms: int = 0
+    """Terms summed or compared, every digit of a weight counted."""
+    kind: str = ""
+    """What they are called: the name of an engine's term, or ``pool``."""
+    multiplications: int = 0
+    """Products of two values."""
+    additions: int = 0
+    """Additions, subtractions and comparisons that sum up."""
+    shifts: int = 0
+    """Shifts of a value by a weight's exponent."""
+    weights: int = 0
+    """Weights, digits not counted."""
+    weight_bits: int = 0
+    """Bits of the stored weight codes."""
+    shared_bits: Mapping[bytes, int] = field(default_factory=dict)
+    """Bits of what several operations may share and a network holds once, by content."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Operation(Record, ABC):
+    """Base of the operations of the integer graph: immutable records with what belongs to them.
+
+    Subclasses are frozen keyword-only dataclasses with at least `name` and `inputs`, given to
+    `operation`. Abstract methods are the contract; the others have a meaning that most keep.
+    """
+
+    name: str
+    if TYPE_CHECKING:
+
+        @property
+        def inputs(self) -> tuple[str, ...]:
+            """Values read: the operands, then residuals."""
+
+    @property
+    def posts(self) -> tuple[Post, ...]:
+        """Post-processing that the operation ends in: one, or none."""
+        return ()
+
+    def with_post(self, post: Post) -> "Operation":
+        """Return the operation with another post-processing; only for one that has some."""
+        return replace(self, post=post)  # type: ignore[call-arg]
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Values that the operation itself reads, residuals left out."""
+        return self.inputs
+
+    # Files -------------------------------------------------------------------------------------
+
+    def stored(self) -> Any:
+        """Return the record that a file holds of it: itself, or one given to `stored_record`."""
+        return self
+
+    def restored(self) -> "Operation":
+        """Return the operation of a record that was read from a file."""
+        return self
+
+    # Inference and rules -----------------------------------------------------------------------
+
+    @abstractmethod
+    def infer(self, *operands: MapType) -> MapType:
+        """Return shape and format of the value; `ValueError` if no value has them."""
+
+    def check_fields(self, *operands: MapType) -> None:
+        """Check the record's own fields beside its operands, before `infer` may rely on them.
+
+        Raises
+        ------
+        ValueError
+            With the operation's name and the rule (`pyhw.graph.rules.require`).
+        """
+
+    @abstractmethod
+    def check_operands(self, *operands: MapType) -> None:
+        """Check what formats it takes and what its weights may be with them; as `check_fields`."""
+
+    def acc_bounds(self, *operands: MapType) -> tuple[np.ndarray, np.ndarray]:
+        """Return the least and the greatest accumulator, int64 (O,); with a `Post` only.
+
+        Exact for an output position without padding, and a bound for the others: taps read
+        different inputs, each anywhere in its format, and pad values lie in that format too.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no accumulators")
+
+    def partial_bounds(self, *operands: MapType) -> tuple[np.ndarray, np.ndarray]:
+        """Return bounds that also hold for every partial sum of terms, in any order, from 0."""
+        low, high = self.acc_bounds(*operands)
+        return np.minimum(low, 0), np.maximum(high, 0)
+
+    # Meaning and exports -----------------------------------------------------------------------
+
+    @abstractmethod
+    def compute(self, values: tuple[np.ndarray, ...], operands: tuple[MapType, ...]) -> np.ndarray:
+        """Return what the operation means: its value, or its accumulators if it has a `Post`.
+
+        Parameters
+        ----------
+        values : integer arrays (N, H, W, C)
+            Stored values of the operands.
+        operands : MapType
+            What is known of them.
+
+        Returns
+        -------
+        int64 array (N, H', W', C')
+        """
+
+    def torch_buffers(self, *operands: MapType) -> dict[str, np.ndarray]:
+        """Return the integer arrays that `torch_forward` needs, by name; they become buffers."""
+        return {}
+
+    @abstractmethod
+    def torch_forward(
+        self, tensors: "tuple[Tensor, ...]", buffers: "Mapping[str, Tensor]"
+    ) -> "Tensor":
+        """Return what `compute` does, on int64 tensors with any N and with `torch_buffers`.
+
+        To mean something it goes another way than `compute`. Torch is imported inside.
+        """
+
+    @abstractmethod
+    def onnx_nodes(self, builder: "OnnxBuilder", *operands: str) -> str:
+        """Add nodes of standard operators that compute the same; return the int64 result."""
+
+    # Random networks and tables ----------------------------------------------------------------
+
+    @classmethod
+    def share(cls, limits: "Limits") -> float:
+        """Return how often random networks draw one, as a weight beside the others'."""
+        return 0.0
+
+    @classmethod
+    def draw(cls, draw: "Draw", name: str, last: str) -> "Operation | None":
+        """Draw one that reads the value `last`; None if it is not possible.
+
+        Its `Post`, if it has one, may be `pyhw.graph.post.DUMMY`: the caller fits it.
+        """
+        return None
+
+    def counts(self, value: MapType) -> Counts:
+        """Return what it does for one image; `value` is what it makes."""
+        return Counts()
+
+    def describe(self, *operands: MapType) -> str:
+        """Return what it does, for people, post-processing left out."""
+        return f"{type(self).__name__.lower()} {', '.join(self.operands)}".rstrip()
+
+
+OPERATIONS: dict[str, type[Operation]] = {}
+"""Operations by the name that files give them."""
+STORED: dict[str, type] = {}
+"""Records of files by their name: the operations, and other forms that some are stored in."""
+
+_T = TypeVar("_T", bound=type)
+
+
+def operation(kind: str) -> Callable[[_T], _T]:
+    """Register the class of an operation by the name that files give it.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+
+    def register(cls: _T) -> _T:
+        stored_record(kind)(cls)
+        OPERATIONS[kind] = cls
+        return cls
+
+    return register
+
+
+def stored_record(kind: str) -> Callable[[_T], _T]:
+    """Register a record that files hold in place of an operation; it has `restored`."""
+
+    def register(cls: _T) -> _T:
+        if kind in STORED:
+            raise ValueError(f"Operation name {kind!r} is taken by {STORED[kind].__qualname__}")
+        STORED[kind] = cls
+        return cls
+
+    return register
