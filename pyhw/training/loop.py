@@ -30,10 +30,13 @@ from pyhw.training.parallel import (
 )
 from pyhw.training.pkkd import Distillation
 from pyhw.training.recipe import Recipe
+from pyhw.training.statistics import measure_statistics
 
 __all__ = ["EpochRecord", "Trainer", "distort", "evaluate", "to_input"]
 
 TEST_BATCH = 500
+SAMPLE = 16
+"""Batches by which the statistics of batch norms are measured before a test."""
 CHECK_EVERY = 50
 """Steps between looks at the loss on a GPU, where each look makes the processor wait."""
 
@@ -197,6 +200,15 @@ class Trainer:
                 images = mirror(images, generator)
             yield images[share], self._labels[index][share]
 
+    def _sample(self, epoch: int) -> Iterator[Tensor]:
+        """Yield this process's undistorted images of an epoch's first batches."""
+        generator = torch.Generator().manual_seed(self.recipe.seed * 10007 + epoch)
+        order = torch.randperm(len(self._labels), generator=generator).to(self.device)
+        share = slice(self.processes.rank, None, self.processes.size)
+        for index in order.split(self._batch)[:SAMPLE]:
+            if len(index) == self._batch:
+                yield to_input(self._images[index[share]])
+
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Take one step and return the loss; the weights stay when it is not finite (on a CPU)."""
         half = self.recipe.precision == "bfloat16"
@@ -260,6 +272,7 @@ class Trainer:
                     )
                 if on_step:
                     on_step((step + 1) / steps)
+            measure_statistics(self.model, self._sample(epoch))
             accuracy = evaluate(
                 self.model, self.dataset.test_images, self.dataset.test_labels, self.device,
                 self.processes,

@@ -133,12 +133,15 @@ class _SharedStatistics(nn.modules.batchnorm._BatchNorm):
         centred = x - mean.view(shape)
         variance = _AllSum.apply(centred.square().sum(places)) / count
         if self.running_mean is not None and self.running_var is not None:
-            momentum = 0.1 if self.momentum is None else self.momentum
             with torch.no_grad():
-                self.running_mean.lerp_(mean, momentum)
-                self.running_var.lerp_(variance * (count / (count - 1)), momentum)
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked += 1
+                momentum: float | Tensor | None = self.momentum
+                if momentum is None:  # the average of all batches
+                    assert self.num_batches_tracked is not None
+                    momentum = 1 / self.num_batches_tracked.to(mean.dtype)
+                self.running_mean.lerp_(mean, momentum)
+                self.running_var.lerp_(variance * (count / (count - 1)), momentum)
         y = centred * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             y = y * self.weight.view(shape) + self.bias.view(shape)
