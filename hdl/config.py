@@ -27,7 +27,7 @@ __all__ = [
     "PoolConfig", "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig",
 ]
 
-ISA_VERSION = 3
+ISA_VERSION = 4
 """Version of descriptors, program image and frames; a device refuses any other."""
 
 CLUSTER_LANES = 128
@@ -58,8 +58,9 @@ class Config(Widths):
     port: PortConfig = field(default_factory=PortConfig)
     build: BuildConfig = field(default_factory=BuildConfig)
     ranges: dict[str, tuple[int, int]] = field(default_factory=dict, hash=False)
-    """Lowest and highest value of LAYER and INPUT fields, as in ``{"layer.n_x": (1, 28)}``; other
-    fields may hold anything. What a range rules out is left out of control."""
+    """Lowest and highest value of fields of instructions and INPUT, as in
+    ``{"nest.n_x": (1, 28)}``; other fields may hold anything. What a range rules out is left out
+    of control."""
 
     def __post_init__(self):
         if not isinstance(self.name, str) or not self.name.isidentifier():

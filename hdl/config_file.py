@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 
 from .config import ISA_VERSION, PARTS, Config, EngineConfig
 from .config_names import FLAT
+from .records import RECORD_OF
 
 __all__ = ["config_from_json", "config_to_json"]
 
@@ -33,6 +34,8 @@ def config_from_json(text):
                          f"not {version!r}")
     if "engines" not in record:
         record = _nested(record)
+    if version != ISA_VERSION and isinstance(record.get("ranges"), dict):
+        record["ranges"] = _by_record(record["ranges"])
     engines = record.get("engines")
     if not isinstance(engines, dict):
         raise ValueError(f"Config.engines must be an object, not {engines!r}")
@@ -52,6 +55,18 @@ def _nested(record):
         if part == "engines" and value is None:
             continue
         (out.setdefault(part, {}) if part else out)[own] = value
+    return out
+
+
+def _by_record(ranges):
+    """Return ranges of version 3, where one record had all fields and there were loops."""
+    out = {}
+    for name, pair in ranges.items():
+        layout, _, field = name.partition(".")
+        if layout == "layer" and field in RECORD_OF:
+            name = f"{RECORD_OF[field]}.{field}"
+        if not name.startswith("layer.loop_"):
+            out[name] = pair
     return out
 
 

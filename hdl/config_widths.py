@@ -9,7 +9,7 @@ class Widths:
     """How wide counters, addresses and coordinates are; a base of `Config`."""
 
     def range_of(self, name):
-        """Return lowest and highest value of an instruction field, as in ``layer.n_x``."""
+        """Return lowest and highest value of an instruction field, as in ``nest.n_x``."""
         return self.ranges.get(name) or full_range(name)
 
     def bits_of(self, name):
@@ -17,29 +17,29 @@ class Widths:
         return value_bits(*self.range_of(name))
 
     def counter_width(self, name):
-        """Return the bits that count up to a field of LAYER: blocks take a record or more each,
-        runs and their chunks a byte of the scratchpad.
+        """Return the bits that count up to a field of an instruction: blocks take a record or
+        more each, runs and their chunks a byte of the scratchpad.
         """
-        most = {"n_blocks": self.memory.param_records, "rows": self.memory.param_records,
-                "n_chunks": self.memory.scratch_bytes + 7,
-                "run_bytes": self.memory.scratch_bytes + 7}
-        return min(self.bits_of(f"layer.{name}"), most.get(name, 1 << 32).bit_length())
+        most = {"nest.n_blocks": self.memory.param_records, "nest.rows": self.memory.param_records,
+                "steps.n_chunks": self.memory.scratch_bytes + 7,
+                "steps.run_bytes": self.memory.scratch_bytes + 7}
+        return min(self.bits_of(name), most.get(name, 1 << 32).bit_length())
 
     @property
     def count_width(self):
         """Bits that count the positions of all slots: each of them takes a byte of the
         scratchpad.
         """
-        most = self.range_of("layer.n_xy")[1] * self.range_of("layer.n_slots")[1]
+        most = self.range_of("nest.n_xy")[1] * self.range_of("control.n_slots")[1]
         return min((self.memory.scratch_bytes + 7).bit_length(), most.bit_length())
 
     @property
     def side_width(self):
         """Bits that count the columns of a map, with warm-up columns, or its rows."""
-        columns = self.range_of("layer.n_x")[1]
+        columns = self.range_of("nest.n_x")[1]
         if self.depthwise.columns:
-            columns += self.range_of("layer.warmup")[1]
-        most = max(columns, self.range_of("layer.n_y")[1])
+            columns += self.range_of("chain.warmup")[1]
+        most = max(columns, self.range_of("nest.n_y")[1])
         return min((self.memory.scratch_bytes + 7).bit_length(), most.bit_length(), 16)
 
     @property
@@ -47,16 +47,16 @@ class Widths:
         """Bits of a signed byte coordinate in a row: up to two maps of the scratchpad's size
         beside it.
         """
-        kernel = ((self.range_of("layer.n_kx")[1] - 1) * self.range_of("layer.kx_xb")[1]
-                  + self.range_of("layer.run_bytes")[1])
-        reach = self.range_of("layer.row_bytes")[1] + 2 * kernel + self.read_lanes
+        kernel = ((self.range_of("steps.n_kx")[1] - 1) * self.range_of("window.kx_xb")[1]
+                  + self.range_of("steps.run_bytes")[1])
+        reach = self.range_of("window.row_bytes")[1] + 2 * kernel + self.read_lanes
         return min(self.address_width + 2, reach.bit_length() + 1, 21)
 
     @property
     def row_width(self):
         """Bits of a signed row coordinate."""
-        kernel = self.range_of("layer.n_ky")[1] * self.range_of("layer.ky_iy")[1]
-        return min((self.range_of("layer.in_rows")[1] + 2 * kernel).bit_length() + 1, 17)
+        kernel = self.range_of("steps.n_ky")[1] * self.range_of("window.ky_iy")[1]
+        return min((self.range_of("window.in_rows")[1] + 2 * kernel).bit_length() + 1, 17)
 
     @property
     def unfold_width(self):
@@ -71,8 +71,3 @@ class Widths:
             "fold", "stride", "pad", "channels", "pixel_step", "row_values", "row_step", "rows",
             "out_rows")), strict=True)
         return low == high and low[:3] == (1, 1, 0) and low[3::2] == low[4::2]
-
-    @property
-    def loops(self):
-        """Whether a program may have loops."""
-        return any(self.range_of(f"layer.loop_{name}")[1] for name in ("in", "out", "res"))

@@ -2,12 +2,13 @@
 
 from amaranth.hdl import Cat, Const
 
-from .isa import INPUT, LAYER
+from .isa import INPUT
+from .records import RECORDS
 
 __all__ = ["LAYOUTS", "checked_ranges", "full_range", "narrowed", "value_bits"]
 
-LAYOUTS = {"layer": LAYER, "input": INPUT}
-"""Layouts with ranges, by the first word of a field's name, as in ``layer.n_x``."""
+LAYOUTS = {"input": INPUT} | {name: record.layout() for name, record in RECORDS.items()}
+"""Layouts with ranges, by the first word of a field's name, as in ``nest.n_x``."""
 
 
 def full_range(name):
@@ -26,8 +27,8 @@ def checked_ranges(ranges):
         try:
             least, most = full_range(name)
         except (KeyError, AttributeError):
-            raise ValueError(f"Config.ranges must name fields of LAYER and INPUT, not {name!r}"
-                             ) from None
+            raise ValueError("Config.ranges must name fields of records, such as 'nest.n_x', "
+                             f"not {name!r}") from None
         if (not isinstance(pair, list | tuple) or len(pair) != 2
                 or any(not isinstance(end, int) or isinstance(end, bool) for end in pair)
                 or not least <= pair[0] <= pair[1] <= most):
@@ -43,7 +44,7 @@ def value_bits(low, high):
                ) + (low < 0)
 
 
-def narrowed(config, layout, name, raw):
+def narrowed(config, name, raw):
     """Return a record's bits with every field kept to its range.
 
     Upper bits become what the range makes of them: zeros, or copies of the sign; a field with one
@@ -52,9 +53,8 @@ def narrowed(config, layout, name, raw):
     Parameters
     ----------
     config : Config
-    layout : Layout
     name : str
-        Its key in `LAYOUTS`.
+        The record's name in `LAYOUTS`.
     raw : Value
         The record's bits.
 
@@ -63,7 +63,7 @@ def narrowed(config, layout, name, raw):
     Value
     """
     fields, offset = [], 0
-    for field in layout.fields.values():
+    for field in LAYOUTS[name].fields.values():
         part = raw[offset:offset + field.width]
         offset += field.width
         low, high = config.range_of(f"{name}.{field.name}")

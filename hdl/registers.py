@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from amaranth.lib import enum
 
-from .isa import Layout
+from .layout import Layout
 
 __all__ = ["Access", "ADDRESS_BITS", "IDENTITY", "MAP_VERSION", "REGISTERS", "Register",
            "RESET_CYCLES", "find_register"]

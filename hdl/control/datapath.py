@@ -22,11 +22,11 @@ from ..memory.scratchpad import HostAccess, Scratchpad
 from ..post.function_table import table_write_layout
 from ..post.parameter_loader import ParameterLoader
 from ..post.processor import PostProcessor
+from ..records import COMPUTE_STAGE, STORE_STAGE, hand, run_layout
 from ..weights.expander import Expander, PrototypeWrite
 from ..weights.fetch import WeightFetch
 from ..weights.loader import WeightLoader
 from .address_generator import AddressGenerator
-from .sequencer import LayerRun
 from .store_unit import StoreUnit, tag_layout
 
 __all__ = ["Datapath"]
@@ -44,7 +44,8 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    i_compute : In(LayerRun), i_store : In(LayerRun), i_stored : In(1)
+    i_compute : In(run_layout of COMPUTE_STAGE), i_store : In(run_layout of STORE_STAGE),
+    i_stored : In(1)
         As the `Sequencer` hands them out: stable until `o_compute_busy` or `o_store_busy` falls.
     o_compute_busy : Out(1)
         From the cycle after the start until the last vector has reached the engines.
@@ -67,7 +68,8 @@ class Datapath(wiring.Component):
         self._config = config
         self._contents = contents
         members = {
-            "i_compute": In(LayerRun), "i_store": In(LayerRun), "i_stored": In(1),
+            "i_compute": In(run_layout(config, *COMPUTE_STAGE)),
+            "i_store": In(run_layout(config, *STORE_STAGE)), "i_stored": In(1),
             "o_compute_busy": Out(1), "o_store_busy": Out(1),
             "i_table_write": In(table_write_layout()),
             "i_prototype_write": In(PrototypeWrite),
@@ -113,7 +115,7 @@ class Datapath(wiring.Component):
 
         Return the results, the pipeline's enable, and whether a vector is between it and them.
         """
-        config, layer = self._config, self.i_compute.layer
+        config, run = self._config, self.i_compute
         m.submodules.address_generator = addresses = AddressGenerator(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = WeightLoader(config)
@@ -127,7 +129,7 @@ class Datapath(wiring.Component):
         if config.weights.prototypes:
             m.submodules.expander = expander = Expander(config, self._contents)
             connect(m, words=words, expander=expander.i_stream)
-            m.d.comb += [expander.i_ahead.eq(ahead), expander.i_run.eq(self.i_compute),
+            m.d.comb += [expander.i_ahead.eq(ahead), *hand(expander.i_run, run),
                          expander.i_write.eq(self.i_prototype_write)]
             words, ahead = expander.o_stream, expander.o_ahead
         connect(m, words=words, loader=loader.i_stream)
@@ -140,16 +142,17 @@ class Datapath(wiring.Component):
             m.d.comb += held.eq(addresses.o_swap & ~loader.o_ready)
         m.d.comb += [
             advance.eq(~held & ~scratchpad.o_a_stall),
-            loader.i_take.eq(addresses.o_swap & advance), loader.i_layer.eq(layer),
-            fetch.i_run.eq(self.i_compute), fetch.i_data.eq(self.i_weights),
+            loader.i_take.eq(addresses.o_swap & advance), *hand(fetch.i_run, run),
+            loader.i_operand.eq(run.operand), loader.i_terms.eq(run.terms),
+            fetch.i_data.eq(self.i_weights),
             self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
-            addresses.i_run.eq(self.i_compute), addresses.i_advance.eq(advance),
+            *hand(addresses.i_run, run), addresses.i_advance.eq(advance),
             addresses.i_stored.eq(delay(m, self.i_stored, int(config.build.links), "stored",
                                         reset=True)),
             addresses.i_index_data.eq(self.i_index),
             self.o_index_address.eq(addresses.o_index_address), self.o_index_enable.eq(advance),
             scratchpad.i_a_address.eq(addresses.o_address), scratchpad.i_a_enable.eq(advance),
-            window.i_layer.eq(layer),
+            window.i_terms.eq(run.terms),
             window.i_raw.eq(scratchpad.o_a_data), window.i_pad.eq(loader.o_pad),
             window.i_border_left.eq(addresses.o_border_left),
             window.i_border_from.eq(addresses.o_border_from),
@@ -171,13 +174,13 @@ class Datapath(wiring.Component):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
         m.submodules.accumulators = accumulators = AccumulatorArray(config, engines)
         # A layer's first vector comes long after its start.
-        m.d.sync += accumulators.i_engine.eq(self._accumulated_by(layer))
+        m.d.sync += accumulators.i_engine.eq(self._accumulated_by(run))
         m.d.comb += [
             accumulators.i_token.eq(token),
             *(engine.i_on.eq(delay(m, accumulators.i_engine == kind, int(config.build.links),
                                    f"{kind.name.lower()}_on"))
               for kind, engine in engines.items()),
-            accumulators.i_maximum.eq(layer.pool_max & config.pool.maximum),
+            accumulators.i_maximum.eq(run.terms.pool_max & config.pool.maximum),
             *(getattr(accumulators, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
               for kind, engine in engines.items()),
         ]
@@ -187,32 +190,31 @@ class Datapath(wiring.Component):
         if Engine.L1 in engines:
             l1 = engines[Engine.L1]
             m.d.comb += [l1.i_load.eq(loader.o_l1), l1.i_swap.eq(loader.o_swap),
-                         l1.i_w_signed.eq(layer.x_signed), l1.i_w_shift.eq(layer.w_shift)]
+                         l1.i_w_signed.eq(run.terms.x_signed), l1.i_w_shift.eq(run.terms.w_shift)]
         if Engine.SHIFT in engines:
             shift = engines[Engine.SHIFT]
             m.d.comb += [shift.i_load.eq(loader.o_shift), shift.i_swap.eq(loader.o_swap)]
         return accumulators, advance, moving
 
-    def _accumulated_by(self, layer):
+    def _accumulated_by(self, run):
         """Return the engine whose sums a layer accumulates: POOL has those of chains."""
         if not self._config.depthwise.columns:
-            return layer.engine
-        return Mux(layer.depthwise, Engine.POOL, layer.engine)
+            return run.terms.engine
+        return Mux(run.chain.depthwise, Engine.POOL, run.terms.engine)
 
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
-        layer, pool = self.i_compute.layer, engines[Engine.POOL]
-        taps = self._config.depthwise.columns
+        run, taps, pool = self.i_compute, self._config.depthwise.columns, engines[Engine.POOL]
         # A layer begins with empty chains: rows that it does not use may hold the last one's.
-        on = layer.depthwise & ~self.i_compute.start
-        m.d.comb += pool.i_depthwise.eq(layer.depthwise)
+        on = run.chain.depthwise & ~run.start
+        m.d.comb += pool.i_depthwise.eq(run.chain.depthwise)
         chained = [engine for kind, engine in engines.items() if kind is not Engine.POOL]
         for kind, engine in engines.items():
             if kind is not Engine.POOL:
                 m.d.comb += [
                     engine.i_tap.valid.eq(token.valid),
-                    engine.i_tap.on.eq(on & (layer.engine == kind)),
-                    engine.i_tap.use.eq(Cat(k + layer.warmup >= taps - 1 for k in range(taps))),
+                    engine.i_tap.on.eq(on & (run.terms.engine == kind)),
+                    engine.i_tap.use.eq(Cat(k + run.chain.warmup >= taps - 1 for k in range(taps))),
                 ]
         for group, rows in enumerate(pool.i_taps):
             for lane, total in enumerate(rows):
@@ -222,7 +224,7 @@ class Datapath(wiring.Component):
 
     def _empty(self, m, scratchpad, accumulators):
         """Add what stores accumulated sums; return the store unit."""
-        config, layer = self._config, self.i_store.layer
+        config, run = self._config, self.i_store
         # Values and residuals meet when the later of them arrives.
         read = result_latency(config)
         meet = max(read, scratchpad.b_latency) if config.residual.exists else read
@@ -235,9 +237,9 @@ class Datapath(wiring.Component):
                                             config.build.distributed,
                                             block=not config.build.distributed)
         m.d.comb += [
-            store_unit.i_run.eq(self.i_store), store_unit.i_full.eq(accumulators.o_last),
+            *hand(store_unit.i_run, run), store_unit.i_full.eq(accumulators.o_last),
             accumulators.i_read.eq(store_unit.o_read),
-            accumulators.i_l1.eq(self._accumulated_by(layer) == Engine.L1),
+            accumulators.i_l1.eq(self._accumulated_by(run) == Engine.L1),
             store_unit.i_ready.eq(records.o_ready), store_unit.i_taken.eq(records.o_taken),
             store_unit.i_conflict.eq(scratchpad.o_conflict), store_unit.i_written.eq(post.o_valid),
             records.i_request.eq(store_unit.o_request), records.i_record.eq(store_unit.o_record),
@@ -246,7 +248,8 @@ class Datapath(wiring.Component):
             self.o_records_enable.eq(records.o_enable),
         ]
         m.d.comb += [
-            post.i_layer.eq(layer), post.i_table_write.eq(self.i_table_write),
+            post.i_post.eq(run.post), post.i_serial.eq(run.write.serial),
+            post.i_table_write.eq(self.i_table_write),
             post.i_valid.eq(delay(m, store_unit.o_issue, meet, "issued", reset=True)),
             line.i_value.eq(store_unit.o_tag), tag.eq(line.o_value),
             Value.cast(post.i_values).eq(
@@ -254,14 +257,15 @@ class Datapath(wiring.Component):
             Value.cast(post.i_records).eq(records.o_records),
         ]
         if config.residual.exists:
+            m.d.comb += post.i_adds.eq(run.residual)
             for lane in range(config.post.width):
                 low, residual = scratchpad.o_r_data[lane], post.i_residuals[lane]
-                m.d.comb += residual.eq(Cat(low, low[7] & layer.res_signed).as_signed())
+                m.d.comb += residual.eq(Cat(low, low[7] & run.residual.res_signed).as_signed())
                 if config.residual.wide:
                     wide = Cat(scratchpad.o_r_data[2 * lane], scratchpad.o_r_data[2 * lane + 1])
-                    with m.If(layer.res_wide):
+                    with m.If(run.residual.res_wide):
                         m.d.comb += residual.eq(
-                            Cat(wide, wide[15] & layer.res_signed).as_signed())
+                            Cat(wide, wide[15] & run.residual.res_signed).as_signed())
 
         connect(m, wiring.flipped(self.i_host), scratchpad.i_host)
         m.d.comb += [

@@ -3,34 +3,25 @@ stage.
 """
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
-from ..common.thermometer import above
-from ..isa import LAYER, LOOP, Opcode
+from ..isa import Opcode
 from ..ranges import narrowed
+from ..records import COMPUTE_STAGE, STORE_STAGE, instruction, run_layout
 
-__all__ = ["LayerRun", "Sequencer"]
-
-
-class LayerRun(data.Struct):
-    """A layer at work: its fields, its positions in all slots, start strobe."""
-
-    layer: LAYER.shape
-    total: 32
-    start: 1
+__all__ = ["Sequencer"]
 
 
 class Sequencer(wiring.Component):
-    """Run a program's instructions from `Opcode.LAYER` to `Opcode.END`.
+    """Run a program's instructions up to `Opcode.END`.
 
     A layer goes to the *front* (what makes vectors and loads weights) as soon as that has done
     with the layer before, and from there to the *back* (what drains and stores results) as soon
     as the layer before is stored. The next instruction is fetched meanwhile. Without
     `Config.overlap` it is fetched when the layer is stored, and there is one set of registers for
-    compute stage, store stage and fetch. The image slots of a layer and the turns of a loop may
-    come from the RUN command.
+    compute stage, store stage and fetch. The image slots of a layer may come from the RUN command.
 
     Parameters
     ----------
@@ -49,8 +40,8 @@ class Sequencer(wiring.Component):
         Strobe per completed layer; running, but no layer at work in the compute stage or back.
     o_address : Out(16), o_enable : Out(1), i_data : In(32)
         Program memory, synchronous read.
-    o_compute : Out(LayerRun), o_store : Out(LayerRun)
-        The layer, its positions in all slots, start strobe.
+    o_compute : Out(run_layout of COMPUTE_STAGE), o_store : Out(run_layout of STORE_STAGE)
+        The layer's records, its positions in all slots, start strobe.
     i_compute_busy, i_store_busy : In(1)
         At work; valid from the cycle after the start strobe.
     o_stored : Out(1)
@@ -59,67 +50,78 @@ class Sequencer(wiring.Component):
         No layer has started before since a run that did not resume.
 
     The compute stage takes a layer 1 cycle after it has done with the one before and that has gone
-    to the store stage, if it has been fetched by then (`LAYER.words` + slots +
+    to the store stage, if it has been fetched by then (the words of `instruction` + slots +
     `Timing.fetch_overhead` cycles after the start of the one before, or after it is stored); the
     store stage starts 1 cycle after the compute stage, or 1 cycle after it has ended.
     """
 
     def __init__(self, config):
         self._config = config
+        self._format = instruction(config)
         super().__init__({
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
             "o_between": Out(1), "o_address": Out(16), "o_enable": Out(1), "i_data": In(32),
-            "o_compute": Out(LayerRun), "i_compute_busy": In(1),
-            "o_store": Out(LayerRun), "i_store_busy": In(1), "o_stored": Out(1),
-            "o_first": Out(1),
+            "o_compute": Out(run_layout(config, *COMPUTE_STAGE)), "i_compute_busy": In(1),
+            "o_store": Out(run_layout(config, *STORE_STAGE)), "i_store_busy": In(1),
+            "o_stored": Out(1), "o_first": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        # The program counter runs ahead with the reads and ends behind the instruction.
-        config = self._config
-        pc = Signal(range(config.memory.program_words))
-        count, limit, fetched = (Signal(16, name=name, reset_less=True)
-                                 for name in ("count", "limit", "fetched"))
-        words = [Signal(32, name=f"word{k}", reset_less=True) for k in range(LAYER.words)]
-        staged = Signal(LAYER.shape)
-        loop = Signal(LOOP.shape)
-        opcode = Signal(Opcode)
-        m.d.comb += [
-            staged.as_value().eq(narrowed(config, LAYER, "layer", Cat(words))),
-            loop.as_value().eq(Cat(words)), opcode.eq(self.i_data[:4]),
-        ]
+        # Strobes between fetching and handing out: the layer that is read may go on, and does.
+        self._free, self._launch, self._skip, self._idle = (
+            Signal(name=name) for name in ("free", "launch", "skip", "idle"))
+        self._staged = Signal(self._format.shape, name="staged")
+        self._total = Signal(self._config.count_width, name="total", reset_less=True)
+        self._fetch(m)
+        self._hand_out(m)
+        return m
 
-        # Reading: a word is asked for in one cycle and arrives in the next, or with `spread` is in
-        # a register for the way to its place a cycle later; one bit goes from word to word with
-        # them.
-        arrives, reading, first = Signal(LAYER.words), Signal(), Signal()
-        last_arrives = Signal()
-        m.d.comb += self.o_address.eq(pc)
-        with m.If(reading):
-            m.d.comb += self.o_enable.eq(1)
+    def _read(self, m, first, reading, last_arrives):
+        """Add the registers of an instruction's words; return the strobes of their arrival, and
+        that the last one is in its place.
+
+        A word is asked for in one cycle and arrives in the next, or with `spread` is in a register
+        for the way to its place a cycle later; one bit goes from word to word with them.
+        """
+        config, shape, late = self._config, self._format, int(self._config.build.links)
+        words = [Signal(32, name=f"word{k}", reset_less=True) for k in range(shape.words)]
+        arrives = Signal(shape.words)
         m.d.sync += arrives.eq(Mux(last_arrives, 0, Cat(first, arrives[:-1])))
-        with m.If(reading & ~last_arrives):
-            m.d.sync += pc.eq(pc + 1)
-        late = int(config.build.links)
         data, final = delay(m, self.i_data, late, "data"), delay(m, last_arrives, late, "final")
         for word, here in zip(words, delay(m, arrives, late, "here"), strict=True):
             with m.If(here):
                 m.d.sync += word.eq(data)
+        raw = Cat(words)
+        for name in shape.records:
+            record = getattr(self._staged, name).as_value()
+            m.d.comb += record.eq(narrowed(config, name, raw[:len(record)]))
+            raw = raw[len(record):]
+        return words[0][:4], arrives, final
 
-        loop_pc, loop_left = Signal.like(pc, reset_less=True), Signal(16, reset_less=True)
-        loop_in, loop_out, loop_res = Signal(24), Signal(24), Signal(24)
-        step_in, step_out, step_res = (Signal(24, name=f"step_{name}", reset_less=True)
-                                       for name in ("in", "out", "res"))
-        total = Signal(config.count_width, reset_less=True)
-        slots = Signal(config.bits_of("layer.n_slots"), reset_less=True)
-        free, launch, skip, idle = Signal(), Signal(), Signal(), Signal()
-        layers_done = Signal(16)
-        m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]
+    def _fetch(self, m):
+        """Add what reads instructions, one after the other, until `END` or the last layer."""
+        config, late, staged = self._config, int(self._config.build.links), self._staged
+        free, launch, skip, idle = self._free, self._launch, self._skip, self._idle
+        # The program counter runs ahead with the reads and ends behind the instruction.
+        pc = Signal(range(config.memory.program_words))
+        count, limit, fetched = (Signal(16, name=name, reset_less=True)
+                                 for name in ("count", "limit", "fetched"))
+        slots = Signal(config.bits_of("control.n_slots"), reset_less=True)
+        total, layers_done = self._total, Signal(16)
+        first, reading, last_arrives = Signal(), Signal(), Signal()
+        number, arrives, final = self._read(m, first, reading, last_arrives)
+        opcode = Signal(Opcode)
+        m.d.comb += [opcode.eq(number), self.o_address.eq(pc)]
+        with m.If(reading):
+            m.d.comb += self.o_enable.eq(1)
+        with m.If(reading & ~last_arrives):
+            m.d.sync += pc.eq(pc + 1)
 
         # Counted a cycle later, while the run that has just ended is still going on.
         more_done = Signal(2)
+        m.d.comb += [self.o_layers_done.eq(layers_done), skip.eq(launch & (total == 0))]
         m.d.sync += [more_done.eq(self.o_layer_done + skip),
                      layers_done.eq(layers_done + more_done)]
 
@@ -128,8 +130,7 @@ class Sequencer(wiring.Component):
                 with m.If(self.i_run):
                     m.d.sync += [limit.eq(self.i_layers), count.eq(self.i_count), fetched.eq(0)]
                     with m.If(~self.i_resume):
-                        m.d.sync += [pc.eq(0), layers_done.eq(0), loop_in.eq(0), loop_out.eq(0),
-                                     loop_res.eq(0), self.o_first.eq(1)]
+                        m.d.sync += [pc.eq(0), layers_done.eq(0), self.o_first.eq(1)]
                     m.next = "READ"
             with m.State("READ"):
                 m.d.comb += [reading.eq(1), first.eq(1)]
@@ -137,48 +138,24 @@ class Sequencer(wiring.Component):
             with m.State("WORDS"):
                 # By the word that has arrived, not by the one that does: block RAM is late. So
                 # `1 + late` words behind a short instruction have been read as well.
-                short = (loop.opcode != Opcode.LAYER) & (loop.opcode != Opcode.LOOP)
                 m.d.comb += [
                     reading.eq(~final if late else 1),
-                    last_arrives.eq(
-                        (arrives[1 + late] & short) | arrives[-1]
-                        | (arrives[LOOP.words - 1] & (loop.opcode == Opcode.LOOP))),
+                    last_arrives.eq((arrives[1 + late] & (opcode == Opcode.END)) | arrives[-1]),
                 ]
                 with m.If(final):
                     m.next = "DECODE"
             with m.State("DECODE"):
-                m.d.sync += [total.eq(0),
-                             slots.eq(Mux(staged.slots_from_run, count, staged.n_slots))]
-                with m.Switch(loop.opcode):
-                    with m.Case(Opcode.LAYER):
-                        m.next = "TOTAL"
-                    if config.loops:
-                        with m.Case(Opcode.LOOP):
-                            m.d.sync += [
-                                loop_pc.eq(pc),
-                                loop_left.eq(Mux(loop.count_from_run, count, loop.count)),
-                                step_in.eq(loop.in_step), step_out.eq(loop.out_step),
-                                step_res.eq(loop.res_step),
-                                loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
-                            m.next = "READ"
-                        with m.Case(Opcode.NEXT):
-                            with m.If(above(loop_left, 1)):
-                                m.d.sync += [
-                                    pc.eq(loop_pc), loop_left.eq(loop_left - 1),
-                                    loop_in.eq(loop_in + step_in), loop_out.eq(loop_out + step_out),
-                                    loop_res.eq(loop_res + step_res)]
-                            with m.Else():
-                                m.d.sync += [pc.eq(pc - 1 - late),
-                                             loop_in.eq(0), loop_out.eq(0), loop_res.eq(0)]
-                            m.next = "READ"
-                    with m.Default():  # a run that goes on finds it again
-                        m.d.sync += pc.eq(pc - 2 - late)
-                        m.next = "FINISH"
+                m.d.sync += [total.eq(0), slots.eq(Mux(staged.control.slots_from_run, count,
+                                                       staged.control.n_slots))]
+                m.next = "TOTAL"
+                with m.If(opcode == Opcode.END):  # a run that goes on finds it again
+                    m.d.sync += pc.eq(pc - 2 - late)
+                    m.next = "FINISH"
             with m.State("TOTAL"):
                 with m.If(slots == 0):
                     m.next = "STAGED"
                 with m.Else():
-                    m.d.sync += [total.eq(total + staged.n_xy), slots.eq(slots - 1)]
+                    m.d.sync += [total.eq(total + staged.nest.n_xy), slots.eq(slots - 1)]
             with m.State("STAGED"):
                 m.d.comb += launch.eq(free)
                 with m.If(free):
@@ -189,43 +166,45 @@ class Sequencer(wiring.Component):
                     if not config.build.overlap:
                         m.next = "PEEK"
             if not config.build.overlap:
-                # The layer works on the words that were read. The next one is looked at only,
-                # before the memory reads records.
-                looked, end_next, ended = Signal(), Signal(), Signal()
-                m.d.comb += end_next.eq(Mux(looked, opcode == Opcode.END, ended))
-                m.d.sync += [looked.eq(0), ended.eq(end_next)]
-                with m.State("PEEK"):
-                    m.d.comb += self.o_enable.eq(1)
-                    m.d.sync += looked.eq(1)
-                    m.next = "WORK"
-                with m.State("WORK"):
-                    with m.If(self.o_layer_done | idle):
-                        m.next = "READ"
-                        with m.If((fetched == limit) | end_next):
-                            m.next = "FINISH"
+                self._peek(m, fetched == limit)
             with m.State("FINISH"):
                 with m.If(idle):
                     m.next = "HALT"
             m.d.comb += self.o_running.eq(~fsm.ongoing("HALT"))
 
+    def _peek(self, m, was_last):
+        """Add states that wait for a layer to be stored.
+
+        The layer works on the words that were read. The next one is looked at only, before the
+        memory reads records.
+        """
+        looked, end_next, ended = Signal(), Signal(), Signal()
+        m.d.comb += end_next.eq(Mux(looked, self.i_data[:4] == Opcode.END.value, ended))
+        m.d.sync += [looked.eq(0), ended.eq(end_next)]
+        with m.State("PEEK"):
+            m.d.comb += self.o_enable.eq(1)
+            m.d.sync += looked.eq(1)
+            m.next = "WORK"
+        with m.State("WORK"):
+            with m.If(self.o_layer_done | self._idle):
+                m.next = "READ"
+                with m.If(was_last | end_next):
+                    m.next = "FINISH"
+
+    def _hand_out(self, m):
+        """Add what starts layers in the compute stage, and then in the store stage."""
+        free, launch, total = self._free, self._launch, self._total
         compute, store = self.o_compute, self.o_store
-        looped = Signal(LAYER.shape)
-        m.d.comb += [
-            looped.eq(staged),
-            looped.in_base.eq(staged.in_base + Mux(staged.loop_in, loop_in, 0)),
-            looped.out_base.eq(staged.out_base + Mux(staged.loop_out, loop_out, 0)),
-            looped.res_base.eq(staged.res_base + Mux(staged.loop_res, loop_res, 0)),
-        ]
         # `waiting`: the layer in the compute stage has not gone to the store stage yet.
         waiting, compute_works, store_works = Signal(), Signal(), Signal()
         enter, hand_over = Signal(), Signal()
         m.d.comb += [
             free.eq(~compute.start & (~compute_works | ~(self.i_compute_busy | waiting))),
-            enter.eq(launch & ~skip),
+            enter.eq(launch & ~self._skip),
             self.o_layer_done.eq(store_works & ~store.start & ~self.i_store_busy),
             hand_over.eq(waiting & (~store_works | self.o_layer_done)),
-            idle.eq(~compute_works & ~store_works),
-            self.o_stored.eq(~waiting), self.o_between.eq(self.o_running & idle),
+            self._idle.eq(~compute_works & ~store_works),
+            self.o_stored.eq(~waiting), self.o_between.eq(self.o_running & self._idle),
         ]
         m.d.sync += [
             compute.start.eq(enter), compute_works.eq(enter | (compute_works & ~free)),
@@ -235,16 +214,23 @@ class Sequencer(wiring.Component):
         ]
         with m.If(compute.start):
             m.d.sync += self.o_first.eq(0)
-        compute_layer, store_layer, compute_total, store_total = looped, looped, total, total
-        if config.build.overlap:
-            compute_layer, store_layer = (Signal(LAYER.shape, name=f"{name}_layer", reset_less=True)
-                                       for name in ("compute", "store"))
+        in_compute = in_store = self._staged
+        compute_total, store_total = total, total
+        if self._config.build.overlap:
+            # The compute stage keeps what the store stage will take.
+            in_compute = Signal(self._format.shape, name="compute_layer", reset_less=True)
+            in_store = Signal(store.shape(), name="store_layer", reset_less=True)
             compute_total, store_total = (Signal.like(total, name=f"{name}_total", reset_less=True)
-                                       for name in ("compute", "store"))
+                                          for name in ("compute", "store"))
             with m.If(launch):
-                m.d.sync += [compute_layer.eq(looped), compute_total.eq(total)]
+                m.d.sync += [in_compute.eq(self._staged), compute_total.eq(total)]
             with m.If(hand_over):
-                m.d.sync += [store_layer.eq(compute_layer), store_total.eq(compute_total)]
-        m.d.comb += [compute.layer.eq(compute_layer), compute.total.eq(compute_total),
-                     store.layer.eq(store_layer), store.total.eq(store_total)]
-        return m
+                m.d.sync += [*hand_records(in_store, in_compute), store_total.eq(compute_total)]
+        m.d.comb += [*hand_records(compute, in_compute), compute.total.eq(compute_total),
+                     *hand_records(store, in_store), store.total.eq(store_total)]
+
+
+def hand_records(port, records):
+    """Return assignments that give a port the records that it has."""
+    return [getattr(port, name).eq(getattr(records, name)) for name in port.shape().members
+            if name not in ("total", "start")]

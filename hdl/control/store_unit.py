@@ -7,10 +7,11 @@ from amaranth.lib.wiring import In, Out
 from ..common.delay_line import delay
 from ..common.thermometer import above
 from ..engines.token import ResultRequest
+from ..records import run_layout
 from ..timing import Timing
 from .bursts import Bursts
 from .positions import Positions
-from .sequencer import LayerRun
+from .results_on_way import ResultsOnWay
 
 __all__ = ["StoreUnit", "tag_layout"]
 
@@ -27,7 +28,7 @@ class StoreUnit(wiring.Component):
 
     Members
     -------
-    i_run : In(LayerRun)
+    i_run : In(run_layout of nest, write, parameters, residual)
         The layer in the store stage, its positions in all slots, start strobe; stable while
         `o_busy`.
     i_full : In(1)
@@ -60,7 +61,8 @@ class StoreUnit(wiring.Component):
     def __init__(self, config):
         self._config = config
         super().__init__({
-            "i_run": In(LayerRun), "i_full": In(1),
+            "i_run": In(run_layout(config, "nest", "write", "parameters", "residual")),
+            "i_full": In(1),
             "o_freed": Out(1), "o_request": Out(1), "o_record": Out(16), "o_take": Out(1),
             "i_ready": In(1), "i_taken": In(1), "o_issue": Out(1),
             "o_read": Out(ResultRequest(config.burst_depth)), "o_tag": Out(tag_layout(config)),
@@ -71,174 +73,185 @@ class StoreUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer, total, start = self.i_run.layer, self.i_run.total, self.i_run.start
-        width = self._config.post.width
-        address_width, count_width = self._config.address_width, self._config.count_width
-        residual = self._config.residual.exists
-        m.submodules.positions = positions = Positions([address_width] * (1 + residual),
-                                                       self._config.side_width)
-
-        busy, bank = Signal(), Signal()
-        full, full_next, some = Signal(2), Signal(2), Signal()  # banks, and whether any
-        records = range(self._config.memory.param_records + 1)
-        bits = self._config.counter_width
-        block = Signal(bits("n_blocks"), reset_less=True)  # counted from 1
-        m.submodules.bursts = bursts = Bursts(count_width, self._config.burst_depth)
-        position = bursts.o_position
-        group = Signal(range(max(self._config.groups, 2)), reset_less=True)
-        vector, row, block_left = (Signal(bits("block_rows"), name=name, reset_less=True)
-                                   for name in ("vector", "row", "block_left"))
-        rows_left = Signal(bits("rows"), reset_less=True)
-        record, block_record, next_record = (
-            Signal(records, name=name, reset_less=True)
-            for name in ("record", "block_record", "next_record"))
-        out_vector, out_block, res_vector, res_block = (
-            Signal(address_width, name=name, reset_less=True)
-            for name in ("out_vector", "out_block", "res_vector", "res_block"))
+        run, config = self.i_run, self._config
+        m.submodules.positions = positions = Positions(
+            [config.address_width] * (1 + config.residual.exists), config.side_width)
+        m.submodules.bursts = bursts = Bursts(config.count_width, config.burst_depth)
+        m.submodules.on_way = on_way = ResultsOnWay(config.build.overlap)
+        busy, block = Signal(), Signal(config.counter_width("nest.n_blocks"), reset_less=True)
+        group = Signal(range(max(config.groups, 2)), reset_less=True)
         vector_first = Signal(reset_less=True)
         vector_last = Signal(init=1, reset_less=True)  # where blocks have one row, always
-
-        take_rows, lanes_now = Signal(6), Signal(6)
-        group_last, block_last = (Signal(name=f"{n}_last") for n in ("group", "block"))
-        position_last, burst_last, burst_end = bursts.o_position_last, bursts.o_last, Signal()
+        issue, burst_end, group_last, block_last = (
+            Signal(name=name) for name in ("issue", "burst_end", "group_last", "block_last"))
+        last_place, vector_end, take_rows, lanes_now = Signal(), Signal(), Signal(6), Signal(6)
         m.d.comb += [
-            bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst), bursts.i_start.eq(start),
-            bursts.i_next.eq(burst_end),
-            take_rows.eq(Mux(layer.serial, 1, width)),
-            lanes_now.eq(Mux(vector_last, block_left, take_rows)),
-            group_last.eq(group == self._config.groups - 1),
-            block_last.eq(block == layer.n_blocks),
+            group_last.eq(group == config.groups - 1), block_last.eq(block == run.nest.n_blocks),
+            last_place.eq(bursts.o_position_last & group_last),
+            vector_end.eq(issue & last_place), burst_end.eq(vector_end & vector_last),
+            bursts.i_total.eq(run.total), bursts.i_burst.eq(run.nest.burst),
+            bursts.i_start.eq(run.start), bursts.i_next.eq(burst_end), bursts.i_step.eq(issue),
+            take_rows.eq(Mux(run.write.serial, 1, config.post.width)),
         ]
+        with m.If(issue):
+            m.d.sync += vector_first.eq(last_place)
+            with m.If(bursts.o_position_last):
+                m.d.sync += group.eq(Mux(group_last, 0, group + 1))
+        with m.If(burst_end & bursts.o_last):
+            m.d.sync += block.eq(block + 1)
+            with m.If(block_last):
+                m.d.sync += busy.eq(0)
+        with m.If(run.start):
+            m.d.sync += [busy.eq(1), block.eq(1), group.eq(0), vector_first.eq(1)]
 
-        # The last requests of a burst follow one another, unless residuals are in the way, and what
-        # fills the bank next takes longer to reach it.
-        ahead, free_at = Timing(self._config).freed_ahead, Signal.like(position)
-        final = bursts.o_final
-        m.d.comb += free_at.eq(Mux(layer.res & residual, final,
-                                   Mux(above(final, ahead), final - ahead, 0)))
-
-        wanted, issue = Signal(), Signal()
+        block_left = self._rows(m, vector_last, vector_end, burst_end, bursts.o_last, take_rows)
+        m.d.comb += lanes_now.eq(Mux(vector_last, block_left, take_rows))
+        first_request = self._request(m, vector_last, vector_end, burst_end, bursts.o_last,
+                                      block_last, lanes_now)
+        self._issue(m, bursts, busy & (~vector_first | self.i_ready), issue, burst_end)
+        out, residual = self._place(m, positions, bursts, vector_end, burst_end)
         m.d.comb += [
-            wanted.eq(busy & some & (~vector_first | self.i_ready)),
-            self.o_residual.eq(wanted & layer.res & residual),
-            self.o_wait_port.eq(self.o_residual & self.i_conflict),
-            issue.eq(wanted & ~self.o_wait_port),
-            burst_end.eq(issue & position_last & group_last & vector_last),
-            self.o_issue.eq(issue), bursts.i_step.eq(issue),
-            self.o_freed.eq(issue & (position == free_at) & group_last & vector_last),
-            self.o_take.eq(issue & vector_first),
-            self.o_read.bank.eq(bank), self.o_read.position.eq(position),
-            self.o_read.group.eq(group), self.o_read.vector.eq(vector),
-            self.o_read.row.eq(row), self.o_read.serial.eq(layer.serial),
-            self.o_tag.address.eq(positions.o_value0 + out_block + out_vector),
-            self.o_tag.group.eq(group),
-            self.o_tag.count.eq(Mux(layer.serial, 1 << layer.out_log_bytes, lanes_now)),
+            positions.i_step.eq(issue), positions.i_commit.eq(last_place & vector_last),
+            positions.i_restart.eq(last_place & vector_last & bursts.o_last),
+            positions.i_rewind.eq(bursts.o_position_last & ~(group_last & vector_last)),
+            self.o_freed.eq(issue & (bursts.o_position == self._free_at(bursts.o_final))
+                            & group_last & vector_last),
+            self.o_take.eq(issue & vector_first), self.o_read.group.eq(group),
+            self.o_tag.address.eq(out), self.o_tag.group.eq(group),
+            self.o_tag.count.eq(Mux(run.write.serial, 1 << run.write.out_log_bytes, lanes_now)),
+            on_way.i_issue.eq(issue), on_way.i_written.eq(self.i_written),
+            on_way.i_burst_end.eq(burst_end), on_way.i_last_burst.eq(bursts.o_last & block_last),
+            self.o_busy.eq(busy | on_way.o_any),
         ]
-        m.d.comb += full_next.eq(full + self.i_full - burst_end)
+        if config.residual.exists:
+            m.d.comb += [self.o_residual_address.eq(residual),
+                         self.o_residual_count.eq(lanes_now << run.residual.res_wide)]
+        if config.build.overlap:
+            # `final` is the layer's own from its second cycle on; in a block's first cycle there
+            # are results on their way.
+            final = Signal()
+            m.d.sync += final.eq(block_last)
+            m.d.comb += self.o_tail.eq(~on_way.o_older & ~first_request
+                                       & (~busy | (bursts.o_last & final)))
+        return m
+
+    def _free_at(self, final):
+        """Return the position with which a burst's bank may be filled again.
+
+        The last requests of a burst follow one another, unless residuals are in the way, and what
+        fills the bank next takes longer to reach it.
+        """
+        ahead = Timing(self._config).freed_ahead
+        free_at = Mux(above(final, ahead), final - ahead, 0)
+        if self._config.residual.exists:
+            free_at = Mux(self.i_run.residual.res, final, free_at)
+        return free_at[:len(final)]
+
+    def _issue(self, m, bursts, may, issue, burst_end):
+        """Add what decides whether a result vector is read, and from which bank."""
+        bank, full, full_next, some = Signal(), Signal(2), Signal(2), Signal()
+        wanted = Signal()
+        if self._config.residual.exists:
+            m.d.comb += self.o_residual.eq(wanted & self.i_run.residual.res)
+        m.d.comb += [
+            wanted.eq(may & some), self.o_wait_port.eq(self.o_residual & self.i_conflict),
+            issue.eq(wanted & ~self.o_wait_port), self.o_issue.eq(issue),
+            self.o_read.bank.eq(bank), self.o_read.position.eq(bursts.o_position),
+            self.o_read.serial.eq(self.i_run.write.serial),
+            full_next.eq(full + self.i_full - burst_end),
+        ]
         m.d.sync += [full.eq(full_next), some.eq(full_next != 0)]
+        with m.If(burst_end):
+            m.d.sync += bank.eq(~bank)
 
-        # The records of the next vector are requested as soon as the current ones are in use.
-        first_request = Signal()
-        more = Signal()
-        m.d.sync += first_request.eq(start)
-        m.d.comb += [
-            self.o_request.eq(first_request | (self.i_taken & more)),
-            self.o_record.eq(next_record),
-        ]
-        with m.If(self.o_take):
-            m.d.sync += [
-                more.eq(~(vector_last & burst_last & block_last)),
-                next_record.eq(Mux(vector_last & ~burst_last, block_record,
-                                   record + lanes_now)),
-            ]
-
-        m.d.comb += [
-            positions.i_n_x.eq(layer.n_x), positions.i_n_y.eq(layer.n_y),
-            positions.i_start.eq(start), positions.i_step.eq(issue),
-            positions.i_restart.eq(position_last & group_last & vector_last & burst_last),
-            positions.i_rewind.eq(position_last & ~(group_last & vector_last)),
-            positions.i_commit.eq(position_last & group_last & vector_last),
-            positions.i_base0.eq(layer.out_base), positions.i_x0.eq(layer.out_x),
-            positions.i_y0.eq(layer.out_y), positions.i_slot0.eq(layer.out_slot),
-        ]
-        if residual:
-            m.d.comb += [
-                positions.i_base1.eq(layer.res_base), positions.i_x1.eq(layer.res_x),
-                positions.i_y1.eq(layer.res_y), positions.i_slot1.eq(layer.res_slot),
-                self.o_residual_address.eq(positions.o_value1 + res_block + res_vector),
-                self.o_residual_count.eq(lanes_now << layer.res_wide),
-            ]
-
+    def _rows(self, m, vector_last, vector_end, burst_end, burst_last, take_rows):
+        """Count the rows of blocks and of their vectors; return those left of the block."""
+        config, run, start = self._config, self.i_run, self.i_run.start
+        nest, bits, width = run.nest, config.counter_width, config.post.width
+        vector, row, block_left = (Signal(bits("nest.block_rows"), name=name, reset_less=True)
+                                   for name in ("vector", "row", "block_left"))
+        rows_left = Signal(bits("nest.rows"), reset_less=True)
         # Rows from the next block on, and how many of them it has.
-        rows_after, rows_now = Signal(bits("rows")), Signal(bits("block_rows"))
+        rows_after, rows_now = Signal(bits("nest.rows")), Signal(bits("nest.block_rows"))
         m.d.comb += [
             rows_after.eq(rows_left),
-            rows_now.eq(Mux(rows_after < layer.block_rows, rows_after, layer.block_rows)),
+            rows_now.eq(Mux(rows_after < nest.block_rows, rows_after, nest.block_rows)),
+            self.o_read.vector.eq(vector), self.o_read.row.eq(row),
         ]
         with m.If(start):
-            m.d.comb += rows_after.eq(layer.rows)
+            m.d.comb += rows_after.eq(nest.rows)
         with m.Elif(burst_last):
-            m.d.comb += rows_after.eq(rows_left - layer.block_rows)
-        # A burst begins several cycles after the one before: records have to be loaded.
-        late = int(self._config.build.links)
-        begins = delay(m, start, late, "begins", reset=True) | burst_end
+            m.d.comb += rows_after.eq(rows_left - nest.block_rows)
 
         def within(rows, vectors):
             """Whether so many vectors take these rows."""
-            return ~Mux(layer.serial, above(rows, vectors), above(rows, vectors * width))
+            return ~Mux(run.write.serial, above(rows, vectors), above(rows, vectors * width))
 
-        with m.If(issue):
-            m.d.sync += vector_first.eq(0)
-            with m.If(position_last):
-                m.d.sync += group.eq(Mux(group_last, 0, group + 1))
-                with m.If(group_last):
-                    m.d.sync += [
-                        vector_first.eq(1), vector_last.eq(within(block_left, 2)),
-                        vector.eq(vector + 1), row.eq(row + take_rows),
-                        block_left.eq(block_left - take_rows), record.eq(record + lanes_now),
-                        out_vector.eq(out_vector + layer.out_vector),
-                        res_vector.eq(res_vector + layer.res_vector),
-                    ]
-        with m.If(burst_end):
-            m.d.sync += [bank.eq(~bank), vector.eq(0), row.eq(0), out_vector.eq(0),
-                         res_vector.eq(0), record.eq(block_record)]
-            with m.If(burst_last):
-                m.d.sync += [
-                    block.eq(block + 1), record.eq(record + lanes_now),
-                    block_record.eq(record + lanes_now),
-                    out_block.eq(out_block + layer.out_block),
-                    res_block.eq(res_block + layer.res_block),
-                ]
-                with m.If(block_last):
-                    m.d.sync += busy.eq(0)
+        with m.If(vector_end):
+            m.d.sync += [vector_last.eq(within(block_left, 2)), vector.eq(vector + 1),
+                         row.eq(row + take_rows), block_left.eq(block_left - take_rows)]
+        with m.If(start | burst_end):
+            m.d.sync += [vector.eq(0), row.eq(0)]
+        # A burst begins several cycles after the one before: records have to be loaded.
+        late = int(config.build.links)
+        begins = delay(m, start, late, "begins", reset=True) | burst_end
         following = [delay(m, value, late, name) for name, value in (
-            ("only", within(rows_after, 1) | within(layer.block_rows, 1)),
+            ("only", within(rows_after, 1) | within(nest.block_rows, 1)),
             ("rows_after", rows_after), ("rows_now", rows_now))]
         with m.If(begins):
             m.d.sync += [register.eq(value) for register, value in zip(
                 (vector_last, rows_left, block_left), following, strict=True)]
-        with m.If(start):
-            m.d.sync += [
-                busy.eq(1), block.eq(1), group.eq(0), vector.eq(0), row.eq(0),
-                vector_first.eq(1), record.eq(layer.param_base),
-                block_record.eq(layer.param_base), next_record.eq(layer.param_base),
-                out_vector.eq(0), out_block.eq(0), res_vector.eq(0), res_block.eq(0),
-            ]
+        return block_left
 
-        in_flight = Signal(6)
-        m.d.sync += in_flight.eq(in_flight + issue - self.i_written)
-        m.d.comb += self.o_busy.eq(busy | (in_flight != 0))
-        if self._config.build.overlap:
-            # Of the results on their way, `older` belong to bursts before the one being drained.
-            # What the compute stage waits for begins in registers; in a block's first cycle there
-            # are some.
-            older, left, none, final = Signal(6), Signal(6), Signal(init=1), Signal()
-            m.d.comb += left.eq(older)
-            with m.If(burst_end & ~(burst_last & block_last)):
-                m.d.comb += left.eq(in_flight + 1 - self.i_written)
-            with m.Elif(self.i_written & ~none):
-                m.d.comb += left.eq(older - 1)
-            m.d.sync += [older.eq(left), none.eq(left == 0), final.eq(block_last)]
-            # `final` is the layer's own from its second cycle on.
-            m.d.comb += self.o_tail.eq(none & ~first_request & (~busy | (burst_last & final)))
-        return m
+    def _request(self, m, vector_last, vector_end, burst_end, burst_last, block_last, lanes_now):
+        """Request the records of the next vector as soon as the current ones are in use.
+
+        Return the strobe of a layer's first request.
+        """
+        run = self.i_run
+        record, block_record, next_record = (
+            Signal(range(self._config.memory.param_records + 1), name=name, reset_less=True)
+            for name in ("record", "block_record", "next_record"))
+        first_request, more = Signal(), Signal()
+        m.d.sync += first_request.eq(run.start)
+        m.d.comb += [self.o_request.eq(first_request | (self.i_taken & more)),
+                     self.o_record.eq(next_record)]
+        with m.If(self.o_take):
+            m.d.sync += [
+                more.eq(~(vector_last & burst_last & block_last)),
+                next_record.eq(Mux(vector_last & ~burst_last, block_record, record + lanes_now)),
+            ]
+        with m.If(vector_end):
+            m.d.sync += record.eq(record + lanes_now)
+        with m.If(burst_end):
+            m.d.sync += record.eq(block_record)
+            with m.If(burst_last):
+                m.d.sync += [record.eq(record + lanes_now), block_record.eq(record + lanes_now)]
+        with m.If(run.start):
+            m.d.sync += [value.eq(run.parameters.param_base)
+                         for value in (record, block_record, next_record)]
+        return first_request
+
+    def _place(self, m, positions, bursts, vector_end, burst_end):
+        """Add the addresses of a result and of what is added to it; return both."""
+        run, width = self.i_run, self._config.address_width
+        m.d.comb += [positions.i_n_x.eq(run.nest.n_x), positions.i_n_y.eq(run.nest.n_y),
+                     positions.i_start.eq(run.start)]
+        places, tracks = [], [("out", run.write)]
+        if self._config.residual.exists:
+            tracks.append(("res", run.residual))
+        for track, (prefix, strides) in enumerate(tracks):
+            vector, block = (Signal(width, name=f"{prefix}_{name}", reset_less=True)
+                             for name in ("vector", "block"))
+            m.d.comb += [getattr(positions, f"i_{name}{track}").eq(strides[f"{prefix}_{name}"])
+                         for name in ("base", "x", "y", "slot")]
+            with m.If(vector_end):
+                m.d.sync += vector.eq(vector + strides[f"{prefix}_vector"])
+            with m.If(burst_end):
+                m.d.sync += vector.eq(0)
+                with m.If(bursts.o_last):
+                    m.d.sync += block.eq(block + strides[f"{prefix}_block"])
+            with m.If(run.start):
+                m.d.sync += [vector.eq(0), block.eq(0)]
+            places.append(getattr(positions, f"o_value{track}") + block + vector)
+        return places[0], places[-1]

@@ -6,7 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
 from ..common.thermometer import thermometer
-from ..isa import LAYER, Engine
+from ..isa import Engine
+from ..records import Terms
 
 __all__ = ["Window"]
 
@@ -23,7 +24,7 @@ class Window(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER)
+    i_terms : In(Terms)
         Engine, signedness and shift of the activations.
     i_raw : In((8 x read_lanes) x groups)
         Bytes as stored.
@@ -45,7 +46,7 @@ class Window(wiring.Component):
         self._lanes = lanes = config.read_lanes
         count = In(range(lanes + 1))
         super().__init__({
-            "i_layer": In(LAYER.shape),
+            "i_terms": In(Terms.layout().shape),
             "i_raw": In(data.ArrayLayout(data.ArrayLayout(8, lanes), config.groups)),
             "i_border_left": count, "i_border_from": count, "i_run_left": count,
             "i_pad": In(data.ArrayLayout(8, lanes)),
@@ -68,7 +69,7 @@ class Window(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer = self.i_layer
+        terms = self.i_terms
         border, inside = Signal(self._lanes), Signal(self._lanes)
         m.d.comb += [
             border.eq(Cat(thermometer(self.i_border_left, self._lanes))
@@ -77,8 +78,8 @@ class Window(wiring.Component):
         ]
         level, flip, extend = Signal(), Signal(), Signal()
         m.d.comb += [
-            level.eq(layer.engine == Engine.L1),
-            flip.eq(level & layer.x_signed), extend.eq(~level & layer.x_signed),
+            level.eq(terms.engine == Engine.L1),
+            flip.eq(level & terms.x_signed), extend.eq(~level & terms.x_signed),
         ]
 
         # Whole vectors at a time: few, wide statements.
@@ -98,7 +99,7 @@ class Window(wiring.Component):
                 for bit in range(3):
                     step = 1 << bit
                     moved = Signal(9, name=f"x{group}_{lane}_by{step}")
-                    m.d.comb += moved.eq(Mux(layer.x_shift[bit], x << step, x))
+                    m.d.comb += moved.eq(Mux(terms.x_shift[bit], x << step, x))
                     x = moved
                 out.append(Cat(x[:7], x[7] ^ flip, x[8] & ~level))
             register = Signal(9 * self._lanes, name=f"x{group}", reset_less=True)

@@ -90,7 +90,7 @@ class ProgramMemories(wiring.Component):
         fields = Signal(INPUT.bytes * 8, init=record[0] if record else 0, reset_less=True)
         with m.If(valid & (arrived.space == Space.INPUT)):
             m.d.sync += fields.eq(Cat(fields[8:], arrived.data))
-        m.d.comb += self.o_input.as_value().eq(narrowed(self._config, INPUT, "input", fields))
+        m.d.comb += self.o_input.as_value().eq(narrowed(self._config, "input", fields))
         return m
 
     def _add_memory(self, m, held, arrived, bytes_so_far):

@@ -5,7 +5,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import DelayLine
-from ..isa import LAYER, param_layout
+from ..isa import param_layout
+from ..records import Post, Residual
 from .function_table import FunctionTable
 from .scale_step import ScaleStep
 from .term_sum import TermSum, record_terms
@@ -27,7 +28,7 @@ class PostLane(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER)
+    i_post : In(Post), i_adds : In(Residual)
         Stable while results are on the way.
     i_value : In(signed(value_width)), i_record : In(param_layout)
     i_residual : In(signed(residual_width))
@@ -57,7 +58,8 @@ class PostLane(wiring.Component):
                                      addend_width, exponent=config.post.exponent)
             self.latency += self._second.latency
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_value": In(signed(config.value_width)),
+            "i_post": In(Post.layout().shape), "i_adds": In(Residual.layout().shape),
+            "i_value": In(signed(config.value_width)),
             "i_record": In(param_layout(config).shape),
             "i_residual": In(signed(config.residual.value_width)),
             "o_index": Out(8), "i_looked_up": In(8), "o_result": Out(self._width),
@@ -65,7 +67,7 @@ class PostLane(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, layer, record = self._config, self.i_layer, self.i_record
+        config, does, record = self._config, self.i_post, self.i_record
 
         def delayed(name, value, cycles):
             line = DelayLine(len(value), cycles, config.build.distributed)
@@ -78,12 +80,13 @@ class PostLane(wiring.Component):
             first.i_value.eq(self.i_value), first.i_terms.eq(record_terms(record, "m",
                                                                           config.post.terms)),
             first.i_bias.eq(record.bias), first.i_shift.eq(record.shift),
-            first.i_signed.eq(layer.u_signed), first.i_width.eq(layer.u_width),
+            first.i_signed.eq(does.u_signed), first.i_width.eq(does.u_width),
             self.o_index.eq(first.o_result),
         ]
         if config.residual.exists:
             m.submodules.residual = residual = self._residual
-            m.d.comb += [residual.i_value.eq(self.i_residual), residual.i_enable.eq(layer.res),
+            m.d.comb += [residual.i_value.eq(self.i_residual),
+                         residual.i_enable.eq(self.i_adds.res),
                          residual.i_terms.eq(record_terms(record, "r", config.residual.terms))]
             addend = Cat(residual.o_carry, residual.o_sum)
 
@@ -101,31 +104,31 @@ class PostLane(wiring.Component):
                 m.d.comb += [step.i_addend_carry.eq(at_step[0]),
                              step.i_addend.eq(at_step[1:].as_signed())]
 
-            to_second = layer.res_second if config.post.second_step else 0
+            to_second = self.i_adds.res_second if config.post.second_step else 0
             give(first, "first", first.addend_delay - residual.latency, ~to_second)
 
         result = first.o_result
         if config.post.tables:
             direct = delayed("beside_table", result, FunctionTable.latency)
             result = Signal(self._width, name="looked_up")
-            m.d.comb += result.eq(Mux(layer.table, self.i_looked_up, direct))
+            m.d.comb += result.eq(Mux(does.table, self.i_looked_up, direct))
         if config.post.second_step:
             m.submodules.second = second = self._second
             fields = Cat(record.bias2, record.shift2, record_terms(record, "n", config.post.terms))
             fields = delayed("record", fields, self._between)
             bias, shift = len(record.bias2), len(record.shift2)
             m.d.comb += [
-                second.i_value.eq(Cat(result[:8], result[7] & layer.y_signed).as_signed()),
+                second.i_value.eq(Cat(result[:8], result[7] & does.y_signed).as_signed()),
                 second.i_bias.eq(fields[:bias].as_signed()),
                 second.i_shift.eq(fields[bias:bias + shift]),
                 second.i_terms.eq(fields[bias + shift:]),
-                second.i_signed.eq(layer.z_signed), second.i_width.eq(layer.z_width),
+                second.i_signed.eq(does.z_signed), second.i_width.eq(does.z_width),
             ]
             if config.residual.exists:
                 give(second, "second",
                      self._between + second.addend_delay - residual.latency, to_second)
             raw = second.o_result
-            raw = Cat(raw, (raw[-1] & layer.z_signed).replicate(self._width - len(raw)))
-            result = Mux(layer.second, raw, delayed("beside_second", result, second.latency))
+            raw = Cat(raw, (raw[-1] & does.z_signed).replicate(self._width - len(raw)))
+            result = Mux(does.second, raw, delayed("beside_second", result, second.latency))
         m.d.comb += self.o_result.eq(result)
         return m

@@ -8,7 +8,8 @@ from ..common.delay_line import delay
 from ..common.library import place
 from ..contents import NOTHING
 from ..formats import Format
-from ..isa import LAYER, param_layout
+from ..isa import param_layout
+from ..records import Post, Residual
 from .function_table import FunctionTable, table_write_layout
 from .lane import PostLane
 from .scale_step import ScaleStep
@@ -31,8 +32,9 @@ class PostProcessor(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER)
-        Stable from two cycles before its first result enters until its last has left.
+    i_post : In(Post), i_adds : In(Residual), i_serial : In(1)
+        What the layer does, what it adds, and whether results come one at a time. Stable from two
+        cycles before its first result enters until its last has left.
     i_valid : In(1)
     i_values : In(signed(value_width) x post_width)
     i_records : In(param_layout x post_width)
@@ -56,7 +58,8 @@ class PostProcessor(wiring.Component):
         self._lanes = [PostLane(config, wide=lane == 0) for lane in range(lanes)]
         self.latency = self._lanes[0].latency + 1
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_valid": In(1),
+            "i_post": In(Post.layout().shape), "i_adds": In(Residual.layout().shape),
+            "i_serial": In(1), "i_valid": In(1),
             "i_values": In(data.ArrayLayout(signed(config.value_width), lanes)),
             "i_records": In(data.ArrayLayout(self._record, lanes)),
             "i_residuals": In(data.ArrayLayout(signed(config.residual.value_width), lanes)),
@@ -74,8 +77,8 @@ class PostProcessor(wiring.Component):
         config : Config
             The accelerator.
         layer, record : dict
-            Fields of the `LAYER` and `param_layout` layouts; missing ones are 0, missing terms
-            absent.
+            Fields of an instruction and of `param_layout`, by name; missing ones are 0,
+            missing terms absent.
         value : int
             What the engine accumulated.
         residual : int
@@ -116,12 +119,13 @@ class PostProcessor(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, layer = self._config, self.i_layer
+        config = self._config
         results = []
         for index, lane in enumerate(self._lanes):
             m.submodules[f"lane{index}"] = place(platform, lane, index == 0)
             m.d.comb += [
-                lane.i_layer.eq(layer), lane.i_value.eq(self.i_values[index]),
+                lane.i_post.eq(self.i_post), lane.i_adds.eq(self.i_adds),
+                lane.i_value.eq(self.i_values[index]),
                 lane.i_record.eq(self.i_records[index]),
                 lane.i_residual.eq(self.i_residuals[index]),
             ]
@@ -129,7 +133,7 @@ class PostProcessor(wiring.Component):
         if config.post.tables:
             m.submodules.tables = tables = FunctionTable(
                 config.post.tables, config.post.width, self._contents)
-            m.d.comb += [tables.i_table.eq(layer.table_index),
+            m.d.comb += [tables.i_table.eq(self.i_post.table_index),
                          tables.i_write.eq(self.i_table_write)]
             for index, lane in enumerate(self._lanes):
                 m.d.comb += [tables.i_index[index].eq(lane.o_index),
@@ -139,7 +143,7 @@ class PostProcessor(wiring.Component):
         for index in range(max(config.post.width, 4)):
             narrow = results[index][:8] if index < config.post.width else 0
             wide = results[0][8 * index:8 * index + 8] if index < 4 else narrow
-            m.d.sync += out[index].eq(Mux(layer.serial, wide, narrow))
+            m.d.sync += out[index].eq(Mux(self.i_serial, wide, narrow))
         m.d.comb += self.o_data.eq(out)
 
         m.d.comb += self.o_valid.eq(delay(m, self.i_valid, self.latency, "valid", reset=True))

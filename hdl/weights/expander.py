@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.thermometer import thermometer
 from ..contents import NOTHING
-from ..control.sequencer import LayerRun
 from ..expansion import visits
 from ..formats import ShiftCode
 from ..isa import Space
+from ..records import hand, run_layout
 from .mask_bits import MaskBits
 from .prototype_address import PrototypeAddress, wrapped
 
@@ -39,7 +39,7 @@ class Expander(wiring.Component):
 
     Members
     -------
-    i_run : In(LayerRun)
+    i_run : In(run_layout of nest, steps, chain, expansion)
         The layer in the compute stage: that of `WeightFetch`.
     i_write : In(PrototypeWrite)
         Host writes to the prototype memory.
@@ -57,7 +57,7 @@ class Expander(wiring.Component):
         self._config = config
         self._contents = contents
         super().__init__({
-            "i_run": In(LayerRun),
+            "i_run": In(run_layout(config, "nest", "steps", "chain", "expansion")),
             "i_write": In(PrototypeWrite),
             "i_stream": In(stream.Signature(config.weights.load_bits)), "i_ahead": In(1),
             "o_stream": Out(stream.Signature(config.weights.load_bits)), "o_ahead": Out(1),
@@ -65,21 +65,21 @@ class Expander(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer, source, sink = self.i_run.layer, self.i_stream, self.o_stream
+        masked, source, sink = self.i_run.expansion.masked, self.i_stream, self.o_stream
         m.submodules.bits = bits = MaskBits(self._config)
         m.submodules.walker = walker = PrototypeAddress(self._config)
         for part in (bits, walker):
-            m.d.comb += [part.i_layer.eq(layer), part.i_start.eq(self.i_run.start)]
+            m.d.comb += hand(part.i_run, self.i_run)
         # All stages stand still while a word is not taken.
         valid, enable = Signal(), Signal()
         word = Signal(self._config.weights.load_bits, reset_less=True)
         m.d.comb += [
             enable.eq(~valid | sink.ready), bits.i_enable.eq(enable), walker.i_enable.eq(enable),
-            bits.i_total.eq(self.i_run.total), bits.i_stream.payload.eq(source.payload),
-            bits.i_stream.valid.eq(source.valid & layer.masked),
-            source.ready.eq(Mux(layer.masked, bits.i_stream.ready, sink.ready)),
-            sink.valid.eq(Mux(layer.masked, valid, source.valid)),
-            sink.payload.eq(Mux(layer.masked, word, source.payload)),
+            bits.i_stream.payload.eq(source.payload),
+            bits.i_stream.valid.eq(source.valid & masked),
+            source.ready.eq(Mux(masked, bits.i_stream.ready, sink.ready)),
+            sink.valid.eq(Mux(masked, valid, source.valid)),
+            sink.payload.eq(Mux(masked, word, source.payload)),
         ]
         shift = self._config.engines.get("shift")
         schedule = visits(shift.rows, shift.lanes,
@@ -94,13 +94,17 @@ class Expander(wiring.Component):
 
     def _visit(self, m, bits, walker, enable, schedule):
         """Add the counters of visits; return the strobe, its number, its row's base."""
-        layer, width = self.i_run.layer, self._config.expand_lanes
-        taps = self._config.depthwise.columns
+        nest, masks = self.i_run.nest, self.i_run.expansion
+        width, taps = self._config.expand_lanes, self._config.depthwise.columns
         groups = max(visit.group for visit in schedule) + 1
         here, number = Signal(), Signal(range(len(schedule)))
         row, group = Signal(range(self._config.engines["shift"].rows)), Signal(range(groups))
         rows_left = Signal(16)
         row_base, block_base = Signal(17), Signal(17)
+        used = (row < nest.block_rows) & (row < rows_left)
+        if taps:  # channel by channel, the rows are the kernel's columns
+            chain = self.i_run.chain
+            used = Mux(chain.depthwise, (row + chain.warmup + 1 >= taps) & (row < taps), used)
         cut, group_end, row_end, in_use = Signal(), Signal(), Signal(), Signal()
         step_end, block_end = Signal(), Signal()
         m.d.comb += [
@@ -110,10 +114,7 @@ class Expander(wiring.Component):
             group_end.eq(here & ~cut),
             row_end.eq(group_end & (group == groups - 1)),
             step_end.eq(here & (number == len(schedule) - 1)),
-            # Channel by channel, the rows are the kernel's columns.
-            in_use.eq(Mux(layer.depthwise,
-                          (row + layer.warmup + 1 >= taps) & (row < taps),
-                          (row < layer.block_rows) & (row < rows_left))),
+            in_use.eq(used),
             walker.i_group.eq(group), walker.i_next.eq(step_end),
             bits.i_take.eq(group_end), bits.i_end.eq(step_end & walker.o_last),
             block_end.eq(bits.i_end & bits.o_block_end),
@@ -126,10 +127,10 @@ class Expander(wiring.Component):
         def stepped(base, step, name):
             total = Signal(18, name=name)
             m.d.comb += total.eq(base + step)
-            return wrapped(m, total, layer.proto_size, layer.proto_size, f"{name}_wrapped")
+            return wrapped(m, total, masks.proto_size, masks.proto_size, f"{name}_wrapped")
 
-        next_row = stepped(row_base, layer.proto_row, "next_row")
-        next_block = stepped(block_base, layer.proto_block, "next_block")
+        next_row = stepped(row_base, masks.proto_row, "next_row")
+        next_block = stepped(block_base, masks.proto_block, "next_block")
         with m.If(here):
             m.d.sync += number.eq(number + 1)
         with m.If(row_end & in_use):
@@ -142,15 +143,15 @@ class Expander(wiring.Component):
             m.d.sync += [number.eq(0), row.eq(0),
                          row_base.eq(Mux(block_end, next_block, block_base))]
         with m.If(block_end):
-            m.d.sync += [block_base.eq(next_block), rows_left.eq(rows_left - layer.block_rows)]
+            m.d.sync += [block_base.eq(next_block), rows_left.eq(rows_left - nest.block_rows)]
         with m.If(self.i_run.start):
-            m.d.sync += [row_base.eq(layer.proto_first), block_base.eq(layer.proto_first),
-                         rows_left.eq(layer.rows)]
+            m.d.sync += [row_base.eq(masks.proto_first), block_base.eq(masks.proto_first),
+                         rows_left.eq(nest.rows)]
         return here, number, row_base
 
     def _look_up(self, m, walker, enable, here, number, row_base, keep):
         """Add what finds a visit's codes; return them, the strobe with them, and its number."""
-        layer, config = self.i_run.layer, self._config
+        masks, config = self.i_run.expansion, self._config
         address_bits = len(walker.o_offsets) // config.expand_lanes
         m.submodules.prototypes = store = memory.Memory(
             shape=config.engines["shift"].code_width, depth=config.weights.prototypes,
@@ -167,7 +168,7 @@ class Expander(wiring.Component):
                 m.d.sync += [new.eq(old) for new, old in zip(after, stages[-1], strict=True)]
             stages.append(tuple(after))
         base, limit = Signal.like(row_base, name="base_1"), Signal(17)
-        m.d.sync += limit.eq(layer.proto_base + layer.proto_size)
+        m.d.sync += limit.eq(masks.proto_base + masks.proto_size)
         with m.If(enable):
             m.d.sync += base.eq(row_base)
         codes = []
@@ -175,7 +176,7 @@ class Expander(wiring.Component):
         for k in range(config.expand_lanes):
             total = Signal(address_bits + 2, name=f"total{k}")
             m.d.comb += total.eq(walker.o_offsets.word_select(k, address_bits) + base)
-            address = wrapped(m, total, limit, layer.proto_size, f"wrapped{k}")
+            address = wrapped(m, total, limit, masks.proto_size, f"wrapped{k}")
             found = Signal(address_bits, name=f"address{k}", reset_less=True)
             read = store.read_port(transparent_for=())
             with m.If(enable):
@@ -200,7 +201,7 @@ class Expander(wiring.Component):
         m.d.comb += [
             ahead.eq(~enable | Cat(now[k] for k, visit in enumerate(schedule)
                                    if visit.word_end).any()),
-            self.o_ahead.eq(Mux(self.i_run.layer.masked, ahead, self.i_ahead)),
+            self.o_ahead.eq(Mux(self.i_run.expansion.masked, ahead, self.i_ahead)),
         ]
         m.d.sync += valid.eq(ahead)
         with m.If(enable):

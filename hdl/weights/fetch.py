@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.odometer import Odometer
 from ..control.bursts import Bursts
-from ..control.sequencer import LayerRun
+from ..records import run_layout
 from .loader import step_words
 
 __all__ = ["WeightFetch"]
@@ -20,7 +20,7 @@ class WeightFetch(wiring.Component):
 
     Members
     -------
-    i_run : In(LayerRun)
+    i_run : In(run_layout of nest, steps, operand, expansion)
         The layer in the compute stage, its positions in all slots, start strobe (layers without
         words produce nothing).
     o_address : Out(24), o_enable : Out(1), i_data : In(load_bits)
@@ -34,14 +34,14 @@ class WeightFetch(wiring.Component):
     def __init__(self, config):
         self._config, self._masks = config, config.weights.prototypes > 0
         super().__init__({
-            "i_run": In(LayerRun),
+            "i_run": In(run_layout(config, "nest", "steps", "operand", "expansion")),
             "o_address": Out(24), "o_enable": Out(1), "i_data": In(config.weights.load_bits),
             "o_stream": Out(stream.Signature(config.weights.load_bits)), "o_ahead": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        layer, total = self.i_run.layer, self.i_run.total
+        run, nest, operand = self.i_run, self.i_run.nest, self.i_run.operand
         busy, valid = Signal(), Signal()
         depth = range(self._config.weights.words + 1)
         address, block_address = (Signal(depth, name=name, reset_less=True)
@@ -49,7 +49,7 @@ class WeightFetch(wiring.Component):
         m.submodules.bursts = bursts = Bursts(self._config.count_width, self._config.burst_depth)
         # What is counted up to an end counts from 1, so that the ends need no subtraction.
         bits = self._config.counter_width
-        block = Signal(bits("n_blocks"), reset_less=True)
+        block = Signal(bits("nest.n_blocks"), reset_less=True)
         most = depth if self._masks else range(sum(step_words(self._config)) + 1)
         word, words, unmasked = (Signal(most, name=name, reset_less=True)
                                  for name in ("word", "words", "unmasked"))
@@ -57,21 +57,21 @@ class WeightFetch(wiring.Component):
         step, last = Signal(), Signal()
         burst_last = bursts.o_last
         # The steps of a burst, in the same nest as the address generator's.
-        nest = ("digits", "chunks", "kx", "ky")
-        m.submodules.steps = steps = Odometer({name: bits(f"n_{name}") for name in nest})
-        m.d.comb += [getattr(steps, f"i_{name}").eq(layer[f"n_{name}"]) for name in nest]
+        loops = ("digits", "chunks", "kx", "ky")
+        m.submodules.steps = steps = Odometer({name: bits(f"steps.n_{name}") for name in loops})
+        m.d.comb += [getattr(steps, f"i_{name}").eq(run.steps[f"n_{name}"]) for name in loops]
         # The first word is read a cycle after the start.
-        m.d.sync += unmasked.eq(layer.pad_words + layer.code_words)
+        m.d.sync += unmasked.eq(operand.pad_words + operand.code_words)
         step_ends = last & (steps.o_last | masked)
         m.d.comb += [
             words.eq(unmasked),
-            masked.eq(layer.masked & self._masks),
+            masked.eq(run.expansion.masked if self._masks else 0),
             step.eq(busy & (~valid | self.o_stream.ready)),
             self.o_enable.eq(step), self.o_address.eq(address),
             self.o_stream.valid.eq(valid), self.o_stream.payload.eq(self.i_data),
-            bursts.i_total.eq(total), bursts.i_burst.eq(layer.burst),
-            bursts.i_start.eq(self.i_run.start), bursts.i_next.eq(step & step_ends),
-            steps.i_start.eq(self.i_run.start), steps.i_step.eq(step & last),
+            bursts.i_total.eq(run.total), bursts.i_burst.eq(nest.burst),
+            bursts.i_start.eq(run.start), bursts.i_next.eq(step & step_ends),
+            steps.i_start.eq(run.start), steps.i_step.eq(step & last),
             last.eq(word == words),
             following.eq(address + 1),
         ]
@@ -80,16 +80,16 @@ class WeightFetch(wiring.Component):
             load_bits = len(self.i_data)
             log2 = load_bits.bit_length() - 1
             first, behind = Signal(log2), Signal(25)
-            m.d.comb += behind.eq(first + Mux(block == layer.n_blocks, layer.last_bits,
-                                              layer.block_bits))
+            m.d.comb += behind.eq(first + Mux(block == nest.n_blocks, run.expansion.last_bits,
+                                              run.expansion.block_bits))
             with m.If(masked):
                 m.d.comb += words.eq((behind + load_bits - 1) >> log2)
                 with m.If(last & burst_last & (behind[:log2] != 0)):
                     m.d.comb += following.eq(address)
             with m.If(step & last & burst_last):
                 m.d.sync += first.eq(behind)
-            with m.If(self.i_run.start):
-                m.d.sync += first.eq(layer.mask_bit)
+            with m.If(run.start):
+                m.d.sync += first.eq(run.expansion.mask_bit)
         m.d.comb += self.o_ahead.eq(busy | (valid & ~self.o_stream.ready))
         m.d.sync += valid.eq(self.o_ahead)
         with m.If(step):
@@ -99,12 +99,12 @@ class WeightFetch(wiring.Component):
             with m.If(step_ends):
                 with m.If(burst_last):
                     m.d.sync += [block.eq(block + 1), block_address.eq(following)]
-                    with m.If(block == layer.n_blocks):
+                    with m.If(block == nest.n_blocks):
                         m.d.sync += busy.eq(0)
                 with m.Else():
                     m.d.sync += address.eq(block_address)
-        with m.If(self.i_run.start):
-            m.d.sync += [busy.eq(masked | (layer.pad_words != 0) | (layer.code_words != 0)),
-                         address.eq(layer.w_base), block_address.eq(layer.w_base), block.eq(1),
+        with m.If(run.start):
+            m.d.sync += [busy.eq(masked | (operand.pad_words != 0) | (operand.code_words != 0)),
+                         address.eq(operand.w_base), block_address.eq(operand.w_base), block.eq(1),
                          word.eq(1)]
         return m

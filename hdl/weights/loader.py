@@ -5,7 +5,8 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..engines.token import Load
-from ..isa import LAYER, Engine
+from ..isa import Engine
+from ..records import Operand, Terms
 
 __all__ = ["WeightLoader", "step_words"]
 
@@ -21,8 +22,8 @@ class WeightLoader(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER)
-        The running layer, stable from two cycles before its first word.
+    i_operand : In(Operand), i_terms : In(Terms)
+        Of the running layer, stable from two cycles before its first word.
     i_stream : In(stream of load_bits), i_ahead : In(1)
         Words in step order, and `valid` of the next cycle; may stall in any cycle.
     i_take : In(1)
@@ -45,7 +46,7 @@ class WeightLoader(wiring.Component):
     def __init__(self, config):
         self._config = config
         super().__init__({
-            "i_layer": In(LAYER.shape),
+            "i_operand": In(Operand.layout().shape), "i_terms": In(Terms.layout().shape),
             "i_stream": In(stream.Signature(config.weights.load_bits)), "i_ahead": In(1),
             "i_take": In(1),
             "o_ready": Out(1), "o_ready_ahead": Out(1), "o_l1": Out(Load(config.weights.load_bits)),
@@ -55,7 +56,7 @@ class WeightLoader(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer = self.i_layer
+        operand = self.i_operand
         pad_bits = self._config.read_lanes * 8
         most = max(step_words(self._config))
         full, in_codes, codes_next = Signal(), Signal(), Signal()
@@ -85,7 +86,7 @@ class WeightLoader(wiring.Component):
             with m.If(kind_last):
                 m.d.comb += [coming.eq(0), codes_next.eq(~last)]
         m.d.sync += [word.eq(coming), in_codes.eq(codes_next)]
-        for index, words in enumerate((layer.pad_words, layer.code_words)):
+        for index, words in enumerate((operand.pad_words, operand.code_words)):
             m.d.comb += [some_next[index].eq(words != 0),
                          final_next[index].eq(coming + 1 == words[:most.bit_length()])]
             m.d.sync += [some[index].eq(some_next[index]), final[index].eq(final_next[index])]
@@ -126,7 +127,7 @@ class WeightLoader(wiring.Component):
             m.d.comb += self.o_pad.eq(active)
         for engine, port in ((Engine.L1, self.o_l1), (Engine.SHIFT, self.o_shift)):
             m.d.comb += [
-                port.valid.eq(accept & ~is_pad & (layer.engine == engine)),
+                port.valid.eq(accept & ~is_pad & (self.i_terms.engine == engine)),
                 port.index.eq(word),
                 port.word.eq(self.i_stream.payload),
             ]

@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..isa import LAYER
+from ..records import run_layout
 
 __all__ = ["MaskBits"]
 
@@ -16,7 +16,7 @@ class MaskBits(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER), i_total : In(32), i_start : In(1)
+    i_run : In(run_layout of nest, expansion)
         The layer, its positions in all slots, start strobe.
     i_stream : In(stream of load_bits)
         Words of every burst: those that hold a bit of the block, once per burst (`WeightFetch`).
@@ -38,7 +38,7 @@ class MaskBits(wiring.Component):
     def __init__(self, config):
         self._width, self._load_bits = config.expand_lanes, config.weights.load_bits
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_total": In(32), "i_start": In(1),
+            "i_run": In(run_layout(config, "nest", "expansion")),
             "i_stream": In(stream.Signature(config.weights.load_bits)), "i_enable": In(1),
             "o_ready": Out(1), "o_bits": Out(self._width), "i_take": In(1),
             "i_count": In(range(self._width + 1)), "i_end": In(1),
@@ -47,18 +47,19 @@ class MaskBits(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer, width = self.i_layer, self._width
+        nest, masks, width = self.i_run.nest, self.i_run.expansion, self._width
         bits = width.bit_length() - 1
         chunks = self._load_bits // width
         low, high = Signal(width, reset_less=True), Signal(width, reset_less=True)
         shift, held = Signal(range(width)), Signal()  # bits of `low` that are gone; `high` is there
         chunk, left = Signal(range(chunks)), Signal(signed(26))
-        begin, positions, block = Signal(range(self._load_bits)), Signal(32), Signal(16)
+        begin, block = Signal(range(self._load_bits)), Signal(16)
+        positions = Signal.like(self.i_run.total)
         more, load = Signal(), Signal()
         m.d.comb += [
             more.eq(left > 0),  # chunks of the burst not loaded yet
-            self.o_block_end.eq(positions <= layer.burst),
-            self.o_layer_end.eq(self.o_block_end & (block == layer.n_blocks - 1)),
+            self.o_block_end.eq(positions <= nest.burst),
+            self.o_layer_end.eq(self.o_block_end & (block == nest.n_blocks - 1)),
             self.o_bits.eq(Cat(low, high) >> shift),
             self.i_stream.ready.eq(load & ((chunk == chunks - 1) | (left <= width))),
         ]
@@ -71,20 +72,20 @@ class MaskBits(wiring.Component):
         first, number, last = Signal.like(begin), Signal.like(block), Signal()
         m.d.comb += [first.eq(begin), number.eq(block)]
         with m.If(self.o_block_end):
-            m.d.comb += [first.eq(begin + layer.block_bits), number.eq(block + 1)]
-        with m.If(self.i_start):  # only after the layer before has ended
-            m.d.comb += [first.eq(layer.mask_bit), number.eq(0)]
-        m.d.comb += last.eq(number == layer.n_blocks - 1)
+            m.d.comb += [first.eq(begin + masks.block_bits), number.eq(block + 1)]
+        with m.If(self.i_run.start):  # only after the layer before has ended
+            m.d.comb += [first.eq(masks.mask_bit), number.eq(0)]
+        m.d.comb += last.eq(number == nest.n_blocks - 1)
         restart = [
             shift.eq(first[:bits]), chunk.eq(first[bits:]), held.eq(0), begin.eq(first),
             block.eq(number),
-            left.eq(first[:bits] + Mux(last, layer.last_bits, layer.block_bits)),
+            left.eq(first[:bits] + Mux(last, masks.last_bits, masks.block_bits)),
         ]
 
         with m.FSM():
             with m.State("IDLE"):
-                with m.If(self.i_start & layer.masked):
-                    m.d.sync += [*restart, positions.eq(self.i_total)]
+                with m.If(self.i_run.start & masks.masked):
+                    m.d.sync += [*restart, positions.eq(self.i_run.total)]
                     m.next = "LOW"
             with m.State("LOW"):
                 m.d.comb += load.eq(self.i_enable)
@@ -113,7 +114,7 @@ class MaskBits(wiring.Component):
                     m.d.sync += [high.eq(fresh), held.eq(1)]
                 with m.If(self.i_enable & self.i_take & self.i_end):
                     m.d.sync += [*restart, positions.eq(Mux(
-                        self.o_block_end, self.i_total, positions - layer.burst))]
+                        self.o_block_end, self.i_run.total, positions - nest.burst))]
                     m.next = "LOW"
                     with m.If(self.o_layer_end):
                         m.next = "IDLE"

@@ -4,7 +4,7 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..isa import LAYER
+from ..records import run_layout
 
 __all__ = ["PrototypeAddress", "wrapped"]
 
@@ -24,7 +24,7 @@ class PrototypeAddress(wiring.Component):
 
     Members
     -------
-    i_layer : In(LAYER), i_start : In(1)
+    i_run : In(run_layout of steps, expansion)
         The layer and its start strobe; steps repeat burst after burst until the next start.
     o_valid : Out(1)
         The next step's offsets are there; the next three ports describe it.
@@ -47,7 +47,7 @@ class PrototypeAddress(wiring.Component):
         self._address = (config.weights.prototypes - 1).bit_length() or 1
         self._groups = -(-self._lanes // self._width)
         super().__init__({
-            "i_layer": In(LAYER.shape), "i_start": In(1), "o_valid": Out(1),
+            "i_run": In(run_layout(config, "steps", "expansion")), "o_valid": Out(1),
             "o_lanes": Out(range(self._lanes + 1)), "o_last": Out(1), "i_next": In(1),
             "i_group": In(range(self._groups)), "i_enable": In(1),
             "o_offsets": Out(self._width * self._address),
@@ -55,7 +55,7 @@ class PrototypeAddress(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        layer, bits = self.i_layer, self._address
+        steps, masks, bits = self.i_run.steps, self.i_run.expansion, self._address
         group_bits, lane_bits = (self._groups - 1).bit_length(), self._width.bit_length() - 1
         m.submodules.offsets = store = memory.Memory(
             shape=self._width * bits, depth=2 << group_bits, init=[])
@@ -78,8 +78,8 @@ class PrototypeAddress(wiring.Component):
             work.eq(active & ~Mux(fill, ready[1], ready[0])),
             run_end.eq(run_left == 1),
             step_end.eq(run_end | (lane == self._lanes - 1)),
-            burst_end.eq(run_end & (kx == layer.n_kx - 1) & (ky == layer.n_ky - 1)),
-            end0.eq(tap0 == layer.n_tap0 - 1), end1.eq(tap1 == layer.n_tap1 - 1),
+            burst_end.eq(run_end & (kx == steps.n_kx - 1) & (ky == steps.n_ky - 1)),
+            end0.eq(tap0 == masks.n_tap0 - 1), end1.eq(tap1 == masks.n_tap1 - 1),
             write.addr.eq(lane >> lane_bits | fill << group_bits),
             write.data.eq(offset[:bits].replicate(self._width)),
             read.addr.eq(Cat(self.i_group[:group_bits], drain)),
@@ -89,11 +89,11 @@ class PrototypeAddress(wiring.Component):
         ]
         for k in range(self._width):
             m.d.comb += write.en[k].eq(work & (lane[:lane_bits] == k))
-        m.d.sync += limit.eq(layer.proto_base + layer.proto_size)
-        step = Mux(end0, Mux(end1, layer.proto_tap2, layer.proto_tap1), layer.proto_tap0)
+        m.d.sync += limit.eq(masks.proto_base + masks.proto_size)
+        step = Mux(end0, Mux(end1, masks.proto_tap2, masks.proto_tap1), masks.proto_tap0)
         total = Signal(bits + 2)
         m.d.comb += total.eq(offset + step)
-        following = wrapped(m, total, limit, layer.proto_size, "following")
+        following = wrapped(m, total, limit, masks.proto_size, "following")
         with m.If(work):
             m.d.sync += [lane.eq(lane + 1), run_left.eq(run_left - 1), offset.eq(following),
                          tap0.eq(Mux(end0, 0, tap0 + 1))]
@@ -103,11 +103,11 @@ class PrototypeAddress(wiring.Component):
                 m.d.sync += [lane.eq(0), fill.eq(~fill), used[fill].eq(lane + 1),
                              last[fill].eq(burst_end)]
             with m.If(run_end):
-                m.d.sync += [run_left.eq(layer.run_bytes), kx.eq(kx + 1)]
-                with m.If(kx == layer.n_kx - 1):
+                m.d.sync += [run_left.eq(steps.run_bytes), kx.eq(kx + 1)]
+                with m.If(kx == steps.n_kx - 1):
                     m.d.sync += [kx.eq(0), ky.eq(ky + 1)]
             with m.If(burst_end):
-                m.d.sync += [ky.eq(0), tap0.eq(0), tap1.eq(0), offset.eq(layer.proto_base)]
+                m.d.sync += [ky.eq(0), tap0.eq(0), tap1.eq(0), offset.eq(masks.proto_base)]
         for half in range(2):
             with m.If(work & step_end & (fill == half)):
                 m.d.sync += ready[half].eq(1)
@@ -115,8 +115,8 @@ class PrototypeAddress(wiring.Component):
                 m.d.sync += ready[half].eq(0)
         with m.If(self.i_next):
             m.d.sync += drain.eq(~drain)
-        with m.If(self.i_start):
-            m.d.sync += [active.eq(layer.masked), lane.eq(0), run_left.eq(layer.run_bytes),
-                         kx.eq(0), ky.eq(0), tap0.eq(0), tap1.eq(0), offset.eq(layer.proto_base),
+        with m.If(self.i_run.start):
+            m.d.sync += [active.eq(masks.masked), lane.eq(0), run_left.eq(steps.run_bytes),
+                         kx.eq(0), ky.eq(0), tap0.eq(0), tap1.eq(0), offset.eq(masks.proto_base),
                          fill.eq(0), drain.eq(0), ready[0].eq(0), ready[1].eq(0)]
         return m

@@ -68,7 +68,7 @@ def compile(
     program = compile_graph(read_graph(graph), chosen, batch, double_buffer=double_buffer)
     if listing is not None:
         with writing(listing):
-            write_atomically(listing, disassemble(program))
+            write_atomically(listing, disassemble(program, chosen))
     with writing(path):
         program.save(path)
     print_estimate(program, chosen, estimate(program, chosen))

@@ -68,7 +68,8 @@ def profile(
     """
     from pyhw.cli.options import distinct
     from pyhw.compiler import compile_graph
-    from pyhw.compiler.cycles import estimate, layer_fields, run_cycles, walk
+    from pyhw.compiler.cycles import estimate, run_cycles, walk
+    from pyhw.compiler.disassemble import layer_instructions
     from pyhw.configure import choose_config
     from pyhw.files import write_atomically
     from pyhw.inputs import check_output, read_graph
@@ -105,7 +106,7 @@ def profile(
         names = [layer.name for layer in layers]
         typer.echo(_compare(names, counted, cycles, found, simulator))
     _print_run(cycles, images, clock * 1e6, engines(accounts, cycles))
-    advice = hint(accounts, chosen, layer_fields(program))
+    advice = hint(accounts, chosen, layer_instructions(program, chosen))
     typer.echo(advice)
     if picture is not None:
         with writing(picture):

@@ -9,15 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyhw.hdl.config import Config
-from pyhw.hdl.isa import LAYER, Engine, Opcode, Space
+from pyhw.hdl.isa import Engine
+from pyhw.hdl.records import Instruction, Nest, Steps, instruction
 from pyhw.hdl.timing import Timing
 
 from .activity import Activity, Span
-from .disassemble import instructions
+from .disassemble import layer_instructions
 from .pipeline import Pipeline, ResultPort
 from .program import Program
 
-__all__ = ["LayerCycles", "Machine", "estimate", "layer_fields", "run_cycles", "walk"]
+__all__ = ["LayerCycles", "Machine", "estimate", "run_cycles", "walk"]
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,20 @@ class LayerCycles:
     utilisation: float
 
 
-def _bursts(fields: dict[str, int], total: int) -> list[int]:
-    full, rest = divmod(total, fields["burst"])
-    return [fields["burst"]] * full + ([rest] if rest else [])
+def _bursts(nest: Nest, total: int) -> list[int]:
+    full, rest = divmod(total, nest.burst)
+    return [nest.burst] * full + ([rest] if rest else [])
 
 
-def _steps(fields: dict[str, int]) -> int:
-    return fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
+def _steps(steps: Steps) -> int:
+    return steps.n_ky * steps.n_kx * steps.n_chunks * steps.n_digits
 
 
-def _blocks(fields: dict[str, int]) -> Iterator[int]:
+def _blocks(nest: Nest) -> Iterator[int]:
     """Yield the output channels of every row block."""
-    rows = fields["rows"]
-    for _ in range(fields["n_blocks"]):
-        here = min(rows, fields["block_rows"])
+    rows = nest.rows
+    for _ in range(nest.n_blocks):
+        here = min(rows, nest.block_rows)
         rows -= here
         yield here
 
@@ -89,6 +90,7 @@ class Machine:
     def __init__(self, config: Config, *, free_residuals: bool = False) -> None:
         self._config, self._timing = config, Timing(config)
         self._free_residuals = free_residuals
+        self._words = instruction(config).words
         self._pipeline = Pipeline()
         self._fetch = 0
         """When the fetch of the next instruction begins."""
@@ -101,28 +103,28 @@ class Machine:
         """When the two banks that were filled last were free, but for requests on their way."""
         self._drained = 0
 
-    def run(self, fields: dict[str, int], slots: int) -> Span:
-        """Run one LAYER instruction."""
+    def run(self, layer: Instruction, slots: int) -> Span:
+        """Run one instruction."""
         config, timing, pipeline = self._config, self._timing, self._pipeline
-        fetched = self._fetch + LAYER.words + slots + timing.fetch_overhead
+        fetched = self._fetch + self._words + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
         store = max(start + timing.compute_to_store, self._may_drain)
         stored = store + timing.store_to_issue
-        steps = _steps(fields)
-        bursts = _bursts(fields, fields["n_xy"] * slots)
+        nest, steps = layer.nest, _steps(layer.steps)
+        bursts = _bursts(nest, nest.n_xy * slots)
         # Warm-up columns are vectors, but no positions.
-        warmups = [burst // fields["n_x"] * fields["warmup"] for burst in bursts]
-        engine = "pool" if fields["depthwise"] else Engine(fields["engine"]).name.lower()
+        warmups = [burst // nest.n_x * layer.chain.warmup for burst in bursts]
+        engine = "pool" if layer.chain.depthwise else Engine(layer.terms.engine).name.lower()
         accumulate = timing.take_to_last(engine)
-        port = ResultPort(fields, config, pipeline, free=self._free_residuals)
-        order = [(block, number, channels) for block, channels in enumerate(_blocks(fields))
+        port = ResultPort(layer, config, pipeline, free=self._free_residuals)
+        order = [(block, number, channels) for block, channels in enumerate(_blocks(nest))
                  for number in range(len(bursts))]
 
-        passes = _Passes(pipeline, timing, fields, start)
+        passes = _Passes(pipeline, timing, layer, start)
         requested = store + timing.start_to_request
         drains, tail = Activity(), 0
         for index, (block, number, channels) in enumerate(order):
-            early = fields["early"] and index == 0
+            early = layer.read.early and index == 0
             passes.gate(min(stored, self._tail) if early else stored, self._freed[-2] + 1)
             burst = bursts[number]
             for _ in range(steps):
@@ -136,7 +138,7 @@ class Machine:
                 begun, time = port.results(time, block, number, first, count, burst)
                 drains.add("results", begun, time)
                 requested = begun + timing.take_to_request
-            ahead = 0 if fields["res"] else min(timing.freed_ahead, burst - 1)
+            ahead = 0 if layer.residual.res else min(timing.freed_ahead, burst - 1)
             self._freed = [self._freed[-1], time - 1 - ahead]
             self._drained = time
             if index == len(order) - 2:
@@ -150,7 +152,7 @@ class Machine:
             + timing.free_to_start,
             store + timing.store_to_start)
         self._may_drain = end + timing.write_to_store
-        vectors = steps * fields["n_blocks"] * (sum(bursts) + sum(warmups))
+        vectors = steps * nest.n_blocks * (sum(bursts) + sum(warmups))
         held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
         return Span(start, end, vectors, len(held), passes.stall_layer, passes.stall_bank,
                     passes.activity, drains, held, port.conflicts)
@@ -171,21 +173,21 @@ class _Passes:
         As `Span.front`.
     """
 
-    def __init__(self, pipeline: Pipeline, timing: Timing, fields: dict[str, int],
+    def __init__(self, pipeline: Pipeline, timing: Timing, layer: Instruction,
                  start: int) -> None:
         self._pipeline, self._timing = pipeline, timing
-        self._words = fields["pad_words"] + fields["code_words"]
+        self._words = layer.operand.pad_words + layer.operand.code_words
         self._first, self._all, self._restart = 1, self._words, 0
         to_first = timing.start_to_words
-        if fields["masked"]:
+        if layer.expansion.masked:
             self._first, self._all = timing.expanded
             self._restart = timing.burst_restart
-            lanes = fields["run_bytes"]
-            if not fields["depthwise"]:
-                lanes = min(lanes, fields["chunk_bytes"])
+            lanes = layer.steps.run_bytes
+            if not layer.chain.depthwise:
+                lanes = min(lanes, layer.window.chunk_bytes)
             to_first = timing.start_to_expanded(lanes)
         self._loaded = start + to_first + self._all - self._first if self._words else 0
-        self._steps, self._taken = _steps(fields), 0
+        self._steps, self._taken = _steps(layer.steps), 0
         self.time = pipeline.after(start + 1, timing.issue_to_take)
         self.last = 0
         self.stall_layer = self.stall_bank = 0
@@ -229,21 +231,14 @@ class _Passes:
             self.time = self._pipeline.free(self._loaded)
 
 
-def layer_fields(program: Program) -> list[dict[str, int]]:
-    """Return the fields of a program's LAYER instructions, in order (of its first turn)."""
-    found = [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
-             if opcode is Opcode.LAYER]
-    return found[: len(program.layers)]
-
-
 def walk(program: Program, config: Config, batch: int | None = None, *,
          alone: bool = False, free_residuals: bool = False) -> list[Span]:
     """Walk through a run of a program; parameters as of `estimate` and `Machine`."""
     slots = -(-(batch or program.batch) // config.groups)
     machine, spans = Machine(config, free_residuals=free_residuals), []
-    for fields in layer_fields(program):
+    for layer in layer_instructions(program, config):
         machine = Machine(config, free_residuals=free_residuals) if alone else machine
-        spans.append(machine.run(fields, slots))
+        spans.append(machine.run(layer, slots))
     return spans
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.isa import Engine
+from pyhw.hdl.records import Instruction
 
 from .codes import code_table, shift_constant, zero_code
 from .errors import CompileError
@@ -83,7 +84,7 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
     weights = Weights(codes, pad_lanes if pads.any() else None, constant,
                       depthwise_masks(op, engine, together, blocks))
     return Job(op, Engine.L1 if op.term == "l1" else Engine.SHIFT, source, target, residual,
-               fields=fields, weights=weights, source_offset=offset)
+               layer=Instruction.of(**fields), weights=weights, source_offset=offset)
 
 
 def _whole_rows(columns: int, rows: int, config: Config) -> int:

@@ -1,5 +1,9 @@
 """Emission: jobs become instructions, weight words, records, tables and index lists."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
 import numpy as np
 
 from pyhw.graph.infer import largest_exponent, sum_widths
@@ -7,7 +11,8 @@ from pyhw.graph.ops import MapType
 from pyhw.graph.post import Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import apply_terms, half
-from pyhw.hdl.isa import LAYER, Layout, Opcode, param_layout
+from pyhw.hdl.isa import Opcode, param_layout
+from pyhw.hdl.records import Instruction, instruction
 
 from .codes import pack_words
 from .errors import CompileError
@@ -15,7 +20,7 @@ from .job import Job
 from .maps import Map
 from .masks import expander_remedy, place_prototypes
 from .overlap import may_start_early
-from .specialise import check_fields
+from .specialise import check_layer
 
 __all__ = ["Image", "burst_length", "emit"]
 
@@ -83,7 +88,7 @@ def burst_length(config: Config, positions: int) -> int:
 
 
 def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -> Image:
-    """Turn placed jobs into memory contents; each job is one LAYER instruction.
+    """Turn placed jobs into memory contents; each job is one instruction.
 
     With `moves` all instructions follow a second time, for maps that are so many bytes further on
     (by name).
@@ -92,75 +97,80 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
     places, image.prototypes = place_prototypes(jobs, config)
     image.remedy = expander_remedy(jobs, places, config)
     for index, job in enumerate(jobs):
-        fields = dict(job.fields)
-        fields |= {"opcode": Opcode.LAYER.value, "engine": job.engine.value,
-                   "x_signed": job.source.fmt.signed}
-        positions = fields["n_x"] * fields["n_y"]
-        fields |= {"n_xy": positions, "n_slots": job.source.slots, "slots_from_run": 1,
-                   "burst": fields.get("burst")
-                   or burst_length(config, positions * job.source.slots)}
-        fields["in_base"] = (job.source.base + job.source_offset) % (1 << 24)
-        fields |= _emit_weights(job, image, places.get(index))
-        fields |= _emit_drain(job, image)
+        layer, slots = job.layer, job.source.slots
+        positions = layer.nest.n_x * layer.nest.n_y
+        layer = layer.changed(
+            opcode=Opcode.COMPUTE.value, engine=job.engine.value,
+            x_signed=job.source.fmt.signed, n_xy=positions, n_slots=slots, slots_from_run=1,
+            burst=layer.nest.burst or burst_length(config, positions * slots),
+            in_base=(job.source.base + job.source_offset) % (1 << 24))
+        layer = _emit_weights(job, layer, image, places.get(index))
+        layer = layer.changed(**_emit_drain(job, image))
         if job.index is not None:
-            fields["index_base"] = len(image.index) // 4
+            layer = layer.changed(index_base=len(image.index) // 4)
             image.index += job.index.astype("<u4").tobytes()
-        laid.append(fields)
+        laid.append(layer)
     for moved in ({}, moves) if moves else ({},):
         before = None
-        for job, fields in zip(jobs, laid, strict=True):
-            fields = fields | _moved(job, fields, moved)
+        for job, layer in zip(jobs, laid, strict=True):
+            layer = _moved(job, layer, moved)
             if before is not None:
-                fields["early"] = may_start_early(before, fields)
-            before = fields
-            check_fields(job.name, "layer", fields, config)
-            _check_coordinates(job.name, fields, config)
-            image.program += _encode(LAYER, job.name, fields)
+                layer = layer.changed(early=may_start_early(before, layer))
+            before = layer
+            check_layer(job.name, layer, config)
+            _check_coordinates(job.name, layer, config)
+            with _refusing(job.name):
+                image.program += instruction(config).encode(layer)
     image.program += Opcode.END.value.to_bytes(4, "little")
     image.check()
     return image
 
 
-def _moved(job: Job, fields: dict[str, int], moves: dict[str, int]) -> dict[str, int]:
-    """Return the addresses of a job's maps when some of them have moved."""
-    named = {"in_base": job.source, "res_base": job.residual, "out_base": job.target}
-    return {
-        name: (fields[name] + moves[stored.name]) % (1 << 24)
-        for name, stored in named.items() if stored is not None and stored.name in moves
-    }  # fmt: skip
+def _moved(job: Job, layer: Instruction, moves: dict[str, int]) -> Instruction:
+    """Return a job's instruction when some of its maps have moved."""
+    bases = {"in_base": (job.source, layer.read.in_base),
+             "res_base": (job.residual, layer.residual.res_base),
+             "out_base": (job.target, layer.write.out_base)}
+    return layer.changed(**{
+        name: (base + moves[stored.name]) % (1 << 24)
+        for name, (stored, base) in bases.items() if stored is not None and stored.name in moves})
 
 
-def _check_coordinates(name: str, fields: dict[str, int], config: Config) -> None:
+def _check_coordinates(name: str, layer: Instruction, config: Config) -> None:
     """Refuse a layer whose windows go further beside a row than the hardware can count."""
-    right = fields["xb_start"] + (fields["n_x"] + fields.get("warmup", 0) - 1) * fields["xb_x"]
-    right += fields["n_kx"] * fields.get("kx_xb", 0) + fields["run_bytes"]
+    window, steps = layer.window, layer.steps
+    right = window.xb_start + (layer.nest.n_x + layer.chain.warmup - 1) * window.xb_x
+    right += steps.n_kx * window.kx_xb + steps.run_bytes
     most = 1 << (config.coordinate_width - 1)
-    if fields["xb_start"] < -most or right >= most:
-        raise CompileError(name, f"its padding reaches {max(-fields['xb_start'], right):,} bytes "
+    if window.xb_start < -most or right >= most:
+        raise CompileError(name, f"its padding reaches {max(-window.xb_start, right):,} bytes "
                            f"beside a row and the hardware counts to {most:,}",
                            "take a configuration with more scratch_bytes or less padding")
 
 
-def _encode(layout: Layout, name: str, fields: dict[str, int]) -> bytes:
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Refuse a layer of which a value does not fit its field."""
     try:
-        return layout.encode(**fields)
+        yield
     except ValueError as error:
         raise CompileError(name, f"too large for the instruction set: {error}",
                            "use a smaller map or kernel") from None
 
 
-def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, int]:
+def _emit_weights(job: Job, layer: Instruction, image: Image,
+                  prototype: int | None) -> Instruction:
     """Emit masks for a prototype at an address, else (None) pad values and codes."""
     config = image.config
     if job.weights is None:
-        return {}
+        return layer
     if prototype is not None:
         assert job.weights.masks is not None
         assert config.engines.get("shift") is not None
         word, bit = image.add_masks(job.weights.masks.bits)
-        return job.weights.masks.fields | {
-            "w_base": word, "mask_bit": bit, "proto_base": prototype,
-            "code_words": config.engines["shift"].load_words(config.weights.load_bits)}
+        return replace(layer, expansion=job.weights.masks.expansion).changed(
+            w_base=word, mask_bit=bit, proto_base=prototype,
+            code_words=config.engines["shift"].load_words(config.weights.load_bits))
     blocks, steps, rows, lanes = job.weights.codes.shape
     image.mask_end = 0
     parts = []
@@ -178,7 +188,7 @@ def _emit_weights(job: Job, image: Image, prototype: int | None) -> dict[str, in
         counts["code_words"] = parts[-1].shape[1]
     base = len(image.weights) // config.weights.load_bytes
     image.weights += np.concatenate(parts, axis=1).tobytes()
-    return counts | {"w_base": base}
+    return layer.changed(w_base=base, **counts)
 
 
 def _emit_drain(job: Job, image: Image) -> dict[str, int]:
@@ -209,11 +219,11 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
 
 
 def _walk_fields(prefix: str, stored: Map, job: Job, base: int, vector: int) -> dict[str, int]:
-    walk = stored.walk(job.fields["n_x"], job.fields["n_y"])
+    walk = stored.walk(job.layer.nest.n_x, job.layer.nest.n_y)
     size = stored.fmt.bytes
     return {f"{prefix}_base": base, f"{prefix}_x": walk.x, f"{prefix}_y": walk.y,
             f"{prefix}_slot": walk.slot, f"{prefix}_vector": vector * size,
-            f"{prefix}_block": job.fields["block_rows"] * size}
+            f"{prefix}_block": job.layer.nest.block_rows * size}
 
 
 def _term_fields(prefix: str, terms: list, channel: int) -> dict[str, int]:
@@ -248,7 +258,8 @@ def _records(job: Job, image: Image) -> bytes:
             shift2 = int(second.shift[c])
             fields |= {"bias2": int(second.bias[c]) + half(shift2), "shift2": shift2,
                        **_term_fields("n", second.m, c)}
-        raw += _encode(image.layout, job.name, fields)
+        with _refusing(job.name):
+            raw += image.layout.encode(**fields)
     return bytes(raw)
 
 

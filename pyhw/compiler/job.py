@@ -1,4 +1,4 @@
-"""A job: one LAYER instruction before memory is assigned."""
+"""A job: one instruction before memory is assigned."""
 
 from dataclasses import dataclass, field
 
@@ -7,6 +7,7 @@ import numpy as np
 from pyhw.graph.ops import Conv, Pointwise, Pool
 from pyhw.graph.post import Post
 from pyhw.hdl.isa import Engine
+from pyhw.hdl.records import Expansion, Instruction
 
 from .maps import Map
 
@@ -45,13 +46,13 @@ class Masks:
         Which count, in the order of blocks, steps, rows and lanes.
     prototype : uint8 array (d,)
         The prototype's codes, as many as the layer uses.
-    fields : dict
-        LAYER fields that do not depend on addresses.
+    expansion : Expansion
+        What does not depend on addresses.
     """
 
     bits: np.ndarray
     prototype: np.ndarray
-    fields: dict[str, int]
+    expansion: Expansion
 
 
 @dataclass
@@ -66,8 +67,8 @@ class Job:
     source, target : Map
     residual : Map or None
         The map added in one of the steps.
-    fields : dict
-        LAYER fields that do not depend on addresses.
+    layer : Instruction
+        What does not depend on addresses.
     weights : Weights or None
     index : int array or None
         Byte offset of each position's vector, for gathered positions.
@@ -82,7 +83,7 @@ class Job:
     source: Map
     target: Map
     residual: Map | None = None
-    fields: dict[str, int] = field(default_factory=dict)
+    layer: Instruction = field(default_factory=Instruction)
     weights: Weights | None = None
     index: np.ndarray | None = None
     source_offset: int = 0
@@ -106,5 +107,5 @@ class Job:
             return 0
         first, last, _ = self.channels.indices(self.op.out_channels)
         _, kh, kw, c = self.op.weight_shape
-        positions = self.fields["n_x"] * self.fields["n_y"]
+        positions = self.layer.nest.n_x * self.layer.nest.n_y
         return (last - first) * kh * kw * c * self.op.digits * positions

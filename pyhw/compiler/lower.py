@@ -10,6 +10,7 @@ from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import Format
 from pyhw.hdl.isa import Engine
+from pyhw.hdl.records import Instruction
 
 from .codes import conv_weights
 from .depthwise import depthwise_job, is_depthwise
@@ -167,10 +168,10 @@ def _conv_jobs(op: Conv, config: Config, maps: dict[str, Map], fold: int = 1) ->
             _residual(op.post, maps), weights=weights, channels=part,
             source_offset=offset + part.start // group_rows * per_group,
             target_offset=part.start * target.fmt.bytes,
-            fields=base | loops | {
-                "x_shift": op.ex, "w_shift": op.ew, "n_blocks": len(blocks),
-                "block_rows": block_rows, "rows": part.stop - part.start,
-                "block_in": per_group if op.groups > 1 and len(slices) == 1 else 0}))
+            layer=Instruction.of(
+                **base, **loops, x_shift=op.ex, w_shift=op.ew, n_blocks=len(blocks),
+                block_rows=block_rows, rows=part.stop - part.start,
+                block_in=per_group if op.groups > 1 and len(slices) == 1 else 0)))
     return jobs
 
 
@@ -205,7 +206,7 @@ def _pool_job(op: Pool, config: Config, maps: dict[str, Map]) -> Job:
         weights = Weights(np.zeros((blocks, kh * kw, 0, 0), np.uint8), lanes,
                           np.zeros(channels, np.int64))
     return Job(op, Engine.POOL, source, target, _residual(op.post, maps),
-               fields=window | shared, weights=weights, source_offset=offset)
+               layer=Instruction.of(**window, **shared), weights=weights, source_offset=offset)
 
 
 def _prove_pool(op: Pool, fmt: Format, taps: int, config: Config) -> None:
@@ -228,7 +229,8 @@ def _pointwise_job(op: Pointwise, config: Config, maps: dict[str, Map]) -> Job:
         residual = source
     window, offset = _window(source, target.shape, (0, 0, 0, 0), (1, 1))
     return Job(op, Engine.POOL, source, target, residual,
-               fields=window | _pool_fields(target.shape[2], config), source_offset=offset)
+               layer=Instruction.of(**window, **_pool_fields(target.shape[2], config)),
+               source_offset=offset)
 
 
 def _copy(name: str, source: Map) -> Pointwise:
@@ -259,7 +261,7 @@ def _permute_job(op: Permute, config: Config, maps: dict[str, Map]) -> Job:
                            "take a configuration with index_entries above 0")
     job = _pointwise_job(_copy(op.name, source), config, maps)
     job.index = op.index.astype(np.int64) * source.pixel
-    job.fields |= {"in_x": 0, "in_y": 0, "in_slot": source.slot, "index_mode": 1}
+    job.layer = job.layer.changed(in_x=0, in_y=0, in_slot=source.slot, index_mode=1)
     return job
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from pyhw.hdl.formats import Format
+from pyhw.hdl.records import Nest
 
-__all__ = ["Map", "Walk", "stride_offset"]
+__all__ = ["Map", "Walk"]
 
 
 @dataclass
@@ -69,22 +70,18 @@ class Walk:
         """Make the steps from plain strides."""
         return cls(x, y - (columns - 1) * x, slot - (rows - 1) * y - (columns - 1) * x)
 
+    def offset(self, nest: Nest, place: int, warmup: int = 0) -> int:
+        """Return the address of a position, relative to the first one.
 
-def stride_offset(fields: dict[str, int], prefix: str, place: int, warmup: int = 0) -> int:
-    """Return the address of a position of an instruction, relative to its first one.
-
-    Parameters
-    ----------
-    fields : dict
-        Fields of a LAYER instruction.
-    prefix : {'in', 'out', 'res'}
-        Whose walk.
-    place : int
-        Number of the position, over rows and slots; warm-up columns count.
-    lead : int
-        Warm-up columns in this walk.
-    """
-    row = place // (fields["n_x"] + warmup)
-    slot = row // fields["n_y"]
-    return ((place - row) * fields[f"{prefix}_x"] + (row - slot) * fields[f"{prefix}_y"]
-            + slot * fields[f"{prefix}_slot"])
+        Parameters
+        ----------
+        nest : Nest
+            Columns and rows.
+        place : int
+            Number of the position, over rows and slots; warm-up columns count.
+        warmup : int
+            Warm-up columns among them.
+        """
+        row = place // (nest.n_x + warmup)
+        slot = row // nest.n_y
+        return (place - row) * self.x + (row - slot) * self.y + slot * self.slot

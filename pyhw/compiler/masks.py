@@ -6,9 +6,10 @@ from pyhw.graph.masked import decode_codes
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.formats import ShiftCode
-from pyhw.hdl.isa import LAYER, Space
+from pyhw.hdl.isa import Space
+from pyhw.hdl.records import Expansion
 
-from .disassemble import instructions
+from .disassemble import layer_instructions
 from .job import Job, Masks
 from .program import Program
 
@@ -102,9 +103,9 @@ def _masks(conv: Conv, engine: EngineConfig, bits: np.ndarray, counts: dict[str,
     codes = np.where(sign == 0, code.zero, exponent | (sign < 0) << (engine.code_width - 1))
     fields = {"masked": 1, "proto_size": len(codes)} | counts | {
         name: step % len(codes) for name, step in steps.items()}
-    if any(value > LAYER.fields[name].high for name, value in fields.items()):
+    if any(value > Expansion.layout().fields[name].high for name, value in fields.items()):
         return None
-    return Masks(bits, codes.astype(np.uint8), fields)
+    return Masks(bits, codes.astype(np.uint8), Expansion(**fields))
 
 
 def _candidates(jobs: list[Job]) -> dict[int, Masks]:
@@ -175,11 +176,11 @@ def _stored_words(job: Job, config: Config) -> int:
 
 def mask_summary(program: Program, config: Config) -> str:
     """Return what a program's masked layers take in memory, one line; empty without any."""
-    every = [fields for _, _, fields in instructions(program.section(Space.PROGRAM))]
-    masked = [fields for fields in every[: len(program.layers)] if fields.get("masked")]
+    masked = [layer for layer in layer_instructions(program, config) if layer.expansion.masked]
     if not masked or config.engines.get("shift") is None:
         return ""
-    weights = sum((f["n_blocks"] - 1) * f["block_bits"] + f["last_bits"] for f in masked)
+    weights = sum((layer.nest.n_blocks - 1) * layer.expansion.block_bits
+                  + layer.expansion.last_bits for layer in masked)
     codes, width = len(program.section(Space.PROTOTYPES)), config.engines["shift"].code_width
     return (f"masks: {-(-weights // 8):,} bytes, one bit for each of {weights:,} weights in "
             f"{len(masked)} layers; prototypes: {-(-codes * width // 8):,} bytes, {codes:,} codes "

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 
 from pyhw.hdl.config import Config
+from pyhw.hdl.records import Instruction
 from pyhw.hdl.timing import Timing
 
-from .maps import stride_offset
+from .maps import Walk
 
 __all__ = ["Pipeline", "ResultPort"]
 
@@ -53,8 +54,7 @@ class ResultPort:
 
     Parameters
     ----------
-    fields : dict
-        Of the LAYER instruction.
+    layer : Instruction
     config : Config
     pipeline : Pipeline
     free : bool
@@ -66,9 +66,9 @@ class ResultPort:
         Cycles in which a residual has waited.
     """
 
-    def __init__(self, fields: dict[str, int], config: Config, pipeline: Pipeline, *,
+    def __init__(self, layer: Instruction, config: Config, pipeline: Pipeline, *,
                  free: bool = False) -> None:
-        self._fields, self._config, self._pipeline = fields, config, pipeline
+        self._layer, self._config, self._pipeline = layer, config, pipeline
         self._flight = Timing(config).issue_to_write
         self._stall = Timing(config).read_to_stall
         self._writes: dict[int, tuple[int, int]] = {}
@@ -77,7 +77,7 @@ class ResultPort:
 
     def vectors(self, channels: int) -> Iterator[tuple[int, int]]:
         """Yield the first of the result vectors' channels in a block, and how many it has."""
-        width = 1 if self._fields["serial"] else self._config.post.width
+        width = 1 if self._layer.write.serial else self._config.post.width
         for first in range(0, channels, width):
             yield first // width, min(width, channels - first)
 
@@ -90,21 +90,21 @@ class ResultPort:
         first, after : int
             Cycle of the first issue, and the cycle after the last.
         """
-        fields = self._fields
-        if self._free or not fields["res"]:
+        layer = self._layer
+        if self._free or not layer.residual.res:
             return time, time + positions * self._groups
-        size = (1 << fields["out_log_bytes"]) if fields["serial"] else count
-        residual = count << fields["res_wide"]
+        size = (1 << layer.write.out_log_bytes) if layer.write.serial else count
+        residual = count << layer.residual.res_wide
         first = None
         for _ in range(self._groups):
             for position in range(positions):
-                place = burst * fields["burst"] + position
-                read = self._address("res", place, vector, block)
+                place = burst * layer.nest.burst + position
+                read = self._read(place, vector, block)
                 while self._conflict(time, read, residual):
                     self.conflicts.append(time)
                     time += 1
                 self._writes[time + self._flight] = (
-                    self._address("out", place, vector, block), size)
+                    self._write(place, vector, block), size)
                 if not self._config.build.distributed:
                     self._pipeline.hold(time + self._stall, time + self._stall + 1)
                 first = time if first is None else first
@@ -112,10 +112,17 @@ class ResultPort:
         assert first is not None
         return first, time
 
-    def _address(self, prefix: str, place: int, vector: int, block: int) -> int:
-        fields = self._fields
-        return (fields[f"{prefix}_base"] + stride_offset(fields, prefix, place)
-                + vector * fields[f"{prefix}_vector"] + block * fields[f"{prefix}_block"])
+    def _read(self, place: int, vector: int, block: int) -> int:
+        nest, record = self._layer.nest, self._layer.residual
+        walk = Walk(record.res_x, record.res_y, record.res_slot)
+        return (record.res_base + walk.offset(nest, place) + vector * record.res_vector
+                + block * record.res_block)
+
+    def _write(self, place: int, vector: int, block: int) -> int:
+        nest, record = self._layer.nest, self._layer.write
+        walk = Walk(record.out_x, record.out_y, record.out_slot)
+        return (record.out_base + walk.offset(nest, place) + vector * record.out_vector
+                + block * record.out_block)
 
     def _conflict(self, time: int, read: int, size: int) -> bool:
         if not self._config.build.distributed or time not in self._writes:

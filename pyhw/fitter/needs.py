@@ -14,7 +14,6 @@ from pyhw.graph.infer import (
 )
 from pyhw.graph.ops import Concat, Conv, Graph, Input, MapType, Operation, Permute, Pointwise, Pool
 from pyhw.hdl.formats import Format
-from pyhw.hdl.isa import LAYER
 
 __all__ = ["Needs", "needs"]
 
@@ -38,7 +37,7 @@ class Needs:
         Kernel widths of the layers that chains of taps can run.
     prototypes : int
         Codes of the vectors whose masked layers take less memory as masks.
-    terms, exponent, sum_bits, tables, records, instructions, index_entries : int
+    terms, exponent, sum_bits, tables, records, layers, index_entries : int
         As in `Config`.
     residual_terms : int
     residual_wide, pool_max, second_step : bool
@@ -58,7 +57,7 @@ class Needs:
     sum_bits: int
     tables: int
     records: int
-    instructions: int
+    layers: int
     index_entries: int
     pool_max: bool
     residual_terms: int
@@ -106,7 +105,7 @@ def needs(graph: Graph) -> Needs:
         tables=len(tables),
         records=sum(size[op.name][2] * (1 + (_second(op))) for op in graph.ops
                     if not isinstance(op, Input)),
-        instructions=layers * LAYER.words + 1,
+        layers=layers,
         index_entries=sum(op.index.size for op in permuted),
         pool_max=any(op.kind == "max" for op in graph.ops if isinstance(op, Pool)),
         residual_terms=max(

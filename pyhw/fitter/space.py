@@ -11,6 +11,7 @@ from pyhw.compiler.program import Program
 from pyhw.errors import UserError
 from pyhw.graph.ops import Graph
 from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.records import instruction
 
 from .area import cells
 from .devices import Device
@@ -114,9 +115,8 @@ class DesignSpace:
         self._graph, self.device, self.fill, self._fold = graph, device, fill, fold
         self.room = fill * device.luts
         """LUTs for accelerators."""
-        # The compiler makes no loops; other ranges are known when there is a program.
-        self.ranges = {f"layer.loop_{base}": (0, 0) for base in ("in", "out", "res")
-                       if specialise}  # fmt: skip
+        # Every program has this one; others are known when there is a program.
+        self.ranges = {"control.slots_from_run": (1, 1)} if specialise else {}
         self.overlap = device.luts > LEAN or not specialise
         self._name = re.sub(r"\W", "_", f"{graph.name}_{device.name}")
         if not self._name.isidentifier():
@@ -268,7 +268,7 @@ class DesignSpace:
             weight_words=max(words, 1),
             scratch_bytes=-(-max(self.scratch * slots, 64) // probe.banks) * probe.banks,
             param_records=max(self.needs.records, 1),
-            program_words=max(self.needs.instructions, 64),
+            program_words=max(self.needs.layers * instruction(probe).words + 1, 64),
         )
 
     def blocks(self, config: Config) -> int:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyhw.compiler.cycles import LayerCycles, estimate, layer_fields, walk
+from pyhw.compiler.cycles import LayerCycles, estimate, walk
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.program import Layer, Program
 from pyhw.hdl.config import Config
+from pyhw.hdl.records import Instruction
 
 __all__ = ["CAUSES", "Counted", "LayerAccount", "account", "engine_shape", "total"]
 
@@ -130,34 +132,35 @@ def account(program: Program, config: Config, images: int, counted: Sequence[Cou
         spans = walk(program, config, images, free_residuals=True)
         unhindered = [Counted.of_model(layer) for layer in
                       estimate(program, config, images, spans=spans)]
-    return [_account(layer, fields, config, images, one, free) for layer, fields, one, free in zip(
-        program.layers, layer_fields(program), counted, unhindered, strict=True)]
+    return [_account(layer, made, config, images, one, free) for layer, made, one, free in zip(
+        program.layers, layer_instructions(program, config), counted, unhindered, strict=True)]
 
 
-def _account(layer: Layer, fields: Mapping[str, int], config: Config, images: int,
+def _account(layer: Layer, made: Instruction, config: Config, images: int,
              counted: Counted, free: Counted) -> LayerAccount:
     rows, lanes = engine_shape(layer.engine, config)
     slots = -(-images // config.groups)
-    passes = fields["n_ky"] * fields["n_kx"] * fields["n_chunks"] * fields["n_digits"]
+    nest, steps = made.nest, made.steps
+    passes = steps.n_ky * steps.n_kx * steps.n_chunks * steps.n_digits
     # Vectors an image in each row block; warm-up columns make no result.
-    vectors = passes * (fields["n_xy"] + fields["n_y"] * fields["warmup"])
-    if counted.vectors != vectors * slots * fields["n_blocks"]:
-        raise ValueError(f"layer {layer.name!r} must issue {vectors * slots * fields['n_blocks']} "
+    vectors = passes * (nest.n_xy + nest.n_y * made.chain.warmup)
+    if counted.vectors != vectors * slots * nest.n_blocks:
+        raise ValueError(f"layer {layer.name!r} must issue {vectors * slots * nest.n_blocks} "
                          f"vectors, not {counted.vectors}")
     # In layers that work channel by channel the channels lie along the lanes, the taps along rows.
-    across, along = (lanes, rows) if fields["depthwise"] else (rows, lanes)
-    channels = fields["rows"]
+    across, along = (lanes, rows) if made.chain.depthwise else (rows, lanes)
+    channels = nest.rows
     useful = layer.useful_terms * images
     if layer.engine == "POOL":
-        useful = passes * fields["n_xy"] * channels * images
+        useful = passes * nest.n_xy * channels * images
     size = config.groups * rows * lanes
     bank = max(0, counted.stall_bank - free.stall_bank)
     held = 0 if config.build.distributed else max(0, counted.stall_weights - free.stall_weights)
     found = {
         "useful": useful,
         "reduction": vectors * images * channels * along - useful,
-        "channels": vectors * images * (fields["n_blocks"] * across - channels) * along,
-        "images": (vectors * (slots * config.groups - images) * fields["n_blocks"]
+        "channels": vectors * images * (nest.n_blocks * across - channels) * along,
+        "images": (vectors * (slots * config.groups - images) * nest.n_blocks
                    * rows * lanes),
         "weights": (counted.stall_weights - held) * size,
         "layer": counted.stall_layer * size,

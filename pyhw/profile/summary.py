@@ -1,10 +1,11 @@
 """What an account says of a whole run: utilisation by engine, the largest loss, JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyhw.hdl.config import Config
+from pyhw.hdl.records import Instruction
 
 from .account import CAUSES, Counted, LayerAccount, total
 
@@ -60,15 +61,14 @@ def engines(accounts: Sequence[LayerAccount], cycles: int) -> list[EngineUse]:
 
 
 def hint(accounts: Sequence[LayerAccount], config: Config,
-         fields: Sequence[Mapping[str, int]]) -> str:
+         layers: Sequence[Instruction]) -> str:
     """Return what loses most and what to change.
 
     Parameters
     ----------
     accounts : sequence of LayerAccount
     config : Config
-    fields : sequence of dict
-        Of the layers' instructions.
+    layers : sequence of Instruction
     """
     losses = {cause: cycles for cause, cycles in total(accounts).items() if cause != "useful"}
     cause = max(losses, key=losses.__getitem__)
@@ -79,9 +79,10 @@ def hint(accounts: Sequence[LayerAccount], config: Config,
     one = accounts[worst]
     lost = one.share(cause) * one.counted.cycles
     remedy = _REMEDIES[cause]
-    if cause == "reduction" and fields[worst]["depthwise"]:
+    if cause == "reduction" and layers[worst].chain.depthwise:
         remedy = _LANEWISE
-    elif cause == "reduction" and fields[worst]["run_bytes"] == 1 and not config.depthwise.columns:
+    elif cause == "reduction" and layers[worst].steps.run_bytes == 1 and not (
+            config.depthwise.columns):
         remedy = _DEPTHWISE
     if one.engine == "POOL" and cause == "channels":
         remedy = "pool_lanes that divide its channels"

@@ -10,8 +10,9 @@ from pyhw.compiler.program import Layer, StoredMap
 from pyhw.docs import isa_markdown, member_docs, with_registers
 from pyhw.graph.random import random_graph
 from pyhw.hdl.frames import Command
-from pyhw.hdl.isa import INPUT, LAYER, LOOP, Counter, Opcode, Space, param_layout
+from pyhw.hdl.isa import INPUT, Counter, Opcode, Space, param_layout
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.records import RECORDS
 from pyhw.hdl.registers import ADDRESS_BITS, REGISTERS
 from tests.support import ROOT
 
@@ -40,7 +41,8 @@ def test_registers_are_words_at_addresses_of_their_own():
 
 def test_the_page_shows_every_field_and_member():
     text = isa_markdown()
-    for layout in (LAYER, LOOP, INPUT, param_layout(PRESETS["default"])):
+    for layout in (*(record.layout() for record in RECORDS.values()), INPUT,
+                   param_layout(PRESETS["default"])):
         assert layout.markdown() in text
     for kind in (Opcode, Space, Command, Counter):
         assert all(f"| {member.value} | `{member.name}` |" in text for member in kind)

@@ -72,12 +72,12 @@ def test_switches_are_true_or_false(name, value):
 
 
 @pytest.mark.parametrize(("ranges", "said"), [
-    ([], "must be a mapping of fields"), ({"layer.nx": (0, 1)}, "LAYER and INPUT, not 'layer.nx'"),
+    ([], "must be a mapping of fields"), ({"layer.nx": (0, 1)}, "fields .* not 'layer.nx'"),
     ({"n_x": (0, 1)}, "not 'n_x'"), ({3: (0, 1)}, "not 3"),
-    ({"layer.n_x": (0, 65536)}, r"\['layer.n_x'\] must be two integers in order from 0 to 65535"),
-    ({"layer.n_x": (2, 1)}, "in order"), ({"layer.n_x": (-1, 1)}, "from 0"),
-    ({"layer.n_x": (1,)}, "two integers"), ({"layer.n_x": (1, True)}, "two integers"),
-    ({"layer.n_x": (1, 2.0)}, "two integers"), ({"layer.n_x": 3}, "two integers"),
+    ({"nest.n_x": (0, 65536)}, r"\['nest.n_x'\] must be two integers in order from 0 to 65535"),
+    ({"nest.n_x": (2, 1)}, "in order"), ({"nest.n_x": (-1, 1)}, "from 0"),
+    ({"nest.n_x": (1,)}, "two integers"), ({"nest.n_x": (1, True)}, "two integers"),
+    ({"nest.n_x": (1, 2.0)}, "two integers"), ({"nest.n_x": 3}, "two integers"),
 ])  # fmt: skip
 def test_ranges_name_fields_and_lie_in_them(ranges, said):
     with pytest.raises(ValueError, match=f"Config.ranges.*{said}"):
@@ -85,27 +85,24 @@ def test_ranges_name_fields_and_lie_in_them(ranges, said):
 
 
 def test_ranges_are_kept_in_the_file():
-    ranges = {"layer.xb_start": (-6, 0), "input.rows": (28, 28)}
+    ranges = {"window.xb_start": (-6, 0), "input.rows": (28, 28)}
     config = CONFIG.changed(ranges=ranges)
     assert config_from_json(config_to_json(config)) == config
-    assert '"layer.xb_start": [-6, 0]' in config_to_json(config)
+    assert '"window.xb_start": [-6, 0]' in config_to_json(config)
     assert list(config.ranges) == sorted(ranges)
 
 
 def test_ranges_narrow_what_control_counts():
-    assert (CONFIG.loops, CONFIG.range_of("layer.n_x")) == (True, (0, 65535))
-    ranges = {"layer.n_x": (1, 28), "layer.n_y": (1, 9), "layer.n_xy": (1, 252),
-              "layer.n_slots": (0, 2), "layer.n_chunks": (1, 4), "layer.in_rows": (1, 28),
-              "layer.n_ky": (1, 5), "layer.ky_iy": (0, 1), "layer.in_x": (-5, 3)}
-    config = CONFIG.changed(ranges=ranges | {f"layer.loop_{n}": (0, 0)
-                                              for n in ("in", "out", "res")})
-    assert not config.loops
+    assert CONFIG.range_of("nest.n_x") == (0, 65535)
+    ranges = {"nest.n_x": (1, 28), "nest.n_y": (1, 9), "nest.n_xy": (1, 252),
+              "control.n_slots": (0, 2), "steps.n_chunks": (1, 4), "window.in_rows": (1, 28),
+              "steps.n_ky": (1, 5), "window.ky_iy": (0, 1), "read.in_x": (-5, 3)}
+    config = CONFIG.changed(ranges=ranges)
     assert config.count_width == 9  # 504 positions
     assert config.side_width == 5
-    assert config.counter_width("n_chunks") == 3
+    assert config.counter_width("steps.n_chunks") == 3
     assert config.row_width == 7  # -10 to 38
-    assert config.bits_of("layer.in_x") == 4
-    assert CONFIG.changed(ranges=ranges).loops
+    assert config.bits_of("read.in_x") == 4
 
 
 @pytest.mark.parametrize(("low", "high", "bits"), [
@@ -222,17 +219,17 @@ def test_the_file_form_reads_back(config):
 def test_the_flat_form_of_older_files_is_read():
     flat = {"isa": 3, "name": "old", "groups": 2, "shift": None, "post_width": 4, "spread": True,
             "l1": {"rows": 3, "lanes": 5, "code_width": 8, "acc_width": 20}, "overlap": False,
-            "residual_terms": 0, "ranges": {"layer.n_x": [1, 3]}}
+            "residual_terms": 0, "ranges": {"layer.n_x": [1, 3], "layer.loop_in": [0, 0]}}
     config = config_from_json(json.dumps(flat))
     assert config == CONFIG.changed(name="old", groups=2, post_width=4, spread=True, overlap=False,
-                                    residual_terms=0, ranges={"layer.n_x": (1, 3)})
+                                    residual_terms=0, ranges={"nest.n_x": (1, 3)})
     assert not config.residual.exists
 
 
 @pytest.mark.parametrize(("text", "message"), [
     ("", "must be JSON"), ("{", "must be JSON"), ("[" * 100_000, "must be JSON"),
     ("[]", "must be a JSON object"), ("null", "must be a JSON object"),
-    ("{}", "version 3, not None"), ('{"isa": 1}', "version 3, not 1"),
+    ("{}", "version 4, not None"), ('{"isa": 1}', "version 4, not 1"),
     ('{"isa": 3}', "must have an L1 engine"),
     ('{"isa": 3, "colour": 3}', "Config has no field 'colour'"),
     ('{"isa": 3, "l1": {"rows": 1}}', "Config.engines.l1: missing 3 required"),
@@ -275,7 +272,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
         "second_step": False, "tables": 3, "scratch_bytes": 32768, "weight_words": 1025,
         "param_records": 257, "program_words": 1025, "index_entries": 1, "max_payload": 512,
         "prototypes": 1, "taps": 1, "pool_max": False, "exponent": 7, "sum_bits": 32,
-        "ranges": {"layer.n_x": (1, 3)},
+        "ranges": {"nest.n_x": (1, 3)},
     }
     own = {f.name for f in fields(Config)} - {*PARTS, "engines"}
     assert set(other) | set(same) == own | set(FLAT)
@@ -285,7 +282,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
 
 
 def test_the_hash_is_the_same_everywhere():
-    assert PRESETS["tiny"].hash.hex() == "41fb914e04e6aa4f"
+    assert PRESETS["tiny"].hash.hex() == "a17558516b4c70fb"
 
 
 def test_presets_have_their_names():

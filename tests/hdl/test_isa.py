@@ -10,11 +10,8 @@ from pyhw.hdl.frames import ARGUMENTS, REPLIES, WITH_DATA, Command
 from pyhw.hdl.isa import (
     COUNTER_SET,
     INPUT,
-    LAYER,
-    LOOP,
     Counter,
     Engine,
-    Layout,
     Opcode,
     Space,
     input_record,
@@ -22,10 +19,13 @@ from pyhw.hdl.isa import (
     space_bytes,
     space_depth,
 )  # fmt: skip
+from pyhw.hdl.layout import Layout
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.records import RECORD_OF, RECORDS, Instruction, Terms, instruction
 
 SMALL = Layout("SMALL", [("a", 3, "first"), ("b", -5, "second"), ("c", 30, "third")])
-LAYOUTS = [SMALL, LAYER, LOOP, INPUT, *(param_layout(config) for config in PRESETS.values())]
+LAYOUTS = [SMALL, INPUT, *(record.layout() for record in RECORDS.values()),
+           *(param_layout(config) for config in PRESETS.values())]
 
 
 def by_name(layout):
@@ -67,11 +67,11 @@ def test_values_outside_a_field_are_refused(layout):
 
 
 def test_unknown_fields_and_other_lengths_are_refused():
-    with pytest.raises(ValueError, match="LOOP has no field 'counts'"):
-        LOOP.encode(counts=3)
-    for raw in (b"", bytes(LOOP.bytes - 1), bytes(LOOP.bytes + 4)):
-        with pytest.raises(ValueError, match=f"LOOP must be {LOOP.bytes} bytes"):
-            LOOP.decode(raw)
+    with pytest.raises(ValueError, match="SMALL has no field 'counts'"):
+        SMALL.encode(counts=3)
+    for raw in (b"", bytes(SMALL.bytes - 1), bytes(SMALL.bytes + 4)):
+        with pytest.raises(ValueError, match=f"SMALL must be {SMALL.bytes} bytes"):
+            SMALL.decode(raw)
 
 
 def test_the_table_shows_every_field_and_bit_once():
@@ -80,11 +80,52 @@ def test_the_table_shows_every_field_and_bit_once():
                          "| 37:8 | `c` | u30 | third |"]
 
 
-@pytest.mark.parametrize("layout", [LAYER, LOOP], ids=by_name)
-def test_instructions_begin_with_the_opcode(layout):
-    assert next(iter(layout.fields)) == "opcode"
-    assert layout.fields["opcode"].width == Shape.cast(Opcode).width
-    assert LAYER.fields["engine"].high >= max(e.value for e in Engine)
+VARIANTS = [PRESETS["default"], PRESETS["tiny"],
+            PRESETS["default"].changed(taps=2, prototypes=64),
+            PRESETS["default"].changed(residual_terms=0, index_entries=0)]
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_an_instruction_is_the_records_of_a_configuration_in_order(config):
+    rng, form = random.Random(5), instruction(config)
+    assert [name for name in RECORDS if name in form.records] == list(form.records)
+    values = Instruction(**{name: RECORDS[name](**draw(rng, RECORDS[name].layout()))
+                            for name in form.records})
+    raw = form.encode(values)
+    assert len(raw) == form.bytes == 4 * form.words
+    assert form.decode(raw) == values
+    # Hardware sees the same values at the same bits.
+    view = form.shape.from_bits(int.from_bytes(raw, "little"))
+    for name in form.records:
+        assert {f: getattr(getattr(view, name), f) for f in vars(getattr(values, name))} == vars(
+            getattr(values, name))
+    assert form.records[0] == "control"
+    assert next(iter(RECORDS["control"].layout().fields)) == "opcode"
+
+
+def test_records_of_units_that_are_not_there_take_no_bits_and_hold_nothing():
+    least = instruction(VARIANTS[3])
+    assert not {"index", "chain", "expansion", "residual"} & set(least.records)
+    assert set(instruction(VARIANTS[2]).records) == set(RECORDS)
+    assert instruction(VARIANTS[2]).width - least.width == sum(
+        RECORDS[name].layout().width for name in ("index", "chain", "expansion", "residual"))
+    with pytest.raises(ValueError, match="COMPUTE has no record 'residual' in this configuration"):
+        least.encode(Instruction.of(res=1))
+    with pytest.raises(ValueError, match=f"COMPUTE must be {least.bytes} bytes, not 4"):
+        least.decode(bytes(4))
+
+
+def test_fields_are_known_by_their_names_alone():
+    fields = [name for record in RECORDS.values() for name in record.layout().fields]
+    assert sorted(fields) == sorted(RECORD_OF)
+    assert Instruction.of(n_x=3, engine=1).changed(n_x=4).values()["nest"]["n_x"] == 4
+    with pytest.raises(TypeError, match="Instruction has no field 'n_z'"):
+        Instruction.of(n_z=1)
+
+
+def test_opcodes_and_engines_have_room():
+    assert RECORDS["control"].layout().fields["opcode"].width == Shape.cast(Opcode).width
+    assert Terms.layout().fields["engine"].high >= max(e.value for e in Engine)
 
 
 def test_an_input_record_has_its_steps_derived():

@@ -24,6 +24,7 @@ from pyhw.hdl.timing import Timing
 from pyhw.hdl.weights.expander import Expander
 from pyhw.hdl.weights.fetch import WeightFetch
 from tests.support.helpers import simulate
+from tests.support.records import run_value
 
 
 def engine(lanes, code_width=4):
@@ -99,7 +100,7 @@ def test_start_to_the_first_weight_word():
     dut = WeightFetch(SMALL)
 
     async def testbench(ctx):
-        ctx.set(dut.i_run, {"layer": LAYER, "total": 1})
+        ctx.set(dut.i_run, run_value(dut.i_run, LAYER, 1))
         await pulse(ctx, dut.i_run.start)
         assert 1 + await cycles_until(ctx, dut.o_stream.valid) == Timing(SMALL).start_to_words
 
@@ -124,7 +125,7 @@ def test_start_to_the_first_expanded_word(lanes):
 
     async def testbench(ctx):
         for dut in (fetch, expander):  # two bursts in each block
-            ctx.set(dut.i_run, {"layer": layer, "total": 2, "start": 1})
+            ctx.set(dut.i_run, run_value(dut.i_run, layer, 2, start=1))
         ctx.set(expander.o_stream.ready, 1)
         for cycle in range(100):
             if ctx.get(expander.o_stream.valid):
@@ -148,7 +149,7 @@ def test_vectors_are_issued_a_cycle_after_what_they_wait_for():
     wanted = 1 + timing.issue_to_take
 
     async def testbench(ctx):
-        ctx.set(dut.i_run, {"layer": LAYER | {"n_x": 3}, "total": 3})
+        ctx.set(dut.i_run, run_value(dut.i_run, LAYER | {"n_x": 3}, 3))
         ctx.set(dut.i_advance, 1)
         await pulse(ctx, dut.i_run.start)
         await ctx.tick().repeat(20)
@@ -187,7 +188,7 @@ def test_start_of_the_drain_to_its_request():
     dut = StoreUnit(SMALL)
 
     async def testbench(ctx):
-        ctx.set(dut.i_run, {"layer": LAYER, "total": 1})
+        ctx.set(dut.i_run, run_value(dut.i_run, LAYER, 1))
         await pulse(ctx, dut.i_run.start)
         assert 1 + await cycles_until(ctx, dut.o_request) == Timing.start_to_request
         ctx.set(dut.i_ready, 1)

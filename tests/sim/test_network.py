@@ -13,7 +13,7 @@ import pytest
 from bench.random_networks import CONFIGS, cycle_error, draw_cases, wrong_counts
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
-from pyhw.compiler.disassemble import instructions
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.specialise import specialise
 from pyhw.errors import UserError
 from pyhw.graph.execute import run_layers
@@ -23,7 +23,6 @@ from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
 from pyhw.hdl.formats import Format, nearest_terms
-from pyhw.hdl.isa import Opcode, Space
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import run_onnx, run_torch
 from pyhw.verilog import cached_verilog
@@ -83,9 +82,7 @@ def test_layers_overlap_as_the_cycle_model_says(name, verilator):
     for case, result in zip(cases, results, strict=True):
         assert result.difference is None, f"{case.graph.name}: {result.difference}"
         assert wrong_counts(case, result, config) == [], case.graph.name
-        early += sum(fields["early"] for _, opcode, fields
-                     in instructions(case.program.section(Space.PROGRAM))
-                     if opcode is Opcode.LAYER)
+        early += sum(layer.read.early for layer in layer_instructions(case.program, config))
     assert early > 0
 
 

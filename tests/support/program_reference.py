@@ -18,6 +18,8 @@ from pyhw.hdl.isa import INPUT, Engine, Opcode, Space, param_layout
 from pyhw.hdl.port import unfold
 from pyhw.hdl.post.processor import PostProcessor
 
+from .records import flat
+
 
 def run_program(program, config, images, turn=0):
     """Run a turn of a program on images (N, H, W, C); return complete maps by layer."""
@@ -32,12 +34,12 @@ def run_program(program, config, images, turn=0):
         for address, value in unfold.compute(record, raw, base).items():
             scratch[index % config.groups][address] = value
     found = {}
-    every = list(instructions(program.section(Space.PROGRAM)))
+    every = list(instructions(program.section(Space.PROGRAM), config))
     assert [opcode for _, opcode, _ in every] == (
-        [Opcode.LAYER] * len(program.turns) * len(program.layers) + [Opcode.END])
+        [Opcode.COMPUTE] * len(program.turns) * len(program.layers) + [Opcode.END])
     taken = every[turn * len(program.layers):][:len(program.layers)]
-    for layer, (_, _, fields) in zip(program.layers, taken, strict=True):
-        _layer(program, config, fields, slots, scratch)
+    for layer, (_, _, made) in zip(program.layers, taken, strict=True):
+        _layer(program, config, flat(made), slots, scratch)
         target = output if layer.target.name == program.output.name else layer.target
         if layer.complete:
             maps = []

@@ -13,8 +13,10 @@ from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.positions import Positions
 from pyhw.hdl.formats import Format
-from pyhw.hdl.isa import LAYER, Opcode, Space
+from pyhw.hdl.isa import Opcode, Space
+from pyhw.hdl.records import RECORD_OF
 from tests.support.helpers import simulate
+from tests.support.records import flat, run_value
 
 # Positions ----------------------------------------------------------------------------------------
 
@@ -111,7 +113,7 @@ def vector(address, row_inside, xb, row_bytes, run_left, lanes):
 
 
 def conv_case(batch=4, **changes):
-    """Return the first LAYER of a compiled convolution, walked from the convolution itself."""
+    """Return the instruction of a compiled convolution, walked from the convolution itself."""
     shape, out, kernel, digits = (5, 6, 6), 7, (3, 2), 2
     rng = np.random.default_rng(1)
     sizes = {"stride": (2, 1), "padding": (1, 0, 1, 1), "dilation": (1, 1), "groups": 1} | changes
@@ -121,8 +123,9 @@ def conv_case(batch=4, **changes):
                 code_width=4, post=post(sign.shape[1]), **sizes)
     graph = Graph("walk", (Input(name="image", shape=shape, fmt=Format(8)), conv), "layer")
     program = compile_graph(graph, CONFIG, batch)
-    _, opcode, fields = next(instructions(program.section(Space.PROGRAM)))
-    assert opcode is Opcode.LAYER
+    _, opcode, layer = next(instructions(program.section(Space.PROGRAM), CONFIG))
+    fields = flat(layer)
+    assert opcode is Opcode.COMPUTE
     slots = program.batch // CONFIG.groups
     height, width, _ = program.output.shape
     pixel, row, (top, left, _, _) = shape[2], shape[1] * shape[2], sizes["padding"]
@@ -157,13 +160,14 @@ def split(items, size):
 
 
 def permute_case():
-    """Return a LAYER that gathers positions by an index list."""
+    """Return an instruction that gathers positions by an index list."""
     rng = np.random.default_rng(2)
     order = rng.permutation(12)
     graph = Graph("gather", (Input(name="image", shape=(3, 4, 6), fmt=Format(8)),
                              Permute(name="layer", input="image", index=order)), "layer")
     program = compile_graph(graph, CONFIG, 4)
-    _, _, fields = next(instructions(program.section(Space.PROGRAM)))
+    _, _, layer = next(instructions(program.section(Space.PROGRAM), CONFIG))
+    fields = flat(layer)
     index = np.frombuffer(program.section(Space.INDEX), "<u4").tolist()
     base, slot = program.input.base, program.input.slot_bytes
     positions = [(s, int(p)) for s in range(2) for p in order]
@@ -191,7 +195,7 @@ def run_feeder(case, freeze, drain_cycles, layers=1):
 
     async def testbench(ctx):
         nonlocal waits
-        ctx.set(dut.i_run, {"layer": case.fields, "total": case.total})
+        ctx.set(dut.i_run, run_value(dut.i_run, case.fields, case.total))
         ctx.set(dut.i_stored, 1)
         for _ in range(layers):
             ctx.set(dut.i_run.start, 1)
@@ -277,8 +281,8 @@ def test_the_first_burst_of_an_early_layer_waits_for_the_tail_only(early):
     dut = AddressGenerator(CONFIG, READ_LATENCY)
 
     async def testbench(ctx):
-        ctx.set(dut.i_run, {"layer": case.fields | {"early": early}, "total": case.total,
-                            "start": 1})
+        ctx.set(dut.i_run, run_value(dut.i_run, case.fields | {"early": early}, case.total,
+                                     start=1))
         ctx.set(dut.i_advance, 1)
         await ctx.tick()
         ctx.set(dut.i_run.start, 0)
@@ -304,4 +308,4 @@ def test_the_first_burst_of_an_early_layer_waits_for_the_tail_only(early):
 
 
 def test_layer_fields_are_set_by_the_compiler():
-    assert set(conv_case().fields) == set(LAYER.fields)
+    assert set(conv_case().fields) == set(RECORD_OF)

@@ -1,4 +1,4 @@
-"""Sequencer: the order of layers, loops, limits and prefetch. Program memories."""
+"""Sequencer: the order of layers, limits and prefetch. Program memories."""
 
 import itertools
 import random
@@ -8,14 +8,15 @@ from amaranth.hdl import Fragment
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.control.sequencer import Sequencer
-from pyhw.hdl.isa import INPUT, LAYER, LOOP, Opcode, Space, param_layout
+from pyhw.hdl.isa import INPUT, Opcode, Space, param_layout
 from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.records import COMPUTE_STAGE, RECORDS, STORE_STAGE, Instruction, instruction
 from pyhw.hdl.timing import Timing
 from tests.support.helpers import simulate
 
 END = (Opcode.END.value).to_bytes(4, "little")
-NEXT = (Opcode.NEXT.value).to_bytes(4, "little")
+FORM = instruction(PRESETS["default"])
 CONFIG = Config.of(
     l1=EngineConfig(rows=1, lanes=1, code_width=8, acc_width=16), load_bits=32, weight_words=16,
     param_records=8, program_words=64, index_entries=16)
@@ -24,13 +25,16 @@ VARIANTS = [{}, {"overlap": False}, {"spread": True}]
 
 
 def layer(number, **fields):
-    """Return a LAYER that is known by its `w_base`."""
-    return LAYER.encode(**{"opcode": Opcode.LAYER.value, "w_base": number, "n_xy": 5,
-                           "n_slots": 1} | fields)
+    """Return an instruction that is known by its `w_base`."""
+    return FORM.encode(Instruction.of(**{"opcode": Opcode.COMPUTE.value, "w_base": number,
+                                         "n_xy": 5, "n_slots": 1} | fields))
 
 
-def loop(**fields):
-    return LOOP.encode(opcode=Opcode.LOOP.value, **fields)
+def fields_of(run):
+    """Return the fields of all records of a port."""
+    members = run.shape().members
+    return {field: getattr(getattr(run, name), field) for name in members
+            if name in RECORDS for field in members[name].members}
 
 
 class Bench:
@@ -64,11 +68,14 @@ class Bench:
         if front.start:
             assert len(self.started) == len(self.free), "the compute stage was still busy"
             assert len(self.started) == len(self.drained), "a layer has been left out"
-            self.started.append((self.cycle, front.layer, front.total))
+            self.started.append((self.cycle, fields_of(front), front.total))
         if back.start:
             assert len(self.drained) == len(self.ended), "the store stage was still busy"
-            self.drained.append((self.cycle, back.layer, back.total))
-            assert self.drained[-1][1:] == self.started[-1][1:]
+            self.drained.append((self.cycle, fields_of(back), back.total))
+            _, fields, total = self.started[-1]
+            assert self.drained[-1][2] == total
+            assert all(fields.get(name, value) == value
+                       for name, value in self.drained[-1][1].items())
         assert stored == (len(self.started) == len(self.drained))
         for name, starts, here in (("compute", self.started, front), ("store", self.drained, back)):
             length = self.busy[name][(len(starts) - 1) % len(self.busy[name])]
@@ -90,7 +97,7 @@ class Bench:
         while ctx.get(dut.o_running):
             await self.tick(ctx)
         self.run_to = self.cycle
-        return [fields.w_base for _, fields, _ in self.started[first:]]
+        return [fields["w_base"] for _, fields, _ in self.started[first:]]
 
 
 def bench(program, test, **options):
@@ -104,27 +111,26 @@ def bench(program, test, **options):
     return unit
 
 
-def test_layers_run_in_order_with_all_their_fields():
+def test_layers_run_in_order_with_all_the_fields_of_each_stage():
     rng = random.Random(3)
-    values = [{f.name: rng.randint(f.low, f.high) for f in LAYER.fields.values()}
-              | {"opcode": Opcode.LAYER.value, "n_slots": slots, "slots_from_run": 0,
-                 "loop_in": 1, "loop_out": 1, "loop_res": 1} for slots in (1, 3)]
-    program = b"".join(LAYER.encode(**v) for v in values) + END
+    values = [{f.name: rng.randint(f.low, f.high) for name in FORM.records
+               for f in RECORDS[name].layout().fields.values()}
+              | {"opcode": Opcode.COMPUTE.value, "n_slots": slots, "slots_from_run": 0}
+              for slots in (1, 3)]
+    program = b"".join(FORM.encode(Instruction.of(**v)) for v in values) + END
 
     async def test(ctx, unit):
         await unit.run(ctx, count=9)
-        for (_, fields, total), wanted in zip(unit.drained, values, strict=True):
-            assert {name: getattr(fields, name) for name in wanted
-                    if name not in ("opcode", "engine")} == {
-                name: value for name, value in wanted.items() if name not in ("opcode", "engine")}
-            assert fields.as_value().value & 0x3F == wanted["opcode"] | wanted["engine"] << 4
-            # As many as a scratchpad may hold.
-            most = 1 << PRESETS["default"].count_width
-            assert total == wanted["n_xy"] * wanted["n_slots"] % most
+        for stage, records in ((unit.started, COMPUTE_STAGE), (unit.drained, STORE_STAGE)):
+            for (_, fields, total), wanted in zip(stage, values, strict=True):
+                assert fields == {name: wanted[name] for record in records
+                                  if record in FORM.records
+                                  for name in RECORDS[record].layout().fields}
+                # As many as a scratchpad may hold.
+                most = 1 << PRESETS["default"].count_width
+                assert total == wanted["n_xy"] * wanted["n_slots"] % most
         assert ctx.get(unit.dut.o_layers_done) == 2
 
-    values[1]["engine"] = values[0]["engine"] = 2
-    program = b"".join(LAYER.encode(**v) for v in values) + END
     bench(program, test)
 
 
@@ -143,44 +149,10 @@ def test_slots_come_from_the_run(count, variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize(("count", "from_run", "turns"), [
-    (3, 0, 3), (1, 0, 1), (0, 0, 1), (9, 1, 2),
-])  # fmt: skip
-def test_a_loop_moves_the_bases_of_the_layers_that_ask_for_it(count, from_run, turns, variant):
-    program = (layer(0, loop_in=1, in_base=1)
-               + loop(count=count, count_from_run=from_run, in_step=10, out_step=-3, res_step=7)
-               + layer(1, loop_in=1, in_base=100, out_base=2, res_base=5)
-               + layer(2, loop_out=1, loop_res=1, in_base=100, out_base=2, res_base=5)
-               + NEXT + layer(3, loop_in=1, loop_out=1, loop_res=1, in_base=9) + END)
-    top = 1 << 24
-
-    async def test(ctx, unit):
-        assert await unit.run(ctx, count=2) == [0, *[1, 2] * turns, 3]
-        bases = [(f.in_base, f.out_base, f.res_base) for _, f, _ in unit.started]
-        wanted = [(1, 0, 0)]
-        for turn in range(turns):
-            wanted += [(100 + 10 * turn, 2, 5), (100, (2 - 3 * turn) % top, 5 + 7 * turn)]
-        assert bases == [*wanted, (9, 0, 0)]
-
-    bench(program, test, **variant)
-
-
-def test_two_loops_follow_each_other():
-    program = (loop(count=2, in_step=8) + layer(1, loop_in=1) + NEXT
-               + loop(count=3, in_step=1) + layer(2, loop_in=1) + NEXT + END)
-
-    async def test(ctx, unit):
-        assert await unit.run(ctx) == [1, 1, 2, 2, 2]
-        assert [f.in_base for _, f, _ in unit.started] == [0, 8, 0, 1, 2]
-
-    bench(program, test)
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_a_run_stops_after_so_many_layers_and_goes_on(step, variant):
-    program = (layer(1) + loop(count=3, in_step=8) + layer(2, loop_in=1) + NEXT + layer(3) + END)
-    order, offsets = [1, 2, 2, 2, 3], [0, 0, 8, 16, 0]
+    order = [1, 2, 3, 4, 5]
+    program = b"".join(map(layer, order)) + END
 
     async def test(ctx, unit):
         done = 0
@@ -189,7 +161,6 @@ def test_a_run_stops_after_so_many_layers_and_goes_on(step, variant):
             assert started == order[done:done + step]
             done += len(started)
             assert ctx.get(unit.dut.o_layers_done) == done
-        assert [f.in_base for _, f, _ in unit.started] == offsets
         # At the end there is nothing more; a new run begins at the first layer.
         assert await unit.run(ctx, resume=True) == []
         assert await unit.run(ctx) == order
@@ -198,20 +169,9 @@ def test_a_run_stops_after_so_many_layers_and_goes_on(step, variant):
     bench(program, test, **variant)
 
 
-def test_a_new_run_inside_a_loop_begins_without_offsets():
-    program = loop(count=3, in_step=8) + layer(1, loop_in=1) + NEXT + END
-
-    async def test(ctx, unit):
-        await unit.run(ctx, layers=2)
-        await unit.run(ctx)
-        assert [f.in_base for _, f, _ in unit.started] == [0, 8, 0, 8, 16]
-
-    bench(program, test)
-
-
 @pytest.mark.parametrize("spread", [False, True])
 def test_the_next_layer_starts_in_front_when_that_is_free_and_the_last_one_at_the_back(spread):
-    fetch = LAYER.words + 1 + Timing(CONFIG.changed(spread=spread)).fetch_overhead
+    fetch = FORM.words + 1 + Timing(CONFIG.changed(spread=spread)).fetch_overhead
     program = layer(1) + layer(2) + layer(3) + END
 
     async def test(ctx, unit):
@@ -251,7 +211,7 @@ def test_without_overlap_a_layer_is_fetched_when_the_one_before_is_stored():
 
     unit = bench(layer(1) + layer(2) + END, test, busy=(5,), drain=(9, 70), overlap=False)
     starts = [cycle for cycle, _, _ in unit.started]
-    fetch = LAYER.words + 1 + TIMING.fetch_overhead
+    fetch = FORM.words + 1 + TIMING.fetch_overhead
     assert starts[0] - unit.run_from == fetch
     assert starts[1] - unit.ended[0] == TIMING.write_to_store - 1 + fetch
     assert [cycle - start for (cycle, _, _), start in zip(unit.drained, starts, strict=True)] == [
@@ -262,8 +222,8 @@ def test_without_overlap_a_layer_is_fetched_when_the_one_before_is_stored():
 
 
 def test_fields_are_kept_to_their_ranges():
-    ranges = {"layer.n_x": (1, 28), "layer.in_x": (-5, 3), "layer.in_y": (-8, -8),
-              "layer.n_kx": (3, 3), "layer.in_base": (0, 7)}
+    ranges = {"nest.n_x": (1, 28), "read.in_x": (-5, 3), "read.in_y": (-8, -8),
+              "steps.n_kx": (3, 3), "read.in_base": (0, 7)}
     fields = {"n_x": 28, "in_x": -5, "in_y": -8, "n_kx": 3, "in_base": 6, "n_y": 1000}
 
     async def test(ctx, unit):
@@ -273,7 +233,7 @@ def test_fields_are_kept_to_their_ranges():
                                      {"n_x": 1, "in_x": -8})):
         unit = bench(layer(1, **fields | changes) + END, test, ranges=ranges)
         found = unit.started[0][1]
-        assert {name: getattr(found, name) for name in fields} == fields | kept
+        assert {name: found[name] for name in fields} == fields | kept
 
 
 def test_an_unknown_opcode_ends_the_run():

@@ -10,6 +10,7 @@ from pyhw.hdl.isa import param_layout
 from pyhw.hdl.post.parameter_loader import ParameterLoader
 from pyhw.hdl.timing import Timing
 from tests.support.helpers import simulate
+from tests.support.records import run_value
 
 
 def make_config(groups, post_width):
@@ -120,7 +121,7 @@ def run_drain(config, layer, total, *, full=1.0, busy=0.0, ready_after=4, latenc
 
     async def testbench(ctx):
         nonlocal waited
-        ctx.set(dut.i_run, {"layer": layer, "total": total, "start": 1})
+        ctx.set(dut.i_run, run_value(dut.i_run, layer, total, start=1))
         await ctx.tick()
         ctx.set(dut.i_run.start, 0)
         older, last_burst = [], bursts == 1

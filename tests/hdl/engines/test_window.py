@@ -8,7 +8,7 @@ from amaranth.sim import Simulator
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.engines.window import Window
-from pyhw.hdl.isa import LAYER, Engine
+from pyhw.hdl.isa import Engine
 from tests.support.netlist import assert_multiplier_free
 
 
@@ -36,8 +36,7 @@ def run(lanes, groups, drive):
 
 
 def set_layer(ctx, dut, engine, x_signed, x_shift):
-    ctx.set(dut.i_layer, LAYER.shape.const(
-        {"engine": engine, "x_signed": x_signed, "x_shift": x_shift}))
+    ctx.set(dut.i_terms, {"engine": engine, "x_signed": x_signed, "x_shift": x_shift})
 
 
 def set_inputs(ctx, dut, raw, pad, masks):

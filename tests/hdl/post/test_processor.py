@@ -14,12 +14,13 @@ from pyhw.hdl.common.delay_line import DelayLine
 from pyhw.hdl.common.thermometer import thermometer
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.formats import Format, terms_value
-from pyhw.hdl.isa import LAYER, param_layout
+from pyhw.hdl.isa import param_layout
 from pyhw.hdl.post.function_table import FunctionTable
 from pyhw.hdl.post.processor import PostProcessor
 from pyhw.hdl.post.scale_step import ScaleStep
 from pyhw.hdl.post.term_sum import TermSum
 from tests.support.netlist import assert_multiplier_free
+from tests.support.records import values_of
 
 
 def simulate(dut, testbench, *, clocked=True):
@@ -267,7 +268,9 @@ def run_post(config, layers, count=12):
             await ctx.tick()
         ctx.set(dut.i_table_write, {"enable": 0, "address": 0, "data": 0})
         for layer in layers:
-            ctx.set(dut.i_layer, LAYER.shape.const(layer))
+            for port in (dut.i_post, dut.i_adds):
+                ctx.set(port, values_of(port.shape(), layer))
+            ctx.set(dut.i_serial, layer.get("serial", 0))
             await ctx.tick().repeat(2)
             want = []
             for k in range(count + dut.latency):

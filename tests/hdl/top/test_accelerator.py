@@ -1,7 +1,4 @@
-"""A whole accelerator in Amaranth's simulator, running a hand-assembled program with a loop.
-
-The compiler does not make loops yet; the instructions are tested here from frames to bytes.
-"""
+"""A whole accelerator in Amaranth's simulator: a hand-assembled program over tiles of a map."""
 
 import random
 from types import SimpleNamespace
@@ -10,7 +7,8 @@ import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.frames import State
-from pyhw.hdl.isa import LAYER, LOOP, Counter, Engine, Opcode, Space, param_layout
+from pyhw.hdl.isa import Counter, Engine, Opcode, Space, param_layout
+from pyhw.hdl.records import Instruction, instruction
 from pyhw.hdl.top.accelerator import Accelerator
 from pyhw.host import Protocol, drive_async
 from pyhw.host.link import DeviceError
@@ -19,7 +17,7 @@ from tests.support.helpers import feed, simulate, take
 CONFIG = Config.of(
     groups=2, l1=EngineConfig(rows=2, lanes=2, code_width=8, acc_width=12), pool_lanes=2,
     burst_depth=4, load_bits=16, residual_terms=0, second_step=False, tables=0, scratch_bytes=128,
-    weight_words=8, param_records=4, program_words=128, max_payload=64)
+    weight_words=8, param_records=4, program_words=256, max_payload=64)
 TILES, TILE = 3, 6
 """Tiles of an image, bytes of a tile: 3 positions of 2 channels."""
 IN, COPY, OUT, LAST = 0, 30, 60, 90
@@ -31,24 +29,21 @@ RECORDS = [{"bias": 1, "shift": 1, "m0_exponent": 0},
 
 
 def layer(**fields):
-    """Return a LAYER over 3 positions of 2 channels, 1x1 windows."""
-    return LAYER.encode(**{
-        "opcode": Opcode.LAYER.value, "n_x": 3, "n_y": 1, "n_xy": 3, "n_slots": 1, "burst": 2,
+    """Return an instruction over 3 positions of 2 channels, 1x1 windows."""
+    return instruction(CONFIG).encode(Instruction.of(**{
+        "opcode": Opcode.COMPUTE.value, "n_x": 3, "n_y": 1, "n_xy": 3, "n_slots": 1, "burst": 2,
         "in_x": 2, "row_bytes": 6, "in_rows": 1, "n_digits": 1, "n_chunks": 1, "chunk_bytes": 2,
         "run_bytes": 2, "n_kx": 1, "n_ky": 1, "n_blocks": 1, "block_rows": 2, "rows": 2,
-        "out_x": 2, "out_vector": 1, "u_width": 8} | fields)
+        "out_x": 2, "out_vector": 1, "u_width": 8} | fields))
 
 
 POOL = {"engine": Engine.POOL.value, "param_base": 0}
 L1 = {"engine": Engine.L1.value, "code_words": 2, "w_base": 3, "param_base": 2}
 PROGRAM = b"".join([
-    LOOP.encode(opcode=Opcode.LOOP.value, count=TILES, in_step=TILE, out_step=-TILE),
     # Tiles are copied last one first; the convolution reads the image again, from front to back.
-    layer(**POOL, loop_in=1, in_base=IN, loop_out=1, out_base=COPY + (TILES - 1) * TILE),
-    layer(**L1, loop_in=1, in_base=IN, loop_out=1, out_base=OUT + (TILES - 1) * TILE),
-    Opcode.NEXT.value.to_bytes(4, "little"),
-    # After the loop its offsets are 0, whether a layer asks for them or not.
-    layer(**POOL, loop_in=1, in_base=OUT, loop_out=1, out_base=LAST),
+    *(layer(**kind, in_base=IN + TILE * tile, out_base=base + TILE * (TILES - 1 - tile))
+      for tile in range(TILES) for kind, base in ((POOL, COPY), (L1, OUT))),
+    layer(**POOL, in_base=OUT, out_base=LAST),
     Opcode.END.value.to_bytes(4, "little"),
 ])
 
@@ -143,7 +138,7 @@ def test_counters_may_be_left_out():
     run_accelerator(test, CONFIG.changed(counted_layers=0))
 
 
-def test_a_loop_of_layers_moves_over_the_tiles_of_a_map():
+def test_layers_move_over_the_tiles_of_a_map():
     async def test(do):
         await do("run")
         assert await do("wait", 1.0) == 2 * TILES + 1
@@ -157,7 +152,7 @@ def test_a_loop_of_layers_moves_over_the_tiles_of_a_map():
     run_accelerator(test)
 
 
-def test_a_run_that_stops_inside_the_loop_goes_on_there():
+def test_a_run_that_stops_between_layers_goes_on_there():
     async def test(do):
         for number, layers in enumerate((1, 2, 3, 0)):
             await do("run", layers=layers, resume=number > 0)

@@ -5,13 +5,14 @@ import random
 import pytest
 
 from pyhw.compiler import compile_graph
-from pyhw.compiler.disassemble import instructions
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.expansion import visit_count, visits
-from pyhw.hdl.isa import Opcode, Space
+from pyhw.hdl.isa import Space
 from pyhw.hdl.weights.expander import Expander
 from tests.support.helpers import feed, simulate, take, tells_ahead
 from tests.support.masked_models import masked_graph
+from tests.support.records import flat, run_value
 
 MEMORY = {"weight_words": 1 << 16, "scratch_bytes": 1 << 16, "prototypes": 1024}
 
@@ -71,8 +72,7 @@ def compiled(config, case, seed):
                             config)
     raw, size = program.section(Space.WEIGHTS), config.weights.load_bits // 8
     words = [int.from_bytes(raw[k:k + size], "little") for k in range(0, len(raw), size)]
-    fields = [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
-              if opcode is Opcode.LAYER]
+    fields = [flat(layer) for layer in layer_instructions(program, config)]
     assert all(f["masked"] == (config.weights.prototypes > 0) for f in fields)
     return fields, words, program.section(Space.PROTOTYPES)
 
@@ -136,7 +136,7 @@ def run(config, cases, *, gap=0.0, stall=0.0, total=5, seed=0):
                 assert fields["code_words"] == other["code_words"]
                 bursts = -(-total // fields["burst"])
                 wanted.extend(code_stream(other, code_words, bursts))
-                ctx.set(dut.i_run, {"layer": fields, "total": total, "start": 1})
+                ctx.set(dut.i_run, run_value(dut.i_run, fields, total, start=1))
                 await ctx.tick()
                 ctx.set(dut.i_run.start, 0)
                 await feed(ctx, dut.i_stream, mask_stream(fields, words, config.weights.load_bits,

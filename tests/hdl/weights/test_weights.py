@@ -9,6 +9,7 @@ from pyhw.hdl.isa import Engine
 from pyhw.hdl.weights.fetch import WeightFetch
 from pyhw.hdl.weights.loader import WeightLoader
 from tests.support.helpers import simulate, take, tells_ahead
+from tests.support.records import run_value
 
 CONFIG = Config.of(
     l1=EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20),
@@ -52,7 +53,7 @@ def test_fetch_reads_the_words_of_every_burst_in_order(stall, total, changes):
 
     async def start(ctx):
         for repeat in range(2):
-            ctx.set(dut.i_run, {"layer": layer, "total": total, "start": 1})
+            ctx.set(dut.i_run, run_value(dut.i_run, layer, total, start=1))
             await ctx.tick()
             ctx.set(dut.i_run.start, 0)
             while len(words) < (repeat + 1) * len(expected):
@@ -83,7 +84,7 @@ def test_fetch_reads_the_words_that_hold_a_masked_blocks_bits(first, block_bits,
 
     async def start(ctx):
         for repeat in range(2):
-            ctx.set(dut.i_run, {"layer": layer, "total": total, "start": 1})
+            ctx.set(dut.i_run, run_value(dut.i_run, layer, total, start=1))
             await ctx.tick()
             ctx.set(dut.i_run.start, 0)
             while len(words) < (repeat + 1) * len(expected):
@@ -103,7 +104,7 @@ def test_fetch_has_nothing_to_do_for_a_layer_without_words():
 
     async def testbench(ctx):
         layer = LAYER | {"pad_words": 0, "code_words": 0}
-        ctx.set(dut.i_run, {"layer": layer, "total": 5, "start": 1})
+        ctx.set(dut.i_run, run_value(dut.i_run, layer, 5, start=1))
         await ctx.tick()
         ctx.set(dut.i_run.start, 0)
         for _ in range(10):
@@ -144,7 +145,8 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
 
     async def takes(ctx):
         nonlocal current, cycles
-        ctx.set(dut.i_layer, {"engine": engine, "pad_words": pad_words, "code_words": code_words})
+        ctx.set(dut.i_terms.engine, engine)
+        ctx.set(dut.i_operand, {"pad_words": pad_words, "code_words": code_words})
         await ctx.tick().repeat(2)
         taken = False
         while len(loaded) < steps:
@@ -194,7 +196,8 @@ def test_loader_is_always_ready_without_words_and_then_pads_with_0():
     dut = WeightLoader(CONFIG)
 
     async def testbench(ctx):
-        ctx.set(dut.i_layer, {"engine": Engine.POOL, "pad_words": 4})
+        ctx.set(dut.i_terms.engine, Engine.POOL)
+        ctx.set(dut.i_operand, {"pad_words": 4})
         await ctx.tick().repeat(2)
         for word in range(4):
             ctx.set(dut.i_stream.valid, 1)
@@ -207,7 +210,7 @@ def test_loader_is_always_ready_without_words_and_then_pads_with_0():
         assert ctx.get(dut.o_pad) == 0x44_3333_2222_1111
         assert not ctx.get(dut.o_ready)
         ctx.set(dut.i_take, 0)
-        ctx.set(dut.i_layer, {"engine": Engine.POOL})
+        ctx.set(dut.i_operand, {})
         await ctx.tick()
         assert ctx.get(dut.o_ready)
         ctx.set(dut.i_take, 1)

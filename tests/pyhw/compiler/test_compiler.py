@@ -10,7 +10,7 @@ import pytest
 import pyhw
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.codes import conv_weights, pack_words
-from pyhw.compiler.disassemble import instructions
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.emit import burst_length
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
@@ -23,7 +23,7 @@ from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.engines.l1 import L1Engine
 from pyhw.hdl.engines.shift import ShiftEngine
 from pyhw.hdl.formats import Format, ShiftCode
-from pyhw.hdl.isa import INPUT, Opcode, Space
+from pyhw.hdl.isa import INPUT
 from pyhw.hdl.port import unfold
 from pyhw.hdl.presets import PRESETS
 from tests.support.program_reference import run_program
@@ -142,16 +142,16 @@ def test_programs_of_random_networks_compute_their_graphs(name):
 def test_depthwise_layers_run_channel_by_channel(name, width, changes):
     net, images = depthwise_case("l1" if width > 0 else "shift", abs(width), **changes)
     program = agree(net, CONFIGS[name], images, batch=len(images))
-    (layer,) = (f for _, opcode, f in instructions(program.section(Space.PROGRAM))
-                if opcode is Opcode.LAYER)
-    assert layer["depthwise"]
+    (layer,) = layer_instructions(program, CONFIGS[name])
+    nest, warmup = layer.nest, layer.chain.warmup
+    assert layer.chain.depthwise
     conv, taps = net.ops[1], CONFIGS[name].depthwise.columns
     together = max(c for c in range(1, taps + 1) if conv.kernel[1] % c == 0)
-    if conv.stride[1] == conv.dilation[1] == 1 and layer["n_x"] <= CONFIGS[name].burst_depth:
-        assert layer["warmup"] == together - 1
-        assert layer["warmup"] == 0 or layer["burst"] % layer["n_x"] == 0
+    if conv.stride[1] == conv.dilation[1] == 1 and nest.n_x <= CONFIGS[name].burst_depth:
+        assert warmup == together - 1
+        assert warmup == 0 or nest.burst % nest.n_x == 0
     else:
-        assert layer["warmup"] == 0
+        assert warmup == 0
 
 
 def test_depthwise_sums_must_fit_the_pooling_accumulators():
@@ -441,7 +441,7 @@ REFUSED = {
             "images with at most 65535 bytes a row"),
     "field": (graph(Pool(name="layer", input="image", kind="max", kernel=(1, 1), stride=(1, 255),
                          post=Post(step(5000))), shape=(1, 1, 5000)), {"param_records": 5000},
-              r"layer 'layer': too large for the instruction set: LAYER.xb_x must be .*; use a "
+              r"layer 'layer': too large for the instruction set: window.xb_x must be .*; use a "
               "smaller map or kernel"),
 }
 

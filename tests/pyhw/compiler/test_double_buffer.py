@@ -67,7 +67,7 @@ def test_the_file_and_the_listing_hold_both_turns():
     _, _, program = networks(ROOMY, 1)[0]
     assert Program.from_bytes(program.to_bytes()) == program
     assert len(program.turns) == 2
-    text = disassemble(program)
+    text = disassemble(program, ROOMY)
     for layer in program.layers:
         assert text.count(f" {layer.name} (") == 2
     assert text.count(", second turn") == len(program.layers)

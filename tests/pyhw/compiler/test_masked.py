@@ -9,14 +9,14 @@ import pytest
 from pyhw.cli import main as cli
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.cycles import estimate
-from pyhw.compiler.disassemble import instructions
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.graph.execute import run_layers
 from pyhw.graph.file import save
 from pyhw.graph.ops import Conv
 from pyhw.graph.random import Limits, random_graph
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.config_file import config_to_json
-from pyhw.hdl.isa import Engine, Opcode, Space
+from pyhw.hdl.isa import Engine, Space
 from pyhw.hdl.presets import PRESETS
 from tests.support.masked_models import (
     chain,
@@ -29,6 +29,7 @@ from tests.support.masked_models import (
     three,
 )
 from tests.support.program_reference import run_program
+from tests.support.records import flat
 
 CONFIG = Config.of(
     name="masked", groups=2, shift=EngineConfig(rows=5, lanes=9, code_width=5, acc_width=24),
@@ -36,10 +37,10 @@ CONFIG = Config.of(
     weight_words=2048, param_records=256, program_words=512, index_entries=512, prototypes=512)
 
 
-def layers(program):
+def layers(program, config=CONFIG):
     """Return the fields of the instructions of the shift engine."""
-    return [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
-            if opcode is Opcode.LAYER and fields["engine"] == Engine.SHIFT.value]
+    return [flat(layer) for layer in layer_instructions(program, config)
+            if layer.terms.engine == Engine.SHIFT.value]
 
 
 def test_programs_of_random_masked_networks_compute_their_graphs():
@@ -93,7 +94,8 @@ def test_masks_follow_each_other_without_a_bit_between_blocks_and_layers(load_bi
     graph = three()
     program = compile_graph(graph, CONFIG.changed(load_bits=load_bits))
     place = 0
-    for fields, op in zip(layers(program), graph.ops[1:], strict=True):
+    for fields, op in zip(layers(program, CONFIG.changed(load_bits=load_bits)), graph.ops[1:],
+                          strict=True):
         assert fields["w_base"] * load_bits + fields["mask_bit"] == place
         place += (fields["n_blocks"] - 1) * fields["block_bits"] + fields["last_bits"]
         assert place == sum(o.sign.size for o in graph.ops[1:graph.ops.index(op) + 1])
@@ -124,7 +126,7 @@ def test_convmixer_256_6_stores_a_bit_a_weight_and_66_codes():
     assert sum(op.sign.size for op in convmixer().ops[1:]) == 437_248
     assert len(program.section(Space.WEIGHTS)) == 54_656
     assert len(program.section(Space.PROTOTYPES)) == 66
-    assert all(fields["masked"] for fields in layers(program))
+    assert all(fields["masked"] for fields in layers(program, config))
     # A burst's weights are made within the burst: waiting for them takes two hundredths at most.
     cycles = estimate(program, config)
     assert sum(layer.stall_weights for layer in cycles) * 50 < sum(la.cycles for la in cycles)
@@ -145,8 +147,9 @@ def test_layers_that_share_a_prototype_or_begin_with_the_same_codes_store_it_onc
 def test_a_prototype_that_does_not_fit_leaves_the_codes():
     graph = three()
     for room, masked in ((0, 0), (29, 0), (60, 1), (61, 2), (92, 2), (93, 3)):
-        program = compile_graph(graph, CONFIG.changed(prototypes=room))
-        assert sum(fields["masked"] for fields in layers(program)) == masked, room
+        config = CONFIG.changed(prototypes=room)
+        program = compile_graph(graph, config)
+        assert sum(fields["masked"] for fields in layers(program, config)) == masked, room
         images = np.random.default_rng(room).integers(0, 256, (2, 6, 6, 4))
         found = run_program(program, CONFIG.changed(prototypes=room), images)
         for name, value in found.items():

@@ -4,7 +4,6 @@ import json
 import random
 import struct
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +13,10 @@ from pyhw.compiler.disassemble import disassemble, instructions
 from pyhw.compiler.program import StoredMap
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import ISA_VERSION
-from pyhw.hdl.isa import LAYER, LOOP, Opcode, Space
+from pyhw.hdl.isa import Opcode, Space
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.records import Instruction, instruction
+from tests.support.records import flat
 
 HEADER = 24
 
@@ -120,8 +121,8 @@ def test_a_false_description_is_refused(program, change):
 
 @pytest.mark.parametrize(("position", "value", "message"), [
     (0, b"PYHW", "must begin with 'pyhwprog'"),
-    (8, b"\2\0", "must have version 1 for instruction set 3, not version 2 for 3"),
-    (10, b"\4\0", "not version 1 for 4; compile the model again"),
+    (8, b"\2\0", "must have version 1 for instruction set 4, not version 2 for 4"),
+    (10, b"\3\0", "not version 1 for 3; compile the model again"),
     (12, b"\xff\xff\xff\xff", "must have a header within its limits"),
     (16, b"\xff\xff\xff\xff", "must have a header within its limits"),
 ])  # fmt: skip
@@ -160,34 +161,26 @@ def test_stored_maps_are_little_endian(fmt, kind):
 
 
 def test_the_listing_has_every_instruction_memory_and_map(program):
-    text = disassemble(program)
+    text = disassemble(program, PRESETS["default"])
     for place in program.placements:
         assert f"map {place.name} " in text
     for space, _, _ in program.sections:
         assert f"  {space.name.lower()}" in text
-    found = list(instructions(program.section(Space.PROGRAM)))
-    assert [opcode for _, opcode, _ in found] == [Opcode.LAYER] * len(program.layers) + [Opcode.END]
-    for number, (address, _, fields) in enumerate(found[:-1]):
-        assert f"{address:6}: LAYER {number} {program.layers[number].name} (" in text
+    found = list(instructions(program.section(Space.PROGRAM), PRESETS["default"]))
+    assert [opcode for _, opcode, _ in found] == (
+        [Opcode.COMPUTE] * len(program.layers) + [Opcode.END])
+    for number, (address, _, layer) in enumerate(found[:-1]):
+        fields = flat(layer)
+        assert f"{address:6}: COMPUTE {number} {program.layers[number].name} (" in text
         for name in ("n_x", "in_base", "w_base", "code_words", "xb_start"):
             if fields[name]:
                 assert f"{name}={fields[name]}" in text
     assert f"{found[-1][0]:6}: END" in text
 
 
-def test_loops_are_listed(program):
-    body = LAYER.encode(opcode=Opcode.LAYER.value, loop_in=1)
-    raw = (LOOP.encode(opcode=Opcode.LOOP.value, count=3, in_step=-8) + body
-           + Opcode.NEXT.value.to_bytes(4, "little") + Opcode.END.value.to_bytes(4, "little"))
-    looped = replace(program, sections=[(Space.PROGRAM, 0, raw)], layers=program.layers[:1])
-    text = disassemble(looped)
-    assert "     0: LOOP\n          count=3 in_step=-8" in text
-    after = LOOP.words + LAYER.words
-    assert f"{after:6}: NEXT\n{after + 1:6}: END\n" in text
-
-
 def test_bytes_that_are_no_instruction_are_refused():
     with pytest.raises(ValueError, match="word 1 must have a known opcode, not 9"):
-        list(instructions((3).to_bytes(4, "little") + (9).to_bytes(4, "little")))
+        list(instructions(bytes(4) + (9).to_bytes(4, "little"), PRESETS["default"]))
     with pytest.raises(ValueError, match="word 0 must be whole, not cut off"):
-        list(instructions(LAYER.encode(opcode=Opcode.LAYER.value)[:-4]))
+        list(instructions(instruction(PRESETS["default"]).encode(
+            Instruction.of(opcode=Opcode.COMPUTE.value))[:-4], PRESETS["default"]))

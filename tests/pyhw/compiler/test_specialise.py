@@ -6,12 +6,15 @@ import pytest
 
 import pyhw
 from pyhw.compiler import CompileError, compile_graph
-from pyhw.compiler.cycles import estimate, layer_fields
+from pyhw.compiler.cycles import estimate
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.specialise import program_ranges, specialise
 from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
-from pyhw.hdl.isa import INPUT, LAYER, Space
+from pyhw.hdl.isa import INPUT, Space
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.records import RECORD_OF, instruction
+from tests.support.records import flat
 
 CONFIG = PRESETS["default"].changed(weight_words=1 << 14, scratch_bytes=1 << 17)
 
@@ -23,16 +26,18 @@ def compiled(seed, config=CONFIG, batch=3, **options):
 @pytest.mark.parametrize("seed", [3, 11, 12])
 def test_ranges_hold_every_field_and_both_ends_occur(seed):
     program = compiled(seed)
-    ranges = program_ranges(program)
-    layers = layer_fields(program)
-    for name in LAYER.fields.keys() - {"opcode", "n_slots"}:
+    ranges = program_ranges(program, CONFIG)
+    layers = [flat(layer) for layer in layer_instructions(program, CONFIG)]
+    names = {name for name, record in RECORD_OF.items()
+             if record in instruction(CONFIG).records} - {"opcode", "n_slots"}
+    for name in names:
         values = [fields[name] for fields in layers]
-        assert ranges[f"layer.{name}"] == (min(values), max(values)), name
-    assert ranges["layer.n_slots"] == (0, 2)
+        assert ranges[f"{RECORD_OF[name]}.{name}"] == (min(values), max(values)), name
+    assert ranges["control.n_slots"] == (0, 2)
     record = INPUT.decode(program.section(Space.INPUT))
     assert all(ranges[f"input.{name}"] == (record[name],) * 2
                for name in record if not name.startswith("pad_value"))
-    assert "layer.opcode" not in ranges
+    assert "control.opcode" not in ranges
     assert record["fold"] == 1  # an input that is stored as it comes has no border
     assert ranges["input.pad_value0"] == (0, 0)
 
@@ -40,8 +45,8 @@ def test_ranges_hold_every_field_and_both_ends_occur(seed):
 def test_pad_values_of_an_unfolded_input_come_from_training():
     graph = load(Path(pyhw.__file__).parent / "models" / "lenet1_adder_mnist.pyhw")
     folded, plain = compile_graph(graph, CONFIG), compile_graph(graph, CONFIG, fold=False)
-    assert "input.pad_value0" not in program_ranges(folded)
-    assert "input.pad_value0" in program_ranges(plain)
+    assert "input.pad_value0" not in program_ranges(folded, CONFIG)
+    assert "input.pad_value0" in program_ranges(plain, CONFIG)
     assert "input.pad_value0" not in specialise(CONFIG, plain, folded).ranges
 
 
@@ -71,9 +76,9 @@ def test_an_accelerator_for_two_models_runs_both():
     for seed, program in zip((3, 12), programs, strict=True):
         assert compiled(seed, config).sections == program.sections
         assert all(low <= fields[name.partition(".")[2]] <= high
-                   for fields in layer_fields(program)
+                   for fields in map(flat, layer_instructions(program, CONFIG))
                    for name, (low, high) in config.ranges.items()
-                   if name.startswith("layer.") and name != "layer.n_slots")
+                   if not name.startswith("input.") and name != "control.n_slots")
 
 
 def test_another_model_is_refused_by_layer_and_field():

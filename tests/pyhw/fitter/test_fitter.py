@@ -22,6 +22,7 @@ from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.records import instruction
 from pyhw.memory_map import memory_use, picture
 from tests.support.masked_models import random_prototype, three
 
@@ -166,7 +167,7 @@ def test_the_words_of_the_bound_are_those_of_the_program(path, preset, taps):
     sizes = {space.name: len(raw) for space, _, raw in program.sections}
     assert words * config.weights.load_bytes == sizes["WEIGHTS"]
     need = needs(graph)
-    assert need.instructions == sizes["PROGRAM"] // 4
+    assert need.layers * instruction(config).words + 1 == sizes["PROGRAM"] // 4
     assert [work.name for work in work_of(graph, config)] == [la.name for la in program.layers]
 
 

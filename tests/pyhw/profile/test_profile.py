@@ -16,7 +16,8 @@ from pyhw.cli.main import main
 from pyhw.cli.profile import _bar, _percents
 from pyhw.compiler import compile_graph
 from pyhw.compiler.activity import Activity
-from pyhw.compiler.cycles import estimate, layer_fields, run_cycles, walk
+from pyhw.compiler.cycles import estimate, run_cycles, walk
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.configure import find_preset
 from pyhw.errors import UserError
 from pyhw.graph.file import load
@@ -348,11 +349,11 @@ def test_engines_are_counted_over_their_layers_and_over_the_run(lenet):
 ])
 def test_the_hint_names_the_largest_loss_its_layer_and_a_remedy(lenet, cause, changes, words):
     program, config, _, accounts = lenet
-    fields = [one | changes for one in layer_fields(program)]
+    layers = [one.changed(**changes) for one in layer_instructions(program, config)]
     fake = [dataclasses.replace(one, lane_cycles=dict.fromkeys(CAUSES, 0) | {
         "useful": 1, cause: one.lanes * one.counted.cycles * (index == 2)})
         for index, one in enumerate(accounts)]
-    told = hint(fake, config, fields)
+    told = hint(fake, config, layers)
     assert told.startswith(f"largest loss: {CAUSES[cause]}, ")
     assert "most of it in conv2 (100%)" in told
     assert words in told
@@ -361,7 +362,7 @@ def test_the_hint_names_the_largest_loss_its_layer_and_a_remedy(lenet, cause, ch
 def test_nothing_lost_needs_no_hint(lenet):
     program, config, _, accounts = lenet
     fake = [dataclasses.replace(one, lane_cycles=dict.fromkeys(CAUSES, 0)) for one in accounts]
-    assert hint(fake, config, layer_fields(program)) == "nothing is lost"
+    assert hint(fake, config, layer_instructions(program, config)) == "nothing is lost"
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.config],

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from pyhw.compiler import compile_graph
-from pyhw.compiler.disassemble import instructions
+from pyhw.compiler.disassemble import layer_instructions
 from pyhw.graph.execute import run
 from pyhw.graph.file import from_bytes, to_bytes
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.isa import Engine, Opcode, Space
+from pyhw.hdl.isa import Engine, Space
 from pyhw.nn.masked import MaskedConv2d, MaskedLinear
 from pyhw.nn.prototypes import masked_layers, share_prototypes
 from pyhw.quantizer.model import quantize_model
@@ -69,10 +69,10 @@ def test_every_masked_layer_keeps_its_prototype(sharing, fraction, vectors):
 def test_a_quantised_masked_network_is_expanded():
     graph = quantised(network("rp", 0.1)).graph
     program = compile_graph(graph, CONFIG)
-    fields = [fields for _, opcode, fields in instructions(program.section(Space.PROGRAM))
-              if opcode is Opcode.LAYER and fields["engine"] == Engine.SHIFT.value]
-    assert len(fields) == 4
-    assert all(f["masked"] for f in fields)
+    layers = [layer for layer in layer_instructions(program, CONFIG)
+              if layer.terms.engine == Engine.SHIFT.value]
+    assert len(layers) == 4
+    assert all(layer.expansion.masked for layer in layers)
     weights = 8 * 8 + 8 * 9 + 9 * 8 + 81 * 5
     assert len(program.section(Space.WEIGHTS)) == -(-weights // 64) * 8
     assert len(program.section(Space.PROTOTYPES)) == int(0.1 * 81 * 5) + 1
