@@ -10,6 +10,7 @@ from pyhw.hdl.config import Config
 from pyhw.hdl.isa import input_record
 
 from .errors import CompileError
+from .lowering import lowering_of
 from .maps import Map
 
 __all__ = ["FoldedInput", "fold_input"]
@@ -27,32 +28,22 @@ class FoldedInput:
         Fields of the `INPUT` record.
     conv : Conv or None
         Replacement of the convolution that reads the folded map; None for a plain copy.
+    rows : int
+        Kernel rows that are channels of the stored map.
     """
 
     map: Map
     record: dict[str, int]
     conv: Conv | None
+    rows: int = 1
 
 
 def _folds(graph: Graph, config: Config) -> Conv | None:
-    """Return the convolution to fold for, if folding fills more lanes."""
-    source = graph.input
-    readers = [op for op in graph.ops if source.name in op.inputs]
-    if len(readers) != 1 or not isinstance(readers[0], Conv):
+    """Return the convolution to fold for, if folding makes it faster."""
+    readers = [op for op in graph.ops if graph.input.name in op.inputs]
+    if len(readers) != 1:
         return None
-    conv = readers[0]
-    if source.name in conv.post.residuals:
-        return None  # a residual reads the map as it is
-    kh, kw = conv.kernel
-    channels = source.shape[2]
-    engine = config.engines.get(conv.term)
-    if (engine is None or kh == 1 or channels > 4 or conv.groups != 1
-            or conv.dilation != (1, 1) or channels * kh > 255
-            or (kw == source.shape[1] and not any(conv.padding))):
-        return None
-    run, folded = kw * channels, kw * channels * kh
-    plain_vectors = kh * -(-run // engine.lanes)
-    return conv if -(-folded // engine.lanes) < plain_vectors else None
+    return lowering_of(readers[0]).unfolds(readers[0], graph.input, config)
 
 
 def fold_input(graph: Graph, config: Config, slots: int, *, fold: bool = True) -> FoldedInput:
@@ -87,7 +78,7 @@ def fold_input(graph: Graph, config: Config, slots: int, *, fold: bool = True) -
                               stride=conv.stride[0], pad=conv.padding[0], out_rows=rows,
                               pad_values=[int(p) & 0xFF for p in pads])
         folded = _folded_conv(conv, pads)
-    return FoldedInput(stored, record, folded)
+    return FoldedInput(stored, record, folded, 1 if conv is None else conv.kernel[0])
 
 
 def _folded_conv(conv: Conv, pads: np.ndarray) -> Conv:

@@ -4,15 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyhw.graph.infer import (
-    Shape,
-    formats,
-    largest_exponent,
-    most_terms,
-    shapes,
-    sum_widths,
-)
-from pyhw.graph.ops import Concat, Conv, Graph, Input, MapType, Operation, Permute, Pointwise, Pool
+from pyhw.compiler.lowering import lowering_of
+from pyhw.graph.infer import largest_exponent, most_terms, operand_types, sum_widths, types
+from pyhw.graph.ops import Conv, Graph, MapType, Operation
 from pyhw.hdl.formats import Format
 
 __all__ = ["Needs", "needs"]
@@ -73,46 +67,43 @@ class Needs:
 
 def needs(graph: Graph) -> Needs:
     """Read from a graph what every accelerator for it has to have."""
-    types, size = formats(graph), shapes(graph)
-    convs = [op for op in graph.ops if isinstance(op, Conv)]
-    posts = [op.post for op in graph.ops if isinstance(op, (Conv, Pool, Pointwise))]
+    known = types(graph)
+    demands = [lowering_of(op).demands(op, known) for op in graph.ops[1:]]
+    convs = [demand.conv for demand in demands if demand.conv is not None]
+    posts = [post for op in graph.ops for post in op.posts]
     steps = [step for post in posts for step in (post.first, post.second) if step is not None]
-    pools = [op for op in graph.ops if isinstance(op, Pool) and op.kind == "sum"]
-    sums = [(op.kernel[0] * op.kernel[1] * _most(types[op.input])).bit_length() + 1 for op in pools]
-    wide = [op for op in graph.ops if isinstance(op, Pointwise) and types[op.input].bytes > 1]
-    permuted = [op for op in graph.ops if isinstance(op, Permute)]
+    wide = [post for op, demand in zip(graph.ops[1:], demands) if demand.wide for post in op.posts]
     tables = {(post.table & 0xFF).astype(np.uint8).tobytes() for post in posts
               if post.table is not None}  # fmt: skip
-    layers = sum(_jobs(op) for op in graph.ops)
-    chained = [c for c in convs if 1 < c.groups == c.out_channels and c.weight_shape[3] == 1]
-    pool_acc = max([*sums, 10])
-    shift, acc = _shift_needs([c for c in convs if c.term == "shift"], types)
+    layers = sum(demand.layers for demand in demands)
+    chained = [conv for conv in convs if conv.depthwise]
+    pool_acc = max(10, *(demand.pool_sum.bit_length() + 1 for demand in demands))
+    shift, acc = _shift_needs([c for c in convs if c.term == "shift"], known)
     return Needs(
-        l1=_l1_code([c for c in convs if c.term == "l1"], types),
+        l1=_l1_code([c for c in convs if c.term == "l1"], known),
         shift=shift,
         shift_acc_width=acc,
         windows=tuple(
-            (int(np.prod(c.weight_shape[1:])), c.kernel[0] * c.kernel[1], types[c.input].signed)
+            (int(np.prod(c.weight_shape[1:])), c.kernel[0] * c.kernel[1], known[c.input].fmt.signed)
             for c in convs if c.term == "l1"
         ),
         pool_acc_width=pool_acc,
-        chain_acc_width=max([pool_acc, *(_chain_bits(c, types[c.input]) for c in chained)]),
+        chain_acc_width=max([pool_acc, *(_chain_bits(c, known[c.input].fmt) for c in chained)]),
         kernels=tuple(sorted({c.kernel[1] for c in chained})),
-        prototypes=_prototypes(convs, types, shift or 0),
+        prototypes=_prototypes(convs, known, shift or 0),
         terms=max(most_terms(step.m_sign) for step in steps),
         exponent=max(1, *map(largest_exponent, steps)),
-        sum_bits=max(16, *(_sum_bits(op, types, size) for op in graph.ops)),
+        sum_bits=max(16, *(_sum_bits(op, known) for op in graph.ops)),
         tables=len(tables),
-        records=sum(size[op.name][2] * (1 + (_second(op))) for op in graph.ops
-                    if not isinstance(op, Input)),
+        records=sum(known[op.name].channels * (1 + (_second(op))) for op in graph.ops[1:]),
         layers=layers,
-        index_entries=sum(op.index.size for op in permuted),
-        pool_max=any(op.kind == "max" for op in graph.ops if isinstance(op, Pool)),
+        index_entries=sum(demand.index_entries for demand in demands),
+        pool_max=any(demand.pool_max for demand in demands),
         residual_terms=max(
             [0, *(most_terms(step.r_sign) for step in steps if step.r_sign is not None),
-             *(most_terms(op.post.first.m_sign) for op in wide)]),
+             *(most_terms(post.first.m_sign) for post in wide)]),
         residual_wide=bool(wide) or any(
-            types[name].bytes > 1 for post in posts for name in post.residuals),
+            known[name].fmt.bytes > 1 for post in posts for name in post.residuals),
         second_step=any(post.second is not None for post in posts),
     )  # fmt: skip
 
@@ -122,39 +113,32 @@ def _most(fmt: Format) -> int:
 
 
 def _second(op: Operation) -> bool:
-    post = getattr(op, "post", None)
-    return post is not None and post.second is not None
+    return any(post.second is not None for post in op.posts)
 
 
-def _sum_bits(op: Operation, types: dict[str, Format], size: dict[str, Shape]) -> int:
+def _sum_bits(op: Operation, known: dict[str, MapType]) -> int:
     """Return the bits of the sums of an operation's steps before their right shifts."""
     widths = [0]
     for post in op.posts:
-        added = [None if name is None else types[name] for name in (post.residual, post.residual2)]
-        low, high = op.acc_bounds(*(MapType(size[name], types[name]) for name in op.operands))
+        added = [None if name is None else known[name].fmt
+                 for name in (post.residual, post.residual2)]
+        low, high = op.acc_bounds(*operand_types(op, known))
         widths += sum_widths(post, low, high, added[0], added[1])
     return max(widths)
 
 
-def _jobs(op: Operation) -> int:
-    """Return the most layers that an operation becomes on large enough engines."""
-    if isinstance(op, Input):
-        return 0
-    return len(op.inputs) if isinstance(op, Concat) else 1 + _second(op)
-
-
-def _l1_code(convs: list[Conv], types: dict[str, Format]) -> int | None:
+def _l1_code(convs: list[Conv], known: dict[str, MapType]) -> int | None:
     if not convs:
         return None
     code = 2
     for op in convs:
         assert op.weight is not None
         low, high = int(op.weight.min()), int(op.weight.max())
-        code = max(code, max(high, -1 - low).bit_length() + types[op.input].signed)
+        code = max(code, max(high, -1 - low).bit_length() + known[op.input].fmt.signed)
     return code
 
 
-def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int | None, int]:
+def _shift_needs(convs: list[Conv], known: dict[str, MapType]) -> tuple[int | None, int]:
     if not convs:
         return None, 8
     exponent, acc = 0, 8
@@ -162,7 +146,7 @@ def _shift_needs(convs: list[Conv], types: dict[str, Format]) -> tuple[int | Non
         assert op.sign is not None
         assert op.exponent is not None
         exponent = max(exponent, int(op.exponent.max()))
-        most = _most_powers(op) * ((_most(types[op.input]) << op.ex) + 1)
+        most = _most_powers(op) * ((_most(known[op.input].fmt) << op.ex) + 1)
         acc = max(acc, most.bit_length() + 1)
     code = next(width for width in (3, 4, 5) if exponent <= (1 << (width - 1)) - 2)
     return code, min(acc, 32)
@@ -183,12 +167,12 @@ def _most_powers(op: Conv) -> int:
     return int(powers.sum(axis=(0, 2, 3, 4)).max())
 
 
-def _prototypes(convs: list[Conv], types: dict[str, Format], code_width: int) -> int:
+def _prototypes(convs: list[Conv], known: dict[str, MapType], code_width: int) -> int:
     """Return the codes of vectors that save memory, those inside another one left out."""
     weights: dict[bytes, int] = {}
     for op in convs:
         if op.prototype is not None and op.sign is not None and not op.border_values(
-                op.weight_shape[3] * op.groups, types[op.input]).any():
+                op.weight_shape[3] * op.groups, known[op.input].fmt).any():
             used = op.prototype[: op.sign.size].tobytes()
             weights[used] = weights.get(used, 0) + op.sign.size
     memory = b""

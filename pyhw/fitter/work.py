@@ -4,7 +4,6 @@ The bound ranks hundreds of thousands of shapes, so everything here takes arrays
 single ones; `pyhw.compiler.cycles` then gives the exact figures of a few.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,11 @@ import numpy as np
 
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
-from pyhw.graph.infer import formats, shapes
-from pyhw.graph.ops import Concat, Conv, Graph, Input, Operation, Pointwise, Pool
+from pyhw.compiler.lowering import LayerShape, lowering_of
+from pyhw.graph.infer import types
+from pyhw.graph.ops import Graph, MapType
 from pyhw.hdl.config import Config
 from pyhw.hdl.expansion import BURST_RESTART, visit_count
-from pyhw.hdl.formats import Format
 
 __all__ = ["LATENCY", "Sizes", "Work", "sizes_of", "work_of"]
 
@@ -74,50 +73,8 @@ def sizes_of(config: Config, engine: str) -> Sizes:
         visits=visits, held=not config.build.distributed)  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What one layer does for one image.
-
-    Attributes
-    ----------
-    name, engine : str
-        Engine: 'l1', 'shift' or 'pool'.
-    positions, columns : int
-        Output positions, and those of a row.
-    channels : int
-        Output channels.
-    block : int
-        Most channels that may share a block: those that see the same inputs.
-    runs, run : int
-        Runs of a window, and bytes of each.
-    digits : int
-    chain : tuple of (int, int), optional
-        Kernel width of a layer that chains of taps can run, and the columns of it that may go
-        through a chain together if there are so many taps.
-    masked : bool
-        Whether a weight expander can make its codes.
-    pads : bool
-        Whether pad values lie beside the weights.
-    residual : bool
-        Whether a stored map is added.
-    single : bool
-        Whether results are stored one by one (more than 8 bits).
-    """
-
-    name: str
-    engine: str
-    positions: int
-    columns: int
-    channels: int
-    block: int
-    runs: int
-    run: int
-    digits: int = 1
-    chain: tuple[int, int] | None = None
-    masked: bool = False
-    pads: bool = False
-    residual: bool = False
-    serial: bool = False
+class Work(LayerShape):
+    """A layer with bounds of what it costs in accelerators of given sizes."""
 
     def together(self, sizes: Sizes) -> int:
         """Return the kernel columns that go through a chain together; 0 without chains."""
@@ -205,56 +162,12 @@ def work_of(graph: Graph, config: Config) -> list[Work]:
     """
     graph = split_steps(graph, config)
     folded = fold_input(graph, config, 1)
-    size, types = shapes(graph), formats(graph)
+    known = types(graph)
+    known[graph.input.name] = MapType(folded.map.shape, graph.input.fmt)
     return [
-        one
-        for op in graph.ops
-        if not isinstance(op, Input)
-        for one in _works(
-            folded.conv if folded.conv is not None and op.name == folded.conv.name else op,
-            size | {graph.input.name: folded.map.shape},
-            types,
+        Work(**vars(shape))
+        for op in graph.ops[1:]
+        for shape in lowering_of(op).shapes(
+            folded.conv if folded.conv is not None and op.name == folded.conv.name else op, known
         )
     ]
-
-
-def _works(
-    op: Operation, size: dict[str, tuple[int, int, int]], types: dict[str, Format]
-) -> Iterable[Work]:
-    height, width, channels = size[op.name]
-    positions = height * width
-    serial = types[op.name].bytes > 1
-    if isinstance(op, Concat):
-        for name in op.inputs:
-            part = size[name][2]
-            yield Work(name=op.name, engine="pool", positions=positions, columns=width,
-                       channels=part, block=part, runs=1, run=1, serial=serial)  # fmt: skip
-        return
-    post = getattr(op, "post", None)
-    wide = isinstance(op, Pointwise) and types[op.input].bytes > 1
-    shared = {
-        "name": op.name, "positions": positions, "columns": width, "channels": channels,
-        "serial": serial,
-        "residual": wide or (post is not None and bool(post.residuals)),
-    }  # fmt: skip
-    if not isinstance(op, Conv):
-        taps = op.kernel[0] * op.kernel[1] if isinstance(op, Pool) else 1
-        yield Work(engine="pool", block=channels, runs=taps, run=1, **shared)
-        return
-    kh, kw = op.kernel
-    per_group = op.weight_shape[3]
-    source = size[op.input]
-    padded = any(op.padding)
-    whole = kw == source[1] and not padded and op.dilation[1] == 1 and kh * kw > 1
-    if op.groups == 1 and whole and (kh == 1 or op.dilation[0] == 1):
-        runs, run = 1, kh * kw * per_group
-    elif op.groups == 1 and op.dilation[1] == 1:
-        runs, run = kh, kw * per_group
-    else:
-        runs, run = kh * kw, per_group
-    pads, chain = bool(op.border_values(source[2], types[op.input]).any()), None
-    if 1 < op.groups == op.out_channels and per_group == 1:
-        chain = kw, kw if op.stride[1] == op.dilation[1] == 1 else 1
-    yield Work(engine=op.term, block=channels // op.groups, runs=runs, run=run, digits=op.digits,
-               chain=chain, masked=op.prototype is not None and not pads, pads=pads,
-               **shared)  # fmt: skip

@@ -11,7 +11,7 @@ A new operation is one module with one class:
 
 and nothing else in `pyhw.graph` changes: executor, verifier, exports, files, random networks and
 tables loop over a graph's operations and ask each for its part. Another module says how it runs
-on the accelerator (`pyhw.lowering`).
+on the accelerator (`pyhw.compiler.lowering`).
 
 Methods take the maps that an operation reads, its *operands*, in order; the maps that its
 post-processing adds are not among them, since every operation with a `Post` treats them alike.

@@ -7,19 +7,18 @@ from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.isa import Engine
 from pyhw.hdl.records import Instruction
 
-from .codes import code_table, shift_constant, zero_code
-from .errors import CompileError
-from .job import Job, Weights
-from .maps import Map
-from .masks import depthwise_masks
+from ..codes import code_table, shift_constant, zero_code
+from ..errors import CompileError
+from ..job import Job, Weights
+from ..maps import Map
+from ..masks import depthwise_masks
 
 __all__ = ["depthwise_job", "is_depthwise"]
 
 
 def is_depthwise(op: Conv, config: Config) -> bool:
     """Return whether an operation can run channel by channel."""
-    return bool(config.depthwise.columns) and op.groups > 1 and op.groups == op.out_channels and (
-        op.weight_shape[3] == 1)
+    return bool(config.depthwise.columns) and op.depthwise
 
 
 def _columns_at_once(op: Conv, columns: int, config: Config) -> int:
