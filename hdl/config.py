@@ -31,7 +31,7 @@ ISA_VERSION = 4
 """Version of descriptors, program image and frames; a device refuses any other."""
 
 CLUSTER_LANES = 128
-"""Lanes of the rows of a cluster, with `BuildConfig.links`."""
+"""Lanes of the rows of a cluster, where links have registers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,12 +121,12 @@ class Config(Widths):
         return getattr(getattr(self, part) if part else self, own)
 
     def clusters(self, engine):
-        """Return the rows of each cluster of an engine; one without `links`.
+        """Return the rows of each cluster of an engine; one where links have no registers.
 
         Rows of a cluster have up to `CLUSTER_LANES` lanes together, unless one has more.
         """
         shape = self.engines[engine]
-        size = max(CLUSTER_LANES // shape.lanes, 1) if self.build.links else shape.rows
+        size = max(CLUSTER_LANES // shape.lanes, 1) if self.build.link_cycles else shape.rows
         return [range(first, min(first + size, shape.rows))
                 for first in range(0, shape.rows, size)]
 

@@ -214,6 +214,16 @@ class BuildConfig:
     def __post_init__(self):
         _check_all(self, "Config.build")
 
+    @property
+    def link_cycles(self):
+        """Registers at the end of a wire between units that lie far apart."""
+        return int(self.links)
+
+    @property
+    def accumulator_latency(self):
+        """Cycles from a sum to the first request that can read it."""
+        return 1 + self.distributed
+
 
 def check_code(name, engine, load_bits):
     """Raise `ValueError` if a weight code does not fit the memory's words, or is none."""

@@ -63,11 +63,3 @@ class Widths:
         """Bits of an address of the map that images are written to, from any base."""
         size = self.range_of("input.out_rows")[1] * self.range_of("input.row_step")[1]
         return min((self.memory.scratch_bytes + size).bit_length(), 24)
-
-    @property
-    def copies(self):
-        """Whether all images are stored as they come, row behind row, by what INPUT may hold."""
-        low, high = zip(*(self.range_of(f"input.{name}") for name in (
-            "fold", "stride", "pad", "channels", "pixel_step", "row_values", "row_step", "rows",
-            "out_rows")), strict=True)
-        return low == high and low[:3] == (1, 1, 0) and low[3::2] == low[4::2]

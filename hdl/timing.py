@@ -39,14 +39,19 @@ class Timing:
     """Weight expander: cycles by which the first word of a burst is later than of a step."""
 
     @property
+    def link(self):
+        """A link between units that lie far apart."""
+        return self.config.build.link_cycles
+
+    @property
     def result_latency(self):
         """Engine, from result request to values."""
-        return 3 + self.config.build.links
+        return 3 + self.link
 
     @property
     def start_to_words(self):
         """Start of the compute stage to the first weight word."""
-        return 2 + self.config.build.links
+        return 2 + self.link
 
     @property
     def expanded(self):
@@ -64,55 +69,55 @@ class Timing:
     @property
     def write_to_store(self):
         """Last result written to the start of the store stage for the next layer."""
-        return 2 + self.config.build.links
+        return 2 + self.link
 
     @property
     def write_to_halt(self):
         """Last result of the last layer written to the end of the run."""
-        return 3 + self.config.build.links
+        return 3 + self.link
 
     @property
     def store_to_issue(self):
         """Start of the store stage to the first vector that the compute stage issues after waiting
         for it.
         """
-        return self.config.build.links
+        return self.link
 
     @property
     def fetch_overhead(self):
         """Cycles of a fetch besides its words and the image slots."""
-        return 4 + self.config.build.links
+        return 4 + self.link
 
     @property
     def scratchpad_latency(self):
         """Port A, from address to data."""
-        return 4 + self.config.build.links
+        return 4 + self.link
 
     @property
     def residual_latency(self):
         """Scratchpad's port B, from address to data."""
-        return 4 + 2 * self.config.build.links
+        return 4 + 2 * self.link
 
     @property
     def write_to_tail(self):
         """Last result before the last burst written to the tail of the layer, seen by the compute
         stage.
         """
-        return 1 + self.config.build.links
+        return 1 + self.link
 
     @property
     def read_to_stall(self):
         """Residual asked for to the stall of port A, where port B reads through it."""
-        return 1 + self.config.build.links
+        return 1 + self.link
 
     @property
     def issue_to_take(self):
         """Issue of a vector to its take; it may be issued 1 cycle after what it waits for."""
-        return 1 + self.config.build.links + self.scratchpad_latency
+        return 1 + self.link + self.scratchpad_latency
 
     def take_to_last(self, engine):
         """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
-        taken = 2 + self.config.build.links + self.config.build.distributed
+        taken = 1 + self.link + self.config.build.accumulator_latency
         if engine == "pool":
             return taken + (4 if self.config.depthwise.columns else 1)
         return (taken + 1 + len(self.config.clusters(engine))
@@ -120,18 +125,18 @@ class Timing:
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the compute stage: it has been accumulated."""
-        return self.take_to_last(engine) + 1 + self.config.build.links
+        return self.take_to_last(engine) + 1 + self.link
 
     @property
     def freed_ahead(self):
         """Store unit: cycles from the strobe that a bank is free to the last request of its burst.
 
         A vector that is issued on the strobe reaches its accumulator after that request:
-        distributed RAM a cycle before its sum.
+        where a sum is registered first, a cycle before it.
         """
         engines = ["pool", *self.config.engines]
         least = min(self.take_to_last(name) for name in engines)
-        return self.issue_to_take - 1 + least - self.config.build.distributed
+        return self.issue_to_take - 1 + least - (self.config.build.accumulator_latency - 1)
 
     @property
     def meet(self):
@@ -142,7 +147,7 @@ class Timing:
     @property
     def request_to_ready(self):
         """Request for records to their being loaded."""
-        return self.config.post.width + 2 + self.config.build.links
+        return self.config.post.width + 2 + self.link
 
     @property
     def take_to_request(self):

@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.delay_line import delay
+from ..common.links import Links
 from ..engines.token import Token
 from ..records import hand, run_layout
 from .bursts import Bursts
@@ -62,11 +62,11 @@ class AddressGenerator(wiring.Component):
         What is done while `i_advance`: a vector is issued; waiting for the layer before; waiting
         for a free bank.
 
-    Latency from issue to `o_address` 2 cycles, with `Config.spread` 3; one vector a cycle.
+    Latency from issue to `o_address` 2 cycles and a link; one vector a cycle.
     """
 
     def __init__(self, config, read_latency):
-        self._config = config
+        self._config, self._links = config, Links(config)
         self._read_latency = read_latency
         lanes = range(config.read_lanes + 1)
         self.token_layout = Token(config.burst_depth)
@@ -148,18 +148,13 @@ class AddressGenerator(wiring.Component):
                         m.d.sync += busy.eq(0)
         return go, busy, bank, step_first
 
-    def _later(self, m, value, name, reset_less=True):
-        """With `spread` positions move, and meet their offsets, a stage after the issue."""
-        for _ in range(int(self._config.build.links)):
-            held = Signal.like(value, name=f"{name}_later", reset_less=reset_less)
-            with m.If(self.i_advance):
-                m.d.sync += held.eq(value)
-            value = held
-        return value
+    def _later(self, m, value, name, reset=False):
+        """Positions move, and meet their offsets, behind a link."""
+        return self._links.delay(m, value, name, reset=reset, enable=self.i_advance)
 
     def _move(self, m, positions, go, burst_end, burst_last, step_last, position_last):
         """Let the positions follow the vectors that are issued."""
-        run, config, late = self.i_run, self._config, int(self._config.build.links)
+        run, config, links = self.i_run, self._config, self._links
         nest, read, window, start = run.nest, run.read, run.window, run.start
         block_base = Signal(config.address_width, reset_less=True)
         next_base = Signal(config.address_width)
@@ -171,11 +166,11 @@ class AddressGenerator(wiring.Component):
             ("rewind", position_last & ~step_last), ("commit", position_last & step_last))
         m.d.comb += [
             positions.i_n_y.eq(nest.n_y),
-            positions.i_start.eq(delay(m, start, late, "start", reset=True)),
-            positions.i_step.eq(self._later(m, go, "step", reset_less=False) & self.i_advance),
+            positions.i_start.eq(links.delay(m, start, "start", reset=True)),
+            positions.i_step.eq(self._later(m, go, "step", reset=True) & self.i_advance),
             *(getattr(positions, f"i_{name}").eq(self._later(m, move, name))
               for name, move in moves),
-            positions.i_base0.eq(block_base if late else next_base),
+            positions.i_base0.eq(links.newest(next_base, block_base)),
             positions.i_x0.eq(read.in_x), positions.i_y0.eq(read.in_y),
             positions.i_slot0.eq(read.in_slot),
             positions.i_base1.eq(window.xb_start), positions.i_x1.eq(window.xb_x),
@@ -192,8 +187,8 @@ class AddressGenerator(wiring.Component):
 
     def _accompany(self, m, token, swap):
         """Add the registers of tokens beside their vectors; return all of them."""
-        late, tokens, swaps = int(self._config.build.links), [token], [swap]
-        for stage in range(2 + late + self._read_latency):
+        tokens, swaps = [token], [swap]
+        for stage in range(2 + self._links.cycles + self._read_latency):
             token = Signal(self.token_layout, name=f"token{stage + 1}")
             swap = Signal(name=f"swap{stage + 1}")
             with m.If(self.i_advance):

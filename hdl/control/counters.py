@@ -4,7 +4,7 @@ from amaranth.hdl import Array, Module, Mux, Signal
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.delay_line import delay
+from ..common.links import DIRECT
 from ..common.thermometer import above
 from ..isa import COUNTER_SET, Counter
 
@@ -24,8 +24,8 @@ class Counters(wiring.Component):
     ----------
     layers : int
         Sets of counters, from 1; the last one also counts for all layers after it.
-    spread : bool
-        A register more between the adder and the memory.
+    links : Links, optional
+        Between the adder and the memory.
 
     Members
     -------
@@ -49,8 +49,8 @@ class Counters(wiring.Component):
         a time.
     """
 
-    def __init__(self, layers=1, *, spread=False):
-        self._layers, self._spread = layers, spread
+    def __init__(self, layers=1, *, links=DIRECT):
+        self._layers, self._links = layers, links
         super().__init__({
             "i_increment": In(len(Counter)), "i_clear": In(1), "i_next": In(1),
             "i_running": In(1),
@@ -90,7 +90,7 @@ class Counters(wiring.Component):
             moves.eq(own & (moving == 0)),
         ]
         # A word is read again a round later.
-        m.d.comb += [port.eq(delay(m, what, int(self._spread), name, reset=name == "write_en"))
+        m.d.comb += [port.eq(self._links.delay(m, what, name, reset=name == "write_en"))
                      for name, port, what in (("write_addr", write.addr, bank * slots + turn),
                                               ("write_data", write.data, value + old),
                                               ("write_en", write.en, own & ~self.i_clear))]

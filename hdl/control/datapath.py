@@ -9,8 +9,9 @@ from amaranth import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
-from ..common.delay_line import DelayLine, delay
-from ..common.stream_register import StreamRegister
+from ..common.delay_line import delay
+from ..common.links import Links
+from ..common.technology import Technology
 from ..contents import NOTHING
 from ..engines.accumulator_array import AccumulatorArray, result_latency
 from ..engines.l1 import L1Engine
@@ -65,7 +66,7 @@ class Datapath(wiring.Component):
     """
 
     def __init__(self, config, contents=NOTHING):
-        self._config = config
+        self._config, self._links = config, Links(config)
         self._contents = contents
         members = {
             "i_compute": In(run_layout(config, *COMPUTE_STAGE)),
@@ -91,16 +92,15 @@ class Datapath(wiring.Component):
         accumulators, advance, moving = self._fill(m, scratchpad)
         store_unit = self._empty(m, scratchpad, accumulators)
         addresses = m.submodules.address_generator
-        # With `spread` registers on the way between what lies far apart.
-        late = int(self._config.build.links)
+        links = self._links
         m.d.comb += [
             addresses.i_freed.eq(store_unit.o_freed),
-            addresses.i_tail.eq(delay(m, store_unit.o_tail, late, "tail", reset=True)),
-            self.o_compute_busy.eq(delay(m, addresses.o_busy | moving | accumulators.o_busy
-                                       | (self.i_compute.start & bool(late)), late, "compute_busy",
-                                       reset=True)),
-            self.o_store_busy.eq(delay(m, store_unit.o_busy | (self.i_store.start & bool(late)),
-                                       late, "store_busy", reset=True)),
+            addresses.i_tail.eq(links.delay(m, store_unit.o_tail, "tail", reset=True)),
+            self.o_compute_busy.eq(links.state(
+                m, addresses.o_busy | moving | accumulators.o_busy, "compute_busy",
+                sets=self.i_compute.start)),
+            self.o_store_busy.eq(links.state(m, store_unit.o_busy, "store_busy",
+                                             sets=self.i_store.start)),
             self.o_vector.eq(addresses.o_vector),
             self.o_stall_weights.eq(~advance & addresses.o_busy),
             self.o_stall_layer.eq(addresses.o_wait_layer),
@@ -120,12 +120,8 @@ class Datapath(wiring.Component):
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = WeightLoader(config)
         m.submodules.window = window = Window(config)
-        words, ahead = fetch.o_stream, fetch.o_ahead
-        if config.build.links:
-            # Out of many block RAMs, and before the way to all rows.
-            m.submodules.word = register = StreamRegister(config.weights.load_bits)
-            connect(m, words=words, register=register.i)
-            words, ahead = register.o, register.o_ahead
+        # Out of many block RAMs, and before the way to all rows.
+        words, ahead = self._links.stream(m, "word", fetch.o_stream, fetch.o_ahead)
         if config.weights.prototypes:
             m.submodules.expander = expander = Expander(config, self._contents)
             connect(m, words=words, expander=expander.i_stream)
@@ -147,8 +143,7 @@ class Datapath(wiring.Component):
             fetch.i_data.eq(self.i_weights),
             self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
             *hand(addresses.i_run, run), addresses.i_advance.eq(advance),
-            addresses.i_stored.eq(delay(m, self.i_stored, int(config.build.links), "stored",
-                                        reset=True)),
+            addresses.i_stored.eq(self._links.delay(m, self.i_stored, "stored", reset=True)),
             addresses.i_index_data.eq(self.i_index),
             self.o_index_address.eq(addresses.o_index_address), self.o_index_enable.eq(advance),
             scratchpad.i_a_address.eq(addresses.o_address), scratchpad.i_a_enable.eq(advance),
@@ -177,8 +172,8 @@ class Datapath(wiring.Component):
         m.d.sync += accumulators.i_engine.eq(self._accumulated_by(run))
         m.d.comb += [
             accumulators.i_token.eq(token),
-            *(engine.i_on.eq(delay(m, accumulators.i_engine == kind, int(config.build.links),
-                                   f"{kind.name.lower()}_on"))
+            *(engine.i_on.eq(self._links.delay(m, accumulators.i_engine == kind,
+                                               f"{kind.name.lower()}_on"))
               for kind, engine in engines.items()),
             accumulators.i_maximum.eq(run.terms.pool_max & config.pool.maximum),
             *(getattr(accumulators, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
@@ -233,9 +228,8 @@ class Datapath(wiring.Component):
         m.submodules.post = post = PostProcessor(config, self._contents)
         # Where a result goes travels beside it.
         tag = Signal(tag_layout(config))
-        m.submodules.tag = line = DelayLine(len(tag.as_value()), meet + post.latency,
-                                            config.build.distributed,
-                                            block=not config.build.distributed)
+        m.submodules.tag = line = Technology(config).delay_line(
+            len(tag.as_value()), meet + post.latency, large=True)
         m.d.comb += [
             *hand(store_unit.i_run, run), store_unit.i_full.eq(accumulators.o_last),
             accumulators.i_read.eq(store_unit.o_read),

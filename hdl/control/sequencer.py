@@ -6,7 +6,7 @@ from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.delay_line import delay
+from ..common.links import Links
 from ..isa import Opcode
 from ..ranges import narrowed
 from ..records import COMPUTE_STAGE, STORE_STAGE, instruction, run_layout
@@ -56,7 +56,7 @@ class Sequencer(wiring.Component):
     """
 
     def __init__(self, config):
-        self._config = config
+        self._config, self._links = config, Links(config)
         self._format = instruction(config)
         super().__init__({
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
@@ -82,15 +82,15 @@ class Sequencer(wiring.Component):
         """Add the registers of an instruction's words; return the strobes of their arrival, and
         that the last one is in its place.
 
-        A word is asked for in one cycle and arrives in the next, or with `spread` is in a register
-        for the way to its place a cycle later; one bit goes from word to word with them.
+        A word is asked for in one cycle and arrives in the next, and at its place behind a link;
+        one bit goes from word to word with them.
         """
-        config, shape, late = self._config, self._format, int(self._config.build.links)
+        config, shape, links = self._config, self._format, self._links
         words = [Signal(32, name=f"word{k}", reset_less=True) for k in range(shape.words)]
         arrives = Signal(shape.words)
         m.d.sync += arrives.eq(Mux(last_arrives, 0, Cat(first, arrives[:-1])))
-        data, final = delay(m, self.i_data, late, "data"), delay(m, last_arrives, late, "final")
-        for word, here in zip(words, delay(m, arrives, late, "here"), strict=True):
+        data, final = links.delay(m, self.i_data, "data"), links.delay(m, last_arrives, "final")
+        for word, here in zip(words, links.delay(m, arrives, "here"), strict=True):
             with m.If(here):
                 m.d.sync += word.eq(data)
         raw = Cat(words)
@@ -102,7 +102,7 @@ class Sequencer(wiring.Component):
 
     def _fetch(self, m):
         """Add what reads instructions, one after the other, until `END` or the last layer."""
-        config, late, staged = self._config, int(self._config.build.links), self._staged
+        config, late, staged = self._config, self._links.cycles, self._staged
         free, launch, skip, idle = self._free, self._launch, self._skip, self._idle
         # The program counter runs ahead with the reads and ends behind the instruction.
         pc = Signal(range(config.memory.program_words))

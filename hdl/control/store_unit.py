@@ -4,7 +4,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.delay_line import delay
+from ..common.links import Links
 from ..common.thermometer import above
 from ..engines.token import ResultRequest
 from ..records import run_layout
@@ -193,9 +193,9 @@ class StoreUnit(wiring.Component):
         with m.If(start | burst_end):
             m.d.sync += [vector.eq(0), row.eq(0)]
         # A burst begins several cycles after the one before: records have to be loaded.
-        late = int(config.build.links)
-        begins = delay(m, start, late, "begins", reset=True) | burst_end
-        following = [delay(m, value, late, name) for name, value in (
+        links = Links(config)
+        begins = links.delay(m, start, "begins", reset=True) | burst_end
+        following = [links.delay(m, value, name) for name, value in (
             ("only", within(rows_after, 1) | within(nest.block_rows, 1)),
             ("rows_after", rows_after), ("rows_now", rows_now))]
         with m.If(begins):

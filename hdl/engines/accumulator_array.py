@@ -11,19 +11,20 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
 from ..common.library import place
+from ..common.links import Links
+from ..common.technology import Technology
 from ..isa import Engine
-from .accumulators import Accumulators
 from .token import ResultRequest, Token
 
 __all__ = ["AccumulatorArray", "result_latency"]
 
 PART = 8
-"""Accumulators that share addresses and control, with `Config.spread`."""
+"""Accumulators that share addresses and control, where there are links."""
 
 
 def result_latency(config):
     """Return the cycles from a result request to its values: read, gather (twice), finish."""
-    return 3 + config.build.links
+    return 3 + Links(config).cycles
 
 
 def either(values):
@@ -75,7 +76,8 @@ class AccumulatorArray(wiring.Component):
     """
 
     def __init__(self, config, engines):
-        self._config, self._engines = config, dict(engines)
+        self._config, self._engines, self._links = config, dict(engines), Links(config)
+        self._accumulators = Technology(config).accumulators
         self.rows = max(engine.rows for engine in engines.values())
         shared = [engine for kind, engine in engines.items() if kind != Engine.L1]
         self._shared = max((engine.rows for engine in shared), default=0)
@@ -92,8 +94,7 @@ class AccumulatorArray(wiring.Component):
 
     def latency(self, kind):
         """Return the cycles from a token at an engine's input to its sums' being accumulated."""
-        settling = Accumulators.latency(self._config.build.distributed)
-        return self._engines[kind].latency + settling - 1
+        return self._engines[kind].latency + self._accumulators.latency - 1
 
     def elaborate(self, platform):
         m = Module()
@@ -107,17 +108,17 @@ class AccumulatorArray(wiring.Component):
         count, pools = self.rows + extra, self._engines.get(Engine.POOL)
         maximum = pools.rows if pools is not None and config.pool.maximum else 0
         narrow = self._l1.shape.width if extra else 0
-        size, parts = PART if config.build.links else count, []
+        parts = []
         for group in range(config.groups):
             asked = Signal(name=f"drain{group}")
             m.d.comb += asked.eq(request.group == group)
-            for first in range(0, count, size):
-                own = range(first, min(first + size, count))
+            for own in self._links.split(count, PART):
+                first = own.start
                 maxima, wide = (min(max(limit - first, 0), len(own))
                                 for limit in (maximum, self._shared))
-                store = Accumulators(self._shape, count=len(own), depth=config.burst_depth,
-                                     distributed=config.build.distributed, maximum=maxima,
-                                     maximum_bits=9, narrow=wide, narrow_width=narrow)
+                store = self._accumulators(
+                    self._shape, count=len(own), depth=config.burst_depth, maximum=maxima,
+                    maximum_bits=9, narrow=wide, narrow_width=narrow)
                 m.submodules[f"accumulators{group}_{first}"] = place(
                     platform, store, len(own), maxima, wide)
                 m.d.comb += [
@@ -140,14 +141,13 @@ class AccumulatorArray(wiring.Component):
     def _delayed(self, m, here):
         """Return the token that goes to the accumulators, a cycle ahead of its sums."""
         latencies = {kind: engine.latency for kind, engine in self._engines.items()}
-        settling = Accumulators.latency(self._config.build.distributed)
-        most = max(latencies.values())
-        late = int(self._config.build.links)
+        settling, most = self._accumulators.latency, max(latencies.values())
         token, busy = None, Signal(most + settling - 1)
         for left in range(most, 0, -1):
             # What comes from a slower engine is on its way already.
-            entering = delay(m, either([here[kind] for kind, own in latencies.items()
-                                        if own == left] or [Const(0)]), late, f"entering{left}")
+            entering = self._links.delay(
+                m, either([here[kind] for kind, own in latencies.items()
+                           if own == left] or [Const(0)]), f"entering{left}")
             enters = Signal.like(self.i_token, name=f"enters{left}")
             m.d.comb += [enters.eq(self.i_token), enters.valid.eq(self.i_token.valid & entering)]
             if token is None:
@@ -181,12 +181,12 @@ class AccumulatorArray(wiring.Component):
     def _finish(self, m, parts):
         """Add what reads the accumulators: gather rows, then make results of them."""
         config, request, width = self._config, self.i_read, self._shape.width
-        late = int(config.build.links)
 
         def gather(rows, name):
-            # Of each part first, with `spread` into a register for the way.
+            # Of each part first: it is a long way from there.
             found = [[part[i] for i in rows if i in part] for part in parts]
-            found = [delay(m, either(values), late, f"{name}_part") for values in found if values]
+            found = [self._links.delay(m, either(values), f"{name}_part")
+                     for values in found if values]
             gathered = Signal(width, name=name, reset_less=True)
             m.d.sync += gathered.eq(either(found))
             return gathered

@@ -6,11 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from .token import Token, position_shape
 
-__all__ = ["Accumulators"]
+__all__ = ["Accumulators", "BlockAccumulators", "LutAccumulators"]
 
 
 class Accumulators(wiring.Component):
     """Accumulate `count` sums side by side, at one position a cycle.
+
+    A subclass for each kind of memory says how a bank is read and where the pipeline's registers
+    stand.
 
     In each cycle one position of one bank is read, modified and written, and one position of the
     other bank can be read. All `count` accumulators share addresses and control.
@@ -23,9 +26,6 @@ class Accumulators(wiring.Component):
         Accumulators at each position.
     depth : int
         Positions of a bank.
-    distributed : bool
-        Memories read without a clock (distributed RAM) rather than block RAM. A word and its sum
-        are registered then before they are added.
     maximum : int
         Of so many accumulators, the first ones, the larger of accumulator and sum can be kept
         instead of their sum.
@@ -55,19 +55,17 @@ class Accumulators(wiring.Component):
     position a cycle, the same one again if need be: its sum is forwarded. No back-pressure.
     """
 
-    @staticmethod
-    def latency(distributed):
-        """Return the cycles from a sum to the first that can ask for it."""
-        return 1 + distributed
+    latency = 1
+    """Cycles from a sum to the first `i_read` that can ask for it."""
 
-    def __init__(self, shape, *, count=1, depth, distributed=True, maximum=0,
-                 maximum_bits=None, narrow=None, narrow_width=0):
+    def __init__(self, shape, *, count=1, depth, maximum=0, maximum_bits=None, narrow=None,
+                 narrow_width=0):
         for name, value in (("count", count), ("depth", depth)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"Accumulators.{name} must be an integer from 1, not {value!r}")
         self._shape = Shape.cast(shape)
         self._count, self._depth = count, depth
-        self._distributed, self._maximum = distributed, maximum
+        self._maximum = maximum
         self._maximum_bits = self._shape.width if maximum_bits is None else maximum_bits
         wide = count if narrow is None else narrow
         self._shapes = [self._shape] * wide + [unsigned(narrow_width)] * (count - wide)
@@ -87,37 +85,33 @@ class Accumulators(wiring.Component):
         into = store.write_port()
         m.d.comb += [into.addr.eq(write.position), into.data.eq(Cat(next_values)),
                      into.en.eq(enable)]
-        if self._distributed:
-            out = store.read_port(domain="comb")
-            m.d.sync += out.addr.eq(address)
-        else:
-            # Reading what is being written has no defined result in a block RAM, and is not
-            # needed: it is forwarded. Without the enable Yosys adds logic to define it.
-            out = store.read_port()
-            m.d.comb += [out.addr.eq(address),
-                         out.en.eq(~(enable & (address == write.position)))]
+        word = self._read(m, store, address, enable & (address == write.position))
         words, first = [], 0
         for value in next_values:
-            words.append(out.data[first:first + len(value)])
+            words.append(word[first:first + len(value)])
             first += len(value)
         return words
+
+    def _read(self, m, store, address, written):
+        """Add a bank's read port; return the word at `address` a cycle later, any if `written`."""
+        raise NotImplementedError
+
+    def _stages(self, m, read):
+        """Return tokens and sums where they meet the words: of the token whose sum is written,
+        the one that is written a cycle later, sums and the choice of maxima.
+        """
+        raise NotImplementedError
+
+    def _operand(self, m, forward, total, old, held):
+        """Return what a sum is added to: the word, or with `forward` the sum before."""
+        raise NotImplementedError
 
     def elaborate(self, platform):
         m = Module()
         # Of a token: its address is chosen, its word is there, its sum is written.
         token, read = self.i_token, Signal.like(self.i_token)
         m.d.sync += read.eq(token)
-        write, before, sums = read, token, self.i_sums
-        maximum = self.i_maximum if self._maximum else None
-        if self._distributed:
-            write, before = Signal.like(self.i_token), read
-            # Sums come from engines that lie anywhere: this register is for the way.
-            sums = Signal.like(self.i_sums, name="sums", reset_less=True)
-            m.d.sync += [write.eq(read), sums.eq(self.i_sums)]
-            if maximum is not None:
-                maximum = Signal(name="maximum")
-                m.d.sync += maximum.eq(self.i_maximum)
-
+        write, before, sums, maximum = self._stages(m, read)
         next_values = [Signal(shape, name=f"next{i}") for i, shape in enumerate(self._shapes)]
         words, fills, drains = [], [], []
         for bank in range(2):
@@ -150,13 +144,7 @@ class Accumulators(wiring.Component):
             old = Value.cast(words[0][i] & fills[0].replicate(width)
                              | words[1][i] & fills[1].replicate(width))
             held = Signal(width, name=f"held{i}", reset_less=True)
-            if self._distributed:
-                m.d.sync += held.eq(Mux(forward, total, old))
-                old = held
-            else:
-                m.d.sync += held.eq(total)
-                old = Mux(forward, held, old)
-            value = sums[i][:width]
+            old, value = self._operand(m, forward, total, old, held), sums[i][:width]
             if self._shapes[i].signed:
                 old, value = old.as_signed(), value.as_signed()
             if i < self._maximum:
@@ -175,3 +163,46 @@ class Accumulators(wiring.Component):
                 words[0][i] & drains[0][i].replicate(width)
                 | words[1][i] & drains[1][i].replicate(width))
         return m
+
+
+class LutAccumulators(Accumulators):
+    """In memory made of LUTs: a word and its sum are registered before they are added."""
+
+    latency = 2
+
+    def _read(self, m, store, address, written):
+        out = store.read_port(domain="comb")
+        m.d.sync += out.addr.eq(address)
+        return out.data
+
+    def _stages(self, m, read):
+        # Sums come from engines that lie anywhere: this register is for the way.
+        write, maximum = Signal.like(self.i_token), None
+        sums = Signal.like(self.i_sums, name="sums", reset_less=True)
+        m.d.sync += [write.eq(read), sums.eq(self.i_sums)]
+        if self._maximum:
+            maximum = Signal(name="maximum")
+            m.d.sync += maximum.eq(self.i_maximum)
+        return write, read, sums, maximum
+
+    def _operand(self, m, forward, total, old, held):
+        m.d.sync += held.eq(Mux(forward, total, old))
+        return held
+
+
+class BlockAccumulators(Accumulators):
+    """In block RAM, whose output is late: it is added as it comes."""
+
+    def _read(self, m, store, address, written):
+        # Reading what is being written has no defined result in a block RAM, and is not needed: it
+        # is forwarded. Without the enable Yosys adds logic to define it.
+        out = store.read_port()
+        m.d.comb += [out.addr.eq(address), out.en.eq(~written)]
+        return out.data
+
+    def _stages(self, m, read):
+        return read, self.i_token, self.i_sums, self.i_maximum if self._maximum else None
+
+    def _operand(self, m, forward, total, old, held):
+        m.d.sync += held.eq(total)
+        return Mux(forward, held, old)

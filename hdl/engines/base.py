@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
+from ..common.links import Links
 from ..config import Config
 
 __all__ = ["BaseEngine", "checked_config", "code_registers"]
@@ -22,10 +23,10 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
 
     Words are registered and converted, `i_swap` is registered in the rows, so a vector that comes
     the cycle after `i_swap` has to wait in one register for its codes. A word that comes together
-    with `i_swap` belongs to the next step. With `Config.spread` words are converted first, all this
-    takes a cycle more, so that vectors have to come a cycle later, and one more in each cluster of
-    rows than in the one before. A row swaps only if something has been loaded for it, which saves
-    power, and gives each row a register of its own to enable its codes.
+    with `i_swap` belongs to the next step. Where there are links words are converted first, all
+    this takes a cycle more, so that vectors have to come a cycle later, and one more in each
+    cluster of rows than in the one before. A row swaps only if something has been loaded for it,
+    which saves power, and gives each row a register of its own to enable its codes.
 
     Parameters
     ----------
@@ -42,15 +43,12 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
     list of (Value, Signal)
         For each row the codes that its next swap makes active, and its `i_swap`.
     """
-    load, comes, swap = Signal.like(engine.i_load, reset_less=True), engine.i_load, engine.i_swap
-    m.d.sync += [load.valid.eq(comes.valid), load.index.eq(comes.index)]
-    if not engine.spread:
-        m.d.sync += load.word.eq(comes.word)
-    per_word, lanes, late = load_bits // code_width, engine.lanes, int(engine.spread)
-    word = Cat(convert((comes if late else load).word.word_select(k, code_width))
-               for k in range(per_word))
-    width = len(word) // per_word
-    valid, index, word = load.valid, load.index, delay(m, word, late, "converted")
+    load, links, swap = engine.i_load, engine.links, engine.i_swap
+    per_word, lanes = load_bits // code_width, engine.lanes
+    valid, index = delay(m, load.valid, 1, "load_valid"), delay(m, load.index, 1, "load_index")
+    word = links.undelayed(m, load.word, "load_word")
+    word = Cat(convert(word.word_select(k, code_width)) for k in range(per_word))
+    width, word = len(word) // per_word, links.delay(m, word, "converted")
     of_rows = []
     for cluster, rows in enumerate(engine.clusters):
         if cluster:
@@ -65,11 +63,11 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
             of_row = slice(row * lanes // per_word - words.start,
                            -(-(row + 1) * lanes // per_word) - words.start)
             fresh, loaded = Signal(name=f"fresh{row}", reset_less=True), Signal(name=f"loaded{row}")
-            swaps.append(Signal(name=f"swap_row{row}", reset_less=True))
+            swaps.append(Signal(name=f"swap_row{row}"))
             m.d.comb += loaded.eq(fresh | here[of_row].any())
             m.d.sync += fresh.eq(loaded & ~swap)
-            m.d["sync" if late else "comb"] += swaps[-1].eq(swap & loaded)
-        here, word = (delay(m, value, late, f"{name}{cluster}")
+            m.d.comb += swaps[-1].eq(links.delay(m, swap & loaded, f"swap{row}"))
+        here, word = (links.delay(m, value, f"{name}{cluster}")
                       for name, value in (("here", here), ("word", word)))
         shadows = []
         for k in words:
@@ -86,7 +84,7 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
 class BaseEngine(wiring.Component):
     """The sums of an engine's rows, which `AccumulatorArray` accumulates.
 
-    With `Config.spread` rows lie in clusters. Vectors, words and swaps pass from each to the next
+    Where there are links rows lie in clusters. Vectors, words and swaps pass from each to the next
     through registers, so that all wires but those of the sums are as long as a cluster is wide, and
     the sums of the first ones wait for those of the last.
 
@@ -118,6 +116,7 @@ class BaseEngine(wiring.Component):
 
     def __init__(self, config, *, rows, lanes, shape, extra=0, clusters=None, ports=()):
         self._config, self._rows, self._lanes = config, rows, lanes
+        self._links = Links(config)
         self.clusters = [range(rows)] if clusters is None else list(clusters)
         self._shape, self._extra = Shape.cast(shape), extra
         super().__init__({
@@ -128,9 +127,9 @@ class BaseEngine(wiring.Component):
         } | dict(ports))
 
     @property
-    def spread(self):
-        """Whether long wires end in registers."""
-        return self._config.build.links
+    def links(self):
+        """What stands at the end of long wires."""
+        return self._links
 
     @property
     def rows(self):

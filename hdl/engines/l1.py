@@ -1,6 +1,6 @@
 """Array of L1 distances."""
 
-from amaranth.hdl import Cat, Const, Signal, unsigned
+from amaranth.hdl import Cat, Const, unsigned
 from amaranth.lib.wiring import In
 
 from ..common.adder_tree import tree_latency
@@ -34,7 +34,7 @@ class L1Engine(BaseEngine):
         Weight codes into the shadow registers.
     i_swap : 1
         The shadow codes, with what was loaded until the cycle before, become active for vectors
-        from the next cycle on, with `Config.spread` from the one after it.
+        from the next cycle on, behind a link from the one after it.
     i_w_signed : 1
         Codes are two's complement. Valid with the codes.
     i_w_shift : unsigned(3)
@@ -63,10 +63,9 @@ class L1Engine(BaseEngine):
         return 1 + len(self.clusters) + tree_latency(self.lanes, self._register_every)
 
     def _sums(self, m, platform):
-        w_signed, w_shift = self.i_w_signed, self.i_w_shift
-        if not self.spread:
-            w_signed, w_shift = Signal(), Signal(3)
-            m.d.sync += [w_signed.eq(self.i_w_signed), w_shift.eq(self.i_w_shift)]
+        # As the words that they convert.
+        w_signed = self.links.undelayed(m, self.i_w_signed, "w_signed")
+        w_shift = self.links.undelayed(m, self.i_w_shift, "w_shift")
 
         def convert(code):
             extended = Cat(code, (code[-1] & w_signed).replicate(8 - len(code)))
@@ -81,10 +80,10 @@ class L1Engine(BaseEngine):
             for index, x in enumerate([*of_rows, vectors[-1]]):
                 tap = index < self._config.depthwise.columns
                 if index < self.rows:
-                    row = L1Row(self.lanes, self._register_every, tap, self.spread)
+                    row = L1Row(self.lanes, self._register_every, tap, self.links)
                     m.d.comb += Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))
                 else:
-                    row = SumRow(self.lanes, self._register_every, self.spread)
+                    row = SumRow(self.lanes, self._register_every, self.links)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on)]
                 rows.append(row)

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.adder_tree import adder_tree, tree_latency, tree_shape
-from ..common.delay_line import delay
+from ..common.links import DIRECT
 
 __all__ = ["L1Row", "ShiftRow", "SumRow"]
 
@@ -30,14 +30,14 @@ class _Row(wiring.Component):
 
     Latency `latency` cycles, one vector a cycle, no back-pressure. No control state.
 
-    With `spread` the row keeps `i_on` in a register of its own: a wire that reaches all rows. It
-    must have no `tap`.
+    `i_on`, a wire that reaches all rows, ends in a link; where that has a register the row must
+    have no `tap`.
     """
 
     def __init__(self, lanes, x_width, code_width, term_shape, register_every, tap=False,
-                 carries=False, spread=False):
+                 carries=False, links=DIRECT):
         self._lanes, self._register_every, self._tap = lanes, register_every, tap
-        self._x_width, self._code_width, self._spread = x_width, code_width, spread
+        self._x_width, self._code_width, self._links = x_width, code_width, links
         members = {"i_x": In(lanes * x_width), "i_on": In(1, init=1),
                    "o_sum": Out(tree_shape([term_shape] * lanes))}
         if code_width:
@@ -59,7 +59,7 @@ class _Row(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        on, codes = delay(m, self.i_on, int(self._spread), "on"), None
+        on, codes = self._links.delay(m, self.i_on, "on"), None
         if self._code_width:
             codes = Signal.like(self.i_codes, name="codes", reset_less=True)
             swap = Signal(reset_less=True)
@@ -84,8 +84,8 @@ class _Row(wiring.Component):
 class L1Row(_Row):
     """Add up ``max(x - w, 0)`` of unsigned bytes; as a tap, term + carry is ``256 - |x - w|``."""
 
-    def __init__(self, lanes, register_every=1, tap=False, spread=False):
-        super().__init__(lanes, 8, 8, 8, register_every, tap, carries=True, spread=spread)
+    def __init__(self, lanes, register_every=1, tap=False, links=DIRECT):
+        super().__init__(lanes, 8, 8, 8, register_every, tap, carries=True, links=links)
 
     def _term(self, m, x, code, name):
         difference = Signal(signed(9), name=f"difference{name}")
@@ -107,8 +107,8 @@ class L1Row(_Row):
 class SumRow(_Row):
     """Add up unsigned bytes, as late as `L1Row` does."""
 
-    def __init__(self, lanes, register_every=1, spread=False):
-        super().__init__(lanes, 8, 0, 8, register_every, spread=spread)
+    def __init__(self, lanes, register_every=1, links=DIRECT):
+        super().__init__(lanes, 8, 0, 8, register_every, links=links)
 
     def _term(self, m, x, code, name):
         waiting = Signal(8, name=f"waiting{name}", reset_less=True)
@@ -127,10 +127,10 @@ class ShiftRow(_Row):
     code : ShiftCode
     """
 
-    def __init__(self, lanes, code, register_every=1, tap=False, spread=False):
+    def __init__(self, lanes, code, register_every=1, tap=False, links=DIRECT):
         self._code = code
         super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every,
-                         tap, spread=spread)
+                         tap, links=links)
 
     def _term(self, m, x, code, name):
         """One LUT4 a bit and stage: the first takes the sign in, the last the zero.

@@ -67,7 +67,7 @@ class ShiftEngine(BaseEngine):
             of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
             for index, x in enumerate(of_rows):
                 tap = index < self._config.depthwise.columns
-                row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.spread)
+                row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.links)
                 m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
                              Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))]

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.delay_line import delay
+from ..common.links import Links
 from ..common.thermometer import thermometer
 from ..isa import Engine
 from ..records import Terms
@@ -40,8 +40,9 @@ class Window(wiring.Component):
     """
 
     def __init__(self, config):
-        # With `Config.spread` a register before the shift.
-        self.latency = 1 + config.build.links
+        # A link before the shift.
+        self._links = Links(config)
+        self.latency = 1 + self._links.cycles
         self._groups = config.groups
         self._lanes = lanes = config.read_lanes
         count = In(range(lanes + 1))
@@ -83,15 +84,15 @@ class Window(wiring.Component):
         ]
 
         # Whole vectors at a time: few, wide statements.
-        def spread(bits, width):
+        def replicated(bits, width):
             return Cat(bit.replicate(width) for bit in bits)
 
         for group in range(self._groups):
             lanes = Signal(8 * self._lanes, name=f"bytes{group}")
-            choice = spread(border, 8)
+            choice = replicated(border, 8)
             m.d.comb += lanes.eq(((self.i_raw[group].as_value() & ~choice)
-                                  | (self.i_pad.as_value() & choice)) & spread(inside, 8))
-            lanes = delay(m, lanes, self.latency - 1, f"bytes{group}")
+                                  | (self.i_pad.as_value() & choice)) & replicated(inside, 8))
+            lanes = self._links.delay(m, lanes, f"bytes{group}")
             out = []
             for lane in range(self._lanes):
                 byte = lanes.word_select(lane, 8)

@@ -7,6 +7,8 @@ from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.links import Links
+from ..common.technology import Technology
 from ..contents import NOTHING
 from ..isa import INPUT, Space, param_layout, space_bytes, space_depth
 from ..port.bus import MemoryWrite
@@ -51,14 +53,15 @@ class ProgramMemories(wiring.Component):
     o_input : Out(INPUT)
         The input record.
 
-    Read latency 1 cycle; a read while the same word is written gives either value, and with
-    `config.single_port` one of weights gives nothing while any of them is written. That happens in
-    no run, since the host writes the program between runs.
+    Read latency 1 cycle; a read while the same word is written gives either value, and in a memory
+    of one port a read gives nothing while any word is written. That happens in no run, since the
+    host writes the program between runs.
     """
 
     def __init__(self, config, contents=NOTHING):
         self._config = config
         self._contents = contents
+        self._links, self._technology = Links(config), Technology(config)
         program = _Content("program", Space.PROGRAM, 32)
         records = _Content("records", Space.PARAMS, param_layout(config).width)
         weights = _Content("weights", Space.WEIGHTS, config.weights.load_bits)
@@ -103,7 +106,6 @@ class ProgramMemories(wiring.Component):
         config = self._config
         depth = config.control_depth if others else space_depth(config, first.space)
         width, most = (max(getattr(one, name) for one in held) for name in ("width", "bytes"))
-        single = first.name == "weights" and config.build.single_port
         offsets = {one.name: 8 * (most - one.bytes) for one in held}
         init = [0] * depth if self._contents.sections else []
         for one in held:
@@ -111,9 +113,9 @@ class ProgramMemories(wiring.Component):
             for k, value in enumerate(self._contents.words(one.space, size)):
                 moved = (value & ((1 << one.width) - 1)) << offsets[one.name]
                 init[k if one is first else -1 - k] = (moved | moved >> width) & ((1 << width) - 1)
-        style = {"ram_style": "huge"} if single else self._contents.style
+        attributes = {"no_rw_check": 1} | self._contents.style
         store = memory.Memory(shape=width, depth=depth, init=init,
-                              attrs={"no_rw_check": 1, **style})
+                              attrs=attributes | self._technology.attributes(first.space))
         m.submodules["_".join(one.name for one in held)] = store
         write, read = store.write_port(), store.read_port(transparent_for=())
         latest = bytes_so_far[-8 * most:]
@@ -145,17 +147,9 @@ class ProgramMemories(wiring.Component):
                 m.d.comb += addr.eq(~target)
             with m.If(enable):
                 m.d.comb += [read.en.eq(1), read.addr.eq(~Cat(address, Const(0, len(read.addr))))]
-        if config.build.links and not single:
-            # One more register, for the way to many block RAMs.
-            late_addr, late_data = (Signal.like(value, name=f"late_{value.name}", reset_less=True)
-                                    for value in (addr, data))
-            m.d.sync += [write.en.eq(en), late_addr.eq(addr), late_data.eq(data)]
-            addr, data = late_addr, late_data
-        else:
-            m.d.comb += write.en.eq(en)
-        if single:
-            # One address for both, never both at once: what Yosys makes one port of.
-            with m.If(en):
-                m.d.comb += [read.addr.eq(target), read.en.eq(0)]
-            addr = read.addr
-        m.d.comb += [write.addr.eq(addr), write.data.eq(data)]
+        # It is a long way to many block RAMs.
+        links = self._links
+        self._technology.connect_write(
+            m, first.space, write, read, enable=links.delay(m, en, "late_en", reset=True),
+            address=links.delay(m, addr, "late_addr"))
+        m.d.comb += write.data.eq(links.delay(m, data, "late_data"))

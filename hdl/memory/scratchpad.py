@@ -6,7 +6,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
+from ..common.links import Links
 from ..common.rotate import replicate_rotated, rotate_down
+from ..common.technology import Technology
 from ..common.thermometer import thermometer
 
 __all__ = ["HostAccess", "Scratchpad"]
@@ -30,9 +32,9 @@ class Scratchpad(wiring.Component):
     group and reads one group a cycle, so that addresses and port B's rotators exist once.
 
     Port A is read only. Port B's read and write share each bank's address, one true dual-port
-    block RAM per bank: in one cycle they must use different banks. With `config.distributed`
-    false (iCE40) a block has one read and one write port, and port B reads through port A's;
-    then, without `config.reads_in_run`, what port A has read is lost by it.
+    block RAM per bank: in one cycle they must use different banks. Where a block has one read and
+    one write port (iCE40; see `Technology.dual_port`), port B reads through port A's; then, without
+    `config.reads_in_run`, what port A has read is lost by it.
 
     Parameters
     ----------
@@ -46,8 +48,8 @@ class Scratchpad(wiring.Component):
         The vectors, `a_latency` enabled cycles later.
     o_a_stall : Out(1)
         `i_a_enable` has no effect in this cycle, and must be low for what runs beside port A:
-        the cycle after `i_r_enable` (with `Config.spread` the one after it), where port B reads
-        through port A; else never, nor without `config.reads_in_run`.
+        the cycle after `i_r_enable` (behind a link the one after it), where port B reads through
+        port A; else never, nor without `config.reads_in_run`.
     i_w_group : In(groups), i_w_address : In(24), i_w_enable : In(1),
     i_w_count : In(range(write_bytes + 1)), i_w_data : In(8 x write_bytes)
         Port B: write the first `i_w_count` bytes from the address on. Seen by accesses that
@@ -74,11 +76,13 @@ class Scratchpad(wiring.Component):
         self._config = config
         self.write_bytes = max(4, config.post.width)
         self.read_bytes = max(1, config.residual_bytes)
-        self._shared = not config.build.distributed
+        self._links = Links(config)
+        self._shared = not Technology(config).dual_port
         self._holds = self._shared and config.reads_in_run
-        # Rows, memory, with `spread` a register behind it, two parts of the rotation; port B has
-        # one more behind the choice of what it does.
-        self.a_latency, self.b_latency = 4 + config.build.links, 4 + 2 * config.build.links
+        # Rows, memory, a link behind it, two parts of the rotation; port B has one more link behind
+        # the choice of what it does.
+        late = self._links.cycles
+        self.a_latency, self.b_latency = 4 + late, 4 + 2 * late
         super().__init__({
             "i_a_address": In(24), "i_a_enable": In(1), "o_a_stall": Out(1),
             "o_a_data": Out(data.ArrayLayout(data.ArrayLayout(8, config.read_lanes),
@@ -149,19 +153,18 @@ class Scratchpad(wiring.Component):
         if self._config.residual.exists:
             with m.If(self.i_r_enable):
                 m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
-        late = int(self._config.build.links)
-        reads_late, writes_now = (delay(m, strobe, late, name, reset=True) for name, strobe in (
+        links = self._links
+        reads_late, writes_now = (links.delay(m, strobe, name, reset=True) for name, strobe in (
             ("b_reads", reads_now), ("b_writes", writes_now)))
-        w_group, w_count, w_data, r_group[0] = (delay(m, value, late, name) for name, value in (
+        w_group, w_count, w_data, r_group[0] = (links.delay(m, value, name) for name, value in (
             ("b_w_group", w_group), ("b_w_count", w_count), ("b_w_data", w_data),
             ("b_r_group", r_group[0])))
         # One register for both where they are one.
-        addresses = delay(m, Cat(w_address, r_address) if self._config.residual.exists
-                          else w_address,
-                          late, "b_address")
+        both = Cat(w_address, r_address) if self._config.residual.exists else w_address
+        addresses = links.delay(m, both, "b_address")
         w_address, r_address = addresses[:24], addresses[-24:]
         w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
-        for k in range(self.b_latency - 1 - late):
+        for k in range(self.b_latency - 1 - links.cycles):
             r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
             r_group.append(delay(m, r_group[-1], 1, f"r_group{k}"))
         size = 1 << (self.write_bytes - 1).bit_length()
@@ -237,10 +240,9 @@ class Scratchpad(wiring.Component):
             a_banks.append(Cat(a_bytes))
             b_banks.append(Cat(b_bytes))
 
-        if self._config.build.links:
-            a_banks = [stage(banked, advance, f"a{group}_read")
-                       for group, banked in enumerate(a_banks)]
-            b_banks = [stage(banked, 1, f"b{group}_read") for group, banked in enumerate(b_banks)]
+        a_banks = [links.delay(m, banked, f"a{group}_read", enable=advance)
+                   for group, banked in enumerate(a_banks)]
+        b_banks = [links.delay(m, banked, f"b{group}_read") for group, banked in enumerate(b_banks)]
         # Block RAM is late: of many banks' bytes there is time for one stage.
         middle = low_bits - 1 if self._config.build.overlap else low_bits // 2
         coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))

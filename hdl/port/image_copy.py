@@ -6,7 +6,15 @@ from amaranth.lib import wiring
 from ..common.thermometer import above
 from .unfold import unfold_members
 
-__all__ = ["ImageCopy"]
+__all__ = ["ImageCopy", "stored_as_they_come"]
+
+
+def stored_as_they_come(config):
+    """Return whether all images are, row behind row, by the ranges of INPUT's fields."""
+    low, high = zip(*(config.range_of(f"input.{name}") for name in (
+        "fold", "stride", "pad", "channels", "pixel_step", "row_values", "row_step", "rows",
+        "out_rows")), strict=True)
+    return low == high and low[:3] == (1, 1, 0) and low[3::2] == low[4::2]
 
 
 class ImageCopy(wiring.Component):
@@ -15,7 +23,7 @@ class ImageCopy(wiring.Component):
     Parameters
     ----------
     config : Config
-        With `Config.copies`.
+        Its images are stored as they come.
 
     Members
     -------
@@ -23,7 +31,7 @@ class ImageCopy(wiring.Component):
     """
 
     def __init__(self, config):
-        if not config.copies:
+        if not stored_as_they_come(config):
             raise ValueError("Config.ranges must say that images are stored as they come")
         self._size = (config.range_of("input.rows")[1]
                       * config.range_of("input.row_values")[1])

@@ -4,7 +4,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..common.delay_line import DelayLine
+from ..common.technology import Technology
 from ..isa import param_layout
 from ..records import Post, Residual
 from .function_table import FunctionTable
@@ -40,7 +40,7 @@ class PostLane(wiring.Component):
     """
 
     def __init__(self, config, wide):
-        self._config = config
+        self._config, self._technology = config, Technology(config)
         self._width = 32 if wide else 8
         addend_width, ready = 0, 0
         if config.residual.exists:
@@ -70,8 +70,7 @@ class PostLane(wiring.Component):
         config, does, record = self._config, self.i_post, self.i_record
 
         def delayed(name, value, cycles):
-            line = DelayLine(len(value), cycles, config.build.distributed)
-            m.submodules[name] = line
+            m.submodules[name] = line = self._technology.delay_line(len(value), cycles)
             m.d.comb += line.i_value.eq(value)
             return line.o_value
 

@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
+from ..common.links import Links
 from ..isa import param_layout
 
 __all__ = ["ParameterLoader"]
@@ -19,7 +20,7 @@ class ParameterLoader(wiring.Component):
         Load the records from this one on (`post_width` of them; those past the channels are
         not used). Only when nothing is loading or loaded.
     o_ready : Out(1)
-        The requested records are loaded; with `Config.spread` known a cycle later.
+        The requested records are loaded; known a cycle later where there are links.
     i_take : In(1)
         First result of the vector is issued: the records become active `latency` cycles
         later, when its values arrive.
@@ -36,7 +37,7 @@ class ParameterLoader(wiring.Component):
     def __init__(self, config, latency):
         self._width = param_layout(config).width
         self._lanes = config.post.width
-        self._latency, self._late = latency, config.build.links
+        self._latency, self._links = latency, Links(config)
         super().__init__({
             "i_request": In(1), "i_record": In(16), "o_ready": Out(1), "i_take": In(1),
             "o_taken": Out(1), "o_address": Out(16), "o_enable": Out(1),
@@ -72,8 +73,8 @@ class ParameterLoader(wiring.Component):
             m.d.sync += ready.eq(0)
         with m.If(taken):
             m.d.sync += [a.eq(s) for a, s in zip(active, [*shadow, self.i_data], strict=True)]
-        loaded = delay(m, ready & ~self.i_take, 1, "loaded", reset=True) if self._late else ready
-        m.d.comb += [self.o_ready.eq(loaded), self.o_taken.eq(taken),
+        m.d.comb += [self.o_ready.eq(self._links.state(m, ready, "loaded", clears=self.i_take)),
+                     self.o_taken.eq(taken),
                      self.o_address.eq(address), self.o_enable.eq(loading)]
         for k in range(self._lanes):
             m.d.comb += self.o_records[k * self._width:(k + 1) * self._width].eq(active[k])

@@ -4,8 +4,8 @@ from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from ..common.delay_line import delay
 from ..common.library import place
+from ..common.links import Links
 from ..common.stream_register import StreamRegister
 from ..contents import NOTHING
 from ..control.counters import Counters
@@ -15,8 +15,7 @@ from ..isa import Counter, Space
 from ..memory.program_memories import ProgramMemories
 from ..memory.scratchpad import HostAccess
 from ..port.command_port import CommandPort
-from ..port.image_copy import ImageCopy
-from ..port.unfold import Unfold
+from ..port.image_store import image_store
 
 __all__ = ["Accelerator"]
 
@@ -47,7 +46,7 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, config, contents=NOTHING):
-        self._config = config
+        self._config, self._links = config, Links(config)
         self._contents = contents
         super().__init__({
             "rx": In(stream.Signature(8)), "tx": Out(stream.Signature(8)),
@@ -56,23 +55,21 @@ class Accelerator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        config, contents = self._config, self._contents
+        config, contents, links = self._config, self._contents, self._links
         # Both are high after the domain's reset, and take it on to what is large.
         begins, stop = Signal(init=1), Signal(init=1)
         port = CommandPort(config, contents)
         m.submodules.port = place(platform, port, reset=begins)
         m.submodules.memories = memories = ProgramMemories(config, contents)
-        m.submodules.unfold = unfold = (ImageCopy if config.copies else Unfold)(config)
+        m.submodules.unfold = unfold = image_store(config)
         sequencer, datapath = Sequencer(config), Datapath(config, contents)
         m.submodules.sequencer = place(platform, sequencer, reset=stop)
         m.submodules.datapath = place(platform, datapath, reset=stop)
         connect(m, port=port.o, sink=flipped(self.tx))
         m.d.sync += [begins.eq(0), stop.eq(port.o_reset)]
-        run, running = port.o_run.strobe, sequencer.o_running
-        if config.build.links:
-            # Registers both ways; the answer to the command keeps its other fields as they are.
-            run = delay(m, run, 1, "run", reset=True)
-            running = delay(m, running | run | port.o_run.strobe, 1, "running", reset=True)
+        # Links both ways; the answer to the command keeps its other fields as they are.
+        run = links.delay(m, port.o_run.strobe, "run", reset=True)
+        running = links.state(m, sequencer.o_running, "running", sets=run | port.o_run.strobe)
         m.d.comb += [
             port.i.payload.eq(self.rx.payload), port.i.valid.eq(self.rx.valid & ~begins),
             self.rx.ready.eq(port.i.ready & ~begins),
@@ -108,7 +105,7 @@ class Accelerator(wiring.Component):
     def _add_counters(self, m, port, sequencer, datapath):
         """Count what happens, and answer reads that are not for the scratchpads."""
         m.submodules.counters = counters = Counters(
-            self._config.port.counted_layers, spread=self._config.build.links)
+            self._config.port.counted_layers, links=self._links)
         read = port.o_read
         events = {
             Counter.CYCLES: sequencer.o_running, Counter.VECTORS: datapath.o_vector,
@@ -121,10 +118,9 @@ class Accelerator(wiring.Component):
         seen = [Cat(events[counter] for counter in Counter),
                 port.o_run.strobe & ~port.o_run.resume,
                 sequencer.o_compute.start & ~sequencer.o_first, sequencer.o_running]
-        late = int(self._config.build.links)
         m.d.comb += [
             Cat(counters.i_increment, counters.i_clear, counters.i_next, counters.i_running).eq(
-                delay(m, Cat(seen), late, "seen", reset=True)),
+                self._links.delay(m, Cat(seen), "seen", reset=True)),
             counters.i_read.payload.eq(read.payload.address),
             counters.i_read.valid.eq(read.valid & ~(read.payload.space == Space.SCRATCH)),
             counters.o_read.ready.eq(port.i_read.ready),
@@ -139,8 +135,8 @@ class Accelerator(wiring.Component):
         write, read, host = port.o_write, port.o_read, datapath.i_host
         if self._config.build.overlap:
             # As in `ProgramMemories`; the last byte is there before a run has fetched a layer.
-            m.submodules.access = access = StreamRegister(HostAccess,
-                                                          spare=self._config.build.links)
+            m.submodules.access = access = StreamRegister(
+                HostAccess, spare=self._links.cycles > 0)
             connect(m, access=access.o, datapath=datapath.i_host)
             host = access.i
         to_scratch, read_scratch = Signal(), Signal()

@@ -7,11 +7,11 @@ import pytest
 from amaranth.hdl import Module, UnusedElaboratable
 from amaranth.lib.wiring import connect
 
+from pyhw.hdl.common.technology import Technology
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.store_unit import StoreUnit
 from pyhw.hdl.engines.accumulator_array import result_latency
-from pyhw.hdl.engines.accumulators import Accumulators
 from pyhw.hdl.engines.l1 import L1Engine
 from pyhw.hdl.engines.pool import PoolEngine
 from pyhw.hdl.engines.shift import ShiftEngine
@@ -68,7 +68,7 @@ def test_latencies_are_those_of_the_components(config):
     engines = {"pool": PoolEngine} | {
         name: {"l1": L1Engine, "shift": ShiftEngine}[name] for name in config.engines}
     for name, kind in engines.items():
-        accumulated = Accumulators.latency(config.build.distributed) - 1
+        accumulated = Technology(config).accumulators.latency - 1
         assert timing.take_to_last(name) == (
             1 + latency_of(Window, config) + latency_of(kind, config) + accumulated)
 

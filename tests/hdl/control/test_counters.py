@@ -3,8 +3,12 @@ import random
 import pytest
 from amaranth.sim import Simulator
 
+from pyhw.hdl.common.links import DIRECT, Links
 from pyhw.hdl.control.counters import COUNTER_WIDTH, Counters
 from pyhw.hdl.isa import COUNTER_SET, Counter
+from pyhw.hdl.presets import PRESETS
+
+REGISTERED = Links(PRESETS["tiny"].changed(spread=True))
 
 
 async def read(ctx, dut, address):
@@ -24,8 +28,8 @@ async def read_counter(ctx, dut, counter, layer=0):
 
 
 def simulate(bench, layers=1):
-    for spread in (False, True):
-        dut = Counters(layers, spread=spread)
+    for links in (DIRECT, REGISTERED):
+        dut = Counters(layers, links=links)
         simulator = Simulator(dut)
         simulator.add_clock(1e-6)
 

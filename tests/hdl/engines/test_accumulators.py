@@ -7,9 +7,10 @@ import pytest
 from amaranth.hdl import signed, unsigned
 from amaranth.sim import Simulator
 
-from pyhw.hdl.engines.accumulators import Accumulators
+from pyhw.hdl.engines.accumulators import BlockAccumulators, LutAccumulators
 
-pytestmark = pytest.mark.parametrize("distributed", [True, False], ids=["distributed", "block"])
+pytestmark = pytest.mark.parametrize("kind", [LutAccumulators, BlockAccumulators],
+                                     ids=["luts", "block"])
 
 
 def play(dut, tokens, reads, maximum=None):
@@ -51,9 +52,9 @@ def play(dut, tokens, reads, maximum=None):
 
 @pytest.mark.parametrize("depth", [1, 2, 5, 32])
 @pytest.mark.parametrize("shape", [unsigned(9), signed(11)], ids=str)
-def test_fills_one_bank_while_the_other_drains(shape, depth, distributed):
+def test_fills_one_bank_while_the_other_drains(shape, depth, kind):
     rng = random.Random(depth)
-    dut = Accumulators(shape, count=3, depth=depth, distributed=distributed)
+    dut = kind(shape, count=3, depth=depth)
     low, high = (-9, 9) if shape.signed else (0, 9)
     tokens, reads, expected, model = [], [], [], {}
     for burst in range(7):
@@ -66,7 +67,7 @@ def test_fills_one_bank_while_the_other_drains(shape, depth, distributed):
                 tokens.append((bank, position, step == 0, sums))
                 reads.append(None)
                 # The bank before may be read from the cycle after its last sum on.
-                if burst and step * positions + position >= Accumulators.latency(distributed):
+                if burst and step * positions + position >= kind.latency:
                     other = (1 - bank, rng.choice([p for b, p in model if b != bank]))
                     select = rng.randrange(8)
                     reads[-1] = (*other, select)
@@ -76,21 +77,21 @@ def test_fills_one_bank_while_the_other_drains(shape, depth, distributed):
     assert play(dut, tokens, reads) == expected
 
 
-def test_one_position_takes_a_sum_every_cycle(distributed):
-    dut = Accumulators(unsigned(8), depth=4, distributed=distributed)
+def test_one_position_takes_a_sum_every_cycle(kind):
+    dut = kind(unsigned(8), depth=4)
     tokens = [(1, 2, k == 0, [k + 1]) for k in range(9)] + [None] * 3
     reads = [None] * 11 + [(1, 2, 1)]
     assert play(dut, tokens, reads) == [[45]]
 
 
-def test_cleared_position_forgets_at_once(distributed):
-    dut = Accumulators(unsigned(8), depth=4, distributed=distributed)
+def test_cleared_position_forgets_at_once(kind):
+    dut = kind(unsigned(8), depth=4)
     tokens = [(0, 1, 1, [7]), (0, 1, 0, [8]), (0, 1, 1, [3]), (0, 1, 0, [2]), None, None, None]
     assert play(dut, tokens, [None] * 6 + [(0, 1, 1)]) == [[5]]
 
 
-def test_banks_and_positions_are_apart(distributed):
-    dut = Accumulators(unsigned(8), depth=2, distributed=distributed)
+def test_banks_and_positions_are_apart(kind):
+    dut = kind(unsigned(8), depth=2)
     places = [(bank, position) for bank in range(2) for position in range(2)]
     tokens = [(*place, 1, [k + 1]) for k, place in enumerate(places)] + [None] * 7
     reads = [None] * 7 + [(*place, 1) for place in places]
@@ -98,16 +99,16 @@ def test_banks_and_positions_are_apart(distributed):
 
 
 @pytest.mark.parametrize(("which", "kept"), [(1, [-2, 4]), (2, [-2, 9])])
-def test_the_first_ones_may_keep_the_larger(which, kept, distributed):
-    dut = Accumulators(signed(8), count=2, depth=2, distributed=distributed, maximum=which)
+def test_the_first_ones_may_keep_the_larger(which, kept, kind):
+    dut = kind(signed(8), count=2, depth=2, maximum=which)
     sums = [[-5, 4], [-7, 9], [-2, -9]]
     tokens = [(0, 0, k == 0, pair) for k, pair in enumerate(sums)] + [None] * 3
     reads = [None] * 5 + [(0, 0, 3)]
     assert play(dut, tokens, reads, maximum=1) == [kept]
 
 
-def test_the_last_ones_may_be_narrow_and_unsigned(distributed):
-    dut = Accumulators(signed(8), count=3, depth=2, distributed=distributed, narrow=1,
+def test_the_last_ones_may_be_narrow_and_unsigned(kind):
+    dut = kind(signed(8), count=3, depth=2, narrow=1,
                        narrow_width=5)
     tokens = [(0, 0, k == 0, sums) for k, sums in enumerate([[-5, 9, 30], [-7, 9, 1]])]
     assert play(dut, [*tokens, None, None, None], [None] * 4 + [(0, 0, 7)]) == [[-12, 18, 31]]
@@ -115,6 +116,6 @@ def test_the_last_ones_may_be_narrow_and_unsigned(distributed):
 
 @pytest.mark.parametrize("changes", [{"depth": 0}, {"depth": 4, "count": 0},
                                      {"depth": 2.5}])
-def test_refuses_impossible_sizes(changes, distributed):
+def test_refuses_impossible_sizes(changes, kind):
     with pytest.raises(ValueError, match=r"Accumulators\.(count|depth) must be"):
-        Accumulators(8, distributed=distributed, **changes)
+        kind(8, **changes)

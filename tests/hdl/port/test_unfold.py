@@ -6,8 +6,9 @@ import pytest
 from amaranth.sim import Simulator
 
 from pyhw.hdl.isa import INPUT, input_record
-from pyhw.hdl.port.image_copy import ImageCopy
-from pyhw.hdl.port.unfold import Unfold, compute
+from pyhw.hdl.port.image_copy import ImageCopy, stored_as_they_come
+from pyhw.hdl.port.image_store import image_store
+from pyhw.hdl.port.unfold import compute
 from pyhw.hdl.presets import PRESETS
 from tests.support.helpers import feed, take
 
@@ -62,9 +63,9 @@ def test_compute_equals_the_padded_image_gathered(name):
     assert compute(record, image, 100) == gathered(record, image, 100)
 
 
-def simulate(jobs, *, gap=0.0, stall=0.0, config=PRESETS["tiny"], unit=Unfold):
+def simulate(jobs, *, gap=0.0, stall=0.0, config=PRESETS["tiny"]):
     """Run images through one unit; return the writes and the cycles of each."""
-    dut = unit(config)
+    dut = image_store(config)
     results, cycles = [], []
 
     async def bench(ctx):
@@ -167,7 +168,7 @@ def test_a_copy_equals_compute(gap, stall):
     config = copying(record)
     jobs = [(record, image, 100), (record, image[:7], 5), (record, image + b"more", 0),
             (record, image, config.memory.scratch_bytes - 20)]
-    results, cycles = simulate(jobs, gap=gap, stall=stall, config=config, unit=ImageCopy)
+    results, cycles = simulate(jobs, gap=gap, stall=stall, config=config)
     assert dict(results[0]) == compute(record, image, 100)
     assert [address for address, _ in results[1]] == list(range(5, 12))
     assert dict(results[2]) == compute(record, image)
@@ -179,13 +180,14 @@ def test_a_copy_equals_compute(gap, stall):
 @pytest.mark.parametrize(("name", "copies"), [(name, name == "plain copy") for name in CASES])
 def test_only_images_that_are_stored_as_they_come_are_copied(name, copies):
     record, _ = make(name)
-    assert copying(record).copies == copies
+    config = copying(record)
+    assert stored_as_they_come(config) == copies
     if not copies:
         with pytest.raises(ValueError, match="stored as they come"):
-            ImageCopy(copying(record))
+            ImageCopy(config)
 
 
 def test_an_image_that_may_have_other_sizes_is_not_copied():
     record, _ = make("plain copy")
     ranges = copying(record).ranges | {"input.rows": (1, record["rows"])}
-    assert not PRESETS["tiny"].changed(ranges=ranges).copies
+    assert not stored_as_they_come(PRESETS["tiny"].changed(ranges=ranges))

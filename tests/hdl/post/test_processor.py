@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
-from pyhw.hdl.common.delay_line import DelayLine
+from pyhw.hdl.common.delay_line import DelayLine, Ring
 from pyhw.hdl.common.thermometer import thermometer
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.formats import Format, terms_value
@@ -76,11 +76,10 @@ def test_thermometer_compares_with_every_constant(width):
     simulate(dut, testbench, clocked=False)
 
 
-@pytest.mark.parametrize("ring", [{}, {"distributed": True}, {"block": True}],
-                         ids=["registers", "distributed", "block"])
+@pytest.mark.parametrize("ring", [None, *Ring], ids=["registers", "luts", "block"])
 @pytest.mark.parametrize("cycles", [1, 3, 4, 5, 8, 9])
 def test_delay_line_delays(cycles, ring):
-    dut = DelayLine(7, cycles, **ring)
+    dut = DelayLine(7, cycles, ring)
     sent = [(37 * k) % 128 for k in range(40)]
 
     async def testbench(ctx):
