@@ -23,6 +23,9 @@
 #include <cstdint>
 #include <cstring>
 #include <vector>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 using Int = std::int64_t;
 
@@ -53,16 +56,28 @@ template <Int L> inline vec spread(const float *p) {
 
 inline vec magnitude(vec v) { return (vec)((ivec)v & 0x7fffffff); }
 
+// The compiler may take all values for numbers, so what is none is told by its bits.
+inline vec unless_nan(vec v, vec result) {
+    const ivec nan = ((ivec)v & 0x7fffffff) > 0x7f800000;
+    return (vec)((nan & (ivec)v) | (~nan & (ivec)result));
+}
+
 inline vec clip(vec v) {
     const vec one = vec{} + 1.0f;
-    v = v < one ? v : one;
-    return v > -one ? v : -one;
+#ifdef __AVX512F__
+    // Of two operands the instructions return the second one if either is no number.
+    const __m512 low = _mm512_min_ps((__m512)one, (__m512)v);
+    return (vec)_mm512_max_ps((__m512)-one, low);
+#else
+    const vec low = v < one ? v : one;
+    return unless_nan(v, low > -one ? low : -one);
+#endif
 }
 
 inline vec sign(vec v) {
     const vec one = vec{} + 1.0f;
     const vec positive = v > vec{} ? one : vec{};
-    return v < vec{} ? -one : positive;
+    return unless_nan(v, v < vec{} ? -one : positive);
 }
 
 inline Int ceil_div(Int a, Int b) { return (a + b - 1) / b; }

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.grad import conv2d_weight
 
 from pyhw.nn.geometry import Geometry
+from pyhw.nn.powers import signum
 
 __all__ = ["forward", "grad_input", "grad_weight"]
 
@@ -62,7 +63,7 @@ def _clipped(columns: Tensor, rows: Tensor, upstream: Tensor) -> Tensor:
 def _signed(columns: Tensor, rows: Tensor, upstream: Tensor) -> Tensor:
     """Return (G, O / G, R); as `_clipped`."""
     difference = columns[:, :, None] - rows[None, :, :, :, None]
-    return (difference.sign() * upstream[:, :, :, None]).sum((0, 4))
+    return (signum(difference) * upstream[:, :, :, None]).sum((0, 4))
 
 
 @functools.cache
@@ -166,6 +167,6 @@ def grad_weight(
             grad += fused(columns, windows.rows, upstream)
             continue
         for o in range(windows.rows.shape[1]):
-            signs = (columns - windows.rows[:, o, :, None]).sign_()  # (n, G, R, L)
+            signs = signum(columns - windows.rows[:, o, :, None])  # (n, G, R, L)
             grad[:, o] += torch.einsum("ngrl,ngl->gr", signs, upstream[:, :, o])
     return grad.reshape(weight.shape)

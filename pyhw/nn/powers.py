@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-__all__ = ["MODES", "exponent_range", "power", "powers_of", "round_to_powers", "value"]
+__all__ = ["MODES", "exponent_range", "power", "powers_of", "round_to_powers", "signum",
+           "value"]
 
 MODES = ("ps", "q")
 LOWEST, HIGHEST = -149, 127
@@ -43,11 +44,17 @@ def power(exponent: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     Parameters
     ----------
     exponent : Tensor
-        Whole numbers, -149..127.
+        Whole numbers, -149..127; the power of NaN is NaN.
     dtype : torch.dtype
         Of the result.
     """
-    return _TABLE.to(exponent.device, dtype)[exponent.long() - LOWEST]
+    found = _TABLE.to(exponent.device, dtype)[exponent.nan_to_num(0).long() - LOWEST]
+    return torch.where(exponent.isnan(), torch.nan, found)
+
+
+def signum(numbers: Tensor) -> Tensor:
+    """Return the sign as `torch.sign` does, but NaN for NaN: an error must not become a zero."""
+    return torch.where(numbers.isnan(), numbers, numbers.sign())
 
 
 def round_to_powers(
@@ -73,7 +80,7 @@ def round_to_powers(
     Returns
     -------
     sign, exponent : Tensor, int8, shape (terms, *weight.shape)
-        Exponent 0 where the sign is 0.
+        Exponent 0 where the sign is 0; NaN has no powers of two and gives sign 0.
 
     Source
     ------
@@ -88,7 +95,7 @@ def round_to_powers(
         sign = left.sign()
         if zero or term:
             sign = sign * (size >= 2.0 ** (low - 1))
-        exponent = exponent * (sign != 0)
+        exponent = torch.where(sign != 0, exponent, 0)
         left = left - sign * power(exponent, left.dtype)
         signs.append(sign.to(torch.int8))
         exponents.append(exponent.to(torch.int8))

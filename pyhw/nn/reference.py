@@ -5,11 +5,11 @@ Every faster form in this package is tested against these two functions. They cr
 small shapes only.
 """
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pyhw.nn.geometry import Geometry
+from pyhw.nn.powers import signum
 
 __all__ = ["adder_forward", "adder_gradients"]
 
@@ -94,7 +94,7 @@ def adder_gradients(
     columns = _columns(x, weight, geometry)
     upstream = gradient.reshape(len(x), groups, len(weight) // groups, 1, -1)
     difference = columns - _rows(weight, geometry)  # (N, groups, O / groups, R, L)
-    slope = torch.sign(difference) if sign else difference
+    slope = signum(difference) if sign else difference
     grad_weight = (slope * upstream).sum((0, 4)).reshape(weight.shape)
     grad_columns = (difference.neg().clamp(-1, 1) * upstream).sum(2)  # (N, groups, R, L)
     grad_x = F.fold(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pyhw.nn.coded_layers import CodedConv2d, CodedLayer, CodedLinear, Pair
-from pyhw.nn.powers import exponent_range, power, round_to_powers, value
+from pyhw.nn.powers import exponent_range, power, round_to_powers, signum, value
 
 __all__ = ["ShiftConv2d", "ShiftLinear"]
 
@@ -26,7 +26,7 @@ class _ShiftAndSign(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, shift: Tensor, sign: Tensor, low: int, high: int) -> Tensor:
-        weight = sign.round().sign() * power(shift.round().clamp(low, high), shift.dtype)
+        weight = signum(sign.round()) * power(shift.round().clamp(low, high), shift.dtype)
         ctx.save_for_backward(weight)
         return weight
 
@@ -41,7 +41,8 @@ class _Rounded(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, low: int, high: int, terms: int) -> Tensor:
-        return value(*round_to_powers(weight, low, high, terms), weight.dtype)
+        rounded = value(*round_to_powers(weight, low, high, terms), weight.dtype)
+        return torch.where(weight.isnan(), weight, rounded)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

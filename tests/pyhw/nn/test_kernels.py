@@ -150,3 +150,23 @@ def test_nan_reaches_the_output():
     x[0, 0, 1, 1] = float("nan")
     y = kernel_of("compiled").forward(x, torch.zeros(1, 1, 3, 3), CASES[0].geometry)
     assert y.isnan().all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("place", range(3), ids=["input", "weight", "gradient"])
+@pytest.mark.parametrize("name", KERNELS)
+def test_what_is_no_number_is_passed_on(name, place, bad):
+    kernel, case = kernel_of(name), CASES[3]
+    tensors = operands(case)
+    tensors[place].view(-1)[tensors[place].numel() // 2] = bad
+    x, weight, gradient = tensors
+    geometry = case.geometry
+    wanted = adder_forward(x, weight, geometry)
+    assert torch.equal(kernel.forward(x, weight, geometry).isfinite(), wanted.isfinite())
+    for sign in (False, True):
+        grad_x, grad_weight = adder_gradients(x, weight, gradient, geometry, sign)
+        found = kernel.grad_weight(x, weight, gradient, geometry, sign)
+        # Forms that add up products otherwise may spread it further, but never lose it.
+        assert not found.isfinite()[~grad_weight.isfinite()].any()
+    found = kernel.grad_input(x, weight, gradient, geometry)
+    assert torch.equal(found.isfinite(), grad_x.isfinite())

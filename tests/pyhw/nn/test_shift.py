@@ -362,3 +362,14 @@ def test_linear_cascade():
 def test_pruning_needs_frozen_weights():
     with pytest.raises(ValueError, match="prune must be 0 unless the shift layers are frozen"):
         ShiftAddLinear(3, 3, prune=0.5)
+
+
+@pytest.mark.parametrize(("mode", "latent"), [("ps", "shift"), ("ps", "sign"), ("q", "weight")])
+@pytest.mark.parametrize("terms", [1, 2])
+def test_a_latent_that_is_no_number_is_a_weight_that_is_none(mode, latent, terms):
+    layer = ShiftLinear(3, 2, mode=mode, bits=4, terms=terms)
+    with torch.no_grad():
+        getattr(layer, latent).view(-1)[4] = torch.nan
+    weight = layer.effective_weight()
+    assert weight.isnan().view(-1).tolist() == [k == 4 for k in range(6)]
+    layer(torch.ones(1, 3)).sum().backward()
