@@ -10,12 +10,10 @@ import argparse
 from amaranth.back import rtlil
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.engines.lone_engine import lone_l1, lone_pool, lone_shift
+from pyhw.hdl.engines.lone_engine import LoneEngine
 from pyhw.hdl.weights.expander import Expander
 from pyhw.synthesis.yosys import synthesize
 
-ENGINES = {"l1": lone_l1, "shift": lone_shift, "pool": lone_pool,
-           "expander": Expander}
 ACC_WIDTH = {"l1": 20, "shift": 24}
 PROTOTYPES = 1024
 
@@ -100,7 +98,7 @@ def main():
     )
     for name in names:
         engine, family, config = CASES[name]
-        component = ENGINES[engine](config)
+        component = Expander(config) if engine == "expander" else LoneEngine(config, engine)
         report = synthesize(rtlil.convert(component, name="top"), "top", family)
         rows, wide = config.pool.lanes, 1
         if engine != "pool":

@@ -19,6 +19,7 @@ from .config_parts import (
     checked,
 )
 from .config_widths import Widths
+from .engines.registry import POOLING, engine_of, known_engines
 from .expansion import BURST_RESTART, visit_count
 from .ranges import checked_ranges
 
@@ -29,6 +30,9 @@ __all__ = [
 
 ISA_VERSION = 4
 """Version of descriptors, program image and frames; a device refuses any other."""
+
+MOST_ENGINES = 3
+"""Engines beside the pooling unit that an instruction can tell apart."""
 
 CLUSTER_LANES = 128
 """Lanes of the rows of a cluster, where links have registers."""
@@ -77,17 +81,18 @@ class Config(Widths):
             raise ValueError("Config.depthwise.columns must be 0 with links, "
                              f"not {self.depthwise.columns}")
         object.__setattr__(self, "ranges", checked_ranges(self.ranges))
-        if self.weights.prototypes and "shift" not in self.engines:
-            raise ValueError("Config.weights.prototypes must be 0 without a shift engine, "
-                             f"not {self.weights.prototypes}")
+        if self.weights.prototypes and self.masked is None:
+            raise ValueError("Config.weights.prototypes must be 0 without an engine whose codes "
+                             f"masks can make, not {self.weights.prototypes}")
         if self.memory.scratch_bytes % self.banks:
             raise ValueError(f"Config.memory.scratch_bytes must be a multiple of the {self.banks} "
                              f"banks, not {self.memory.scratch_bytes}")
 
     def _check_engines(self):
         for name, engine in self.engines.items():
-            if name not in ENGINES:
-                raise ValueError(f"Config.engines must be of {', '.join(ENGINES)}, not {name!r}")
+            if name == POOLING or name not in known_engines():
+                names = ", ".join(known for known in known_engines() if known != POOLING)
+                raise ValueError(f"Config.engines must be of {names}, not {name!r}")
             if not isinstance(engine, EngineConfig):
                 raise ValueError(f"Config.engines.{name} must be an EngineConfig, not {engine!r}")
             check_code(name, engine, self.weights.load_bits)
@@ -95,7 +100,10 @@ class Config(Widths):
                 raise ValueError(f"Config.depthwise.columns must be at most the rows of the {name} "
                                  f"engine ({engine.rows}), not {self.depthwise.columns}")
         if not self.engines:
-            raise ValueError("Config must have an L1 engine, a shift engine or both, not neither")
+            raise ValueError("Config must have an engine, not none")
+        if len(self.engines) > MOST_ENGINES:
+            raise ValueError(f"Config.engines must be at most {MOST_ENGINES}, "
+                             f"not {len(self.engines)}")
 
     @classmethod
     def of(cls, **values):
@@ -106,7 +114,8 @@ class Config(Widths):
     def changed(self, **values):
         """Return the configuration with other values, by flat or dotted names.
 
-        ``l1=None`` takes an engine out. `TypeError` if there is no such field.
+        An engine is an `EngineConfig`, or a dict of its fields; None takes it out. `TypeError` if
+        there is no such field.
         """
         own = {name: values.pop(name) for name in list(values) if path_of(name)[0] == ""}
         parts = {name: getattr(self, name) for name in PARTS}
@@ -119,6 +128,19 @@ class Config(Widths):
         if part == "engines":
             return self.engines.get(own)
         return getattr(getattr(self, part) if part else self, own)
+
+    def number(self, engine):
+        """Return the number that an instruction gives for an engine, the pooling unit's last."""
+        return (*self.engines, POOLING).index(engine)
+
+    def engine(self, number):
+        """Return the name of the engine of a number; `IndexError` if there is none."""
+        return (*self.engines, POOLING)[number]
+
+    @property
+    def masked(self):
+        """Name of the engine whose codes a weight expander makes, or None."""
+        return next((name for name in self.engines if engine_of(name).masked), None)
 
     def clusters(self, engine):
         """Return the rows of each cluster of an engine; one where links have no registers.
@@ -154,13 +176,13 @@ class Config(Widths):
         The fewest that make a step's codes within a full burst, but no more than rows, lanes or
         half the bits of a memory word.
         """
-        shift, width = self.engines.get("shift"), 1
-        if shift is None or not self.weights.prototypes:
+        if self.masked is None or not self.weights.prototypes:
             return 0
-        per_word = self.weights.load_bits // shift.code_width
-        most = min(shift.rows, shift.lanes, self.weights.load_bits // 2)
+        engine, width = self.engines[self.masked], 1
+        per_word = self.weights.load_bits // engine.code_width
+        most = min(engine.rows, engine.lanes, self.weights.load_bits // 2)
         while (2 * width <= most and self.burst_depth < BURST_RESTART
-               + visit_count(shift.rows, shift.lanes, per_word, width)):
+               + visit_count(engine.rows, engine.lanes, per_word, width)):
             width *= 2
         return width
 
@@ -192,7 +214,7 @@ class Config(Widths):
         """Bits of the signed value that an engine hands to the post-processor."""
         widths = [self.pool.acc_width]
         for name, engine in self.engines.items():
-            widths.append(engine.acc_width + 2 * (name == "l1"))
+            widths.append(engine.acc_width + engine_of(name).value_bits)
         return max(widths)
 
     @property
@@ -212,8 +234,15 @@ class Config(Widths):
 
 PARTS = {entry.name: entry.type for entry in fields(Config) if is_dataclass(entry.type)}
 """The records of units, by the name of their field."""
-ENGINES = ("l1", "shift")
-"""Names of the engines there can be."""
+
+
+def _engine(name, given):
+    """Return an engine's shape from a dict of its fields."""
+    try:
+        return EngineConfig(**given)
+    except TypeError as error:
+        reason = str(error).split("__init__() ")[-1]
+        raise ValueError(f"Config.engines.{name}: {reason}") from None
 
 
 def _engines(before, values):
@@ -222,7 +251,8 @@ def _engines(before, values):
     for name in list(values):
         part, own = path_of(name)
         if part == "engines":
-            engines[own] = values.pop(name)
+            given = values.pop(name)
+            engines[own] = _engine(own, given) if isinstance(given, dict) else given
         elif part.startswith("engines."):
             owner = part.removeprefix("engines.")
             if engines.get(owner) is None:

@@ -5,7 +5,7 @@ import re
 from dataclasses import asdict, fields
 
 from .config import ISA_VERSION, PARTS, Config, EngineConfig
-from .config_names import FLAT
+from .config_names import path_of
 from .records import RECORD_OF
 
 __all__ = ["config_from_json", "config_to_json"]
@@ -51,7 +51,7 @@ def _nested(record):
     """Return the nested form of a flat one; what is no field stays where it is."""
     out = {"engines": {}}
     for name, value in record.items():
-        part, _, own = FLAT.get(name, name).rpartition(".")
+        part, own = path_of(name)
         if part == "engines" and value is None:
             continue
         (out.setdefault(part, {}) if part else out)[own] = value

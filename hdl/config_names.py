@@ -1,9 +1,10 @@
 """One flat name for every field of a configuration: short to write, and what old files have."""
 
+from .engines.registry import POOLING, known_engines
+
 __all__ = ["FLAT", "path_of"]
 
 FLAT = {
-    "l1": "engines.l1", "shift": "engines.shift",
     "pool_lanes": "pool.lanes", "pool_acc_width": "pool.acc_width", "pool_max": "pool.maximum",
     "taps": "depthwise.columns",
     "load_bits": "weights.load_bits", "weight_words": "weights.words",
@@ -18,10 +19,16 @@ FLAT = {
     "overlap": "build.overlap", "spread": "build.links", "distributed": "build.distributed",
     "single_port": "build.single_port",
 }
-"""Path of a field by its flat name; the fields of `Config` itself have no other name."""
+"""Path of a field by its flat name; the fields of `Config` itself have no other name, and engines
+have their own."""
 
 
 def path_of(name):
-    """Return part and field of a flat or dotted name; the part of `Config`'s own fields is ''."""
+    """Return part and field of a flat or dotted name; the part of `Config`'s own fields is ''.
+
+    Engines need no ``engines.`` before their names.
+    """
+    if name != POOLING and name.partition(".")[0] in known_engines():
+        name = f"engines.{name}"
     part, _, field = FLAT.get(name, name).rpartition(".")
     return part, field

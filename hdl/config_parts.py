@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from .formats import ShiftCode
+from .engines.registry import engine_of
 
 __all__ = ["BuildConfig", "DepthwiseConfig", "EngineConfig", "MemoryConfig", "PoolConfig",
            "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig", "checked"]
@@ -26,19 +26,19 @@ def _check_all(part, owner, **limits):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineConfig:
-    """Shape of the L1 or the shift engine inside every group."""
+    """Shape of an engine inside every group."""
 
     rows: int
     """Output channels computed at once, 1..256."""
     lanes: int
     """Terms a row takes per cycle, 1..128."""
     code_width: int
-    """Bits of a stored weight code: 2..8 for L1, 3..5 for shift."""
+    """Bits of a stored weight code, 1..8: those that the engine has codes of."""
     acc_width: int
-    """Bits of an accumulator, 8..32 (L1: unsigned, shift: signed)."""
+    """Bits of an accumulator, 8..32."""
 
     def __post_init__(self):
-        _check_all(self, "EngineConfig", rows=(1, 256), lanes=(1, 128), code_width=(2, 8),
+        _check_all(self, "EngineConfig", rows=(1, 256), lanes=(1, 128), code_width=(1, 8),
                    acc_width=(8, 32))
 
     def load_words(self, load_bits):
@@ -230,5 +230,4 @@ def check_code(name, engine, load_bits):
     if engine.code_width > load_bits:
         raise ValueError(f"Config.weights.load_bits must hold one weight code of the {name} "
                          f"engine ({engine.code_width} bits), not {load_bits}")
-    if name == "shift":
-        ShiftCode(engine.code_width)
+    engine_of(name).check(engine)

@@ -8,7 +8,7 @@ from .formats import MAX_EXPONENT
 from .layout import Layout
 
 __all__ = [
-    "Opcode", "Engine", "Space", "Counter", "INPUT", "absent", "input_record", "param_layout",
+    "Opcode", "Space", "Counter", "INPUT", "absent", "input_record", "param_layout",
     "space_bytes", "space_depth",
 ]
 
@@ -20,14 +20,6 @@ class Opcode(enum.Enum, shape=4):
     """Stop; the run is done."""
     COMPUTE = 1
     """Run an engine over a map and store what it makes."""
-
-
-class Engine(enum.Enum, shape=2):
-    """The unit that forms a layer's terms."""
-
-    L1 = 0
-    SHIFT = 1
-    POOL = 2
 
 
 class Space(enum.Enum, shape=4):

@@ -141,7 +141,7 @@ class Chain(Record):
     """Channel by channel: chains of the rows' taps instead of their trees."""
 
     depthwise: int = _unsigned(
-        1, "L1 and SHIFT work channel by channel: the taps of each lane are added up")
+        1, "engines work channel by channel: the taps of each lane are added up")
     warmup: int = _unsigned(
         3, "columns before the first of each row that only enter the chain of taps")
 
@@ -150,11 +150,12 @@ class Chain(Record):
 class Terms(Record):
     """How terms are formed."""
 
-    engine: int = _unsigned(2, "`Engine`")
+    engine: int = _unsigned(
+        2, "number of the engine: the configuration's in the order of their names, then pooling")
     x_signed: int = _unsigned(1, "stored activations are two's complement")
     x_shift: int = _unsigned(3, "left shift ex of activations (and pad values)")
-    w_shift: int = _unsigned(3, "left shift ew of L1 weight codes")
-    pool_max: int = _unsigned(1, "POOL takes the maximum instead of the sum")
+    w_shift: int = _unsigned(3, "left shift ew of weight codes")
+    pool_max: int = _unsigned(1, "pooling takes the maximum instead of the sum")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +173,7 @@ class Expansion(Record):
     """Codes made of masks and prototypes (``docs/expander.md``)."""
 
     masked: int = _unsigned(
-        1, "make codes from masks and prototypes (SHIFT, one digit, `pad_words` 0)")
+        1, "make codes from masks and prototypes (one digit, `pad_words` 0)")
     mask_bit: int = _unsigned(10, "bit of word `w_base` with the layer's first mask bit")
     block_bits: int = _unsigned(24, "mask bits of a row block")
     last_bits: int = _unsigned(24, "of the last row block")

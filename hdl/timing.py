@@ -7,6 +7,7 @@ the component that it describes.
 from dataclasses import dataclass
 
 from .config import Config
+from .engines.registry import POOLING, engine_of
 from .expansion import BURST_RESTART, PIPELINE, visits
 
 __all__ = ["Timing"]
@@ -56,9 +57,9 @@ class Timing:
     @property
     def expanded(self):
         """Cycles for the first word of a masked layer's step, and for all of its words."""
-        shift = self.config.engines.get("shift")
+        engine = self.config.engines[self.config.masked]
         ends = [k + 1 for k, visit in enumerate(visits(
-            shift.rows, shift.lanes, self.config.weights.load_bits // shift.code_width,
+            engine.rows, engine.lanes, self.config.weights.load_bits // engine.code_width,
             self.config.expand_lanes)) if visit.word_end]
         return ends[0], ends[-1]
 
@@ -116,12 +117,9 @@ class Timing:
         return 1 + self.link + self.scratchpad_latency
 
     def take_to_last(self, engine):
-        """Take of a vector to the strobe that it has been accumulated: 'l1', 'shift', 'pool'."""
+        """Take of a vector to the strobe that an engine has accumulated it."""
         taken = 1 + self.link + self.config.build.accumulator_latency
-        if engine == "pool":
-            return taken + (4 if self.config.depthwise.columns else 1)
-        return (taken + 1 + len(self.config.clusters(engine))
-                + _levels(self.config.engines[engine].lanes))
+        return taken + engine_of(engine).latency(self.config)
 
     def take_to_free(self, engine):
         """Last vector passed to the end of the compute stage: it has been accumulated."""
@@ -134,7 +132,7 @@ class Timing:
         A vector that is issued on the strobe reaches its accumulator after that request:
         where a sum is registered first, a cycle before it.
         """
-        engines = ["pool", *self.config.engines]
+        engines = [POOLING, *self.config.engines]
         least = min(self.take_to_last(name) for name in engines)
         return self.issue_to_take - 1 + least - (self.config.build.accumulator_latency - 1)
 

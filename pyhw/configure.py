@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pyhw.errors import UserError
-from pyhw.hdl.config import ENGINES, Config
+from pyhw.hdl.config import Config
 from pyhw.hdl.config_file import config_from_json
+from pyhw.hdl.engines.registry import POOLING, known_engines
 from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import read_file
 
@@ -112,7 +113,7 @@ def _change(config: Config, change: str) -> Config:
     owner, dot, name = name.strip().rpartition(".")
     try:
         owner = owner.removeprefix("engines.")
-        if owner in ENGINES:
+        if owner != POOLING and owner in known_engines():
             if owner not in config.engines:
                 has = " or ".join(config.engines)
                 raise UserError(f"the configuration has no engine {owner!r}, only {has}")

@@ -25,7 +25,6 @@ from pyhw.hdl.frames import (
 from pyhw.hdl.isa import (
     INPUT,
     Counter,
-    Engine,
     Opcode,
     Space,
     param_layout,
@@ -135,9 +134,6 @@ order of this table, without gaps. A record of a unit that is not there takes no
 show for three configurations at which bit a record begins.
 
 {_places()}
-Engines:
-
-{_members(Engine)}
 {_records()}
 ## `INPUT` record: {INPUT.bytes} bytes
 

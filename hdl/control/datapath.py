@@ -14,11 +14,9 @@ from ..common.links import Links
 from ..common.technology import Technology
 from ..contents import NOTHING
 from ..engines.accumulator_array import AccumulatorArray, result_latency
-from ..engines.l1 import L1Engine
-from ..engines.pool import PoolEngine
-from ..engines.shift import ShiftEngine
+from ..engines.registry import POOLING, engine_of
 from ..engines.window import Window
-from ..isa import Engine, param_layout
+from ..isa import param_layout
 from ..memory.scratchpad import HostAccess, Scratchpad
 from ..post.function_table import table_write_layout
 from ..post.parameter_loader import ParameterLoader
@@ -158,13 +156,9 @@ class Datapath(wiring.Component):
         moving = token.valid
         token = delay(m, token, window.latency - 1, "token", reset=True)
 
-        engines = {Engine.POOL: PoolEngine(config)}
-        if config.engines.get("l1") is not None:
-            engines[Engine.L1] = L1Engine(config)
-        if config.engines.get("shift") is not None:
-            engines[Engine.SHIFT] = ShiftEngine(config)
-        for kind, engine in engines.items():
-            m.submodules[kind.name.lower()] = engine
+        engines = {name: engine_of(name).array(config) for name in (POOLING, *config.engines)}
+        for name, engine in engines.items():
+            m.submodules[name] = engine
             for group in range(config.groups):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
         m.submodules.accumulators = accumulators = AccumulatorArray(config, engines)
@@ -172,45 +166,41 @@ class Datapath(wiring.Component):
         m.d.sync += accumulators.i_engine.eq(self._accumulated_by(run))
         m.d.comb += [
             accumulators.i_token.eq(token),
-            *(engine.i_on.eq(self._links.delay(m, accumulators.i_engine == kind,
-                                               f"{kind.name.lower()}_on"))
-              for kind, engine in engines.items()),
+            *(engine.i_on.eq(self._links.delay(
+                m, accumulators.i_engine == config.number(name), f"{name}_on"))
+              for name, engine in engines.items()),
             accumulators.i_maximum.eq(run.terms.pool_max & config.pool.maximum),
-            *(getattr(accumulators, f"i_{kind.name.lower()}_sums").eq(engine.o_sums)
-              for kind, engine in engines.items()),
+            *(getattr(accumulators, f"i_{name}_sums").eq(engine.o_sums)
+              for name, engine in engines.items()),
         ]
         if config.depthwise.columns:
             self._add_taps(m, engines, token)
             m.d.comb += accumulators.i_token.valid.eq(token.valid & ~token.warmup)
-        if Engine.L1 in engines:
-            l1 = engines[Engine.L1]
-            m.d.comb += [l1.i_load.eq(loader.o_l1), l1.i_swap.eq(loader.o_swap),
-                         l1.i_w_signed.eq(run.terms.x_signed), l1.i_w_shift.eq(run.terms.w_shift)]
-        if Engine.SHIFT in engines:
-            shift = engines[Engine.SHIFT]
-            m.d.comb += [shift.i_load.eq(loader.o_shift), shift.i_swap.eq(loader.o_swap)]
+        for name in config.engines:
+            engine = engines[name]
+            m.d.comb += [engine.i_load.eq(getattr(loader, f"o_{name}")),
+                         engine.i_swap.eq(loader.o_swap), *engine.controls(run.terms)]
         return accumulators, advance, moving
 
     def _accumulated_by(self, run):
-        """Return the engine whose sums a layer accumulates: POOL has those of chains."""
+        """Return the engine whose sums a layer accumulates: pooling has those of chains."""
         if not self._config.depthwise.columns:
             return run.terms.engine
-        return Mux(run.chain.depthwise, Engine.POOL, run.terms.engine)
+        return Mux(run.chain.depthwise, self._config.number(POOLING), run.terms.engine)
 
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
-        run, taps, pool = self.i_compute, self._config.depthwise.columns, engines[Engine.POOL]
+        run, taps, pool = self.i_compute, self._config.depthwise.columns, engines[POOLING]
         # A layer begins with empty chains: rows that it does not use may hold the last one's.
         on = run.chain.depthwise & ~run.start
         m.d.comb += pool.i_depthwise.eq(run.chain.depthwise)
-        chained = [engine for kind, engine in engines.items() if kind is not Engine.POOL]
-        for kind, engine in engines.items():
-            if kind is not Engine.POOL:
-                m.d.comb += [
-                    engine.i_tap.valid.eq(token.valid),
-                    engine.i_tap.on.eq(on & (run.terms.engine == kind)),
-                    engine.i_tap.use.eq(Cat(k + run.chain.warmup >= taps - 1 for k in range(taps))),
-                ]
+        chained = [engines[name] for name in self._config.engines]
+        for name, engine in zip(self._config.engines, chained, strict=True):
+            m.d.comb += [
+                engine.i_tap.valid.eq(token.valid),
+                engine.i_tap.on.eq(on & (run.terms.engine == self._config.number(name))),
+                engine.i_tap.use.eq(Cat(k + run.chain.warmup >= taps - 1 for k in range(taps))),
+            ]
         for group, rows in enumerate(pool.i_taps):
             for lane, total in enumerate(rows):
                 parts = [engine.o_taps[group][lane] for engine in chained
@@ -233,7 +223,7 @@ class Datapath(wiring.Component):
         m.d.comb += [
             *hand(store_unit.i_run, run), store_unit.i_full.eq(accumulators.o_last),
             accumulators.i_read.eq(store_unit.o_read),
-            accumulators.i_l1.eq(self._accumulated_by(run) == Engine.L1),
+            accumulators.i_read_engine.eq(self._accumulated_by(run)),
             store_unit.i_ready.eq(records.o_ready), store_unit.i_taken.eq(records.o_taken),
             store_unit.i_conflict.eq(scratchpad.o_conflict), store_unit.i_written.eq(post.o_valid),
             records.i_request.eq(store_unit.o_request), records.i_record.eq(store_unit.o_record),

@@ -13,7 +13,7 @@ from ..common.delay_line import delay
 from ..common.library import place
 from ..common.links import Links
 from ..common.technology import Technology
-from ..isa import Engine
+from .registry import POOLING
 from .token import ResultRequest, Token
 
 __all__ = ["AccumulatorArray", "result_latency"]
@@ -40,22 +40,24 @@ class AccumulatorArray(wiring.Component):
     """Accumulate what one engine at a time makes of its vectors.
 
     Row i of every engine shares its accumulators, which are as wide as the widest of them; rows
-    that the L1 engine alone has are as wide as that needs.
+    that engines of unsigned sums alone have are as wide as those need. Engines with an extra sum
+    share its place, behind the rows of all.
 
     Parameters
     ----------
     config : Config
-    engines : dict of Engine to BaseEngine
+    engines : dict of str to BaseEngine
+        By name.
 
     Members
     -------
     i_engine : In(2)
-        The engine at work (an `Engine`). It may change when `o_busy` is low, up to a cycle before
-        a valid token.
+        The engine at work (`Config.number`). It may change when `o_busy` is low, up to a cycle
+        before a valid token.
     i_token : In(Token)
         What accompanies a vector at that engine's input.
     i_maximum : In(1)
-        Keep maxima instead of sums (POOL, only with `Config.pool_max`); like `i_engine`.
+        Keep maxima instead of sums (pooling, only with `Config.pool_max`); like `i_engine`.
     i_{engine}_sums : In(groups x (rows + extra) x shape)
         The engine's `o_sums`, 0 of those that are not at work.
     o_busy : Out(1)
@@ -65,8 +67,8 @@ class AccumulatorArray(wiring.Component):
         on.
     i_read : In(ResultRequest)
         Result vector to read. Any bank and position that is not filled in the same cycle.
-    i_l1 : In(1)
-        It is one of the L1 engine: ``X - 2 E`` of its accumulators.
+    i_read_engine : In(2)
+        Engine whose result it is.
     o_values : Out(post_width x signed(value_width))
         Results, `result_latency` cycles after `i_read`. Lane l is row
         ``vector * post_width + l``; with `serial` lane 0 is row `row`. Lanes without a row, and
@@ -79,17 +81,19 @@ class AccumulatorArray(wiring.Component):
         self._config, self._engines, self._links = config, dict(engines), Links(config)
         self._accumulators = Technology(config).accumulators
         self.rows = max(engine.rows for engine in engines.values())
-        shared = [engine for kind, engine in engines.items() if kind != Engine.L1]
+        shared = [engine for engine in engines.values() if engine.shape.signed]
         self._shared = max((engine.rows for engine in shared), default=0)
-        self._l1 = engines.get(Engine.L1)
+        self._narrow = max((engine.shape.width for engine in engines.values()
+                            if not engine.shape.signed), default=0)
+        self._extra = max(engine.extra for engine in engines.values())
         widths = [engine.shape.width for engine in engines.values()]
         self._shape = signed(max(widths))
         super().__init__({
             "i_engine": In(2), "i_token": In(Token(config.burst_depth)),
             "o_busy": Out(1), "o_last": Out(1), "i_read": In(ResultRequest(config.burst_depth)),
-            "i_l1": In(1), "i_maximum": In(1),
+            "i_read_engine": In(2), "i_maximum": In(1),
             "o_values": Out(data.ArrayLayout(Shape(config.value_width, True), config.post.width)),
-        } | {f"i_{kind.name.lower()}_sums": In(engine.o_sums.shape())
+        } | {f"i_{kind}_sums": In(engine.o_sums.shape())
              for kind, engine in engines.items()})
 
     def latency(self, kind):
@@ -99,15 +103,15 @@ class AccumulatorArray(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        here = {kind: Signal(name=f"is_{kind.name.lower()}") for kind in self._engines}
-        m.d.comb += [signal.eq(self.i_engine == kind) for kind, signal in here.items()]
+        here = {kind: Signal(name=f"is_{kind}") for kind in self._engines}
+        m.d.comb += [signal.eq(self.i_engine == config.number(kind))
+                     for kind, signal in here.items()]
         token = self._delayed(m, here)
 
         # Accumulators that are not asked for read as 0, so that OR gathers the others.
-        request, extra = self.i_read, self._l1 is not None
-        count, pools = self.rows + extra, self._engines.get(Engine.POOL)
+        request, count = self.i_read, self.rows + self._extra
+        pools = self._engines.get(POOLING)
         maximum = pools.rows if pools is not None and config.pool.maximum else 0
-        narrow = self._l1.shape.width if extra else 0
         parts = []
         for group in range(config.groups):
             asked = Signal(name=f"drain{group}")
@@ -118,7 +122,7 @@ class AccumulatorArray(wiring.Component):
                                 for limit in (maximum, self._shared))
                 store = self._accumulators(
                     self._shape, count=len(own), depth=config.burst_depth, maximum=maxima,
-                    maximum_bits=9, narrow=wide, narrow_width=narrow)
+                    maximum_bits=9, narrow=wide, narrow_width=self._narrow)
                 m.submodules[f"accumulators{group}_{first}"] = place(
                     platform, store, len(own), maxima, wide)
                 m.d.comb += [
@@ -126,7 +130,7 @@ class AccumulatorArray(wiring.Component):
                     store.i_read.position.eq(request.position),
                 ]
                 if maxima:
-                    m.d.comb += store.i_maximum.eq(self.i_maximum & here[Engine.POOL])
+                    m.d.comb += store.i_maximum.eq(self.i_maximum & here[POOLING])
                 for k, i in enumerate(own):
                     wanted = asked
                     if i < self.rows:
@@ -173,8 +177,8 @@ class AccumulatorArray(wiring.Component):
             # The extra sum has its place behind the rows of all engines.
             row = i if i < engine.rows else engine.rows if i == self.rows and engine.extra else None
             if row is not None:
-                wide = Signal(self._shape.width, name=f"{kind.name.lower()}{group}_{i}")
-                m.d.comb += wide.eq(getattr(self, f"i_{kind.name.lower()}_sums")[group][row])
+                wide = Signal(self._shape.width, name=f"{kind}{group}_{i}")
+                m.d.comb += wide.eq(getattr(self, f"i_{kind}_sums")[group][row])
                 parts.append(wide)
         return either(parts)
 
@@ -201,10 +205,10 @@ class AccumulatorArray(wiring.Component):
                 m.d.comb += value.eq(Mux(serial, either(lanes), lane))
             result = Signal(Shape(config.value_width, True), name=f"result{i}", reset_less=True)
             m.d.sync += result.eq(value.as_signed())
-            if self._l1 is not None:
-                if i == 0:
-                    extra = gather([self.rows], "extra")
-                bits = self._l1.shape.width
-                with m.If(self.i_l1):
-                    m.d.sync += result.eq(extra[:bits] - (value[:bits] << 1))
+            if self._extra and i == 0:
+                extra = gather([self.rows], "extra")
+            for kind, engine in self._engines.items():
+                if engine.extra:
+                    with m.If(self.i_read_engine == config.number(kind)):
+                        m.d.sync += result.eq(engine.result(value, extra))
             m.d.comb += self.o_values[i].eq(result)

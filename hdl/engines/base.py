@@ -156,6 +156,17 @@ class BaseEngine(wiring.Component):
         """Cycles from a vector to its sums."""
         raise NotImplementedError
 
+    def controls(self, terms):
+        """Return the statements that set the engine's own ports from an instruction's terms."""
+        return []
+
+    def result(self, value, extra):
+        """Return what an accumulator and the extra one of its group make together.
+
+        Without extra sums it is not asked: the accumulator is the result.
+        """
+        raise NotImplementedError
+
     def _sums(self, m, platform):
         """Return, for each group, the sums of rows and extras."""
         raise NotImplementedError

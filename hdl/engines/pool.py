@@ -6,9 +6,10 @@ from amaranth.lib.wiring import In
 
 from ..common.delay_line import delay
 from .base import BaseEngine, checked_config
+from .registry import POOLING, Descriptor
 from .tap_chain import CHAIN_LATENCY
 
-__all__ = ["PoolEngine"]
+__all__ = ["ENGINE", "PoolEngine"]
 
 
 class PoolEngine(BaseEngine):
@@ -63,3 +64,8 @@ class PoolEngine(BaseEngine):
     def compute(self, vectors, maximum=False):
         """Return the result of each row, from one vector of 9-bit integers per step."""
         return [(max if maximum else sum)(column) for column in zip(*vectors)]
+
+
+ENGINE = Descriptor(
+    name=POOLING, title="pooling", array=PoolEngine,
+    latency=lambda config: 1 + (CHAIN_LATENCY if config.depthwise.columns else 0))

@@ -1,20 +1,55 @@
-"""Array of signed power-of-two products."""
+"""Signed power-of-two products: rows, array and descriptor."""
 
-from amaranth.hdl import Cat, signed
-from amaranth.lib.wiring import In
+from amaranth.hdl import Cat, Mux, Signal, signed
 
-from ..common.adder_tree import tree_latency
-from ..common.library import place
+from ..common.links import DIRECT
 from ..formats import ShiftCode
-from .base import BaseEngine, checked_config, code_registers
-from .rows import ShiftRow
-from .tap_chain import add_chains, chain_ports
-from .token import Load
+from .registry import Descriptor
+from .row_array import RowArray, row_latency
+from .rows import Row
 
-__all__ = ["ShiftEngine"]
+__all__ = ["ENGINE", "ShiftEngine", "ShiftRow"]
 
 
-class ShiftEngine(BaseEngine):
+class ShiftRow(Row):
+    """Add up ``(x xor s) << e`` of 9-bit two's complement x.
+
+    A code is the stored one with a bit on top that says zero, so that no lane has to find out.
+
+    Parameters
+    ----------
+    lanes : int
+    code : ShiftCode
+    """
+
+    def __init__(self, lanes, code, register_every=1, tap=False, links=DIRECT):
+        self._code = code
+        super().__init__(lanes, 9, code.width + 1, signed(9 + code.max_exponent), register_every,
+                         tap, links=links)
+
+    def _term(self, m, x, code, name):
+        """One LUT4 a bit and stage: the first takes the sign in, the last the zero.
+
+        What the last stage fills up with is a synchronous reset, which takes no logic.
+        """
+        exponent_bits = self._code.width - 1
+        sign, zero = code[exponent_bits], code[exponent_bits + 1]
+        value, width = (x ^ sign.replicate(9)).as_signed(), 9
+        for stage in range(exponent_bits):
+            select, amount, unmoved = code[stage], 1 << stage, value
+            width = min(width + amount, 9 + self._code.max_exponent)
+            value = Mux(select, value << amount, value)[:width].as_signed()
+        term = Signal(signed(width), name=f"term{name}", reset_less=True)
+        m.d.sync += term.eq(Cat(Mux(select | zero, 0, unmoved[:amount]),
+                                Mux(zero, 0, value[amount:])))
+        if self._tap:
+            with m.If(~self.i_use):
+                m.d.sync += term.eq(0)
+            m.d.comb += self.o_terms.word_select(int(name), width).eq(term)
+        return term
+
+
+class ShiftEngine(RowArray):
     """Add up ``(x xor s) << e`` over the lanes: ``±(x << e)``, short of ``1 << e`` where s is set.
 
     What is left out is a constant of the weights and part of the bias. The code of zero adds 0.
@@ -26,57 +61,26 @@ class ShiftEngine(BaseEngine):
 
     Members
     -------
-    i_x, i_on, o_sums
-        As in `BaseEngine`; x is 9-bit two's complement.
-    i_load : Load
-        Weight codes (`ShiftCode`) into the shadow registers.
-    i_swap : 1
-        The shadow codes, with what was loaded until the cycle before, become active for vectors
-        from the next cycle on.
-    i_tap, o_taps
-        See `pyhw.hdl.engines.tap_chain.chain_ports`; terms as above.
+    i_x, i_on, o_sums, i_load, i_swap, i_tap, o_taps
+        As in `RowArray`; x is 9-bit two's complement, codes are those of `ShiftCode`, a tap's
+        terms as above.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """
 
+    name = "shift"
+
     def __init__(self, config, *, register_every=1):
-        engine = checked_config(config).engines.get("shift")
-        if engine is None:
-            raise ValueError("ShiftEngine must be made from a Config with a shift engine")
-        self._engine, self._register_every = engine, register_every
-        self._code = ShiftCode(engine.code_width)
-        self._term = signed(9 + self._code.max_exponent)
-        super().__init__(
-            config, rows=engine.rows, lanes=engine.lanes, shape=signed(engine.acc_width),
-            clusters=config.clusters("shift"), ports={
-                "i_load": In(Load(config.weights.load_bits)), "i_swap": In(1),
-            } | chain_ports(config, engine.lanes, self._term, carry=False))
+        shape = getattr(config, "engines", {}).get(self.name)
+        self._code = ShiftCode(shape.code_width if shape else 3)
+        super().__init__(config, term=signed(9 + self._code.max_exponent), signed=True,
+                         register_every=register_every)
 
-    @property
-    def latency(self):
-        """Cycles from a vector to its sums: registers, shift, tree."""
-        return 1 + len(self.clusters) + tree_latency(self.lanes, self._register_every)
+    def _converter(self, m):
+        return lambda code: Cat(code, code == self._code.zero)
 
-    def _sums(self, m, platform):
-        codes = code_registers(
-            m, self, code_width=self._code.width, load_bits=self._config.weights.load_bits,
-            convert=lambda code: Cat(code, code == self._code.zero))
-        sums, tapped = [], []
-        for group in range(self._config.groups):
-            vectors, rows = self._vectors(m, group, 9), []
-            of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
-            for index, x in enumerate(of_rows):
-                tap = index < self._config.depthwise.columns
-                row = ShiftRow(self.lanes, self._code, self._register_every, tap, self.links)
-                m.submodules[f"group{group}_row{index}"] = place(platform, row, tap)
-                m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on),
-                             Cat(row.i_codes, row.i_swap).eq(Cat(codes[index]))]
-                rows.append(row)
-            sums.append(self._meet(m, [row.o_sum for row in rows]))
-            tapped.append(rows[:self._config.depthwise.columns])
-        if self._config.depthwise.columns:
-            add_chains(m, platform, self, tapped, self._term, carry=False)
-        return sums
+    def _row(self, index, tap):
+        return ShiftRow(self.lanes, self._code, self._register_every, tap, self.links)
 
     def compute(self, vectors, codes):
         """Return the results of one burst position.
@@ -99,3 +103,8 @@ class ShiftEngine(BaseEngine):
 
         return [sum(term(x, code) for vector, rows in zip(vectors, codes)
                     for x, code in zip(vector, rows[row])) for row in range(self.rows)]
+
+
+ENGINE = Descriptor(
+    name=ShiftEngine.name, title="shift", array=ShiftEngine, latency=row_latency(ShiftEngine.name),
+    code_widths=(3, 4, 5), zero=lambda code_width: ShiftCode(code_width).zero, masked=True)

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.links import Links
 from ..common.thermometer import thermometer
-from ..isa import Engine
 from ..records import Terms
+from .registry import engine_of
 
 __all__ = ["Window"]
 
@@ -15,8 +15,8 @@ __all__ = ["Window"]
 class Window(wiring.Component):
     """Replace border lanes by pad values and lanes past the run by 0, then convert.
 
-    An L1 operand is unsigned, ``x << ex`` with the top one of its 8 bits flipped if x is
-    signed; any other is ``x << ex`` in 9-bit two's complement.
+    An operand of an engine that takes it flipped is unsigned, ``x << ex`` with the top one of its
+    8 bits flipped if x is signed; any other is ``x << ex`` in 9-bit two's complement.
 
     Parameters
     ----------
@@ -44,6 +44,7 @@ class Window(wiring.Component):
         self._links = Links(config)
         self.latency = 1 + self._links.cycles
         self._groups = config.groups
+        self._flipped = [config.number(name) for name in config.engines if engine_of(name).flipped]
         self._lanes = lanes = config.read_lanes
         count = In(range(lanes + 1))
         super().__init__({
@@ -55,13 +56,13 @@ class Window(wiring.Component):
         })
 
     @staticmethod
-    def compute(raw, pad, border_left, border_from, run_left, engine, x_signed, x_shift):
+    def compute(raw, pad, border_left, border_from, run_left, flipped, x_signed, x_shift):
         """Return the 9-bit operands of one group's vector, as unsigned integers."""
         out = []
         for lane, (byte, pad_value) in enumerate(zip(raw, pad, strict=True)):
             x = pad_value if lane < border_left or lane >= border_from else byte
             x = x if lane < run_left else 0
-            if engine == Engine.L1:
+            if flipped:
                 out.append(((x << x_shift) & 255) ^ (128 if x_signed else 0))
             else:
                 x -= (x & 128) << 1 if x_signed else 0
@@ -79,7 +80,7 @@ class Window(wiring.Component):
         ]
         level, flip, extend = Signal(), Signal(), Signal()
         m.d.comb += [
-            level.eq(terms.engine == Engine.L1),
+            level.eq(Cat(terms.engine == number for number in self._flipped).any()),
             flip.eq(level & terms.x_signed), extend.eq(~level & terms.x_signed),
         ]
 

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.thermometer import thermometer
 from ..contents import NOTHING
+from ..engines.registry import engine_of
 from ..expansion import visits
-from ..formats import ShiftCode
 from ..isa import Space
 from ..records import hand, run_layout
 from .mask_bits import MaskBits
@@ -81,9 +81,9 @@ class Expander(wiring.Component):
             sink.valid.eq(Mux(masked, valid, source.valid)),
             sink.payload.eq(Mux(masked, word, source.payload)),
         ]
-        shift = self._config.engines.get("shift")
-        schedule = visits(shift.rows, shift.lanes,
-                          self._config.weights.load_bits // shift.code_width,
+        engine = self._config.engines[self._config.masked]
+        schedule = visits(engine.rows, engine.lanes,
+                          self._config.weights.load_bits // engine.code_width,
                           self._config.expand_lanes)
         here, visit, row_base = self._visit(m, bits, walker, enable, schedule)
         keep = Signal(self._config.expand_lanes)
@@ -98,7 +98,8 @@ class Expander(wiring.Component):
         width, taps = self._config.expand_lanes, self._config.depthwise.columns
         groups = max(visit.group for visit in schedule) + 1
         here, number = Signal(), Signal(range(len(schedule)))
-        row, group = Signal(range(self._config.engines["shift"].rows)), Signal(range(groups))
+        rows = self._config.engines[self._config.masked].rows
+        row, group = Signal(range(rows)), Signal(range(groups))
         rows_left = Signal(16)
         row_base, block_base = Signal(17), Signal(17)
         used = (row < nest.block_rows) & (row < rows_left)
@@ -153,8 +154,9 @@ class Expander(wiring.Component):
         """Add what finds a visit's codes; return them, the strobe with them, and its number."""
         masks, config = self.i_run.expansion, self._config
         address_bits = len(walker.o_offsets) // config.expand_lanes
+        code_width = config.engines[config.masked].code_width
         m.submodules.prototypes = store = memory.Memory(
-            shape=config.engines["shift"].code_width, depth=config.weights.prototypes,
+            shape=code_width, depth=config.weights.prototypes,
             init=self._contents.words(Space.PROTOTYPES, 1), attrs=self._contents.style)
         write = store.write_port()
         m.d.comb += [write.addr.eq(self.i_write.address), write.data.eq(self.i_write.data),
@@ -182,13 +184,12 @@ class Expander(wiring.Component):
             with m.If(enable):
                 m.d.sync += found.eq(address)
             m.d.comb += [read.addr.eq(found), read.en.eq(enable)]
-            codes.append(Mux(kept[k], read.data,
-                             ShiftCode(config.engines["shift"].code_width).zero))
+            codes.append(Mux(kept[k], read.data, engine_of(config.masked).zero(code_width)))
         return codes, strobe, done
 
     def _fill(self, m, enable, schedule, codes, arrived, number, word, valid):
         """Add what puts codes in their places of a word, as `schedule` says."""
-        width = self._config.engines["shift"].code_width
+        width = self._config.engines[self._config.masked].code_width
         made = [Signal(width, name=f"code{k}") for k in range(len(codes))]
         m.d.comb += [signal.eq(code) for signal, code in zip(made, codes, strict=True)]
         now = [Signal(name=f"visit_is_{k}") for k in range(len(schedule))]

@@ -5,7 +5,6 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..engines.token import Load
-from ..isa import Engine
 from ..records import Operand, Terms
 
 __all__ = ["WeightLoader", "step_words"]
@@ -32,8 +31,8 @@ class WeightLoader(wiring.Component):
         The next step's pads and codes are loaded (or end loading in this cycle).
     o_ready_ahead : Out(1)
         `o_ready` of the next cycle; only with `Config.overlap`.
-    o_l1, o_shift : Out(Load)
-        Code words for the engines.
+    o_{engine} : Out(Load)
+        Code words for each engine.
     o_swap : Out(1)
         One cycle after `i_take`: make the shadow codes active.
     o_pad : Out(read_lanes * 8)
@@ -49,10 +48,9 @@ class WeightLoader(wiring.Component):
             "i_operand": In(Operand.layout().shape), "i_terms": In(Terms.layout().shape),
             "i_stream": In(stream.Signature(config.weights.load_bits)), "i_ahead": In(1),
             "i_take": In(1),
-            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_l1": Out(Load(config.weights.load_bits)),
-            "o_shift": Out(Load(config.weights.load_bits)), "o_swap": Out(1),
+            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_swap": Out(1),
             "o_pad": Out(config.read_lanes * 8),
-        })
+        } | {f"o_{name}": Out(Load(config.weights.load_bits)) for name in config.engines})
 
     def elaborate(self, platform):
         m = Module()
@@ -125,9 +123,10 @@ class WeightLoader(wiring.Component):
             with m.If(self.i_take):
                 m.d.sync += active.eq(Mux(some[0], loaded, 0))
             m.d.comb += self.o_pad.eq(active)
-        for engine, port in ((Engine.L1, self.o_l1), (Engine.SHIFT, self.o_shift)):
+        for name in self._config.engines:
+            port, number = getattr(self, f"o_{name}"), self._config.number(name)
             m.d.comb += [
-                port.valid.eq(accept & ~is_pad & (self.i_terms.engine == engine)),
+                port.valid.eq(accept & ~is_pad & (self.i_terms.engine == number)),
                 port.index.eq(word),
                 port.word.eq(self.i_stream.payload),
             ]

@@ -43,7 +43,7 @@ class PrototypeAddress(wiring.Component):
     """
 
     def __init__(self, config):
-        self._lanes, self._width = config.engines["shift"].lanes, config.expand_lanes
+        self._lanes, self._width = config.engines[config.masked].lanes, config.expand_lanes
         self._address = (config.weights.prototypes - 1).bit_length() or 1
         self._groups = -(-self._lanes // self._width)
         super().__init__({

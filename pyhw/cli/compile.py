@@ -85,6 +85,7 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
     from pyhw.cli.options import console
     from pyhw.compiler.cycles import run_cycles
     from pyhw.compiler.masks import mask_summary
+    from pyhw.hdl.engines.registry import POOLING
 
     table = Table(title=f"{program.name} on {config.name}, {program.batch} images")
     for name in ("layer", "engine"):
@@ -92,7 +93,7 @@ def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycl
     for name in ("cycles", "weight stall", "drain stall", "utilisation"):
         table.add_column(name, justify="right")
     for layer in layers:
-        used = f"{layer.utilisation:.0%}" if layer.engine != "POOL" else ""
+        used = f"{layer.utilisation:.0%}" if layer.engine != POOLING.upper() else ""
         table.add_row(layer.name, layer.engine, f"{layer.cycles:,}", f"{layer.stall_weights:,}",
                       f"{layer.stall_bank:,}", used)
     total = run_cycles(layers)

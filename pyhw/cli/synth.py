@@ -10,16 +10,15 @@ import typer
 from pyhw.errors import UserError
 
 if TYPE_CHECKING:
-    from pyhw.hdl.config import Config
+    from pyhw.hdl.config import Config, EngineConfig
     from pyhw.synthesis.report import SynthesisReport
 
-#: Module and maker of each part that can be synthesised by itself, and the engines whose lanes it
-#: is counted in.
-COMPONENTS = {
-    "system": ("pyhw.hdl.top.accelerator", "Accelerator", ("l1", "shift")),
-    "l1-engine": ("pyhw.hdl.engines.lone_engine", "lone_l1", ("l1",)),
-    "shift-engine": ("pyhw.hdl.engines.lone_engine", "lone_shift", ("shift",)),
-}
+def _components() -> dict[str, str | None]:
+    """Return the parts that can be synthesised by themselves, each with its engine if it is one."""
+    from pyhw.hdl.engines.registry import POOLING, known_engines
+
+    engines = [name for name in known_engines() if name != POOLING]
+    return {"system": None} | {f"{name}-engine": name for name in engines}
 
 
 def synth(
@@ -35,7 +34,7 @@ def synth(
     ] = None,
     family: Annotated[str, typer.Option(help="FPGA family: ecp5, ice40 or gowin.")] = "ecp5",
     component: Annotated[
-        str, typer.Option(help="What to synthesise: system, l1-engine or shift-engine.")
+        str, typer.Option(help="What to synthesise: system, or an engine, as in l1-engine.")
     ] = "system",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Write the report to this file as well.")
@@ -61,8 +60,8 @@ def synth(
     from pyhw.verilog import cached_verilog
 
     find_family(family)
-    if component not in COMPONENTS:
-        raise UserError(f"component must be one of {', '.join(COMPONENTS)}, not {component!r}")
+    if component not in _components():
+        raise UserError(f"component must be one of {', '.join(_components())}, not {component!r}")
     if json_path is not None:
         check_output(json_path)
     chosen = choose_config(preset, config, set_ or ())
@@ -72,8 +71,9 @@ def synth(
     with _Spinner() as show:
         show("elaborating")
         # From Verilog, because Yosys merges the two halves of a memory port there only.
-        design = (cached_verilog(chosen) if component == "system"
-                  else to_rtlil(_build(chosen, component)))
+        engine = _components()[component]
+        design = (cached_verilog(chosen) if engine is None
+                  else to_rtlil(_build(chosen, engine)))
         show("searching for multipliers")
         multiplier_free_check(design)
         show("starting Yosys (the first start takes a minute)")
@@ -92,19 +92,21 @@ def synth(
     report.require_no_dsp()
 
 
-def _build(config: "Config", component: str) -> Any:
-    import importlib
+def _build(config: "Config", engine: str) -> Any:
+    from pyhw.hdl.engines.lone_engine import LoneEngine
 
-    module, name, _ = COMPONENTS[component]
-    try:
-        return getattr(importlib.import_module(module), name)(config)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    return LoneEngine(config, engine)
+
+
+def _engines(config: "Config", component: str) -> "dict[str, EngineConfig]":
+    """Return the engines whose lanes a component is counted in."""
+    only = _components()[component]
+    return {name: shape for name, shape in config.engines.items() if only in (None, name)}
 
 
 def _lanes(config: "Config", component: str) -> int:
     """Return the lanes that a component has, over all its engines and groups."""
-    engines = [config.engines[name] for name in COMPONENTS[component][2] if name in config.engines]
+    engines = _engines(config, component).values()
     if not engines:
         raise UserError(f"the configuration has no {component.replace('-', ' ')}")
     return config.groups * sum(engine.rows * engine.lanes for engine in engines)
@@ -116,8 +118,7 @@ def _print(report: "SynthesisReport", config: "Config", component: str, lanes: i
 
     shape = ", ".join(
         f"{name} {config.groups} x {engine.rows} x {engine.lanes}"
-        for name, engine in config.engines.items()
-        if name in COMPONENTS[component][2]
+        for name, engine in _engines(config, component).items()
     )
     typer.echo(f"{component} of {config.name} on {report.family}: {shape}")
     table = Table()

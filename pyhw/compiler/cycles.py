@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyhw.hdl.config import Config
-from pyhw.hdl.isa import Engine
+from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.records import Instruction, Nest, Steps, instruction
 from pyhw.hdl.timing import Timing
 
@@ -114,7 +114,7 @@ class Machine:
         bursts = _bursts(nest, nest.n_xy * slots)
         # Warm-up columns are vectors, but no positions.
         warmups = [burst // nest.n_x * layer.chain.warmup for burst in bursts]
-        engine = "pool" if layer.chain.depthwise else Engine(layer.terms.engine).name.lower()
+        engine = POOLING if layer.chain.depthwise else config.engine(layer.terms.engine)
         accumulate = timing.take_to_last(engine)
         port = ResultPort(layer, config, pipeline, free=self._free_residuals)
         order = [(block, number, channels) for block, channels in enumerate(_blocks(nest))

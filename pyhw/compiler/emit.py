@@ -100,7 +100,7 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
         layer, slots = job.layer, job.source.slots
         positions = layer.nest.n_x * layer.nest.n_y
         layer = layer.changed(
-            opcode=Opcode.COMPUTE.value, engine=job.engine.value,
+            opcode=Opcode.COMPUTE.value, engine=config.number(job.engine),
             x_signed=job.source.fmt.signed, n_xy=positions, n_slots=slots, slots_from_run=1,
             burst=layer.nest.burst or burst_length(config, positions * slots),
             in_base=(job.source.base + job.source_offset) % (1 << 24))
@@ -166,11 +166,10 @@ def _emit_weights(job: Job, layer: Instruction, image: Image,
         return layer
     if prototype is not None:
         assert job.weights.masks is not None
-        assert config.engines.get("shift") is not None
         word, bit = image.add_masks(job.weights.masks.bits)
         return replace(layer, expansion=job.weights.masks.expansion).changed(
             w_base=word, mask_bit=bit, proto_base=prototype,
-            code_words=config.engines["shift"].load_words(config.weights.load_bits))
+            code_words=config.engines[job.engine].load_words(config.weights.load_bits))
     blocks, steps, rows, lanes = job.weights.codes.shape
     image.mask_end = 0
     parts = []
@@ -181,7 +180,7 @@ def _emit_weights(job: Job, layer: Instruction, image: Image,
         parts.append(pack_words(config, pads, 8))
         counts["pad_words"] = parts[-1].shape[1]
     if rows:
-        engine = config.engines[job.engine.name.lower()]
+        engine = config.engines[job.engine]
         assert engine is not None
         codes = job.weights.codes.reshape(blocks * steps, rows * lanes)
         parts.append(pack_words(config, codes, engine.code_width))

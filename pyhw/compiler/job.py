@@ -6,7 +6,6 @@ import numpy as np
 
 from pyhw.graph.ops import Conv, Pointwise, Pool
 from pyhw.graph.post import Post
-from pyhw.hdl.isa import Engine
 from pyhw.hdl.records import Expansion, Instruction
 
 from .maps import Map
@@ -63,7 +62,8 @@ class Job:
     ----------
     op : Conv, Pool or Pointwise
         What it computes; its `post` is what the store unit does.
-    engine : Engine
+    engine : str
+        Name of the engine.
     source, target : Map
     residual : Map or None
         The map added in one of the steps.
@@ -79,7 +79,7 @@ class Job:
     """
 
     op: Conv | Pool | Pointwise
-    engine: Engine
+    engine: str
     source: Map
     target: Map
     residual: Map | None = None

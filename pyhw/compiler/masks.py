@@ -170,18 +170,18 @@ def _stored_words(job: Job, config: Config) -> int:
     blocks, steps, rows, _ = job.weights.codes.shape
     words = 0 if job.weights.pads is None else config.most_pad_words
     if rows:
-        words += config.engines[job.engine.name.lower()].load_words(config.weights.load_bits)
+        words += config.engines[job.engine].load_words(config.weights.load_bits)
     return blocks * steps * words
 
 
 def mask_summary(program: Program, config: Config) -> str:
     """Return what a program's masked layers take in memory, one line; empty without any."""
     masked = [layer for layer in layer_instructions(program, config) if layer.expansion.masked]
-    if not masked or config.engines.get("shift") is None:
+    if not masked or config.masked is None:
         return ""
     weights = sum((layer.nest.n_blocks - 1) * layer.expansion.block_bits
                   + layer.expansion.last_bits for layer in masked)
-    codes, width = len(program.section(Space.PROTOTYPES)), config.engines["shift"].code_width
+    codes, width = len(program.section(Space.PROTOTYPES)), config.engines[config.masked].code_width
     return (f"masks: {-(-weights // 8):,} bytes, one bit for each of {weights:,} weights in "
             f"{len(masked)} layers; prototypes: {-(-codes * width // 8):,} bytes, {codes:,} codes "
             f"of {width} bits")

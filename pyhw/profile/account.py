@@ -7,6 +7,7 @@ from pyhw.compiler.cycles import LayerCycles, estimate, walk
 from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.program import Layer, Program
 from pyhw.hdl.config import Config
+from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.records import Instruction
 
 __all__ = ["CAUSES", "Counted", "LayerAccount", "account", "engine_shape", "total"]
@@ -96,7 +97,7 @@ class LayerAccount:
 
 def engine_shape(engine: str, config: Config) -> tuple[int, int]:
     """Return rows and lanes of an engine in each group; the pooling unit's rows have one lane."""
-    if engine == "POOL":
+    if engine == POOLING.upper():
         return config.pool.lanes, 1
     found = config.engines[engine.lower()]
     return found.rows, found.lanes
@@ -151,7 +152,7 @@ def _account(layer: Layer, made: Instruction, config: Config, images: int,
     across, along = (lanes, rows) if made.chain.depthwise else (rows, lanes)
     channels = nest.rows
     useful = layer.useful_terms * images
-    if layer.engine == "POOL":
+    if layer.engine == POOLING.upper():
         useful = passes * nest.n_xy * channels * images
     size = config.groups * rows * lanes
     bank = max(0, counted.stall_bank - free.stall_bank)

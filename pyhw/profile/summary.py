@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyhw.hdl.config import Config
+from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.records import Instruction
 
 from .account import CAUSES, Counted, LayerAccount, total
@@ -84,7 +85,7 @@ def hint(accounts: Sequence[LayerAccount], config: Config,
     elif cause == "reduction" and layers[worst].steps.run_bytes == 1 and not (
             config.depthwise.columns):
         remedy = _DEPTHWISE
-    if one.engine == "POOL" and cause == "channels":
+    if one.engine == POOLING.upper() and cause == "channels":
         remedy = "pool_lanes that divide its channels"
     run = sum(a.counted.cycles for a in accounts)
     return (f"largest loss: {CAUSES[cause]}, {losses[cause] / run:.1%} of the run, most of it in "

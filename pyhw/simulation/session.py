@@ -13,6 +13,7 @@ from pyhw.errors import MissingTool, from_extra
 from pyhw.graph.execute import run
 from pyhw.graph.ops import Graph
 from pyhw.hdl.config import Config
+from pyhw.hdl.engines.registry import POOLING
 
 from .network import Case, Difference, check_program, first_difference, simulate
 from .results import Results
@@ -52,7 +53,7 @@ class Report:
         if self.debug and self.counters:
             for layer, cycles in measured_layers(self):
                 used = layer.utilisation * layer.cycles / max(cycles, 1)
-                share = f", utilisation {used:.1%}" if layer.engine != "POOL" else ""
+                share = f", utilisation {used:.1%}" if layer.engine != POOLING.upper() else ""
                 out.append(f"  {layer.name:16} {layer.engine:5} {cycles:9,} cycles measured, "
                            f"{layer.cycles:9,} estimated{share}")
         elif self.counters:

@@ -14,7 +14,7 @@ from pyhw.hdl.ranges import value_bits
 ENGINE = EngineConfig(rows=3, lanes=5, code_width=8, acc_width=20)
 SHIFT = EngineConfig(rows=3, lanes=5, code_width=4, acc_width=20)
 CONFIG = Config.of(l1=ENGINE)
-ENGINE_RANGES = {"rows": (1, 256), "lanes": (1, 128), "code_width": (2, 8), "acc_width": (8, 32)}
+ENGINE_RANGES = {"rows": (1, 256), "lanes": (1, 128), "code_width": (1, 8), "acc_width": (8, 32)}
 RANGES = {
     "groups": (1, 16), "pool_lanes": (1, 128), "pool_acc_width": (9, 32), "burst_depth": (1, 512),
     "load_bits": (8, 1024), "post_width": (1, 32), "terms": (1, 4), "tables": (0, 16),
@@ -56,7 +56,7 @@ def test_the_ranges_of_all_integer_fields_are_tested():
 
 def test_every_field_of_a_unit_has_one_flat_name():
     paths = {f"{name}.{f.name}" for name, part in PARTS.items() for f in fields(part)}
-    assert sorted(FLAT.values()) == sorted(paths | {"engines.l1", "engines.shift"})
+    assert sorted(FLAT.values()) == sorted(paths)
     with pytest.raises(TypeError, match="unexpected keyword argument"):
         CONFIG.changed(wheels=3)
     with pytest.raises(TypeError, match="wheels"):
@@ -150,21 +150,29 @@ def test_the_name_is_an_identifier(name):
 
 
 def test_an_engine_is_there_and_of_its_kind():
-    with pytest.raises(ValueError, match="must have an L1 engine, a shift engine or both"):
+    with pytest.raises(ValueError, match="Config must have an engine, not none"):
         Config()
     with pytest.raises(ValueError, match=r"Config.engines.shift must be an EngineConfig"):
+        Config.of(shift=3)
+    with pytest.raises(ValueError, match=r"Config.engines.shift: missing 3 required"):
         Config.of(shift={"rows": 3})
+    with pytest.raises(ValueError, match=r"Config.engines must be of l1, shift, not 'pool'"):
+        Config(engines={"pool": ENGINE})
     with pytest.raises(ValueError, match=r"Config.engines must be of l1, shift, not 'wheels'"):
         Config(engines={"wheels": ENGINE})
-    with pytest.raises(ValueError, match="ShiftCode width must be 3, 4 or 5"):
+    with pytest.raises(ValueError, match=r"engines.shift.code_width must be 3, 4 or 5, not 8"):
         Config.of(shift=ENGINE)
     assert set(Config.of(l1=ENGINE, shift=SHIFT).engines) == {"l1", "shift"}
-    assert set(Config.of(shift=SHIFT).engines) == {"shift"}
+    config = Config.of(shift=SHIFT)
+    assert set(config.engines) == {"shift"}
+    assert (config.number("shift"), config.number("pool"), config.engine(1)) == (0, 1, "pool")
+    given = {"rows": 3, "lanes": 5, "code_width": 4, "acc_width": 20}
+    assert config.changed(shift=None, l1=given).engines == {"l1": EngineConfig(**given)}
 
 
 def test_prototypes_need_a_shift_engine():
     assert CONFIG.expand_lanes == 0
-    with pytest.raises(ValueError, match="prototypes must be 0 without a shift engine, not 7"):
+    with pytest.raises(ValueError, match="prototypes must be 0 without an engine whose codes"):
         CONFIG.changed(prototypes=7)
 
 
@@ -230,7 +238,7 @@ def test_the_flat_form_of_older_files_is_read():
     ("", "must be JSON"), ("{", "must be JSON"), ("[" * 100_000, "must be JSON"),
     ("[]", "must be a JSON object"), ("null", "must be a JSON object"),
     ("{}", "version 4, not None"), ('{"isa": 1}', "version 4, not 1"),
-    ('{"isa": 3}', "must have an L1 engine"),
+    ('{"isa": 3}', "Config must have an engine, not none"),
     ('{"isa": 3, "colour": 3}', "Config has no field 'colour'"),
     ('{"isa": 3, "l1": {"rows": 1}}', "Config.engines.l1: missing 3 required"),
     ('{"isa": 3, "l1": {"rows": 1, "columns": 1}}', "Config.engines.l1 has no field 'columns'"),
@@ -275,7 +283,7 @@ def test_the_hash_tells_programs_apart_and_nothing_else():
         "ranges": {"nest.n_x": (1, 3)},
     }
     own = {f.name for f in fields(Config)} - {*PARTS, "engines"}
-    assert set(other) | set(same) == own | set(FLAT)
+    assert set(other) | set(same) == own | set(FLAT) | {"l1", "shift"}
     changed = [config.changed(**{name: value}).hash for name, value in other.items()]
     changed += [config.changed(l1=replace(ENGINE, **{name: 8})).hash for name in ("rows", "lanes")]
     assert len({config.hash, *changed}) == len(changed) + 1

@@ -5,13 +5,12 @@ import random
 import pytest
 from amaranth.hdl import Shape
 
-from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.config import MOST_ENGINES, Config, EngineConfig
 from pyhw.hdl.frames import ARGUMENTS, REPLIES, WITH_DATA, Command
 from pyhw.hdl.isa import (
     COUNTER_SET,
     INPUT,
     Counter,
-    Engine,
     Opcode,
     Space,
     input_record,
@@ -125,7 +124,7 @@ def test_fields_are_known_by_their_names_alone():
 
 def test_opcodes_and_engines_have_room():
     assert RECORDS["control"].layout().fields["opcode"].width == Shape.cast(Opcode).width
-    assert Terms.layout().fields["engine"].high >= max(e.value for e in Engine)
+    assert Terms.layout().fields["engine"].high >= MOST_ENGINES
 
 
 def test_an_input_record_has_its_steps_derived():

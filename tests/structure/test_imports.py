@@ -9,7 +9,8 @@ import pytest
 from tests.support import ROOT
 
 #: `timing` states the latencies of the gateware as plain numbers, for the cycle model.
-DEFINITIONS = tuple(f"pyhw.hdl.{path.stem}" for path in sorted((ROOT / "hdl").glob("[a-z]*.py")))
+DEFINITIONS = (*(f"pyhw.hdl.{path.stem}" for path in sorted((ROOT / "hdl").glob("[a-z]*.py"))),
+               "pyhw.hdl.engines.registry")
 #: Files of pyhw that make Verilog, and so may import the gateware.
 GENERATORS = ("pyhw/cli/generate.py", "pyhw/cli/synth.py", "pyhw/verilog.py", "pyhw/asic")
 #: Parts of pyhw that a bench may use: the golden model and what it stands on.

@@ -14,7 +14,7 @@ from pyhw.hdl.engines.l1 import L1Engine
 from pyhw.hdl.engines.shift import ShiftEngine
 from pyhw.hdl.engines.window import Window
 from pyhw.hdl.formats import Format, ShiftCode
-from pyhw.hdl.isa import INPUT, Engine, Opcode, Space, param_layout
+from pyhw.hdl.isa import INPUT, Opcode, Space, param_layout
 from pyhw.hdl.port import unfold
 from pyhw.hdl.post.processor import PostProcessor
 
@@ -81,11 +81,11 @@ def _signed(value, width):
 
 def _codes(words, f, engine, config, rows, lanes):
     """Return a step's codes as the engine sees them: rows of lanes."""
-    width = config.engines[engine.name.lower()].code_width
+    width = config.engines[engine].code_width
     per_word = config.weights.load_bits // width
     flat = [words[k // per_word] >> k % per_word * width & (1 << width) - 1
             for k in range(rows * lanes)]
-    if engine is Engine.L1:
+    if engine == "l1":
         # The gateware extends the sign, shifts, and flips the top bit of signed operands.
         extended = [_signed(c, width) if f["x_signed"] else c for c in flat]
         flat = [(c << f["w_shift"] & 255) ^ (128 if f["x_signed"] else 0) for c in extended]
@@ -94,7 +94,7 @@ def _codes(words, f, engine, config, rows, lanes):
 
 def _expanded(program, f, config):
     """Return the codes of a masked layer, block by block and step by step: rows of lanes."""
-    assert f["engine"] == Engine.SHIFT.value
+    assert config.engine(f["engine"]) == "shift"
     assert f["n_digits"] == 1
     assert not f["pad_words"]
     shape, zero = config.engines.get("shift"), ShiftCode(config.engines["shift"].code_width).zero
@@ -135,19 +135,19 @@ def _expanded(program, f, config):
 
 def _engine(engine, f, config):
     """Return rows, lanes and a function from vectors and codes to the rows' values."""
-    if engine is Engine.POOL:
+    if engine == "pool":
         def pool(vectors, _):
             return [(max if f["pool_max"] else sum)(column) for column in zip(*vectors)]
         return config.pool.lanes, config.pool.lanes, pool
-    shape = config.engines.get("l1") if engine is Engine.L1 else config.engines.get("shift")
-    twin = SimpleNamespace(rows=shape.rows, _code=engine is Engine.SHIFT
+    shape = config.engines[engine]
+    twin = SimpleNamespace(rows=shape.rows, _code=engine == "shift"
                            and ShiftCode(shape.code_width))
-    compute = L1Engine.compute if engine is Engine.L1 else ShiftEngine.compute
+    compute = L1Engine.compute if engine == "l1" else ShiftEngine.compute
 
     def run(vectors, codes):
         values = compute(twin, vectors, codes)
         limit = 1 << shape.acc_width
-        if engine is Engine.L1:
+        if engine == "l1":
             assert sum(map(sum, vectors)) < limit
         else:
             assert all(-limit <= 2 * value < limit for value in values)
@@ -156,7 +156,7 @@ def _engine(engine, f, config):
 
 
 def _layer(program, config, f, slots, scratch):
-    engine = Engine(f["engine"])
+    engine = config.engine(f["engine"])
     rows, lanes, compute = _engine(engine, f, config)
     if f["depthwise"]:
         # No chain here: every position's taps are cut out of memory one by one.
@@ -226,7 +226,7 @@ def _lanewise(f, config, engine, group, place, steps, pads, codes):
             x = _vector(f, config, engine, group, address + column * f["in_x"], iy,
                         xb + column * f["xb_x"], step, pad)
             for lane, code in enumerate(weights[:f["run_bytes"]]):
-                if engine is Engine.L1:
+                if engine == "l1":
                     values[lane] += 256 - abs(x[lane] - code)
                 else:
                     sign, exponent = ShiftCode(config.engines["shift"].code_width).decode(code)
@@ -250,8 +250,8 @@ def _vector(f, config, engine, group, address, iy, xb, step, pad):
     left = min(max(-xb, 0), lanes) if inside else lanes
     right = min(max(f["row_bytes"] - xb, 0), lanes)
     run = min(max(f["run_bytes"] - past, 0), lanes)
-    x = Window.compute(raw, pad, left, right, run, engine, f["x_signed"], f["x_shift"])
-    return x if engine is Engine.L1 else [_signed(value, 9) for value in x]
+    x = Window.compute(raw, pad, left, right, run, engine == "l1", f["x_signed"], f["x_shift"])
+    return x if engine == "l1" else [_signed(value, 9) for value in x]
 
 
 def _residual(f, group, address):

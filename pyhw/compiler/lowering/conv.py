@@ -6,7 +6,6 @@ import numpy as np
 
 from pyhw.graph.ops import Conv, Input, MapType
 from pyhw.hdl.config import Config
-from pyhw.hdl.isa import Engine
 from pyhw.hdl.records import Instruction
 
 from ..codes import conv_weights
@@ -114,7 +113,7 @@ def _conv_jobs(op: Conv, config: Config, maps: Mapping[str, Map], fold: int = 1)
         weights = conv_weights(op, engine, source.fmt, taps, blocks, pads)
         weights.masks = masks_of(op, engine, taps, blocks, fold)
         jobs.append(Job(
-            op, Engine.L1 if op.term == "l1" else Engine.SHIFT, source, target,
+            op, op.term, source, target,
             residual_of(op.post, maps), weights=weights, channels=part,
             source_offset=offset + part.start // group_rows * per_group,
             target_offset=part.start * target.fmt.bytes,

@@ -4,7 +4,6 @@ import numpy as np
 
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.isa import Engine
 from pyhw.hdl.records import Instruction
 
 from ..codes import code_table, shift_constant, zero_code
@@ -82,7 +81,7 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
     _prove_width(op, source, config, constant)
     weights = Weights(codes, pad_lanes if pads.any() else None, constant,
                       depthwise_masks(op, engine, together, blocks))
-    return Job(op, Engine.L1 if op.term == "l1" else Engine.SHIFT, source, target, residual,
+    return Job(op, op.term, source, target, residual,
                layer=Instruction.of(**fields), weights=weights, source_offset=offset)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pyhw.graph.ops import MapType, Pointwise
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import Config
-from pyhw.hdl.isa import Engine
+from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.records import Instruction
 
 from ..job import Job
@@ -52,7 +52,7 @@ def pointwise_job(op: Pointwise, config: Config, maps: Mapping[str, Map]) -> Job
             r_sign=first.m_sign, r_exponent=first.m_exponent)))
         residual = source
     window, offset = window_fields(source, target.shape, (0, 0, 0, 0), (1, 1))
-    return Job(op, Engine.POOL, source, target, residual,
+    return Job(op, POOLING, source, target, residual,
                layer=Instruction.of(**window, **pool_fields(target.shape[2], config)),
                source_offset=offset)
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from pyhw.graph.ops import MapType, Pool
 from pyhw.hdl.config import Config
+from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.formats import Format
-from pyhw.hdl.isa import Engine
 from pyhw.hdl.records import Instruction
 
 from ..errors import CompileError
@@ -62,7 +62,7 @@ def _pool_job(op: Pool, config: Config, maps: Mapping[str, Map]) -> Job:
             lanes[b, :, :len(part)] = part
         weights = Weights(np.zeros((blocks, kh * kw, 0, 0), np.uint8), lanes,
                           np.zeros(channels, np.int64))
-    return Job(op, Engine.POOL, source, target, residual_of(op.post, maps),
+    return Job(op, POOLING, source, target, residual_of(op.post, maps),
                layer=Instruction.of(**window, **shared), weights=weights, source_offset=offset)
 
 

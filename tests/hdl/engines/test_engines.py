@@ -11,11 +11,10 @@ from amaranth.sim import Simulator
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.engines.accumulator_array import result_latency
-from pyhw.hdl.engines.l1 import L1Engine
-from pyhw.hdl.engines.lone_engine import lone_l1, lone_pool, lone_shift
+from pyhw.hdl.engines.l1 import L1Engine, L1Row
+from pyhw.hdl.engines.lone_engine import LoneEngine
 from pyhw.hdl.engines.pool import PoolEngine
-from pyhw.hdl.engines.rows import L1Row, ShiftRow
-from pyhw.hdl.engines.shift import ShiftEngine
+from pyhw.hdl.engines.shift import ShiftEngine, ShiftRow
 from pyhw.hdl.formats import ShiftCode, l1_term, shift_term
 from pyhw.synthesis.yosys import multiplier_free_check
 
@@ -175,16 +174,16 @@ LENGTHS = [(1, 4), (5, 2), (1, 1), (3, 1), (2, 3)]
 def engine_case(kind, config, lengths=LENGTHS, seed=5):
     rng = random.Random(seed)
     if kind == "l1":
-        engine, width = lone_l1(config), 8
+        engine, width = LoneEngine(config, "l1"), 8
         bursts = random_bursts(engine, config, lambda: rng.randrange(256),
                                lambda: rng.randrange(256), lengths)
         return engine, width, bursts, expect(engine, config, bursts, engine.compute)
     if kind == "shift":
-        engine, width = lone_shift(config), config.engines["shift"].code_width
+        engine, width = LoneEngine(config, "shift"), config.engines["shift"].code_width
         bursts = random_bursts(engine, config, lambda: rng.randrange(-256, 256),
                                lambda: rng.randrange((1 << width) - 1), lengths)
         return engine, width, bursts, expect(engine, config, bursts, engine.compute)
-    engine = lone_pool(config)
+    engine = LoneEngine(config, "pool")
     bursts = random_bursts(engine, config, lambda: rng.randrange(-256, 256), lambda: 0, lengths)
     maximum = kind == "max"
     return engine, None, bursts, expect(engine, config, bursts,
@@ -271,7 +270,7 @@ def test_latency_is_that_of_the_strobe(kind, spread, monkeypatch):
 def test_l1_values_stand_for_the_contract(x_signed, code_width, ex, ew):
     rng = random.Random(7)
     config = make_config(1, 4, 3, l1_width=code_width)
-    engine = lone_l1(config)
+    engine = LoneEngine(config, "l1")
     offset = 128 if x_signed else 0
 
     def draw(width):
@@ -292,7 +291,7 @@ def test_l1_values_stand_for_the_contract(x_signed, code_width, ex, ew):
 def test_shift_values_stand_for_the_contract():
     rng = random.Random(9)
     config = make_config(1, 4, 6)
-    engine, code = lone_shift(config), ShiftCode(4)
+    engine, code = LoneEngine(config, "shift"), ShiftCode(4)
     codes = [[rng.randrange(15) for _ in range(6)] for _ in range(4)]
     x = [rng.randrange(-128, 256) for _ in range(6)]
     short = [sum((s < 0) << e for s, e in map(code.decode, row)) for row in codes]
@@ -345,9 +344,9 @@ def test_shift_lane_exhaustively(width):
     assert seen == [[shift_term(x, s, e) - ((s < 0) << e) for s, e in decoded] for x in inputs]
 
 
-@pytest.mark.parametrize("engine", [lone_l1, lone_shift, lone_pool])
+@pytest.mark.parametrize("engine", ["l1", "shift", "pool"])
 def test_engine_does_not_multiply(engine, yosys):
-    multiplier_free_check(engine(make_config(3, 5, 7)))
+    multiplier_free_check(LoneEngine(make_config(3, 5, 7), engine))
 
 
 @pytest.mark.parametrize("engine", [L1Engine, ShiftEngine, PoolEngine])
@@ -358,4 +357,4 @@ def test_engine_refuses_what_is_not_a_configuration(engine):
 @pytest.mark.parametrize(("engine", "name"), [(L1Engine, "l1"), (ShiftEngine, "shift")])
 def test_engine_refuses_a_configuration_without_it(engine, name):
     config = make_config(1, 1, 1, **{name: None})
-    assert_refused(engine, config, ValueError, f"with an? {name} engine")
+    assert_refused(engine, config, ValueError, f"with the engine '{name}'")

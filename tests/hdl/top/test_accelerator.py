@@ -7,7 +7,7 @@ import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.frames import State
-from pyhw.hdl.isa import Counter, Engine, Opcode, Space, param_layout
+from pyhw.hdl.isa import Counter, Opcode, Space, param_layout
 from pyhw.hdl.records import Instruction, instruction
 from pyhw.hdl.top.accelerator import Accelerator
 from pyhw.host import Protocol, drive_async
@@ -37,8 +37,8 @@ def layer(**fields):
         "out_x": 2, "out_vector": 1, "u_width": 8} | fields))
 
 
-POOL = {"engine": Engine.POOL.value, "param_base": 0}
-L1 = {"engine": Engine.L1.value, "code_words": 2, "w_base": 3, "param_base": 2}
+POOL = {"engine": CONFIG.number("pool"), "param_base": 0}
+L1 = {"engine": CONFIG.number("l1"), "code_words": 2, "w_base": 3, "param_base": 2}
 PROGRAM = b"".join([
     # Tiles are copied last one first; the convolution reads the image again, from front to back.
     *(layer(**kind, in_base=IN + TILE * tile, out_base=base + TILE * (TILES - 1 - tile))

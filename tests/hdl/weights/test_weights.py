@@ -5,7 +5,6 @@ import random
 import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.isa import Engine
 from pyhw.hdl.weights.fetch import WeightFetch
 from pyhw.hdl.weights.loader import WeightLoader
 from tests.support.helpers import simulate, take, tells_ahead
@@ -135,7 +134,7 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
     rng = random.Random(2)
     words = [[rng.getrandbits(bits) for _ in range(pad_words + code_words)] for _ in range(steps)]
     port, other = dut.o_l1, dut.o_shift
-    if engine is Engine.SHIFT:
+    if engine == "shift":
         port, other = other, port
     loaded, current, swaps, cycles = [], [], [], 0
 
@@ -145,7 +144,7 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
 
     async def takes(ctx):
         nonlocal current, cycles
-        ctx.set(dut.i_terms.engine, engine)
+        ctx.set(dut.i_terms.engine, CONFIG.number(engine))
         ctx.set(dut.i_operand, {"pad_words": pad_words, "code_words": code_words})
         await ctx.tick().repeat(2)
         taken = False
@@ -175,7 +174,7 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
 
 
 @pytest.mark.parametrize(("gap", "idle"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])
-@pytest.mark.parametrize("engine", [Engine.L1, Engine.SHIFT])
+@pytest.mark.parametrize("engine", ["l1", "shift"])
 @pytest.mark.parametrize(("pad_words", "code_words"), [(4, 3), (0, 3), (0, 1), (4, 1)])
 @pytest.mark.parametrize("bits", [16, 18])
 def test_loader_hands_over_whole_steps(engine, pad_words, code_words, gap, idle, bits):
@@ -188,7 +187,7 @@ def test_loader_hands_over_whole_steps(engine, pad_words, code_words, gap, idle,
 
 
 def test_loader_takes_a_word_a_cycle():
-    _, _, cycles = run_loader(Engine.L1, 4, 3, gap=0, idle=0, steps=10)
+    _, _, cycles = run_loader("l1", 4, 3, gap=0, idle=0, steps=10)
     assert cycles <= 10 * 7 + 3
 
 
@@ -196,7 +195,7 @@ def test_loader_is_always_ready_without_words_and_then_pads_with_0():
     dut = WeightLoader(CONFIG)
 
     async def testbench(ctx):
-        ctx.set(dut.i_terms.engine, Engine.POOL)
+        ctx.set(dut.i_terms.engine, CONFIG.number("pool"))
         ctx.set(dut.i_operand, {"pad_words": 4})
         await ctx.tick().repeat(2)
         for word in range(4):

@@ -16,7 +16,7 @@ from pyhw.graph.ops import Conv
 from pyhw.graph.random import Limits, random_graph
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.config_file import config_to_json
-from pyhw.hdl.isa import Engine, Space
+from pyhw.hdl.isa import Space
 from pyhw.hdl.presets import PRESETS
 from tests.support.masked_models import (
     chain,
@@ -40,7 +40,7 @@ CONFIG = Config.of(
 def layers(program, config=CONFIG):
     """Return the fields of the instructions of the shift engine."""
     return [flat(layer) for layer in layer_instructions(program, config)
-            if layer.terms.engine == Engine.SHIFT.value]
+            if CONFIG.engine(layer.terms.engine) == "shift"]
 
 
 def test_programs_of_random_masked_networks_compute_their_graphs():
@@ -78,7 +78,7 @@ def test_depthwise_masked_layers_run_channel_by_channel_from_masks(taps, changes
     for lanes in (4, 6):
         config = CONFIG.changed(taps=taps, pool_lanes=lanes)
         program = compile_graph(graph, config, 2)
-        (layer,) = layers(program)
+        (layer,) = layers(program, config)
         assert layer["depthwise"]
         assert layer["masked"]
         assert len(program.section(Space.WEIGHTS)) * 8 - 12 * kernel[0] * kernel[1] < 64
