@@ -15,7 +15,7 @@ from pathlib import Path
 from pyhw.bitstream.router import routed_seeds, stuck_router
 from pyhw.bitstream.stages import Done, Stage, run_stage
 from pyhw.errors import MissingTool, UserError
-from pyhw.synthesis.families import find_family
+from pyhw.families import find_family
 from pyhw.synthesis.netlist import cell_models
 from pyhw.tools import find_place_and_route, find_program, find_unpacker, find_yosys
 

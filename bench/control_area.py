@@ -14,6 +14,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pyhw.configure import choose_config
+from pyhw.families import FAMILIES
 from pyhw.hdl.control.address_generator import AddressGenerator
 from pyhw.hdl.control.counters import Counters
 from pyhw.hdl.control.sequencer import Sequencer
@@ -107,7 +108,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("components", nargs="*", metavar="component", help=", ".join(COMPONENTS))
     parser.add_argument("--preset", default="ds_cnn_25f")
-    parser.add_argument("--family", default="ecp5", choices=("ecp5", "ice40"))
+    parser.add_argument("--family", default="ecp5", choices=tuple(FAMILIES))
     arguments = parser.parse_args()
     names = arguments.components or list(COMPONENTS)
     config = choose_config(arguments.preset)

@@ -9,6 +9,7 @@ import argparse
 
 from amaranth.back import rtlil
 
+from pyhw.families import find_family
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.engines.lone_engine import LoneEngine
 from pyhw.hdl.weights.expander import Expander
@@ -53,7 +54,7 @@ def case(
             burst_depth=depth,
             load_bits=load_bits,
             post_width=post_width,
-            distributed=family != "ice40",
+            distributed=find_family(family).lut_ram,
         ),
     )
 

@@ -17,7 +17,7 @@ from bench.random_networks import engine
 from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.errors import UserError
-from pyhw.fitter.devices import find_device
+from pyhw.families import find_device
 from pyhw.fitter.search import propose
 from pyhw.hdl.config import Config
 from pyhw.hdl.presets import PRESETS

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
-from pyhw.fitter.devices import Device
+from pyhw.families import Device
 from pyhw.fitter.memories import block_rams, memories, single_port_rams
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import Space, param_layout

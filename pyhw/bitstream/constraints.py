@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyhw.boards import Board
-
-from .families import TOP
+from pyhw.families import Family
+from pyhw.families.family import TOP
 
 __all__ = ["Pins", "check_constraints", "make_pins"]
 
@@ -35,31 +35,17 @@ def make_pins(board: Board, platform: Any, pll: Any, module: str, flash: bool = 
     from pyhw.verilog import generate_pins
 
     files, oscillator = generate_pins(platform, pll, board.lights, module, TOP, flash)
+    family = board.family
     constraints = {name: text for name, text in files.items()
-                   if name.endswith((".lpf", ".pcf", ".cst"))}
-    if board.family == "gowin":
-        # The platform's own flow for these tools constrains no clock.
-        period_ns = 1e9 / platform.default_clk_frequency
-        constraints[f"{TOP}.sdc"] = (f"create_clock -name oscillator -period {period_ns:.6f} "
-                                     f"[get_ports {{{oscillator}}}]\n")
+                   if name.endswith(family.constraints)}
+    constraints |= {f"{TOP}{suffix}": text
+                    for suffix, text in family.more_constraints(platform, oscillator).items()}
     pins = Pins(rtlil=files[f"{TOP}.il"], constraints=constraints, oscillator=oscillator)
-    check_constraints(pins)
+    check_constraints(pins, family)
     return pins
 
 
-_PLACED = {
-    ".lpf": r'^LOCATE COMP "([^"]+)" SITE "[^"]+";',
-    ".pcf": r"^set_io (\S+) \S+",
-    ".cst": r'^IO_LOC "([^"]+)" \S+;',
-}
-_CLOCKED = {
-    ".lpf": r'^FREQUENCY PORT "([^"]+)" [\d.]+ HZ;',
-    ".pcf": r"^set_frequency (\S+) [\d.]+",
-    ".sdc": r"^create_clock .*\[get_ports \{(\S+)\}\]",
-}
-
-
-def check_constraints(pins: Pins) -> None:
+def check_constraints(pins: Pins, family: Family) -> None:
     """Raise `ValueError` if a port has no pin or the oscillator no frequency."""
     header = pins.rtlil[pins.rtlil.index(f"module \\{TOP}\n"):].partition("\nend\n")[0]
     ports = set()
@@ -72,12 +58,11 @@ def check_constraints(pins: Pins) -> None:
         raise ValueError(f"the top module must have the port {pins.oscillator}, not only "
                          f"{', '.join(sorted(ports)) or 'none'}")
 
-    def named(patterns: dict[str, str]) -> set[str]:
-        return {found for file, text in pins.constraints.items()
-                for suffix, pattern in patterns.items() if file.endswith(suffix)
+    def named(pattern: str) -> set[str]:
+        return {found for text in pins.constraints.values()
                 for found in re.findall(pattern, text, re.M)}
 
-    if unplaced := sorted(ports - named(_PLACED)):
+    if unplaced := sorted(ports - named(family.placed)):
         raise ValueError(f"every port must have a pin, but {', '.join(unplaced)} has none")
-    if pins.oscillator not in named(_CLOCKED):
+    if pins.oscillator not in named(family.clocked):
         raise ValueError(f"the clock {pins.oscillator} must have a frequency, and has none")

@@ -9,9 +9,9 @@ from typing import Any
 
 from pyhw.boards import Board
 from pyhw.errors import UserError
+from pyhw.families.family import TOP
 
 from .constraints import make_pins
-from .families import TOP
 from .implement import MODULE, Finished, Implemented, implement
 from .model import Model
 from .names import plain_names
@@ -54,7 +54,7 @@ class Outcome:
     Attributes
     ----------
     build : Build
-    pll : Ecp5Pll, Ice40Pll or GowinPll
+    pll : pyhw.families.pll.Pll
     texts : dict of str to str
         Sources and constraints by file name.
     made : Implemented
@@ -71,11 +71,9 @@ class Outcome:
 
 def solve_pll(board: Board, platform: Any, clock_mhz: float) -> Any:
     """Return the PLL's setting for a clock, or raise `UserError` with the nearest there is."""
-    from pyhw.verilog import solve_pll as solve
-
     try:
-        return solve(board.family, int(platform.default_clk_frequency), round(clock_mhz * 1e6),
-                     pad=board.pad, device=getattr(platform, "family", None))
+        return board.family.solve_pll(int(platform.default_clk_frequency),
+                                      round(clock_mhz * 1e6), platform, pad=board.pad)
     except ValueError as error:
         raise UserError(f"--clock {clock_mhz:g}: {error}") from None
 

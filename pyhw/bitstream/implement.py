@@ -8,10 +8,10 @@ from typing import Any
 
 from pyhw.boards import BOARDS, Board
 from pyhw.errors import UserError
+from pyhw.families.family import TOP
 from pyhw.tools import find_place_and_route, find_yosys
 
 from .constraints import Pins
-from .families import FAMILIES, TOP, limits
 from .netlist import Netlist, Placement, read_netlist, read_placement
 from .router import how_far, routed_seeds, stuck_router
 from .stages import Done, Progress, Stage, Stuck, ToolError, run_stage, said
@@ -99,8 +99,8 @@ def implement(
     UserError
         If a tool is missing or fails, or the design does not fit the device.
     """
-    family = FAMILIES[board.family]
-    yosys, (nextpnr, packer) = find_yosys(), find_place_and_route(board.family)
+    family = board.family
+    yosys, (nextpnr, packer) = find_yosys(), find_place_and_route(family.name)
     stages: list[Done] = []
 
     def ended(done: Done) -> Done:
@@ -135,7 +135,7 @@ def implement(
                 raise
             return synthesise(*others)
 
-    synthesised = synthesise(*family.synthesis(board, platform))
+    synthesised = synthesise(*family.synthesis(platform))
     progress("reading the netlist")
     netlist = read_netlist(synthesised.path("netlist.json"), family, verilog)
     check_size(board, netlist.used)
@@ -147,7 +147,7 @@ def implement(
             name=f"route seed {seed}", tool=nextpnr,
             arguments=["-q", "-l", "log", "--json", "netlist.json", "--seed", str(seed),
                        "--freq", f"{clock_mhz:.6f}", "--timing-allow-fail", "--report",
-                       "report.json", "--write", placed_file, *family.route(board, platform)],
+                       "report.json", "--write", placed_file, *family.route(platform)],
             texts=pins.constraints, after=[synthesised.key],
             files={"netlist.json": synthesised.path("netlist.json")},
             outputs=["report.json", placed_file, routed_file], watch=stuck_router,
@@ -166,7 +166,7 @@ def implement(
     bitstream = None
     if best.timing.met:
         bitstream = run(Stage(
-            name="pack", tool=packer, arguments=family.pack(board, platform), texts={},
+            name="pack", tool=packer, arguments=family.pack(platform), texts={},
             files={routed_file: best.done.path(routed_file)}, after=[best.done.key],
             outputs=[f"{TOP}{family.bitstream}"])).path(f"{TOP}{family.bitstream}")
     progress("report")
@@ -182,7 +182,7 @@ def check_size(board: Board, used: dict[str, int]) -> None:
 
 
 def _short(board: Board, used: dict[str, int]) -> str:
-    room = limits(board)
+    room = board.limits
     return " and ".join(
         f"{used[what] - room[what]:,} {what} too many ({used[what]:,} of {room[what]:,})"
         for what in room if used.get(what, 0) > room[what])
@@ -206,7 +206,7 @@ def too_large(board: Board, used: dict[str, int], error: ToolError) -> UserError
     said = error.said.lower()
     if not any(sign in said for sign in _NO_PLACE):
         return error
-    room = limits(board)
+    room = board.limits
     share = ", ".join(f"{used[what]:,} of {room[what]:,} {what}" for what in room
                       if used.get(what) and room[what])
     return UserError(f"{board.device.name} is too small, since nextpnr finds no place for all "

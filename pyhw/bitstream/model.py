@@ -20,10 +20,8 @@ if TYPE_CHECKING:
     from pyhw.fitter.search import Candidate
     from pyhw.graph.ops import Graph
 
-__all__ = ["FILL", "Model", "prepare"]
+__all__ = ["Model", "prepare"]
 
-FILL = {"ecp5": 0.6, "gowin": 0.5, "ice40": 0.95}
-"""Share of a device's LUTs that a fitted accelerator may take; nextpnr places no more on Gowin."""
 MOST_LUTS = 18_000
 """LUT4s of the largest: more take place and route an hour, and to clocks far below the boards'."""
 
@@ -113,12 +111,14 @@ def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, obje
          progress: Progress) -> tuple[Config, int]:
     """Return the best configuration and its batch, kept by the graph and all that decides."""
     import pyhw.compiler
+    import pyhw.families
     import pyhw.fitter
     from pyhw.graph.file import fingerprint
     from pyhw.verilog import gateware_sources
 
     sources = gateware_sources() + [
-        source.read_text(encoding="utf-8") for package in (pyhw.fitter, pyhw.compiler)
+        source.read_text(encoding="utf-8")
+        for package in (pyhw.families, pyhw.fitter, pyhw.compiler)
         for source in sorted(Path(package.__file__ or "").parent.glob("*.py"))]
     kept = cache_dir("fit") / (
         content_key(fingerprint(graph), board.device_name, batch, specialise, objective, sources)
@@ -139,7 +139,7 @@ def _proposed(graph: "Graph", board: Board, batch: int | None, specialise: bool,
     def show(done: int, total: int, text: str) -> None:
         progress(f"fit: {text} {done} of {total}")
 
-    fill = min(FILL[board.family], MOST_LUTS / board.device.luts)
+    fill = min(board.family.fill, MOST_LUTS / board.device.luts)
 
     def first(specialise: bool) -> "Candidate":
         return propose(graph, board.device, batch=batch, objective=objective,

@@ -5,15 +5,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pyhw.families import Family
+
 __all__ = ["Components", "instances_by_line", "plain_names"]
 
 PREFIX = "board."
 """Instance that everything lies in but pins and PLL."""
 _DEPTH = ("serial", "serial.accelerator", "serial.accelerator.datapath")
 """Instances whose parts are told apart."""
-_MADE = re.compile(
-    r"_(LUT[1-6]|TRELLIS_FF|CCU2C|PFUMX|L6MUX21|TRELLIS_DPR16X4|DP16KD|PDPW16KD|SB_[A-Z0-9]+"
-    r"|DFF[A-Z]*|ALU|MUX2_LUT[5-8]|RAM16SDP[124]|SDPB|DPB|SDPX9B)(_.*)?$")
 
 
 def plain_names(verilog: str) -> str:
@@ -63,17 +62,22 @@ class Components:
     ----------
     instances : iterable of str
         Paths of all instances, as `$scopeinfo` cells of a flattened netlist name them.
+    family : Family
+        After whose kinds of cells Yosys names what it makes.
     homes : mapping of str to str
-        Instances of signals whose names lie in another one: a register that is an output is
-        called after the net it drives in the instance around its own.
+        Instances of cells and signals whose names lie in another one: a register that is an
+        output is called after the net it drives in the instance around its own.
     """
 
-    def __init__(self, instances: Iterable[str], homes: Mapping[str, str] | None = None) -> None:
+    def __init__(self, instances: Iterable[str], family: Family,
+                 homes: Mapping[str, str] | None = None) -> None:
         self._instances = frozenset(instances)
-        self._homes = dict(homes or {})
+        self._made = re.compile(rf"_({family.names})(_.*)?$")
+        self._homes = {self._signal(name): home for name, home in (homes or {}).items()}
 
     @classmethod
-    def of(cls, cells: Mapping[str, Any], verilog: str = "", file: str = "board.v") -> "Components":
+    def of(cls, cells: Mapping[str, Any], family: Family, verilog: str = "",
+           file: str = "board.v") -> "Components":
         """Read the instances from the cells of a netlist in Yosys' JSON.
 
         Registers are traced to the line of ``verilog`` that they stand in, if that is a line of
@@ -89,12 +93,12 @@ class Components:
                 continue
             at = bisect.bisect_right(starts, int(source[1])) - 1
             if at >= 0 and paths[at][1] in instances:
-                homes[_signal(name)] = paths[at][1]
-        return cls(instances, homes)
+                homes[name] = paths[at][1]
+        return cls(instances, family, homes)
 
     def path(self, name: str) -> str:
         """Return the deepest instance that a name lies in, or an empty text."""
-        if (home := self._homes.get(_signal(name))) is not None:
+        if (home := self._homes.get(self._signal(name))) is not None:
             return home
         parts = name.split(".")
         for end in range(len(parts) - 1, 0, -1):
@@ -119,13 +123,12 @@ class Components:
 
     def signal(self, name: str) -> str:
         """Return the signal that a cell is named after, without its component's path."""
-        signal, parts = _signal(name), name.split(".")
+        signal, parts = self._signal(name), name.split(".")
         for end in range(len(parts) - 1, 0, -1):
             if ".".join(parts[:end]) in self._instances:
                 return signal[len(".".join(parts[:end])) + 1:]
         return signal
 
-
-def _signal(name: str) -> str:
-    """Return a name without what the tools put behind it."""
-    return _MADE.sub("", name)
+    def _signal(self, name: str) -> str:
+        """Return a name without what the tools put behind it."""
+        return self._made.sub("", name)

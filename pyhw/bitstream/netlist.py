@@ -3,12 +3,13 @@
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .families import TOP, Family
+from pyhw.families import Family
+from pyhw.families.family import LOGIC_CELLS, LUTS, TOP
+
 from .names import Components
 
 __all__ = ["Netlist", "Placement", "read_netlist", "read_placement"]
@@ -39,7 +40,7 @@ def read_netlist(path: Path, family: Family, verilog: str) -> Netlist:
     """Count the cells of Yosys' JSON, made of a Verilog text."""
     with path.open(encoding="utf-8") as file:
         cells: dict[str, Any] = json.load(file)["modules"][TOP]["cells"]
-    components = Components.of(cells, verilog)
+    components = Components.of(cells, family, verilog)
     kinds: Counter[str] = Counter()
     used: Counter[str] = Counter()
     parts: dict[str, Counter[str]] = defaultdict(Counter)
@@ -48,33 +49,15 @@ def read_netlist(path: Path, family: Family, verilog: str) -> Netlist:
         if kind == "$scopeinfo":
             continue
         kinds[kind] += 1
-        if kind in family.cells:
-            what, number = family.cells[kind]
+        if (taken := family.cell(kind)) is not None:
+            what, number = taken
             used[what] += number
             owner = "(unnamed)" if name.startswith("$") else components.component(name)
             parts[owner][what] += number
-    if "SB_LUT4" in kinds:
-        used["logic cells"] = kinds["SB_LUT4"] + _lone_registers(cells)
+    if family.pairs:
+        used[LOGIC_CELLS] = used[LUTS] + family.lone_registers_in(cells)
     return Netlist(components=components, kinds=dict(sorted(kinds.items())), used=dict(used),
                    by_component={name: dict(parts[name]) for name in sorted(parts)})
-
-
-def _lone_registers(cells: Mapping[str, Any]) -> int:
-    """Count iCE40's registers that take a logic cell of their own.
-
-    A register shares a cell with the LUT before it, if nothing else reads that LUT.
-    """
-    readers: Counter[Any] = Counter()
-    lookups = set()
-    for cell in cells.values():
-        for port, bits in cell.get("connections", {}).items():
-            if cell["port_directions"][port] == "input":
-                readers.update(bits)
-            elif cell["type"] == "SB_LUT4":
-                lookups.update(bits)
-    registers = (cell for cell in cells.values() if cell["type"].startswith("SB_DFF"))
-    return sum(not (data in lookups and readers[data] == 1)
-               for cell in registers for data in cell["connections"]["D"])
 
 
 @dataclass(frozen=True, kw_only=True)

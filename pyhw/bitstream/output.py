@@ -13,7 +13,6 @@ from pyhw.errors import UserError
 from pyhw.files import replacing, write_atomically
 from pyhw.hdl.config_file import config_to_json
 
-from .families import FAMILIES
 from .flash_image import flash_image
 from .flow import Outcome
 from .report import FORMAT, VERSION, to_html, to_record
@@ -60,7 +59,7 @@ def build_folder(folder: Path) -> Iterator[None]:
 def write_folder(folder: Path, outcome: Outcome) -> dict[str, Any]:
     """Write everything a build gave, its record last; return the record."""
     record = to_record(outcome)
-    suffix = FAMILIES[outcome.build.board.family].bitstream
+    suffix = outcome.build.board.family.bitstream
     name = f"{outcome.build.board.name}{suffix}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)

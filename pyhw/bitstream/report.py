@@ -4,7 +4,6 @@ from dataclasses import asdict
 from html import escape
 from typing import Any
 
-from .families import limits
 from .floorplan import colours, floorplan
 from .flow import Outcome
 
@@ -46,7 +45,7 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
                  "routing_share": round(timing.routing_share, 3),
                  "explained": timing.explained(), "hops": [asdict(hop) for hop in timing.path]},
         "seeds": {str(one.seed): round(one.timing.reached_mhz, 3) for one in made.routed},
-        "resources": {"used": made.netlist.used, "available": limits(job.board),
+        "resources": {"used": made.netlist.used, "available": job.board.limits,
                       "placed": best.utilization, "cells": made.netlist.kinds,
                       "components": made.netlist.by_component},
         "speed": {"batch": program.batch, "cycles_per_batch": cycles,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pyhw.errors import MissingTool, from_extra
-from pyhw.fitter.devices import Device, find_device
+from pyhw.families import Device, Family, find_device, find_family
 
 __all__ = ["Board", "Loader"]
 
@@ -40,16 +40,18 @@ class Board:
     ----------
     name, title : str
     device_name : str
-        In `pyhw.fitter.devices`.
-    platform : str
-        Module and class of its platform file, as in ``amaranth_boards.ulx3s:ULX3S_85F_Platform``.
+        In `pyhw.families`.
+    platform : str or type
+        Class of its platform file, or where it is, as in
+        ``amaranth_boards.ulx3s:ULX3S_85F_Platform``.
     clock_mhz : float
         Clock of the design that is asked for by default.
     lights : tuple of (str, int, str or None)
-        Resource, number and subsignal of the LEDs for alive, running and program.
+        Resource, number and subsignal of the LEDs for alive, running and program; none for a light
+        that a board lacks.
     loader : Loader
     pad : bool
-        iCE40: the oscillator's pin is the PLL's own, whose input cannot be used otherwise.
+        The oscillator's pin is the PLL's own, whose input cannot be used otherwise.
     add : str
         Name of a list of further resources in the platform's class.
     """
@@ -57,9 +59,9 @@ class Board:
     name: str
     title: str
     device_name: str
-    platform: str
+    platform: str | type
     clock_mhz: float
-    lights: tuple[tuple[str, int, str | None], ...]
+    lights: tuple[tuple[str, int, str | None] | None, ...]
     loader: Loader
     pad: bool = False
     add: str = ""
@@ -70,15 +72,19 @@ class Board:
         return find_device(self.device_name)
 
     @property
-    def family(self) -> str:
-        """``ecp5``, ``ice40`` or ``gowin``."""
-        return self.device.family
+    def family(self) -> Family:
+        """Family of the FPGA."""
+        return find_family(self.device.family)
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """How much of each thing that is counted the FPGA has."""
+        return self.family.limits(self.device)
 
     def make_platform(self) -> Any:
         """Return a new platform, which serves for one design."""
-        module, _, name = self.platform.partition(":")
         try:
-            platform = getattr(importlib.import_module(module), name)()
+            platform = self._platform_class()()
         except ModuleNotFoundError as error:
             if error.name != "amaranth_boards":
                 raise
@@ -86,3 +92,9 @@ class Board:
         if self.add:
             platform.add_resources(getattr(platform, self.add))
         return platform
+
+    def _platform_class(self) -> Any:
+        if not isinstance(self.platform, str):
+            return self.platform
+        module, _, name = self.platform.partition(":")
+        return getattr(importlib.import_module(module), name)

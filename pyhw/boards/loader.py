@@ -15,11 +15,6 @@ from .board import Board
 
 __all__ = ["check_bitstream", "load", "loader_command", "udev_rule"]
 
-SUFFIXES = {"ecp5": (".bit",), "ice40": (".bin",), "gowin": (".fs",)}
-"""Of bitstreams of each family."""
-_SIGNS = {"ecp5": rb"\xff\xff\xbd\xb3", "ice40": rb"\x7e\xaa\x99\x7e",
-          "gowin": rb"\A(?:\s*//[^\n]*\n)*\s*[01]+\s"}
-"""What a bitstream of each family has near its start: a preamble, or text of zeros and ones."""
 RULES = "/etc/udev/rules.d/70-pyhw.rules"
 
 _NONE = ("device not found", "no device found", "no compatible", "no ftdi", "failed to find")
@@ -49,10 +44,10 @@ def check_bitstream(board: Board, path: Path, record: Mapping[str, Any] | None =
 
     With the record of the build that wrote it, one that has changed since is refused too.
     """
-    wanted = SUFFIXES[board.family]
-    if path.suffix not in wanted:
+    family = board.family
+    if path.suffix != family.bitstream:
         raise UserError(f"{path} is no bitstream for {board.name}, whose end in "
-                        f"{' or '.join(wanted)}")
+                        f"{family.bitstream}")
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -65,11 +60,10 @@ def check_bitstream(board: Board, path: Path, record: Mapping[str, Any] | None =
         raise UserError(f"{path} is not the bitstream that `pyhw build` wrote (its checksum "
                         "differs): build again")
     head = raw[:4096]
-    if re.search(_SIGNS[board.family], head) is None:
+    if re.search(family.sign, head) is None:
         raise UserError(f"{path} does not begin like a bitstream for {board.title}")
-    part = re.search(rb"Part: (LFE5\w*-\d+F)", head)
-    if part is not None and not board.title.endswith(part[1].decode()):
-        raise UserError(f"{path} is for an {part[1].decode()}, and {board.name} is {board.title}")
+    if part := family.foreign(head, board.title):
+        raise UserError(f"{path} is for an {part}, and {board.name} is {board.title}")
 
 
 def udev_rule(board: Board) -> str:

@@ -4,7 +4,7 @@ from pyhw.errors import UserError
 
 from .board import Board, Loader
 
-__all__ = ["BOARDS", "find_board"]
+__all__ = ["BOARDS", "find_board", "register"]
 
 _LEDS = (("led", 0, None), ("led", 1, None), ("led", 2, None))
 _FT2232 = (0x0403, 0x6010)
@@ -19,7 +19,7 @@ def _ulx3s(size: str) -> Board:
         lights=_LEDS, loader=Loader(arguments=("-b", "ulx3s"), usb=(0x0403, 0x6015)))
 
 
-BOARDS = {
+BOARDS: dict[str, Board] = {
     board.name: board
     for board in (
         *(_ulx3s(size) for size in ("85f", "45f", "25f", "12f")),
@@ -55,9 +55,23 @@ BOARDS = {
             device_name="gw2ar-18",
             platform="pyhw.boards.tang_nano_20k:TangNano20kPlatform", clock_mhz=60,
             lights=_LEDS, loader=Loader(arguments=("-b", "tangnano20k"), usb=_FT2232)),
+        Board(
+            name="gatemate-evb", title="Olimex GateMateA1-EVB, CCGM1A1",
+            device_name="gatemate-a1",
+            platform="pyhw.boards.gatemate_evb:GateMateA1EvbPlatform", clock_mhz=25,
+            lights=(("led", 0, None), None, None),
+            loader=Loader(arguments=("-b", "olimex_gatemateevb"), usb=(0x1209, 0xC0CA))),
     )
 }
 """Every board by name; the clocks are what designs of pyhw reach there."""
+
+
+def register(board: Board) -> Board:
+    """Add a board; `UserError` if its name is taken."""
+    if board.name in BOARDS:
+        raise UserError(f"there is a board {board.name} already: choose another name")
+    BOARDS[board.name] = board
+    return board
 
 
 def find_board(name: str) -> Board:

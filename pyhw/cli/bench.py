@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import Ahead, Baud, ConfigFile, Loaded, Port, Set, Timeout
+from pyhw.cli.options import Ahead, Baud, BoardFile, ConfigFile, Loaded, Port, Set, Timeout
 from pyhw.errors import UserError
 
 
 def bench(
     program: Annotated[Path, typer.Argument(help="Program (.pyhwprog) of pyhw compile.")],
     port: Port = None,
+    board_file: BoardFile = None,
     baud: Baud = 1_000_000,
     preset: Annotated[
         str | None, typer.Option(help="What the program is for.", show_default="by its hash")
@@ -35,6 +36,7 @@ def bench(
 
       pyhw bench lenet5.pyhwprog --port /dev/ttyUSB1 --images 10000 --ahead 4
     """
+    from pyhw.boards import load_board
     from pyhw.cli.progress import bar
     from pyhw.configure import config_given
     from pyhw.host.connect import connect
@@ -44,6 +46,7 @@ def bench(
     from pyhw.inputs import input_graph, load_images, read_program
 
     require_pyserial()
+    board = None if board_file is None else load_board(board_file)
     compiled = read_program(program)
     given = config_given(program, compiled.config_hash, preset, config, set_ or ())
     pixels, _ = load_images(input_graph(compiled), "random", images, None, seed)
@@ -51,7 +54,7 @@ def bench(
     try:
         with bar("checking the program" if loaded else "loading the program") as show:
             with connect(compiled, port, config=given, baud=baud, ahead=ahead, timeout_s=timeout,
-                         progress=show, loaded=loaded) as device:
+                         progress=show, loaded=loaded, board=board) as device:
                 def count(images: int) -> None:
                     nonlocal done
                     done = images

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pyhw.cli.options import ConfigFile, DoubleBuffer, Set
+from pyhw.cli.options import BoardFile, ConfigFile, DoubleBuffer, Set
 from pyhw.errors import UserError, writing
 
 if TYPE_CHECKING:
     from pyhw.bitstream import Outcome
+    from pyhw.boards import Board
 
+BOARD = "ulx3s-85f"
+"""The board where none is named."""
 MOST_MHZ = 1000
 """No FPGA here reaches a clock of so many MHz."""
 
@@ -22,8 +25,11 @@ def build(
                        show_default="list boards"),
     ] = None,
     board: Annotated[
-        str, typer.Option(help="ulx3s-85f, icebreaker ...: `pyhw build` lists them.")
-    ] = "ulx3s-85f",
+        str | None,
+        typer.Option(help="ulx3s-85f, icebreaker ...: `pyhw build` lists them.",
+                     show_default=BOARD),
+    ] = None,
+    board_file: BoardFile = None,
     preset: Annotated[
         str | None, typer.Option(help="Preset.", show_default="fitted to model and board")
     ] = None,
@@ -65,15 +71,17 @@ def build(
       pyhw build lenet5.pyhw --config accelerator.json --clock 60
 
       pyhw build lenet1.pyhw --board tang-nano-9k --stand-alone
+
+      pyhw build lenet5.pyhw --board-file my_board.py
     """
     from pyhw.bitstream import Build
     from pyhw.bitstream import build as make
     from pyhw.bitstream.model import prepare
     from pyhw.bitstream.output import build_folder, write_folder
-    from pyhw.boards import find_board
+    from pyhw.boards import board_of
     from pyhw.cli.progress import status
 
-    chosen = find_board(board)
+    chosen = board_of(board, board_file, BOARD)
     if model is None:
         _boards()
         return
@@ -105,7 +113,7 @@ def build(
         raise KeyboardInterrupt(f"{kept}the same command goes on from there") from None
     with writing(folder):
         record = write_folder(folder, outcome)
-    _print(record, folder)
+    _print(record, folder, chosen)
     if not outcome.made.routed[0].timing.met:
         raise UserError(_missed(outcome, folder))
 
@@ -125,9 +133,7 @@ def _missed(outcome: "Outcome", folder: Path) -> str:
             f"report is {folder / 'report.html'}")
 
 
-def _print(record: dict[str, Any], folder: Path) -> None:
-    from pyhw.boards import find_board
-
+def _print(record: dict[str, Any], folder: Path, board: "Board") -> None:
     clock, speed, link = record["clock"], record["speed"], record["link"]
     used, room = record["resources"]["used"], record["resources"]["available"]
     typer.echo(", ".join(f"{used[what]:,} of {room[what]:,} {what}" for what in used
@@ -137,7 +143,7 @@ def _print(record: dict[str, Any], folder: Path) -> None:
     typer.echo(f"clock: {clock['reached_mhz']:.2f} MHz reached, {clock['set_mhz']:.2f} MHz set")
     typer.echo(f"{speed['images_per_second']:,.1f} images a second by the accelerator, "
                f"{link['images_per_second']:,.1f} by the line of {link['baud']:,} baud")
-    keep = "" if find_board(record["board"]).loader.ram else " --flash"
+    keep = "" if board.loader.ram else " --flash"
     typer.echo(f"{folder / record['bitstream']}: {record['bytes']:,} bytes; "
                f"`pyhw flash {folder}{keep}` loads it")
     if record["stand_alone"]:

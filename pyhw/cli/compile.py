@@ -54,8 +54,8 @@ def compile(
     from pyhw.compiler.cycles import estimate
     from pyhw.compiler.disassemble import disassemble
     from pyhw.configure import choose_config
+    from pyhw.families import find_device
     from pyhw.files import write_atomically
-    from pyhw.fitter.devices import find_device
     from pyhw.inputs import check_output, read_graph
 
     path = out or graph.with_suffix(".pyhwprog")

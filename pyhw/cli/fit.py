@@ -9,7 +9,7 @@ import typer
 from pyhw.errors import UserError, writing
 
 if TYPE_CHECKING:
-    from pyhw.fitter.devices import Device
+    from pyhw.families import Device
     from pyhw.fitter.search import Candidate
     from pyhw.hdl.config import EngineConfig
 
@@ -56,9 +56,9 @@ def fit(
     """
     from pyhw.cli.options import distinct
     from pyhw.cli.progress import bar
+    from pyhw.families import find_device
     from pyhw.files import write_atomically
     from pyhw.fitter.area import area
-    from pyhw.fitter.devices import find_device
     from pyhw.fitter.search import OBJECTIVES, limits_of, propose
     from pyhw.hdl.config_file import config_to_json
     from pyhw.inputs import check_output, read_graph
@@ -97,7 +97,7 @@ def _devices() -> None:
     from rich.table import Table
 
     from pyhw.cli.options import console
-    from pyhw.fitter.devices import DEVICES
+    from pyhw.families import DEVICES
 
     table = Table()
     for name in ("device", "LUT4", "block RAMs", "single-port", "source"):

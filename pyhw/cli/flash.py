@@ -1,11 +1,15 @@
 """``pyhw flash``: a bitstream into a board."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pyhw.cli.options import BoardFile
 from pyhw.errors import UserError
+
+if TYPE_CHECKING:
+    from pyhw.boards import Board
 
 
 def flash(
@@ -13,6 +17,7 @@ def flash(
     board: Annotated[
         str | None, typer.Option(help="Board.", show_default="that of the folder")
     ] = None,
+    board_file: BoardFile = None,
     keep: Annotated[
         bool, typer.Option("--flash", help="Into the flash, to stay after power is off.")
     ] = False,
@@ -33,7 +38,7 @@ def flash(
     import shlex
 
     from pyhw.bitstream.output import record_of
-    from pyhw.boards import find_board
+    from pyhw.boards import board_of
     from pyhw.boards.loader import check_bitstream, load, loader_command
     from pyhw.cli.progress import spinner
     from pyhw.errors import MissingTool
@@ -41,13 +46,13 @@ def flash(
 
     if not source.exists():
         raise UserError(f"{source} does not exist")
-    path, given, record = source, board, record_of(source)
+    path, given, record = source, None, record_of(source)
+    if board is not None or board_file is not None:
+        given = board_of(board, board_file)
     if record is not None:
         built = str(record["board"])
-        if given is not None and given != built:
-            find_board(given)
-            raise UserError(f"{source} was built for {built}, not for {given}")
-        given = built
+        if given is not None and given.name != built:
+            raise UserError(f"{source} was built for {built}, not for {given.name}")
         if "bitstream" not in record:
             raise UserError(f"{source} has no bitstream, since its clock was not met; "
                             f"{source / 'report.html'} says why")
@@ -55,7 +60,7 @@ def flash(
             path = source / str(record["bitstream"])
     elif given is None:
         raise UserError("--board is needed with a bitstream; `pyhw build` lists the boards")
-    chosen = find_board(given)
+    chosen = given or _built(source, built)
     check_bitstream(chosen, path, record)
     arguments = loader_command(chosen, path, flash=keep)
     if dry_run:
@@ -69,3 +74,13 @@ def flash(
     with spinner(f"{'writing the flash of' if keep else 'loading'} {chosen.name}"):
         load(tool, chosen, path, flash=keep)
     typer.echo(f"{path} is {'in the flash of' if keep else 'loaded into'} {chosen.name}")
+
+
+def _built(source: Path, name: str) -> "Board":
+    """Return the board that a folder was built for."""
+    from pyhw.boards import BOARDS
+
+    if name not in BOARDS:
+        raise UserError(f"{source} was built for {name}, a board of your own: name its file with "
+                        "--board-file")
+    return BOARDS[name]

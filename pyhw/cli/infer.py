@@ -5,13 +5,14 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import Ahead, Baud, ConfigFile, DataDir, Loaded, Port, Set, Timeout
+from pyhw.cli.options import Ahead, Baud, BoardFile, ConfigFile, DataDir, Loaded, Port, Set, Timeout
 from pyhw.errors import UserError
 
 
 def infer(
     program: Annotated[Path, typer.Argument(help="Program (.pyhwprog) of pyhw compile.")],
     port: Port = None,
+    board_file: BoardFile = None,
     baud: Baud = 1_000_000,
     preset: Annotated[
         str | None, typer.Option(help="What the program is for.", show_default="by its hash")
@@ -53,6 +54,7 @@ def infer(
 
       pyhw infer lenet5.pyhwprog --loaded
     """
+    from pyhw.boards import load_board
     from pyhw.cli.progress import bar
     from pyhw.configure import config_given
     from pyhw.graph.execute import run
@@ -64,6 +66,7 @@ def infer(
     from pyhw.simulation.results import Results, kept_at_times
 
     require_pyserial()
+    board = None if board_file is None else load_board(board_file)
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
     compiled = read_program(program)
@@ -80,7 +83,8 @@ def infer(
         if first < len(pixels):
             with (bar("checking the program" if loaded else "loading the program") as show,
                   connect(compiled, port, config=chosen, baud=baud, ahead=ahead,
-                          timeout_s=timeout, progress=show, loaded=loaded) as device):
+                          timeout_s=timeout, progress=show, loaded=loaded,
+                          board=board) as device):
                 started, before = True, device.traffic
                 show(first, len(pixels), "sending images")
                 for done in kept_at_times(results, device.stream(pixels[first:])):

@@ -14,7 +14,7 @@ def print_map(program: "Program", config: "Config | None", device: str) -> None:
     from rich.table import Table
 
     from pyhw.cli.options import console
-    from pyhw.fitter.devices import find_device
+    from pyhw.families import find_device
     from pyhw.memory_map import memory_use, picture
 
     chosen = find_device(device)

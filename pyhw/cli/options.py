@@ -56,6 +56,11 @@ Loaded = Annotated[
     bool,
     typer.Option("--loaded", help="The board holds the program already: check, do not load."),
 ]
+BoardFile = Annotated[
+    Path | None,
+    typer.Option("--board-file", help="Python file that declares a board of your own.",
+                 show_default="none"),
+]
 Initial = Annotated[
     Path | None,
     typer.Option("--program", help="Program (.pyhwprog) that is there without loading.",

@@ -35,7 +35,7 @@ def simulate(
     double_buffer: DoubleBuffer = False,
     netlist: Annotated[
         str | None,
-        typer.Option(help="Simulate what Yosys makes of it for a family: ecp5, ice40 or gowin."),
+        typer.Option(help="Simulate what Yosys makes of it for a family: ecp5, ice40 ..."),
     ] = None,
     simulator: Annotated[str, typer.Option(help="verilator or icarus.")] = "verilator",
     debug: Annotated[
@@ -81,12 +81,13 @@ def simulate(
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.compiler import compile_graph
     from pyhw.configure import choose_config, read_config
+    from pyhw.families import find_family
+    from pyhw.fitter.memories import in_blocks
     from pyhw.inputs import load_images, read_file, read_graph, read_program
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.network import check_program
     from pyhw.simulation.results import Results
     from pyhw.simulation.session import exports_agree, find_exports, simulate_chunks
-    from pyhw.synthesis.families import find_family
     from pyhw.synthesis.netlist import netlist as make_netlist
     from pyhw.tools import find_yosys
     from pyhw.verilog import cached_verilog, first_line
@@ -114,9 +115,8 @@ def simulate(
                             "both again with pyhw generate")
     else:
         chosen = choose_config(preset, config, set_ or ())
-        # As `pyhw synth`: without distributed RAM the accumulators lie in block RAM.
-        chosen = chosen.changed(distributed=chosen.build.distributed and netlist != "ice40",
-                         single_port=chosen.build.single_port and netlist is None)
+        if netlist is not None:  # as `pyhw synth`
+            chosen = in_blocks(chosen, netlist)
     if program is not None and (batch is not None or double_buffer):
         raise UserError("the program says how many images it takes and how many buffers it has; "
                         "leave out --batch and --double-buffer")

@@ -32,7 +32,7 @@ def synth(
         list[str] | None,
         typer.Option("--set", help="Change a field: groups=4, l1.lanes=32, shift=none ..."),
     ] = None,
-    family: Annotated[str, typer.Option(help="FPGA family: ecp5, ice40 or gowin.")] = "ecp5",
+    family: Annotated[str, typer.Option(help="FPGA family: ecp5, ice40, gowin ...")] = "ecp5",
     component: Annotated[
         str, typer.Option(help="What to synthesise: system, or an engine, as in l1-engine.")
     ] = "system",
@@ -53,9 +53,10 @@ def synth(
       pyhw synth --component l1-engine --set l1.lanes=32 --json l1.json
     """
     from pyhw.configure import choose_config
+    from pyhw.families import find_family
     from pyhw.files import write_atomically
+    from pyhw.fitter.memories import in_blocks
     from pyhw.inputs import check_output
-    from pyhw.synthesis.families import find_family
     from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
     from pyhw.verilog import cached_verilog
 
@@ -65,8 +66,7 @@ def synth(
     if json_path is not None:
         check_output(json_path)
     chosen = choose_config(preset, config, set_ or ())
-    # Block RAM for the accumulators where the family has no distributed RAM.
-    chosen = chosen.changed(distributed=family != "ice40", single_port=False)
+    chosen = in_blocks(chosen, family)
     lanes = _lanes(chosen, component)
     with _Spinner() as show:
         show("elaborating")

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from pyhw.families import find_family
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import MAX_EXPONENT
 
-__all__ = ["FAMILY_SHARE", "Part", "area", "cells", "control", "expander", "l1_engine", "luts",
+__all__ = ["Part", "area", "cells", "control", "expander", "l1_engine", "luts",
            "pooling", "post_processor", "result_bits", "results", "scratchpad", "shift_engine",
            "unpaired", "window"]  # fmt: skip
 
@@ -60,11 +61,6 @@ COUNTERS = 250.0
 """What the counters are of it."""
 SPECIALISED = 1510.0
 """The same with the ranges of one program: `ds_cnn_25f` with ranges takes 2,189 less."""
-FAMILY_SHARE = {"ecp5": 1.0, "gowin": 1.19, "ice40": 0.92}
-"""LUT4s of a family for each that is counted here: iCE40 from `tiny` in docs/area.md, Gowin from
-LeNet-1 on a GW1NR-9 (docs/fit.md, "Area")."""
-UNPAIRED, UNPAIRED_OVERLAP = 2280.0, 970.0
-"""Logic cells of iCE40 beside the LUT4s; what instructions held ahead add (docs/fit.md, "Area")."""
 
 
 @dataclass(frozen=True)
@@ -214,15 +210,16 @@ def area(config: Config) -> list[Part]:
 
 
 def cells(config: Config, family: str = "ecp5") -> float:
-    """Return what an accelerator takes of `Device.luts`: on iCE40 more than its LUTs."""
+    """Return what an accelerator takes of `Device.luts`: with lone registers more than its LUTs."""
     return luts(config, family) + unpaired(family, config.build.overlap)
 
 
 def unpaired(family: str, overlap: bool) -> float:
-    """Return the logic cells that registers take without a LUT, on iCE40."""
-    return (UNPAIRED + UNPAIRED_OVERLAP * overlap) * (family == "ice40")
+    """Return the logic cells that registers take without a LUT, where these are counted."""
+    found = find_family(family)
+    return found.lone_registers + found.lone_registers_overlap * overlap
 
 
 def luts(config: Config, family: str = "ecp5") -> float:
-    """Return the LUT4s of an accelerator on a family, a key of `FAMILY_SHARE`."""
-    return FAMILY_SHARE[family] * sum(part.luts for part in area(config))
+    """Return the LUT4s of an accelerator on a family."""
+    return find_family(family).lut_share * sum(part.luts for part in area(config))

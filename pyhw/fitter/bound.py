@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pyhw.families import find_family
 from pyhw.hdl.config import Config, EngineConfig
 
 from ..fitter import area
@@ -42,7 +43,7 @@ class Bound:
         self._space, self._small, self._batch = space, small, batch
         self._family, self._words = space.device.family, space.words
         cells = space.room - area.unpaired(self._family, space.overlap)
-        self._room = cells / area.FAMILY_SHARE[self._family]
+        self._room = cells / find_family(self._family).lut_share
         self._groups = np.array(GROUPS[:2] if small else GROUPS)
         self._slots = slots[: len(self._groups)]
         self._cycles: dict[tuple[Any, ...], np.ndarray] = {}

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from pyhw.errors import UserError
+from pyhw.families import Device, Family, find_family
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import param_layout
 
-from .devices import Device
-
-__all__ = ["Memory", "block_rams", "memories", "placed", "single_port_blocks", "single_port_rams",
-           "word_blocks"]  # fmt: skip
+__all__ = ["Memory", "block_rams", "in_blocks", "memories", "placed", "single_port_blocks",
+           "single_port_rams", "word_blocks"]  # fmt: skip
 
 COUNTERS, COUNTER_WIDTH = 8, 48
 SMALL = 1024
@@ -54,15 +52,8 @@ class Memory:
     single_port: bool = False
 
 
-# Shapes (words, bits) of a block. A word of 36 needs one port for reading and one for writing, a
-# narrower one leaves two of both.
-_SHAPES = {
-    "ecp5": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
-    "gowin": ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1)),
-    "ice40": ((256, 16), (512, 8), (1024, 4), (2048, 2)),
-}
 _SINGLE_PORT = ((1 << 14, 16), (1 << 15, 8))
-"""The same of a block of one port."""
+"""Words and bits that a block of one port may be."""
 
 
 def memories(config: Config) -> list[Memory]:
@@ -142,21 +133,20 @@ def block_rams(memory: Memory, family: str) -> int:
     Parameters
     ----------
     memory : Memory
-    family : {'ecp5', 'ice40', 'gowin'}
-        Gowin's blocks have the shapes of ECP5's.
+    family : str
+        Name of a family of `pyhw.families`.
 
     Raises
     ------
     UserError
         If the family is not known.
     """
-    if family not in _SHAPES:
-        raise UserError(f"family must be one of {', '.join(_SHAPES)}, not {family!r}")
+    rules = find_family(family)
     small = memory.distributed or memory.depth * memory.width <= SMALL
-    if memory.single_port or (small and family != "ice40"):
+    if memory.single_port or (small and rules.lut_ram):
         return 0
-    shapes = _shapes(family, memory.two_reads)
-    copies = 2 if memory.two_reads and family == "ice40" else 1
+    shapes = _shapes(rules, memory.two_reads)
+    copies = 2 if memory.two_reads and not rules.both_ports_bits else 1
     least = min(-(-memory.depth // depth) * -(-memory.width // width) for depth, width in shapes)
     return memory.count * copies * least
 
@@ -171,22 +161,28 @@ def single_port_blocks(words: Any, bits: Any) -> Any:
     return _least(words, bits, _SINGLE_PORT)
 
 
+def in_blocks(config: Config, family: str) -> Config:
+    """Return a configuration with its accumulators where a family has memory for them."""
+    return config.changed(distributed=find_family(family).lut_ram, single_port=False)
+
+
 def placed(config: Config, device: Device) -> Config:
     """Return a configuration with its memories where a device has room for them."""
-    single = config.changed(distributed=device.family != "ice40", single_port=True)
+    single = in_blocks(config, device.family).changed(single_port=True)
     if sum(map(single_port_rams, memories(single))) <= device.single_port_rams:
         return single
     return single.changed(single_port=False)
 
 
-def _shapes(family: str, two_reads: bool) -> list[tuple[int, int]]:
+def _shapes(family: Family, two_reads: bool) -> list[tuple[int, int]]:
     """Return the shapes that a block may take."""
-    return [shape for shape in _SHAPES[family] if not two_reads or shape[1] < 36]
+    most = family.both_ports_bits if two_reads else 0
+    return [shape for shape in family.block_shapes if not most or shape[1] <= most]
 
 
 def word_blocks(words: Any, bits: Any, family: str) -> Any:
     """Return the block RAMs of a memory with one read port; words and bits may be arrays."""
-    return _least(words, bits, _shapes(family, False))
+    return _least(words, bits, find_family(family).block_shapes)
 
 
 def _least(words: Any, bits: Any, shapes: Iterable[tuple[int, int]]) -> Any:

@@ -11,6 +11,7 @@ from pyhw.compiler import CompileError
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.compiler.specialise import specialise as specialised_for
 from pyhw.errors import UserError
+from pyhw.families import DEVICES, Device
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
 from pyhw.hdl.config import Config
@@ -18,7 +19,6 @@ from pyhw.hdl.isa import Space, param_layout
 
 from .area import cells
 from .bound import Bound
-from .devices import DEVICES, Device
 from .memories import block_rams, memories, placed
 from .space import BURSTS, CHAINED, FILL, GROUPS, LARGE, POOLS, SLOTS, DesignSpace, Point
 from .work import sizes_of, work_of

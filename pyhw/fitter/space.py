@@ -9,12 +9,12 @@ from typing import Any
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
+from pyhw.families import Device, find_family
 from pyhw.graph.ops import Graph
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.records import instruction
 
 from .area import cells
-from .devices import Device
 from .memories import block_rams, memories, single_port_rams
 from .needs import Needs, needs
 from .work import Work, sizes_of, work_of
@@ -40,11 +40,12 @@ POST = (1, 2, 4, 6, 8, 12, 16, 32)
 """Results post-processed in a cycle."""
 WORDS = (32, 64, 128, 256, 512)
 """Bits of a weight word."""
-LEAN_WORDS = {"ice40": (8, 16, 32, 64), "ecp5": (8, 16, 18, 32, 36, 64),
-              "gowin": (8, 16, 18, 32, 36, 64)}  # fmt: skip
-"""The same on the smallest devices, by family: with blocks of nine bits a byte also such words."""
+LEAN_WORDS = (8, 16, 18, 32, 36, 64)
+"""The same on the smallest devices; 18 and 36 where blocks have nine bits a byte."""
 BURSTS = (16, 32)
-"""Positions of a burst; a family without distributed RAM takes 16."""
+"""Positions of a burst; a family without RAM in LUTs takes 16."""
+PAYLOAD = 1024
+"""Most bytes of a frame; fewer where two of them take more than a block RAM."""
 POOLS = (1, 2, 4, 8)
 """Lanes of the pooling unit."""
 CHAINED = (4, 8, 16, 32)
@@ -113,6 +114,7 @@ class DesignSpace:
     def __init__(self, graph: Graph, device: Device, specialise: bool = False, fill: float = FILL,
                  fold: bool = True) -> None:
         self._graph, self.device, self.fill, self._fold = graph, device, fill, fold
+        self.family = find_family(device.family)
         self.room = fill * device.luts
         """LUTs for accelerators."""
         # Every program has this one; others are known when there is a program.
@@ -123,7 +125,8 @@ class DesignSpace:
             self._name = "fitted"
         self.needs: Needs = needs(graph)
         self.words = WORDS if self.overlap else tuple(
-            bits for bits in LEAN_WORDS[device.family] if bits % 9 or not self.needs.prototypes)
+            bits for bits in LEAN_WORDS if bits % 9 or (
+                self.family.nine_bit_bytes and not self.needs.prototypes))
         """Bits of a weight word to try."""
         self.sides = SIDES + NINES * any(bits % 9 == 0 for bits in self.words)
         """Rows and lanes to try."""
@@ -140,7 +143,7 @@ class DesignSpace:
         need = self.needs
         chains = {c for width in need.kernels for c in range(1, min(width, 8) + 1)
                   if width % c == 0}  # fmt: skip
-        bursts = BURSTS if self.device.family != "ice40" else BURSTS[:1]
+        bursts = BURSTS if self.family.lut_ram else BURSTS[:1]
         steps = sorted({False, need.second_step})
         # Masks are taken wherever they take less memory than codes.
         for taps, burst, second, codes in itertools.product(
@@ -192,7 +195,7 @@ class DesignSpace:
 
     def fixed(self, variant: Variant) -> dict[str, Any]:
         """Return the fields that the graph and a variant decide."""
-        need, small = self.needs, self.device.family == "ice40"
+        need, payload = self.needs, min(PAYLOAD, self.family.byte_words // 2)
         return {
             "name": self._name,
             "pool_lanes": variant.pool_lanes,
@@ -208,8 +211,8 @@ class DesignSpace:
             "residual_wide": need.residual_wide,
             "second_step": variant.second_step,
             "burst_depth": variant.burst_depth,
-            "max_payload": (256 if small else 1024) if self.overlap else 64,
-            "distributed": not small,
+            "max_payload": payload if self.overlap else 64,
+            "distributed": self.family.lut_ram,
             "single_port": self.device.single_port_rams > 0,
             "index_entries": need.index_entries,
             "ranges": self.ranges,
@@ -290,7 +293,7 @@ class DesignSpace:
     def rounded(self, config: Config) -> Config:
         """Fill the last block RAMs of the program memories, for programs a little larger."""
         for name in ("weight_words", "param_records", "program_words"):
-            depth = 512 if self.device.family != "ice40" else 256
+            depth = self.family.block_shapes[0][0]
             larger = config.changed(**{name: -(-config.value(name) // depth) * depth})
             if (self.blocks(larger), self.single_ports(larger)) == (
                     self.blocks(config), self.single_ports(config)):

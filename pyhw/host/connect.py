@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
+from pyhw.boards import Board
 from pyhw.compiler.program import Program
 from pyhw.configure import every_preset
 from pyhw.errors import UserError
@@ -59,7 +60,8 @@ def reply_timeout_s(config: Config, baud: int, ahead: int) -> float:
 @contextlib.contextmanager
 def connect(program: Program, port: str | None = None, *, config: Config | None = None,
             baud: int = BAUD, ahead: int = AHEAD, timeout_s: float | None = None,
-            progress: Progress | None = None, loaded: bool = False) -> Iterator[Device]:
+            progress: Progress | None = None, loaded: bool = False,
+            board: Board | None = None) -> Iterator[Device]:
     """Open the board's serial port and load a program.
 
     Parameters
@@ -79,6 +81,8 @@ def connect(program: Program, port: str | None = None, *, config: Config | None 
         Called with the frames of the program that are answered, and all of them.
     loaded : bool
         The board holds the program already, which is checked.
+    board : Board, optional
+        Whose adapter is looked for; that of any board that is known by default.
 
     Yields
     ------
@@ -93,7 +97,7 @@ def connect(program: Program, port: str | None = None, *, config: Config | None 
     """
     chosen = config_of(program, config)
     wait = reply_timeout_s(chosen, baud, ahead) if timeout_s is None else timeout_s
-    with SerialPort(find_port(port), baud) as line:
+    with SerialPort(find_port(port, board), baud) as line:
         device = Device(line, chosen, timeout_s=wait, ahead=ahead)
         device.start(program, progress, loaded=loaded)
         yield device

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pyhw.boards import Board
 from pyhw.errors import MissingTool, UserError, from_extra
 
 __all__ = ["ADAPTERS", "candidates", "find_port", "listed", "require_pyserial"]
@@ -17,6 +18,7 @@ ADAPTERS = {
     (0x1A86, 0x7523): "CH340",
     (0x1A86, 0x55D4): "CH9102",
     (0x1D50, 0x602B): "iCELink (iCESugar-Pro)",
+    (0x1209, 0xC0CA): "DirtyJTAG (Olimex GateMateA1-EVB)",
 }
 """Vendor and product numbers of USB serial adapters, with boards that have them."""
 _PROGRAMMING = ((0x0403, 0x6010), (0x0403, 0x6011))
@@ -42,31 +44,35 @@ def _ports() -> list[Any]:
     return sorted(list_ports.comports(), key=lambda port: str(port.device))
 
 
-def candidates(ports: Sequence[Any] | None = None) -> list[Any]:
+def candidates(ports: Sequence[Any] | None = None, board: Board | None = None) -> list[Any]:
     """Return the ports that may be a board, as pyserial's ``ListPortInfo``.
 
     Parameters
     ----------
     ports : sequence, optional
         Those to choose from; all of the machine by default.
+    board : Board, optional
+        Only those of its adapter.
     """
-    found = []
+    found, adapters = [], set(ADAPTERS) if board is None else {board.loader.usb}
     for port in _ports() if ports is None else ports:
         key = (port.vid, port.pid)
         # The location ends in configuration and interface on Linux: 1-2:1.0
         first = key in _PROGRAMMING and str(port.location or "").endswith(":1.0")
-        if key in ADAPTERS and not first:
+        if key in adapters and not first:
             found.append(port)
     return found
 
 
-def find_port(name: str | None = None) -> str:
+def find_port(name: str | None = None, board: Board | None = None) -> str:
     """Return the name of the board's port.
 
     Parameters
     ----------
     name : str, optional
         The user's choice, which is not looked into.
+    board : Board, optional
+        Whose adapter is looked for; that of any board that is known by default.
 
     Raises
     ------
@@ -75,7 +81,7 @@ def find_port(name: str | None = None) -> str:
     """
     if name is not None:
         return name
-    found = candidates()
+    found = candidates(board=board)
     if len(found) == 1:
         return str(found[0].device)
     if found:

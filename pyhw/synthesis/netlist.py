@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pyhw.cache import cache_dir, content_key
 from pyhw.errors import MissingTool, from_extra
+from pyhw.families import Family, find_family
 from pyhw.files import write_atomically
-from pyhw.synthesis.families import Family, find_family
 from pyhw.synthesis.yosys import StageCallback, read_command, run_yosys
 from pyhw.tools import Tool, find_yosys
 
@@ -35,8 +35,8 @@ def netlist(design: str, top: str, family: str, *, on_stage: StageCallback | Non
         RTLIL or Verilog text.
     top : str
         Name of the top module, which keeps its ports.
-    family : {"ecp5", "ice40", "gowin"}
-        FPGA family.
+    family : str
+        Name of a family of `pyhw.families`.
     on_stage : callable, optional
         Called with the name of each pass of Yosys.
 
@@ -83,7 +83,7 @@ def cell_models(family: Family, tool: Tool, text: str) -> str:
     MissingTool
         If Yosys is there without its models.
     """
-    folder, seen = _data_folder(tool), set[Path]()
+    folder, seen = _data_folder(tool, family), set[Path]()
     theirs = _SPECIFY.sub(
         "", "".join(_inlined(folder / name, seen) for name in family.models))
     own = "".join((_CELLS / name).read_text("utf-8") for name in family.own_models)
@@ -112,8 +112,8 @@ def _inlined(path: Path, seen: set[Path]) -> str:
                         path.read_text("utf-8"))
 
 
-def _data_folder(tool: Tool) -> Path:
-    """Return the folder in which a Yosys has its files for families."""
+def _data_folder(tool: Tool, family: Family) -> Path:
+    """Return the folder in which a Yosys has its files for a family."""
     program = shutil.which(tool.command[0])
     folders = [Path(program).resolve().parents[1] / "share" / "yosys"] if program else []
     if tool.origin.startswith("PyPI"):
@@ -124,7 +124,7 @@ def _data_folder(tool: Tool) -> Path:
         assert spec.origin is not None
         folders = [Path(spec.origin).parent / "share"]
     for folder in folders:
-        if (folder / "ice40" / "cells_sim.v").is_file():
+        if all((folder / name).is_file() for name in family.models):
             return folder
     raise MissingTool("the cell models of Yosys", from_extra("fpga"),
                       f"{tool.origin} has none beside it")

@@ -5,7 +5,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyhw.errors import UserError
-from pyhw.synthesis.families import count, find_family
+from pyhw.families import find_family
+from pyhw.families.family import (
+    BLOCK_RAMS,
+    FLIP_FLOPS,
+    LUTS,
+    MULTIPLIERS,
+    SINGLE_PORT_RAMS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +23,11 @@ class SynthesisReport:
     top: str
     #: Number of each kind of cell.
     cells: dict[str, int]
-    #: LUT4 equivalents: on ECP5 LUT4 + 2 per CCU2C + 4 per TRELLIS_DPR16X4, on iCE40 SB_LUT4.
+    #: LUT4 equivalents, as `pyhw.families.Family.cells` counts them.
     lut4: int
     flip_flops: int
     block_rams: int
-    #: Single-port RAM blocks, which only some iCE40 devices have.
+    #: Single-port RAM blocks, which only some devices have.
     single_port_rams: int
     #: Multiplier blocks; 0 in every design of pyhw.
     dsps: int
@@ -35,16 +42,16 @@ class SynthesisReport:
         cls, cells: dict[str, int], *, family: str, top: str, yosys: str, seconds: float
     ) -> "SynthesisReport":
         """Count the cells as their family counts them."""
-        rules = find_family(family)
+        used = find_family(family).count(cells)
         return cls(
             family=family,
             top=top,
             cells=dict(sorted(cells.items())),
-            lut4=sum(rules.lut4.get(kind, 0) * number for kind, number in cells.items()),
-            flip_flops=count(cells, rules.flip_flops),
-            block_rams=count(cells, rules.block_rams),
-            single_port_rams=count(cells, rules.single_port_rams),
-            dsps=count(cells, rules.dsps),
+            lut4=used.get(LUTS, 0),
+            flip_flops=used.get(FLIP_FLOPS, 0),
+            block_rams=used.get(BLOCK_RAMS, 0),
+            single_port_rams=used.get(SINGLE_PORT_RAMS, 0),
+            dsps=used.get(MULTIPLIERS, 0),
             yosys=yosys,
             seconds=seconds,
         )
@@ -59,7 +66,7 @@ class SynthesisReport:
             names = [
                 f"{number} {kind}"
                 for kind, number in self.cells.items()
-                if kind.startswith(find_family(self.family).dsps)
+                if kind.startswith(find_family(self.family).kinds_of(MULTIPLIERS))
             ]
             raise UserError(
                 f"the design must use no multiplier block, not {', '.join(names)}; "

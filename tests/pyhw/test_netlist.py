@@ -13,6 +13,9 @@ from amaranth.lib.wiring import In, Out
 from pyhw.cli import main as cli
 from pyhw.compiler import compile_graph
 from pyhw.errors import MissingTool
+from pyhw.families import FAMILIES
+from pyhw.families.family import BLOCK_RAMS
+from pyhw.fitter.memories import in_blocks
 from pyhw.graph.execute import run as execute
 from pyhw.graph.file import save
 from pyhw.hdl.config import Config, EngineConfig
@@ -20,7 +23,6 @@ from pyhw.hdl.isa import Space
 from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.simulation.launch import run_bench
 from pyhw.simulation.network import Case, simulate
-from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.netlist import cell_models, netlist
 from pyhw.synthesis.yosys import to_rtlil
 from pyhw.tools import Tool, find_yosys
@@ -48,7 +50,7 @@ def network():
 ])
 def test_a_synthesised_accelerator_runs_a_network_as_the_executor(family, network, yosys, icarus):
     graph, images = network
-    config = SMALL.changed(distributed=family != "ice40")
+    config = in_blocks(SMALL, family)
     text = netlist(cached_verilog(config), "top", family)
     result = simulate(
         [Case(graph=graph, program=compile_graph(graph, config, 1), images=images)], config,
@@ -179,10 +181,11 @@ class Chain(wiring.Component):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("family", "widths"), [
-    ("ecp5", (1, 4, 9, 18, 36)), ("gowin", (1, 2, 8, 16, 32, 36)), ("ice40", (2, 4, 8, 16))])
+    ("ecp5", (1, 4, 9, 18, 36)), ("gowin", (1, 2, 8, 16, 32, 36)), ("ice40", (2, 4, 8, 16)),
+    ("gatemate", (1, 2, 4, 8, 16, 32))])
 def test_block_rams_of_all_widths_keep_what_is_written(family, widths, yosys, icarus):
     text = netlist(to_rtlil(Chain(widths)), "top", family)
-    cells = [name for name in FAMILIES[family].block_rams if f"  {name} #(" in text]
+    cells = [name for name in FAMILIES[family].kinds_of(BLOCK_RAMS) if f"  {name} #(" in text]
     assert cells, "the memories must be block RAMs"
     bench = run_bench(verilog=text, bench="pyhw.sim.tb_stream_echo", simulator=icarus,
                       testcase="bytes_come_back_in_order",
@@ -224,7 +227,7 @@ def test_a_netlist_for_another_family_is_refused(network, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     save(network[0], "net.pyhw")
     assert cli.main(["simulate", "net.pyhw", "--netlist", "nexus"]) != 0
-    assert "family must be one of ecp5, ice40, gowin, not 'nexus'" in capsys.readouterr().err
+    assert "family must be one of ecp5, gatemate, gowin, ice40, not" in capsys.readouterr().err
 
 
 def test_a_yosys_without_its_models_is_named(tmp_path):

@@ -10,12 +10,13 @@ from bench.random_networks import CONFIGS, draw_cases
 from pyhw.compiler import compile_graph
 from pyhw.contents import contents_of
 from pyhw.errors import UserError
+from pyhw.families import FAMILIES
+from pyhw.fitter.memories import in_blocks
 from pyhw.graph.execute import run as execute
 from pyhw.hdl.contents import NOTHING, Contents
 from pyhw.hdl.isa import Space
 from pyhw.host import DeviceError
 from pyhw.simulation.network import Case, simulate
-from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.netlist import netlist
 from pyhw.verilog import cached_verilog
 from tests.pyhw.cli.test_input import small_graph, small_images
@@ -84,7 +85,7 @@ def test_index_lists_tables_and_prototypes_need_no_loading(verilator):
 ])
 def test_a_synthesised_accelerator_runs_a_program_that_was_never_loaded(family, yosys, icarus):
     case = small_case()
-    config = SMALL.changed(distributed=family != "ice40")
+    config = in_blocks(SMALL, family)
     text = netlist(cached_verilog(config, contents=contents_of(case.program, config)), "top",
                    family)
     result = simulate([case], config, verilog=text, simulator=icarus, loaded=True)[0]

@@ -122,7 +122,8 @@ def test_old_native_yosys_is_passed_over(program, monkeypatch):
 
 
 FAMILIES = {"ecp5": ("nextpnr-ecp5", "ecppack"), "ice40": ("nextpnr-ice40", "icepack"),
-            "gowin": ("nextpnr-himbaechel-gowin", "gowin_pack")}
+            "gowin": ("nextpnr-himbaechel-gowin", "gowin_pack"),
+            "gatemate": ("nextpnr-himbaechel-gatemate", "gmpack")}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,8 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from pyhw.errors import UserError
+from pyhw.families import FAMILIES
+from pyhw.fitter.memories import in_blocks
 from pyhw.hdl.presets import PRESETS
-from pyhw.synthesis.families import FAMILIES
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 from pyhw.verilog import cached_verilog, generate_rtlil
 
@@ -45,7 +46,6 @@ def test_a_product_is_given_a_dsp_block_before_logic_is_mapped(family, yosys):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("name", ["tiny", "default"])
 def test_synthesised_preset_has_no_dsp_block(name, family, yosys):
-    # Block RAM for the accumulators where the family has no distributed RAM.
-    config = PRESETS[name].changed(distributed=family != "ice40")
+    config = in_blocks(PRESETS[name], family)
     report = synthesize(cached_verilog(config), "top", family, mapped=False)
     report.require_no_dsp()

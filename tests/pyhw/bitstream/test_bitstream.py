@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from pyhw.bitstream.families import FAMILIES
 from pyhw.bitstream.floorplan import colours, floorplan
 from pyhw.bitstream.implement import check_size, too_large
 from pyhw.bitstream.names import Components, instances_by_line, plain_names
@@ -14,6 +13,7 @@ from pyhw.bitstream.stages import ToolError
 from pyhw.bitstream.timing import read_timing
 from pyhw.boards import find_board
 from pyhw.errors import UserError
+from pyhw.families import FAMILIES
 
 ACCELERATOR = "board.serial.accelerator"
 INSTANCES = ("board", "board.serial", ACCELERATOR, f"{ACCELERATOR}.datapath",
@@ -48,7 +48,7 @@ def test_brackets_leave_names_and_names_stay_apart():
     ],
 )
 def test_cells_belong_to_components(name, component):
-    assert Components(INSTANCES).component(name) == component
+    assert Components(INSTANCES, FAMILIES["ecp5"]).component(name) == component
 
 
 VERILOG = r"""
@@ -157,7 +157,7 @@ def report(constraint=80.0, clock="clk"):
 
 
 def test_worst_path_is_told_in_components():
-    timing = read_timing(report(), Components(INSTANCES), 80.0)
+    timing = read_timing(report(), Components(INSTANCES, FAMILIES["ecp5"]), 80.0)
     assert (timing.reached_mhz, timing.met) == (64.0, False)
     assert timing.path_ns == pytest.approx(12.5)
     assert timing.levels == 2
@@ -168,7 +168,7 @@ def test_worst_path_is_told_in_components():
 
 def test_clock_that_was_held_to_less_is_no_clock():
     with pytest.raises(ValueError, match=r"must hold a clock to 80.00 MHz, but held clk to 12.00"):
-        read_timing(report(constraint=12.0), Components(INSTANCES), 80.0)
+        read_timing(report(constraint=12.0), Components(INSTANCES, FAMILIES["ecp5"]), 80.0)
 
 
 def test_too_many_cells_say_by_how_much_and_what_would_fit():

@@ -35,9 +35,9 @@ def make(name, verilog, tmp_path, clock_mhz=None, seeds=1, apart=()):
 
 # The Tang Nano 20K's router takes minutes for any design: `make boards`.
 @pytest.mark.parametrize("name", ["ulx3s-12f", "icesugar-pro", "icebreaker", "hx8k",
-                                  "tang-nano-9k"])
+                                  "tang-nano-9k", "gatemate-evb"])
 def test_every_family_makes_a_bitstream_that_meets_its_clock(name, tmp_path, yosys):
-    require(lambda: find_place_and_route(BOARDS[name].family)[0])
+    require(lambda: find_place_and_route(BOARDS[name].family.name)[0])
     board, made = make(name, ECHO, tmp_path)
     timing = made.routed[0].timing
     assert timing.met

@@ -15,6 +15,7 @@ from pyhw.bitstream.timing import Hop, Timing
 from pyhw.boards import BOARDS
 from pyhw.cli import main as cli
 from pyhw.compiler import Program, compile_graph
+from pyhw.families import FAMILIES
 from pyhw.graph.file import save
 from pyhw.hdl.config_file import config_from_json, config_to_json
 from pyhw.hdl.frames import FLASH_ADDRESS, SYNC
@@ -70,7 +71,7 @@ def made(folder, monkeypatch):
                       for seed, mhz in enumerate(speeds, 1)]
             routed.sort(key=lambda one: -one.timing.reached_mhz)
             return Implemented(
-                netlist=Netlist(components=Components(()), kinds={"LUT4": 40},
+                netlist=Netlist(components=Components((), FAMILIES["ecp5"]), kinds={"LUT4": 40},
                                 used={"LUT4": 40, "flip-flops": 9},
                                 by_component={"drain": {"LUT4": 30}, "port": {"LUT4": 10}}),
                 routed=tuple(routed), stages=tuple(stages),

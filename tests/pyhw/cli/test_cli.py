@@ -159,7 +159,7 @@ def test_doctor_refuses_an_unknown_requirement(capsys):
     ("arguments", "message"),
     [
         (["--preset", "huge"], "preset must be one of tiny, default, large, convmixer"),
-        (["--family", "virtex"], "family must be one of ecp5, ice40, gowin, not 'virtex'"),
+        (["--family", "virtex"], "family must be one of ecp5, gatemate, gowin, ice40, not"),
         (["--component", "toaster"], "component must be one of system, l1-engine"),
         (["--set", "l1.lanes"], "a change must be written field=value, not 'l1.lanes'"),
         (["--set", "l1.wheels=4"], "the configuration has no field 'l1.wheels'"),

@@ -12,8 +12,8 @@ from pyhw.compiler import compile_graph
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.configure import every_preset, find_preset, fitted, read_config
 from pyhw.errors import UserError
+from pyhw.families import DEVICES, find_device
 from pyhw.fitter.area import area, luts, results
-from pyhw.fitter.devices import DEVICES, find_device
 from pyhw.fitter.memories import Memory, block_rams, memories, placed, single_port_rams
 from pyhw.fitter.needs import needs
 from pyhw.fitter.search import FILL, limits_of, propose

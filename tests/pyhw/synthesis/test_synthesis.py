@@ -12,9 +12,9 @@ from amaranth.lib.wiring import In, Out
 
 from pyhw.cli import main as cli
 from pyhw.errors import UserError
-from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.families import FAMILIES
 from pyhw.hdl.presets import PRESETS
-from pyhw.synthesis.families import FAMILIES
+from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 
@@ -154,7 +154,7 @@ def test_refused_design_is_one_line_that_names_the_log(yosys, own_cache):
 
 
 def test_unknown_family_is_refused():
-    with pytest.raises(UserError, match="family must be one of ecp5, ice40, gowin, not 'virtex'"):
+    with pytest.raises(UserError, match=r"family must be one of ecp5, .*, not 'virtex'"):
         synthesize("", "top", "virtex")
 
 

@@ -5,7 +5,11 @@ from fractions import Fraction
 
 import pytest
 
-from pyhw.hdl.boards.pll import PLLS, Ecp5Pll, GowinPll, Ice40Pll
+from pyhw.families import FAMILIES
+from pyhw.families.ecp5 import Ecp5Pll
+from pyhw.families.gatemate import GateMatePll
+from pyhw.families.gowin import GowinPll
+from pyhw.families.ice40 import Ice40Pll
 
 MHZ = 1_000_000
 
@@ -16,6 +20,7 @@ MHZ = 1_000_000
         # Settings that the vendors' own calculators give for these boards.
         (Ecp5Pll, 25, 80, 80), (Ecp5Pll, 25, 100, 100), (Ecp5Pll, 25, 62.5, 62.5),
         (Ice40Pll, 12, 24, 24), (Ice40Pll, 12, 48, 48), (Ice40Pll, 12, 40, 39.75),
+        (GateMatePll, 10, 25, 25), (GateMatePll, 10, 50, 50), (GateMatePll, 25, 62.5, 62.5),
         (GowinPll, 27, 54, 54), (GowinPll, 27, 50, Fraction(27 * 13, 7)), (GowinPll, 27, 60, 60),
     ],
 )  # fmt: skip
@@ -32,6 +37,9 @@ def reference_output(pll):
     if isinstance(pll, Ice40Pll):
         vco = Fraction(pll.input_hz * (pll.divf + 1), pll.divr + 1)
         return vco / 2**pll.divq, vco, Fraction(pll.input_hz, pll.divr + 1)
+    if isinstance(pll, GateMatePll):
+        loop = pll.input_hz * pll.n1 * pll.n2
+        return Fraction(loop, 2 * pll.m1 * pll.m2), 2 * loop, pll.input_hz
     out = Fraction(pll.input_hz * (pll.fbdiv + 1), pll.idiv + 1)
     return out, out * pll.odiv, Fraction(pll.input_hz, pll.idiv + 1)
 
@@ -40,6 +48,7 @@ RANGES = {  # oscillator, phase detector, MHz
     "ecp5": ((400, 800), (3.125, 400)),
     "ice40": ((533, 1066), (10, 133)),
     "gowin": ((400, 1200), (3, 400)),
+    "gatemate": ((1000, 2000), (10, 50)),
 }
 
 
@@ -56,26 +65,33 @@ def outputs(family):
         makes = ((Fraction(12 * (f + 1), (r + 1) * 2**q), Fraction(12 * (f + 1), r + 1),
                   Fraction(12, r + 1))
                  for r, f, q in itertools.product(range(16), range(64), range(1, 7)))
+    elif family == "gatemate":
+        makes = ((Fraction(10 * n1 * n2, 2 * behind), 20 * n1 * n2, 10)
+                 for n1, n2 in itertools.product(range(2, 65), range(1, 101))
+                 if 1000 < 20 * n1 * n2 <= 2000
+                 for behind in (1, *range(2, 1000, 2))
+                 if any(behind % m1 == 0 and 10 * n1 * n2 / m1 <= 625 for m1 in range(1, 65))
+                 and (Fraction(10_000_000 * n1 * n2, 2 * behind) % 100 == 0))
     else:
         makes = ((Fraction(27 * (f + 1), i + 1), Fraction(27 * (f + 1) * o, i + 1),
                   Fraction(27, i + 1))
                  for i, f in itertools.product(range(64), range(64))
                  for o in (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128))
-    least = {"ecp5": Fraction(25, 8), "ice40": 16, "gowin": Fraction(25, 8)}[family]
-    most = {"ecp5": 400, "ice40": 275, "gowin": 600}[family]
+    least = {"ecp5": Fraction(25, 8), "ice40": 16, "gowin": Fraction(25, 8), "gatemate": 1}[family]
+    most = {"ecp5": 400, "ice40": 275, "gowin": 600, "gatemate": 312.5}[family]
     return {out for out, vco, detector in makes
             if vco_low <= vco <= vco_high and low <= detector <= high and least <= out <= most}
 
 
-@pytest.mark.parametrize("family", PLLS)
+@pytest.mark.parametrize("family", RANGES)
 def test_every_solution_is_allowed_and_none_is_nearer(family):
     possible = outputs(family)
-    input_hz = {"ecp5": 25, "ice40": 12, "gowin": 27}[family] * MHZ
+    input_hz = {"ecp5": 25, "ice40": 12, "gowin": 27, "gatemate": 10}[family] * MHZ
     refused = 0
     for wanted in (17, 24, 33, 50, 69, 80, 96, 113):
         nearest = min(abs(out - wanted) for out in possible)
         try:
-            found = PLLS[family].solve(input_hz, wanted * MHZ)
+            found = FAMILIES[family].solve_pll(input_hz, wanted * MHZ)
         except ValueError:
             assert nearest > Fraction(wanted, 100)
             refused += 1
@@ -94,6 +110,10 @@ def ecp5(input_mhz, reference, feedback, loop, output):
                    output=output)
 
 
+def gatemate(n1, n2, m1, m2, **more):
+    return GateMatePll(input_hz=10 * MHZ, n1=n1, n2=n2, m1=m1, m2=m2, **more)
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
@@ -109,6 +129,11 @@ def ecp5(input_mhz, reference, feedback, loop, output):
         (lambda: GowinPll(input_hz=27 * MHZ, idiv=0, fbdiv=1, odiv=8, device="GW5A"), "device"),
         (lambda: GowinPll(input_hz=27 * MHZ, idiv=0, fbdiv=1, odiv=8, device="GW2AR-18C"),
          "oscillator"),
+        (lambda: gatemate(60, 1, 3, 1), r"m1 \* m2 must be even or 1, not 3"),
+        (lambda: gatemate(1, 64, 2, 5), "dividers n2 and m2"),
+        (lambda: gatemate(61, 1, 7, 2), "whole number of 100 Hz"),
+        (lambda: gatemate(40, 1, 2, 5), "oscillator"),
+        (lambda: gatemate(60, 1, 2, 5, mode="TURBO"), "mode must be one of"),
     ],
 )
 def test_settings_outside_the_ranges_are_refused(make, said):
