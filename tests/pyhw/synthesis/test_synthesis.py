@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In, Out
 from pyhw.cli import main as cli
 from pyhw.errors import UserError
 from pyhw.families import FAMILIES
-from pyhw.hdl.presets import PRESETS
 from pyhw.hdl.memory.program_memories import ProgramMemories
+from pyhw.hdl.presets import PRESETS
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 
