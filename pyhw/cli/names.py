@@ -109,7 +109,7 @@ class Sweep(StrEnum):
 
 
 class Source(StrEnum):
-    """Reference implementations: `pyhw.training.keys.SOURCES`."""
+    """Reference implementations: `pyhw.training.keys.sources()`."""
 
     ADDERNET = "addernet"
     SHIFTADDNET = "shiftaddnet"

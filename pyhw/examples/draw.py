@@ -1,21 +1,19 @@
 """Draw an example network: weights from a seed, batch norms calibrated, quantised to a graph."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pyhw import __version__
 from pyhw.errors import UserError
 from pyhw.examples import WEIGHTS, find_example
 from pyhw.graph.ops import Graph
-from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.kinds import layer_class_of
 from pyhw.nn.models import MODELS, build_model
 from pyhw.nn.options import LayerOptions
-from pyhw.nn.shift import ShiftConv2d
 from pyhw.nn.shiftadd import ShiftAddConv2d
 from pyhw.quantizer.model import quantize_model
 from pyhw.quantizer.settings import Settings
@@ -23,9 +21,6 @@ from pyhw.synthetic import smooth_images
 
 __all__ = ["draw_example", "draw_model"]
 
-ADDER_SCALE = 0.55
-"""Scale of the Laplacian of adder weights: of 270,896 draws the largest is then about 7, which is
-the published range of trained weights."""
 CALIBRATION = 256
 """Images that the batch norms and the quantiser see."""
 BATCH = 64
@@ -76,21 +71,13 @@ def draw_model(name: str, seed: int = 0) -> nn.Module:
 @torch.no_grad()
 def _draw(model: nn.Module) -> None:
     cascaded = {module[0] for module in model.modules() if isinstance(module, ShiftAddConv2d)}
-    laplacian = torch.distributions.Laplace(0.0, ADDER_SCALE)
     for module in model.modules():
-        if isinstance(module, (AdderConv2d, AdderLinear)):
-            module.weight.copy_(laplacian.sample(module.weight.shape))
-        elif isinstance(module, (nn.Conv2d, nn.Linear)):
-            module.weight.copy_(_gaussian(tuple(module.weight.shape)))
-        elif isinstance(module, ShiftConv2d) and module not in cascaded:
-            module.load_weight(_gaussian(module.weight_shape))
+        known = layer_class_of(module)
+        if known is not None and known.draw is not None and module not in cascaded:
+            known.draw(module)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.weight.uniform_(*GAMMA)
             module.bias.uniform_(*BETA)
-
-
-def _gaussian(shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(shape) * math.sqrt(2 / math.prod(shape[1:]))
 
 
 @torch.no_grad()

@@ -8,11 +8,8 @@ from typing import Any
 from torch import nn
 
 from pyhw.errors import UserError
-from pyhw.nn.adder import Adder
-from pyhw.nn.coded import CodedWeight
-from pyhw.nn.kinds import Layers
+from pyhw.nn.kinds import Layers, layer_class_of
 from pyhw.nn.options import LayerOptions
-from pyhw.nn.shift import ShiftConv2d, ShiftLinear
 
 __all__ = ["Conversion", "convert"]
 
@@ -149,7 +146,8 @@ def _survey(model: nn.Module, exempt: Sequence[str]) -> tuple[dict[str, str], li
             below = [n for n, m in module.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
             found |= {f"{path}.{n}" if n else path: matches[0] for n in below}
             continue
-        if isinstance(module, (CodedWeight, Adder)):
+        known = layer_class_of(module)
+        if known is not None and not known.multiplies:
             continue
         reason = _obstacle(module, path)
         if reason:
@@ -213,9 +211,7 @@ def _counterpart(old: Any, make: Layers, edge: bool) -> nn.Module:
 def _move(old: Any, new: Any) -> str:
     """Give a new layer what it keeps of the old one, and say what that is."""
     new.to(old.weight.device, old.weight.dtype).train(old.training)
-    if isinstance(new, (ShiftConv2d, ShiftLinear)) and not new.frozen:
-        new.load_weight(old.weight.detach())
-        if new.bias is not None:
-            new.bias.data.copy_(old.bias.detach())
-        return "weights rounded to powers of two"
-    return "fresh weights"
+    known = layer_class_of(new)
+    if known is None or known.take_over is None:
+        return "fresh weights"
+    return known.take_over(new, old)

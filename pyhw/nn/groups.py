@@ -4,8 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from pyhw.nn.adder import AdderConv2d, AdderLinear
-from pyhw.nn.shift import ShiftConv2d, ShiftLinear
+from pyhw.nn.kinds import layer_class_of
 
 __all__ = ["parameter_groups"]
 
@@ -38,16 +37,21 @@ def parameter_groups(
     DeepShift (CVPR workshops 2021), its authors' code; AdderNet (CVPR 2020), section 4.4, for the
     increased learning rate.
     """
+    layers = [
+        (known, layer)
+        for layer in model.modules()
+        if (known := layer_class_of(layer)) is not None
+    ]
     latents = {
         id(parameter)
-        for layer in model.modules()
-        if isinstance(layer, (ShiftConv2d, ShiftLinear)) and layer.mode == "ps"
-        for parameter in (layer.shift, layer.sign)
+        for known, layer in layers
+        for parameter in known.latents(layer)
     }
     adders = {
-        id(layer.weight)
-        for layer in model.modules()
-        if isinstance(layer, (AdderConv2d, AdderLinear)) and increase != 1
+        id(parameter)
+        for known, layer in layers
+        if increase != 1
+        for parameter in known.increased(layer)
     }
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     others = [p for p in trained if id(p) not in latents | adders]

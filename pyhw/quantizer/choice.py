@@ -11,6 +11,7 @@ import numpy as np
 from pyhw.hdl.formats import Format
 
 from .activations import apply_activation
+from .forms import form_of
 from .reference import Reals
 from .scales import activation_scale
 from .signs import is_signed
@@ -117,7 +118,8 @@ class Chooser:
                 self._look(reader.path, seen, weights)
                 continue
             seen[path] = None
-            if reader.kind == "adder" and path in reader.sources:
+            compares = reader.weight is not None and form_of(reader).compares
+            if compares and path in reader.sources:
                 assert reader.weight is not None
                 weights.append(reader.weight)
         if not self.readers[path]:

@@ -6,12 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from pyhw.hdl.formats import ShiftCode
-from pyhw.nn.adder import AdderConv2d, AdderLinear
-from pyhw.nn.coded import CodedWeight
-from pyhw.nn.masked import MaskedConv2d, MaskedLinear
-from pyhw.nn.powers import powers_of
+from pyhw.nn.kinds import layer_class_of
 
+from .forms import FORMS, ReadWeights
 from .functions import Unsupported
 from .stage import Norm, Stage
 
@@ -19,8 +16,6 @@ __all__ = ["UNKNOWN", "Shape", "batch_norm", "convolution", "linear", "output_si
 
 Shape = tuple[int, int, int]
 
-WIDEST = ShiftCode(5)
-"""The widest code of a shift weight."""
 UNKNOWN = (0, 0, 0)
 """Shape of what follows a layer that cannot be quantised; nothing is required of it."""
 
@@ -55,18 +50,19 @@ def convolution(path: str, layer: Any) -> Stage:
     """Return the stage of an ordinary, an adder or a coded convolution."""
     if getattr(layer, "padding_mode", "zeros") != "zeros":
         raise Unsupported(f"padding_mode must be 'zeros', not {layer.padding_mode!r}")
-    weight, codes = _weight(layer)
+    form, read = _read(layer)
+    weight, codes = read.weight, read.codes
     weight = weight.transpose(0, 2, 3, 1)  # (O, C / groups, KH, KW) -> (O, KH, KW, C / groups)
     if codes is not None:
         sign, exponent = (part.transpose(0, 1, 3, 4, 2) for part in codes)
         codes = sign, exponent
     return Stage(
         path=path,
-        kind="adder" if isinstance(layer, AdderConv2d) else "conv",
+        kind=form,
         channels=len(weight),
         weight=weight,
         codes=codes,
-        prototype=_prototype(layer),
+        prototype=read.prototype,
         bias=_optional(layer.bias),
         kernel=pair(weight.shape[1:3]),
         stride=pair(layer.stride),
@@ -82,7 +78,8 @@ def linear(path: str, layer: Any, shape: Shape) -> Stage:
     PyTorch flattens (C, H, W), maps here are (H, W, C).
     """
     height, width, channels = shape
-    weight, codes = _weight(layer)
+    form, read = _read(layer)
+    weight, codes = read.weight, read.codes
     if weight.shape[1] != height * width * channels:
         raise Unsupported(
             f"it takes {weight.shape[1]} features and gets {height}x{width}x{channels}"
@@ -94,44 +91,21 @@ def linear(path: str, layer: Any, shape: Shape) -> Stage:
         codes = sign, exponent
     return Stage(
         path=path,
-        kind="adder" if isinstance(layer, AdderLinear) else "conv",
+        kind=form,
         channels=len(weight),
         weight=weight,
         codes=codes,
-        prototype=_prototype(layer),
+        prototype=read.prototype,
         bias=_optional(layer.bias),
         kernel=(height, width),
     )
 
 
-def _weight(layer: Any) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
-    """Return a layer's weights, and signs and exponents of a coded one, in PyTorch's order."""
-    if not isinstance(layer, CodedWeight):
-        return _array(layer.weight), None
-    weight = _array(layer.effective_weight())
-    sign, exponent = (part.detach().cpu().numpy().astype(np.int8) for part in layer.codes())
-    if not np.array_equal((sign * 2.0 ** exponent.astype(np.int64)).sum(axis=0), weight):
-        raise Unsupported("its codes are not its weights: codes() and effective_weight() differ")
-    spans = [
-        int(np.ptp(exponent[:, o][sign[:, o] != 0]))
-        for o in range(sign.shape[1])
-        if sign[:, o].any()
-    ]
-    span = max(spans, default=0)
-    if span > WIDEST.max_exponent:
-        raise Unsupported(
-            f"exponents of one output channel span {span}, more than the {WIDEST.max_exponent} of "
-            f"{WIDEST.width}-bit codes; train it with fewer bits"
-        )
-    return weight, (sign, np.where(sign == 0, 0, exponent).astype(np.int8))
-
-
-def _prototype(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return signs and exponents of a masked layer's prototype."""
-    if not isinstance(layer, (MaskedConv2d, MaskedLinear)):
-        return None
-    sign, exponent = powers_of(layer.prototype.cpu())
-    return sign.numpy(), exponent.numpy()
+def _read(layer: Any) -> tuple[str, ReadWeights]:
+    """Return the form of a layer's weights, and the weights."""
+    known = layer_class_of(layer)
+    assert known is not None
+    return known.form, FORMS[known.form].read(layer, known)
 
 
 def pool(path: str, layer: Any, shape: Shape) -> Stage:

@@ -32,7 +32,8 @@ class LayerReport:
     Attributes
     ----------
     name, kind : str
-        Operation; ``adder``, ``conv``, ``max``, ``sum``, ``point`` or ``concat``.
+        Operation; the form of its weights (``adder``, ``conv``, ``coded``), or ``max``, ``sum``,
+        ``point`` or ``concat``.
     shape : (int, int, int)
         Height, width and channels of its result.
     fmt : str

@@ -12,6 +12,7 @@ from pyhw.graph.verify import verify
 from pyhw.hdl.formats import Format
 
 from .choice import Chooser
+from .forms import form_of
 from .layer import LayerReport, concatenate, quantise_stage
 from .normalisation import fold_normalisation, normalised
 from .operation import Value, operation_name, round_weights
@@ -104,7 +105,8 @@ def quantize_model(
         if progress is not None:
             progress(number, len(stages), stage.path)
         edge = number in (edges[0], edges[-1])
-        bits = EDGE_WEIGHT_BITS if edge and stage.kind == "conv" else settings.inner_weight_bits
+        wide = edge and form_of(stage).wide_at_edges
+        bits = EDGE_WEIGHT_BITS if wide else settings.inner_weight_bits
         if scales and stage.kind != "concat":
             stage = round_weights(stage, values[stage.source], bits, settings.digits)
             reals.change(stage)

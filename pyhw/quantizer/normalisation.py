@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .forms import form_of
 from .stage import IMAGES, Affine, Norm, Stage
 
 __all__ = ["fold_normalisation", "normalised"]
@@ -67,7 +68,7 @@ def fold_normalisation(stages: list[Stage]) -> list[Stage]:
     plain = point.kind == "point" and point.source == IMAGES and not point.residuals
     if not plain or norm is None or point.activation is not None or not norm.scale.all():
         return stages
-    if conv.kind != "conv" or conv.groups != 1 or conv.codes is not None:
+    if conv.weight is None or not form_of(conv).linear or conv.groups != 1:
         return stages
     if conv.source != point.path or any(point.path in stage.reads for stage in stages[2:]):
         return stages

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,19 +12,9 @@ from pyhw.graph.post import Post
 from pyhw.graph.verify import NAME
 from pyhw.hdl.formats import Format
 
-from .affine import snap
+from .forms import form_of
 from .settings import Settings
 from .stage import Stage
-from .weights import (
-    CODE_WIDTH,
-    adder_weights,
-    codes_of,
-    digit_grid,
-    digits_of,
-    fit_scales,
-    masked_codes,
-    round_to,
-)
 
 __all__ = ["Draft", "Value", "draft", "operation_name", "round_weights"]
 
@@ -98,29 +88,11 @@ def draft(
         slope = np.full(stage.channels, read.scale / taps)
         return Draft(lambda post: Pool(**common, post=post), slope)
     common |= {"dilation": stage.dilation, "groups": stage.groups}
-    if stage.kind == "adder":
-        adder = adder_weights(stage.weight, read.scale, read.fmt, bits)
-        common |= {"term": "l1", "weight": adder.weight, "ex": adder.ex, "ew": adder.ew}
-        slope = np.full(stage.channels, adder.step)
-        return Draft(lambda post: Conv(**common, post=post), slope)
-    if stage.codes is not None:
-        sign, exponent = stage.codes
-        masked = None
-        if stage.prototype is not None:
-            masked = masked_codes(sign, exponent, stage.prototype)
-        if masked is not None:
-            exponent, unit, width, common["prototype"] = masked
-        else:
-            exponent, unit, width = codes_of(sign, exponent)
-        slope = unit * read.scale
-    else:
-        weight, slope = _ordinary(stage, read, scale, bits, settings)
-        sign, exponent = digits_of(weight)
-        width = CODE_WIDTH
-    common |= {"term": "shift", "sign": sign, "exponent": exponent, "code_width": width}
+    made = form_of(stage).quantise(stage, read.scale, read.fmt, scale, bits, settings)
+    common |= made.fields
     if stage.pad is not None and any(stage.padding):
         common["pad_value"] = read.fmt.clamp(np.rint(stage.pad / read.scale)).astype(np.int64)
-    return Draft(lambda post: Conv(**common, post=post), slope, len(sign))
+    return Draft(lambda post: Conv(**common, post=post), made.slope, made.digits)
 
 
 def round_weights(stage: Stage, read: Value, bits: int, digits: int) -> Stage:
@@ -129,29 +101,9 @@ def round_weights(stage: Stage, read: Value, bits: int, digits: int) -> Stage:
     A network trained with rounded weights has batch norms that fit those: they are what its
     integers are compared with. What clipping takes goes into the bias.
     """
-    if stage.weight is None or stage.codes is not None:
+    if stage.weight is None:
         return stage
-    if stage.kind == "adder":
-        adder = adder_weights(stage.weight, read.scale, read.fmt, bits)
-        weight = (adder.weight << adder.ew) * adder.step
-        bias = adder.constant * adder.step
-        return replace(stage, weight=weight, bias=bias + (0 if stage.bias is None else stage.bias))
-    grid = digit_grid(bits, digits)
-    steps = fit_scales(stage.weight, grid)[:, None, None, None]
-    return replace(stage, weight=round_to(stage.weight / steps, grid) * steps)
-
-
-def _ordinary(
-    stage: Stage, read: Value, scale: float, bits: int, settings: Settings
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return integer weights and their slope, scaled so that the multiplier m is exact."""
-    assert stage.weight is not None
-    grid, allowed = digit_grid(bits, settings.digits), settings.multipliers
-    steps = fit_scales(stage.weight, grid)
-    wanted = stage.first.gain(stage.channels) * steps * read.scale / scale
-    steps = steps * np.array([snap(v, allowed) / v if v else 1.0 for v in wanted.tolist()])
-    weight = round_to(stage.weight / steps[:, None, None, None], grid)
-    return weight, steps * read.scale
+    return form_of(stage).rounded(stage, read.scale, read.fmt, bits, digits)
 
 
 def operation_name(path: str, number: int) -> str:

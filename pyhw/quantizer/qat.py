@@ -10,22 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, fx, nn
 
-from pyhw.hdl.formats import Format
-
 from .choice import Chooser
+from .fake import FakeValue
+from .forms import form_of
 from .model import PIXEL, Quantised, quantize_model
 from .reference import Reals
 from .settings import EDGE_WEIGHT_BITS, Settings
 from .walk import Reading, read
-from .weights import digit_grid, fit_scales
 
 __all__ = ["QatModel", "finish", "prepare_qat"]
-
-REFRESH = 32
-"""Training steps after which the steps of ordinary weights are fitted again."""
 
 
 def prepare_qat(
@@ -103,7 +98,7 @@ class QatModel(nn.Module):
                           settings.bits, dict(steps))  # fmt: skip
         self._owner: dict[str, int] = {}
         self.values = nn.ModuleList()
-        self._value_at: dict[str, _FakeValue] = {}
+        self._value_at: dict[str, FakeValue] = {}
         for stage in reading.stages[:-1]:
             if chooser.keeps(stage):
                 if stage.source in self._owner:
@@ -111,7 +106,7 @@ class QatModel(nn.Module):
             elif stage.path not in self._owner:
                 tied = chooser.ties.get(stage.path, [stage.path])
                 self._owner |= dict.fromkeys(tied, len(self.values))
-                self.values.append(_FakeValue(steps[stage.path], chooser.stored(stage).fmt))
+                self.values.append(FakeValue(steps[stage.path], chooser.stored(stage).fmt))
             # Maxima and joined values are rounded already.
             if stage.kind not in ("max", "concat") and stage.path in self._owner:
                 self._value_at[reading.last[stage.path]] = self._value(stage.path)
@@ -119,23 +114,21 @@ class QatModel(nn.Module):
         self.weights = nn.ModuleList()
         self._weight_at: dict[str, nn.Module] = {}
         for stage in weighted:
-            edge = stage in (weighted[0], weighted[-1]) and stage.kind == "conv"
+            form = form_of(stage)
+            edge = stage in (weighted[0], weighted[-1]) and form.wide_at_edges
             bits = EDGE_WEIGHT_BITS if edge else settings.inner_weight_bits
-            if stage.codes is not None:
+            fake = form.fake(stage, bits, settings, self._value(stage.source))
+            if fake is None:
                 continue  # its weights are what the accelerator's are
-            if stage.kind == "conv":
-                fake: nn.Module = _FakeWeight(bits, settings.digits, stage.channels)
-            else:
-                fake = _FakeAdderWeight(bits, self._value(stage.source))
             self.weights.append(fake)
             self._weight_at[reading.first[stage.path]] = fake
 
-    def _value(self, path: str) -> "_FakeValue":
+    def _value(self, path: str) -> "FakeValue":
         """Return what rounds the value of a stage; images are bytes already."""
         if path not in self._owner:
-            return _FakeValue(1 / PIXEL.max, PIXEL).requires_grad_(False)
+            return FakeValue(1 / PIXEL.max, PIXEL).requires_grad_(False)
         value = self.values[self._owner[path]]
-        assert isinstance(value, _FakeValue)
+        assert isinstance(value, FakeValue)
         return value
 
     def steps(self) -> dict[str, float]:
@@ -178,95 +171,3 @@ class _Runner(fx.Interpreter):
             result = fake(layer, x)
         value = self._values.get(n.name)
         return result if value is None else value(result)
-
-
-def _passed(rounded: Tensor, exact: Tensor) -> Tensor:
-    """Return `rounded`, with the gradient of `exact`."""
-    return exact + (rounded - exact).detach()
-
-
-class _FakeValue(nn.Module):
-    """Rounds and clamps to a format; the step is learned.
-
-    The parameter is the step's logarithm, so that it stays positive. Source: Esser et al.,
-    "Learned Step Size Quantization", ICLR 2020, for the gradient of the step and its scaling.
-    """
-
-    def __init__(self, step: float, fmt: Format) -> None:
-        super().__init__()
-        self.log_step = nn.Parameter(torch.tensor(float(step)).log())
-        self.fmt = fmt
-
-    @property
-    def step(self) -> Tensor:
-        """What one step of the value stands for."""
-        return self.log_step.exp()
-
-    def forward(self, x: Tensor) -> Tensor:
-        scale = 1 / (x[0].numel() * self.fmt.max) ** 0.5
-        step = _passed(self.log_step, self.log_step * scale).exp()
-        inside = (x / step).clamp(self.fmt.min, self.fmt.max)
-        return _passed(inside.round(), inside) * step
-
-
-def _call(layer: nn.Module, weight: Tensor, x: Tensor) -> Tensor:
-    """Return what a layer computes with another weight."""
-    result = torch.func.functional_call(layer, {"weight": weight}, (x,))
-    assert isinstance(result, Tensor)
-    return result
-
-
-class _FakeAdderWeight(nn.Module):
-    """Runs an adder layer with weights on the grid of the values that they are compared with.
-
-    Weights outside the range of the values are clipped to it, and the constant that this takes
-    is added to the result, as `pyhw.quantizer.weights.adder_weights` does.
-    """
-
-    def __init__(self, bits: int, value: _FakeValue) -> None:
-        super().__init__()
-        self._value = [value]  # in a list: its parameter belongs to another module
-        fmt = value.fmt
-        self.ex, self.ew = max(bits - fmt.width, 0), max(fmt.width - bits, 0)
-        self.low, self.high = fmt.min << self.ex, fmt.max << self.ex
-
-    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        # The published gradient of adder weights is not that of the loss: it teaches no step.
-        step = self._value[0].step.detach() / (1 << self.ex)
-        clipped = weight.clamp(self.low * step, self.high * step)
-        lost = weight - clipped  # of which the gradient passes, too
-        scaled = clipped / step / (1 << self.ew)
-        rounded = scaled.detach().round().clamp(-(-self.low >> self.ew), self.high >> self.ew)
-        on_grid = _passed(rounded, scaled) * (1 << self.ew) * step
-        result = _call(layer, on_grid + lost - lost.detach(), x)
-        constant = lost.detach().abs().flatten(1).sum(1)  # (O,)
-        return result - constant.reshape(-1, *[1] * (result.ndim - 2))
-
-
-class _FakeWeight(nn.Module):
-    """Runs a layer with weights rounded, per output channel, to what their digits can write."""
-
-    grid: Tensor
-    edges: Tensor
-    steps: Tensor
-
-    def __init__(self, bits: int, digits: int, channels: int) -> None:
-        super().__init__()
-        grid = digit_grid(bits, digits)
-        self._grid, self._age = grid, 0
-        self.register_buffer("grid", torch.tensor(grid, dtype=torch.float32))
-        self.register_buffer("edges", torch.tensor((grid[:-1] + grid[1:]) / 2).float())
-        self.register_buffer("steps", torch.ones(channels))
-
-    def forward(self, layer: nn.Module, x: Tensor) -> Tensor:
-        weight = layer.weight
-        assert isinstance(weight, Tensor)
-        if self._age % REFRESH == 0 or not self.training:
-            flat = weight.detach().cpu().double().numpy().reshape(len(weight), -1)
-            self.steps.copy_(torch.tensor(fit_scales(flat, self._grid)))
-        self._age += self.training
-        steps = self.steps.reshape(-1, *[1] * (weight.ndim - 1))
-        rounded = self.grid[torch.bucketize((weight / steps).detach(), self.edges)] * steps
-        return _call(layer, _passed(rounded, weight), x)

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from pyhw.nn.functional import adder_conv2d
-
 from .activations import apply_activation
+from .forms import form_of
 from .stage import IMAGES, Affine, Stage
 
 __all__ = ["Real", "Reals", "compute", "forward"]
@@ -121,16 +120,10 @@ def _block(stage: Stage, block: np.ndarray) -> np.ndarray:
     else:
         assert stage.weight is not None
         weight = torch.tensor(np.moveaxis(stage.weight, 3, 1))  # (O, C / groups, KH, KW)
-        y = _convolve(stage, x, weight)
+        y = form_of(stage).convolve(stage, x, weight)
         if stage.bias is not None:
             y = y + torch.tensor(stage.bias)[:, None, None]
     return np.ascontiguousarray(np.moveaxis(y.numpy(), 1, 3))
-
-
-def _convolve(stage: Stage, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    if stage.kind == "adder":
-        return adder_conv2d(x, weight, stage.stride, 0, stage.dilation, stage.groups)
-    return F.conv2d(x, weight, stride=stage.stride, dilation=stage.dilation, groups=stage.groups)
 
 
 def _pad(stage: Stage, x: torch.Tensor) -> torch.Tensor:

@@ -91,18 +91,20 @@ class Stage:
     ----------
     path : str
         Of the layer in the model, as ``named_modules`` spells it; names the stage.
-    kind : {'conv', 'adder', 'max', 'sum', 'point', 'concat'}
-        Ordinary or adder convolution (a linear layer covers its map), maximum pool, average pool,
-        the input itself, or the channels of all inputs.
+    kind : str
+        Of a convolution (a linear layer covers its map) the form of its weights
+        (`pyhw.quantizer.forms`): 'conv' ordinary, 'adder', 'coded', or that of an extension;
+        else 'max' or 'sum' (an average) of pooling, 'point' the input itself, 'concat' the
+        channels of all inputs.
     channels : int
         Outputs.
     sources : tuple of str
         Paths of the stages read, or `IMAGES`; one but for 'concat'.
     weight : float64 array (O, KH, KW, C / groups) or None
-        Of 'conv' and 'adder'.
+        Of convolutions.
     codes : (int8 array, int8 array) or None
-        Signs and exponents (terms, O, KH, KW, C / groups) of a 'conv' whose weights are sums of
-        signed powers of two.
+        Of 'coded', signs and exponents (terms, O, KH, KW, C / groups) of weights that are sums
+        of signed powers of two.
     prototype : (int8 array, int8 array) or None
         Of a masked layer, signs and exponents (d,): weight i in PyTorch's order is entry
         ``i % d`` or 0.
@@ -115,7 +117,7 @@ class Stage:
     pad : float64 array (C,) or None
         What padded taps read; 0 if None.
     groups : int
-        Of 'conv'.
+        Of convolutions.
     whole : bool
         Of a 'sum' whether it was asked for as the average of the whole map.
     first : Affine

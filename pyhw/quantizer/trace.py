@@ -10,15 +10,12 @@ from typing import Any
 from torch import fx, nn
 
 from pyhw.errors import UserError
-from pyhw.nn.adder import AdderConv2d, AdderLinear
-from pyhw.nn.coded import CodedWeight
+from pyhw.nn.kinds import layer_class_of
 
 from .functions import Shape, Size, Tensor, Unsupported, layers_of
 
 __all__ = ["Call", "Traced", "trace"]
 
-LEAVES = (AdderConv2d, AdderLinear, CodedWeight, nn.Conv2d, nn.Linear)
-"""Layers that are never traced through, subclasses of users included; all of torch.nn neither."""
 ITSELF = "(the model itself)"
 
 
@@ -69,7 +66,8 @@ class Traced:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        return isinstance(module, LEAVES) or super().is_leaf_module(module, path)
+        # Layers with weights are never traced through, subclasses of users included.
+        return layer_class_of(module) is not None or super().is_leaf_module(module, path)
 
 
 def trace(model: nn.Module) -> Traced:

@@ -12,8 +12,7 @@ import torch
 from torch import nn
 
 from pyhw.errors import UserError
-from pyhw.nn.adder import AdderConv2d, AdderLinear
-from pyhw.nn.coded import CodedWeight
+from pyhw.nn.kinds import layer_class_of
 
 from .activations import activation_name
 from .advice import advise
@@ -229,8 +228,9 @@ class _Walker:
         stage = linear(path, layer, ref.shape)
         return replace(self._place(stage, ref, ref.shape[2]), flat=True)
 
-    def _coded(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        flat = layer.effective_weight().ndim == 2
+    def _weighted(self, path: str, layer: Any, ref: _Ref) -> _Ref:
+        known = layer_class_of(layer)
+        flat = known is not None and known.weight(layer).ndim == 2
         return (self._linear if flat else self._convolution)(path, layer, ref)
 
     def _pool(self, path: str, layer: Any, ref: _Ref) -> _Ref:
@@ -309,10 +309,6 @@ Take = Callable[[_Walker, str, Any, _Ref], _Ref]
 _TAKE: dict[type, Take] = {
     **dict.fromkeys(IGNORED, _Walker._ignore),
     nn.Flatten: _Walker._flatten,
-    nn.Conv2d: _Walker._convolution,
-    AdderConv2d: _Walker._convolution,
-    nn.Linear: _Walker._linear,
-    AdderLinear: _Walker._linear,
     nn.MaxPool2d: _Walker._pool,
     nn.AvgPool2d: _Walker._pool,
     nn.AdaptiveAvgPool2d: _Walker._pool,
@@ -323,8 +319,9 @@ _TAKE: dict[type, Take] = {
 
 
 def _take(layer: nn.Module) -> Take | None:
-    if isinstance(layer, CodedWeight):
-        return _Walker._coded
+    known = layer_class_of(layer)
+    if known is not None and (known.subclasses or type(layer) in known.classes):
+        return _Walker._weighted
     if activation_name(layer) is not None:
         return _Walker._activation
     return _TAKE.get(type(layer))

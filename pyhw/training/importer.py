@@ -12,7 +12,7 @@ from torch import Tensor
 from pyhw.errors import UserError
 from pyhw.nn.models import MODELS
 from pyhw.training.checkpoint import read_content, save_checkpoint
-from pyhw.training.keys import SOURCES, WRAPPERS
+from pyhw.training.keys import WRAPPERS, sources
 from pyhw.training.networks import build
 from pyhw.training.recipe import Recipe, make_recipe
 
@@ -51,7 +51,7 @@ def import_checkpoint(
     path : path-like
         A file of ``torch.save`` with tensors and plain containers only.
     source : str
-        A key of `SOURCES`.
+        A key of `sources()`.
     model : str
         A key of `pyhw.nn.models.MODELS`: the network that it should be.
     out : path-like
@@ -64,9 +64,10 @@ def import_checkpoint(
     UserError
         If the file cannot be read, or holds another network: what differs is named.
     """
-    if source not in SOURCES:
-        raise UserError(f"source must be one of {', '.join(SOURCES)}, not {source!r}")
-    table = SOURCES[source]
+    known = sources()
+    if source not in known:
+        raise UserError(f"source must be one of {', '.join(known)}, not {source!r}")
+    table = known[source]
     if table.refused:
         raise UserError(f"a network of {source} cannot be imported: {table.refused}")
     theirs = _tensors(path)

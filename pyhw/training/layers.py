@@ -8,14 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pyhw.nn.adder import AdderConv2d, AdderLinear
-from pyhw.nn.coded import CodedWeight
+from pyhw.nn.kinds import Counts, layer_class_of
 from pyhw.training.data import PIXELS
 
 __all__ = ["LayerSize", "layer_sizes"]
-
-ADDERS = (AdderConv2d, AdderLinear)
-
 
 @dataclass(frozen=True, kw_only=True)
 class LayerSize:
@@ -32,8 +28,9 @@ class LayerSize:
     weights : int
         What activations meet; shift layers train more numbers than that.
     products, differences, shifts : int
-        Pairs of weight and activation that are multiplied, or compared by L1 distance, or shifted
-        (once for each power of two; masked weights and those that happen to be 0 count).
+        As in `pyhw.nn.kinds.Counts`.
+    sums : int
+        Additions of a pair that is neither multiplied nor compared nor shifted.
     """
 
     name: str
@@ -44,11 +41,12 @@ class LayerSize:
     products: int
     differences: int
     shifts: int
+    sums: int = 0
 
     @property
     def additions(self) -> int:
         """Additions: two for a difference and its sum, one for a product or a shift."""
-        return self.products + self.shifts + 2 * self.differences
+        return self.products + self.shifts + self.sums + 2 * self.differences
 
 
 def layer_sizes(
@@ -80,10 +78,11 @@ def layer_sizes(
 
 def _measure(name: str, sizes: list[LayerSize]) -> Callable[..., None]:
     def hook(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        weight = _weight_shape(module)
+        known = layer_class_of(module)
+        weight = () if known is None else tuple(known.weight(module).shape)
         weights = prod(weight) if weight else 0
         pairs = output[0].numel() // weight[0] * weights if weight else 0
-        coded, adder = isinstance(module, CodedWeight), isinstance(module, ADDERS)
+        counts = Counts() if known is None else known.counts(module, pairs)
         sizes.append(
             LayerSize(
                 name=name,
@@ -91,19 +90,11 @@ def _measure(name: str, sizes: list[LayerSize]) -> Callable[..., None]:
                 shape=tuple(output.shape[1:]),
                 parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
                 weights=weights,
-                products=0 if adder or coded else pairs,
-                differences=pairs if adder else 0,
-                shifts=pairs * getattr(module, "terms", 1) if coded else 0,
+                products=counts.products,
+                differences=counts.differences,
+                shifts=counts.shifts,
+                sums=counts.additions,
             )
         )
 
     return hook
-
-
-def _weight_shape(module: nn.Module) -> tuple[int, ...]:
-    """Return the shape of what activations meet in a layer, () where there is none."""
-    if isinstance(module, CodedWeight):
-        return tuple(module.effective_weight().shape)
-    if isinstance(module, (nn.Conv2d, nn.Linear, *ADDERS)):
-        return tuple(module.weight.shape)
-    return ()

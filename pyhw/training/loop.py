@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pyhw.errors import UserError
 from pyhw.nn.adaptive import adaptive_step
-from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.kinds import layer_class_of
 from pyhw.training.augment import distort, mirror, to_input
 from pyhw.training.data import Dataset
 from pyhw.training.guard import Diverged, first_not_finite, out_of_memory
@@ -297,5 +297,6 @@ def _keep_distances_exact(model: nn.Module) -> None:
         return tuple(x.float() for x in inputs)
 
     for module in model.modules():
-        if isinstance(module, (AdderConv2d, AdderLinear)):
+        known = layer_class_of(module)
+        if known is not None and known.exact_sums:
             module.register_forward_pre_hook(widen)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pyhw.errors import UserError
-from pyhw.nn.adder import AdderConv2d, AdderLinear
+from pyhw.nn.adder import Adder
 from pyhw.nn.models import build_model
 from pyhw.training.recipe import Recipe
 
@@ -29,7 +29,7 @@ def paired_layers(student: nn.Module, teacher: nn.Module) -> list[str]:
     return [
         name
         for name, module in student.named_modules()
-        if isinstance(module, (AdderConv2d, AdderLinear)) and name in there
+        if isinstance(module, Adder) and name in there
     ]
 
 

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pyhw.errors import UserError
-from pyhw.nn.models import MODELS, OPS
+from pyhw.nn.kinds import asked_kinds
+from pyhw.nn.models import MODELS
 from pyhw.nn.options import LayerOptions
 from pyhw.training.data import DATASETS
-from pyhw.training.methods import OPTIMIZERS, SCHEDULES, USED_BY, defaults
+from pyhw.training.methods import OPTIMIZERS, SCHEDULES, defaults, used_by
 
 __all__ = ["GRADIENTS", "PRECISIONS", "SHARINGS", "Recipe", "from_saved", "make_recipe"]
 
@@ -248,11 +249,11 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
                     "leave the option out, or start anew with another --out"
                 )
         return recipe
-    for name, known in (("model", MODELS), ("ops", OPS), ("data", DATASETS)):
+    for name, known in (("model", MODELS), ("ops", asked_kinds()), ("data", DATASETS)):
         if name in given and given[name] not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, not {given[name]!r}")
     ops = given.get("ops", Recipe.ops)
-    for name, kinds in USED_BY.items():
+    for name, kinds in used_by().items():
         usual = getattr(Recipe, name, None)
         if ops not in kinds and (name in layers or given.get(name, usual) != usual):
             raise UserError(

@@ -12,7 +12,7 @@ from pyhw.nn.models import build_model
 from pyhw.nn.options import LayerOptions
 from pyhw.training.checkpoint import load_checkpoint
 from pyhw.training.importer import import_checkpoint
-from pyhw.training.keys import SOURCES
+from pyhw.training.keys import sources
 
 
 def _norm(state, name, channels):
@@ -80,7 +80,7 @@ def _import(tmp_path, state, source, model="resnet8", **options):
 
 
 def test_the_command_line_offers_every_source():
-    assert {str(name) for name in names.Source} == set(SOURCES)
+    assert {str(name) for name in names.Source} == set(sources())
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
