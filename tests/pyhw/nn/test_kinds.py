@@ -66,8 +66,8 @@ def test_a_network_of_a_registered_kind_is_quantised_and_counted(ternary):
     graph = quantize_model(model, images).graph
     convs = [op for op in graph.ops if isinstance(op, Conv)]
     assert len(convs) == 5
-    layers = [m for m in model.modules() if isinstance(m, Ternary)]
-    assert np.array_equal(convs[0].weight_values[..., 0], layers[0].ternary().detach().numpy()[:, 0])
+    first = next(m for m in model.modules() if isinstance(m, Ternary)).ternary().detach()
+    assert np.array_equal(convs[0].weight_values[..., 0], first.numpy()[:, 0])
     assert all(set(np.unique(op.weight_values)) <= {-1, 0, 1} for op in convs)
     output = run_layers(graph, images.astype(np.int64))[graph.output].reshape(16, 10)
     with torch.no_grad():
