@@ -191,7 +191,7 @@ class Config(Widths):
         """Whether the host may read the scratchpad in a run: not where its reads would take the
         place of a layer's and layers have none like them.
         """
-        return self.build.distributed or self.build.overlap or self.residual.exists
+        return self.build.keeps_vectors or self.residual.exists
 
     @property
     def residual_bytes(self):

@@ -220,6 +220,11 @@ class BuildConfig:
         return int(self.links)
 
     @property
+    def keeps_vectors(self):
+        """Whether what the scratchpad's port A has read is still there after port B has read."""
+        return self.distributed or self.overlap
+
+    @property
     def accumulator_latency(self):
         """Cycles from a sum to the first request that can read it."""
         return 1 + self.distributed

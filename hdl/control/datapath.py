@@ -24,8 +24,8 @@ from ..post.processor import PostProcessor
 from ..records import COMPUTE_STAGE, STORE_STAGE, hand, run_layout
 from ..weights.expander import Expander, PrototypeWrite
 from ..weights.fetch import WeightFetch
-from ..weights.loader import WeightLoader
 from .address_generator import AddressGenerator
+from .stages import Stages
 from .store_unit import StoreUnit, tag_layout
 
 __all__ = ["Datapath"]
@@ -116,7 +116,7 @@ class Datapath(wiring.Component):
         config, run = self._config, self.i_compute
         m.submodules.address_generator = addresses = AddressGenerator(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
-        m.submodules.loader = loader = WeightLoader(config)
+        m.submodules.loader = loader = Stages(config).loader(config)
         m.submodules.window = window = Window(config)
         # Out of many block RAMs, and before the way to all rows.
         words, ahead = self._links.stream(m, "word", fetch.o_stream, fetch.o_ahead)
@@ -128,14 +128,11 @@ class Datapath(wiring.Component):
             words, ahead = expander.o_stream, expander.o_ahead
         connect(m, words=words, loader=loader.i_stream)
         m.d.comb += loader.i_ahead.eq(ahead)
-        # All of the pipeline moves by it: where there is time to know it ahead, it is a register.
-        advance, held = Signal(), Signal()
-        if config.build.overlap:
-            m.d.sync += held.eq(addresses.o_swap_ahead & ~loader.o_ready_ahead)
-        else:
-            m.d.comb += held.eq(addresses.o_swap & ~loader.o_ready)
+        # All of the pipeline moves by it.
+        advance = Signal()
         m.d.comb += [
-            advance.eq(~held & ~scratchpad.o_a_stall),
+            loader.i_swap.eq(addresses.o_swap), loader.i_swap_ahead.eq(addresses.o_swap_ahead),
+            advance.eq(~loader.o_hold & ~scratchpad.o_a_stall),
             loader.i_take.eq(addresses.o_swap & advance), *hand(fetch.i_run, run),
             loader.i_operand.eq(run.operand), loader.i_terms.eq(run.terms),
             fetch.i_data.eq(self.i_weights),

@@ -11,17 +11,16 @@ from ..isa import Opcode
 from ..ranges import narrowed
 from ..records import COMPUTE_STAGE, STORE_STAGE, instruction, run_layout
 
-__all__ = ["Sequencer"]
+__all__ = ["Sequencer", "hand_records"]
 
 
 class Sequencer(wiring.Component):
     """Run a program's instructions up to `Opcode.END`.
 
-    A layer goes to the *front* (what makes vectors and loads weights) as soon as that has done
-    with the layer before, and from there to the *back* (what drains and stores results) as soon
-    as the layer before is stored. The next instruction is fetched meanwhile. Without
-    `Config.overlap` it is fetched when the layer is stored, and there is one set of registers for
-    compute stage, store stage and fetch. The image slots of a layer may come from the RUN command.
+    A layer goes to the compute stage as soon as that has done with the layer before, and from there
+    to the store stage as soon as the layer before is stored. When the next instruction is fetched,
+    and which registers hold it, is a subclass's (`Stages` chooses one). The image slots of a layer
+    may come from the RUN command.
 
     Parameters
     ----------
@@ -37,7 +36,7 @@ class Sequencer(wiring.Component):
     o_layers_done : Out(16)
         Layers completed since a run that did not resume.
     o_layer_done : Out(1), o_between : Out(1)
-        Strobe per completed layer; running, but no layer at work in the compute stage or back.
+        Strobe per completed layer; running, but no layer at work in either stage.
     o_address : Out(16), o_enable : Out(1), i_data : In(32)
         Program memory, synchronous read.
     o_compute : Out(run_layout of COMPUTE_STAGE), o_store : Out(run_layout of STORE_STAGE)
@@ -160,40 +159,27 @@ class Sequencer(wiring.Component):
                 m.d.comb += launch.eq(free)
                 with m.If(free):
                     m.d.sync += fetched.eq(fetched + 1)
-                    m.next = "READ"
-                    with m.If(fetched + 1 == limit):
-                        m.next = "FINISH"
-                    if not config.build.overlap:
-                        m.next = "PEEK"
-            if not config.build.overlap:
-                self._peek(m, fetched == limit)
+                    self._leave(m, fetched + 1 == limit)
+            self._wait(m, fetched == limit)
             with m.State("FINISH"):
                 with m.If(idle):
                     m.next = "HALT"
             m.d.comb += self.o_running.eq(~fsm.ongoing("HALT"))
 
-    def _peek(self, m, was_last):
-        """Add states that wait for a layer to be stored.
+    def _leave(self, m, is_last):
+        """Choose the state after that in which a layer goes to the compute stage."""
+        raise NotImplementedError
 
-        The layer works on the words that were read. The next one is looked at only, before the
-        memory reads records.
-        """
-        looked, end_next, ended = Signal(), Signal(), Signal()
-        m.d.comb += end_next.eq(Mux(looked, self.i_data[:4] == Opcode.END.value, ended))
-        m.d.sync += [looked.eq(0), ended.eq(end_next)]
-        with m.State("PEEK"):
-            m.d.comb += self.o_enable.eq(1)
-            m.d.sync += looked.eq(1)
-            m.next = "WORK"
-        with m.State("WORK"):
-            with m.If(self.o_layer_done | self._idle):
-                m.next = "READ"
-                with m.If(was_last | end_next):
-                    m.next = "FINISH"
+    def _wait(self, m, was_last):
+        """Add states of fetching, if there are more."""
+
+    def _layers(self, m, hand_over):
+        """Return records and positions of the compute stage, then those of the store stage."""
+        raise NotImplementedError
 
     def _hand_out(self, m):
         """Add what starts layers in the compute stage, and then in the store stage."""
-        free, launch, total = self._free, self._launch, self._total
+        free, launch = self._free, self._launch
         compute, store = self.o_compute, self.o_store
         # `waiting`: the layer in the compute stage has not gone to the store stage yet.
         waiting, compute_works, store_works = Signal(), Signal(), Signal()
@@ -214,18 +200,7 @@ class Sequencer(wiring.Component):
         ]
         with m.If(compute.start):
             m.d.sync += self.o_first.eq(0)
-        in_compute = in_store = self._staged
-        compute_total, store_total = total, total
-        if self._config.build.overlap:
-            # The compute stage keeps what the store stage will take.
-            in_compute = Signal(self._format.shape, name="compute_layer", reset_less=True)
-            in_store = Signal(store.shape(), name="store_layer", reset_less=True)
-            compute_total, store_total = (Signal.like(total, name=f"{name}_total", reset_less=True)
-                                          for name in ("compute", "store"))
-            with m.If(launch):
-                m.d.sync += [in_compute.eq(self._staged), compute_total.eq(total)]
-            with m.If(hand_over):
-                m.d.sync += [*hand_records(in_store, in_compute), store_total.eq(compute_total)]
+        in_compute, compute_total, in_store, store_total = self._layers(m, hand_over)
         m.d.comb += [*hand_records(compute, in_compute), compute.total.eq(compute_total),
                      *hand_records(store, in_store), store.total.eq(store_total)]
 

@@ -12,6 +12,7 @@ from ..timing import Timing
 from .bursts import Bursts
 from .positions import Positions
 from .results_on_way import ResultsOnWay
+from .stages import Stages
 
 __all__ = ["StoreUnit", "tag_layout"]
 
@@ -73,11 +74,11 @@ class StoreUnit(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        run, config = self.i_run, self._config
+        run, config, tail = self.i_run, self._config, Stages(self._config).two_at_once
         m.submodules.positions = positions = Positions(
             [config.address_width] * (1 + config.residual.exists), config.side_width)
         m.submodules.bursts = bursts = Bursts(config.count_width, config.burst_depth)
-        m.submodules.on_way = on_way = ResultsOnWay(config.build.overlap)
+        m.submodules.on_way = on_way = ResultsOnWay(tail)
         busy, block = Signal(), Signal(config.counter_width("nest.n_blocks"), reset_less=True)
         group = Signal(range(max(config.groups, 2)), reset_less=True)
         vector_first = Signal(reset_less=True)
@@ -126,7 +127,7 @@ class StoreUnit(wiring.Component):
         if config.residual.exists:
             m.d.comb += [self.o_residual_address.eq(residual),
                          self.o_residual_count.eq(lanes_now << run.residual.res_wide)]
-        if config.build.overlap:
+        if tail:
             # `final` is the layer's own from its second cycle on; in a block's first cycle there
             # are results on their way.
             final = Signal()

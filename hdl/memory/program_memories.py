@@ -7,9 +7,11 @@ from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.delay_line import delay
 from ..common.links import Links
 from ..common.technology import Technology
 from ..contents import NOTHING
+from ..control.stages import Stages
 from ..isa import INPUT, Space, param_layout, space_bytes, space_depth
 from ..port.bus import MemoryWrite
 from ..ranges import narrowed
@@ -33,7 +35,7 @@ class _Content(NamedTuple):
 class ProgramMemories(wiring.Component):
     """Hold the program; words are written when their last byte in use comes, and read whole.
 
-    Without `Config.overlap` instructions and records, which are never read at once, share a memory
+    Where instructions and records are never read at once (`Stages.two_at_once`) they share a memory
     and its read port: instructions from the first word up, records from the last down.
 
     Parameters
@@ -62,11 +64,12 @@ class ProgramMemories(wiring.Component):
         self._config = config
         self._contents = contents
         self._links, self._technology = Links(config), Technology(config)
+        self._stages = stages = Stages(config)
         program = _Content("program", Space.PROGRAM, 32)
         records = _Content("records", Space.PARAMS, param_layout(config).width)
         weights = _Content("weights", Space.WEIGHTS, config.weights.load_bits)
         index = _Content("index", Space.INDEX, 24)
-        self._memories = [[program], [records]] if config.build.overlap else [[program, records]]
+        self._memories = [[program], [records]] if stages.two_at_once else [[program, records]]
         self._memories += [[weights]] + [[index]] * bool(config.memory.index_entries)
         members = {"i_write": In(MemoryWrite), "i_write_valid": In(1), "o_input": Out(INPUT.shape)}
         for name, space, width in itertools.chain(*self._memories):
@@ -77,10 +80,9 @@ class ProgramMemories(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        arrived, valid = self.i_write, self.i_write_valid
-        if self._config.build.overlap:  # else registers are scarce, and clocks low
-            arrived, valid = Signal.like(self.i_write, reset_less=True), Signal()
-            m.d.sync += [arrived.eq(self.i_write), valid.eq(self.i_write_valid)]
+        registers = self._stages.registers
+        arrived = delay(m, self.i_write, registers, "arrived")
+        valid = delay(m, self.i_write_valid, registers, "valid", reset=True)
         # Bytes wait for those that complete their word; the latest is the highest.
         longest = max(one.bytes for one in itertools.chain(*self._memories))
         waiting = Signal(8 * (longest - 1), reset_less=True)
@@ -127,10 +129,8 @@ class ProgramMemories(wiring.Component):
         target = arrived.address[:len(write.addr)]
         completed = [(self.i_write.space == one.space) & (self.i_write.lane == one.bytes - 1)
                      for one in held]
-        en, addr, data = (Signal.like(getattr(write, name), name=name)
-                          for name in ("en", "addr", "data"))
-        enables = m.d.sync if config.build.overlap else m.d.comb
-        enables += en.eq(self.i_write_valid & Cat(completed).any())
+        en = self._stages.state(m, self.i_write_valid & Cat(completed).any(), "en")
+        addr, data = (Signal.like(getattr(write, name), name=name) for name in ("addr", "data"))
         m.d.comb += [
             addr.eq(target), data.eq(latest),
             read.en.eq(enable), read.addr.eq(address),

@@ -10,6 +10,7 @@ from ..common.links import Links
 from ..common.rotate import replicate_rotated, rotate_down
 from ..common.technology import Technology
 from ..common.thermometer import thermometer
+from ..control.stages import Stages
 
 __all__ = ["HostAccess", "Scratchpad"]
 
@@ -244,7 +245,7 @@ class Scratchpad(wiring.Component):
                    for group, banked in enumerate(a_banks)]
         b_banks = [links.delay(m, banked, f"b{group}_read") for group, banked in enumerate(b_banks)]
         # Block RAM is late: of many banks' bytes there is time for one stage.
-        middle = low_bits - 1 if self._config.build.overlap else low_bits // 2
+        middle = low_bits - 1 if Stages(self._config).registers else low_bits // 2
         coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))
         lanes = self._config.read_lanes
         for group in range(groups):

@@ -10,7 +10,7 @@ from ..common.stream_register import StreamRegister
 from ..contents import NOTHING
 from ..control.counters import Counters
 from ..control.datapath import Datapath
-from ..control.sequencer import Sequencer
+from ..control.stages import Stages
 from ..isa import Counter, Space
 from ..memory.program_memories import ProgramMemories
 from ..memory.scratchpad import HostAccess
@@ -62,7 +62,7 @@ class Accelerator(wiring.Component):
         m.submodules.port = place(platform, port, reset=begins)
         m.submodules.memories = memories = ProgramMemories(config, contents)
         m.submodules.unfold = unfold = image_store(config)
-        sequencer, datapath = Sequencer(config), Datapath(config, contents)
+        sequencer, datapath = Stages(config).sequencer(config), Datapath(config, contents)
         m.submodules.sequencer = place(platform, sequencer, reset=stop)
         m.submodules.datapath = place(platform, datapath, reset=stop)
         connect(m, port=port.o, sink=flipped(self.tx))
@@ -133,7 +133,7 @@ class Accelerator(wiring.Component):
     def _connect_memory_bus(self, m, port, memories, unfold, datapath):
         """Share the scratchpads' host port: images, then writes, then reads."""
         write, read, host = port.o_write, port.o_read, datapath.i_host
-        if self._config.build.overlap:
+        if Stages(self._config).registers:
             # As in `ProgramMemories`; the last byte is there before a run has fetched a layer.
             m.submodules.access = access = StreamRegister(
                 HostAccess, spare=self._links.cycles > 0)

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..engines.token import Load
 from ..records import Operand, Terms
 
-__all__ = ["WeightLoader", "step_words"]
+__all__ = ["AheadLoader", "PlainLoader", "WeightLoader", "step_words"]
 
 
 def step_words(config):
@@ -29,8 +29,10 @@ class WeightLoader(wiring.Component):
         The address generator moves on to the next step; only while `o_ready`.
     o_ready : Out(1)
         The next step's pads and codes are loaded (or end loading in this cycle).
-    o_ready_ahead : Out(1)
-        `o_ready` of the next cycle; only with `Config.overlap`.
+    i_swap : In(1), i_swap_ahead : In(1)
+        The address generator is at the next step, in this cycle and in the next one.
+    o_hold : Out(1)
+        It is, and the step is not `o_ready`: it has to wait.
     o_{engine} : Out(Load)
         Code words for each engine.
     o_swap : Out(1)
@@ -47,8 +49,8 @@ class WeightLoader(wiring.Component):
         super().__init__({
             "i_operand": In(Operand.layout().shape), "i_terms": In(Terms.layout().shape),
             "i_stream": In(stream.Signature(config.weights.load_bits)), "i_ahead": In(1),
-            "i_take": In(1),
-            "o_ready": Out(1), "o_ready_ahead": Out(1), "o_swap": Out(1),
+            "i_take": In(1), "i_swap": In(1), "i_swap_ahead": In(1),
+            "o_ready": Out(1), "o_hold": Out(1), "o_swap": Out(1),
             "o_pad": Out(config.read_lanes * 8),
         } | {f"o_{name}": Out(Load(config.weights.load_bits)) for name in config.engines})
 
@@ -92,16 +94,8 @@ class WeightLoader(wiring.Component):
             m.d.sync += full.eq(0)
         with m.Elif(last):
             m.d.sync += full.eq(1)
-        # It decides whether the address generator's pipeline moves. A layer without words has
-        # nothing to wait for.
-        if self._config.build.overlap:
-            m.d.comb += self.o_ready_ahead.eq(
-                ((full | last) & ~self.i_take)
-                | (self.i_ahead & is_last(codes_next, final_next))
-                | ~(some_next[0] | some_next[1]))
-            m.d.sync += self.o_ready.eq(self.o_ready_ahead)
-        else:
-            m.d.comb += self.o_ready.eq(full | last | ~(some[0] | some[1]))
+        ends_next = self.i_ahead & is_last(codes_next, final_next)
+        self._decide(m, full | last, ends_next, some, some_next)
 
         loaded = Signal(pad_bits)
         m.d.comb += loaded.eq(shadow)
@@ -112,17 +106,7 @@ class WeightLoader(wiring.Component):
             with m.If(accept & is_pad & (word == index)):
                 m.d.comb += loaded[low:high].eq(self.i_stream.payload)
         m.d.sync += [shadow.eq(loaded), self.o_swap.eq(self.i_take)]
-        if self._config.build.overlap:
-            # Block RAM is late: what it gives goes no further than the shadow registers.
-            with m.If(~some[0]):
-                m.d.sync += shadow.eq(0)
-            with m.If(self.o_swap):
-                m.d.sync += active.eq(shadow)
-            m.d.comb += self.o_pad.eq(Mux(self.o_swap, shadow, active))
-        else:
-            with m.If(self.i_take):
-                m.d.sync += active.eq(Mux(some[0], loaded, 0))
-            m.d.comb += self.o_pad.eq(active)
+        self._take_pads(m, loaded, shadow, active, some[0])
         for name in self._config.engines:
             port, number = getattr(self, f"o_{name}"), self._config.number(name)
             m.d.comb += [
@@ -131,3 +115,52 @@ class WeightLoader(wiring.Component):
                 port.word.eq(self.i_stream.payload),
             ]
         return m
+
+    def _decide(self, m, now, ahead, some, some_next):
+        """Add what decides whether the address generator's pipeline moves.
+
+        Parameters
+        ----------
+        m : Module
+        now, ahead : Value
+            The step's last word has come, or comes in the next cycle.
+        some, some_next : list of Signal
+            There are words with pads, and with codes, in this cycle and in the next. A layer
+            without words has nothing to wait for.
+        """
+        raise NotImplementedError
+
+    def _take_pads(self, m, loaded, shadow, active, some):
+        """Add what makes pads active: those of words until now, if there are some."""
+        raise NotImplementedError
+
+
+class AheadLoader(WeightLoader):
+    """What holds the pipeline begins in a register, and block RAM is late: what it gives goes no
+    further than the shadow registers.
+    """
+
+    def _decide(self, m, now, ahead, some, some_next):
+        ready = Signal(name="ready_ahead")
+        m.d.comb += ready.eq((now & ~self.i_take) | ahead | ~(some_next[0] | some_next[1]))
+        m.d.sync += [self.o_ready.eq(ready), self.o_hold.eq(self.i_swap_ahead & ~ready)]
+
+    def _take_pads(self, m, loaded, shadow, active, some):
+        with m.If(~some):
+            m.d.sync += shadow.eq(0)
+        with m.If(self.o_swap):
+            m.d.sync += active.eq(shadow)
+        m.d.comb += self.o_pad.eq(Mux(self.o_swap, shadow, active))
+
+
+class PlainLoader(WeightLoader):
+    """For the smallest devices, at low clocks: nothing waits in a register."""
+
+    def _decide(self, m, now, ahead, some, some_next):
+        m.d.comb += [self.o_ready.eq(now | ~(some[0] | some[1])),
+                     self.o_hold.eq(self.i_swap & ~self.o_ready)]
+
+    def _take_pads(self, m, loaded, shadow, active, some):
+        with m.If(self.i_take):
+            m.d.sync += active.eq(Mux(some, loaded, 0))
+        m.d.comb += self.o_pad.eq(active)

@@ -7,7 +7,7 @@ import pytest
 from amaranth.hdl import Fragment
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.control.sequencer import Sequencer
+from pyhw.hdl.control.stages import Stages
 from pyhw.hdl.isa import INPUT, Opcode, Space, param_layout
 from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.hdl.presets import PRESETS
@@ -44,7 +44,8 @@ class Bench:
     def __init__(self, program, busy=(20,), drain=(20,), **changes):
         self.words = [int.from_bytes(program[k:k + 4], "little")
                       for k in range(0, len(program), 4)]
-        self.dut = Sequencer(PRESETS["default"].changed(**changes))
+        config = PRESETS["default"].changed(**changes)
+        self.dut = Stages(config).sequencer(config)
         self.cycle = 0
         self.busy, self.left = {"compute": busy, "store": drain}, {"compute": 0, "store": 0}
         self.started, self.drained = [], []

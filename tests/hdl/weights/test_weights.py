@@ -5,8 +5,8 @@ import random
 import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.control.stages import Stages
 from pyhw.hdl.weights.fetch import WeightFetch
-from pyhw.hdl.weights.loader import WeightLoader
 from tests.support.helpers import simulate, take, tells_ahead
 from tests.support.records import run_value
 
@@ -128,9 +128,10 @@ async def feed_ahead(ctx, dut, words, gap, seed=1):
             ctx.set(dut.i_stream.payload, words[0])
 
 
-def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
+def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16, overlap=True):
     """Load `steps` steps, take each when ready or later; return what the ports showed of them."""
-    dut = WeightLoader(CONFIG.changed(load_bits=bits))
+    config = CONFIG.changed(load_bits=bits, overlap=overlap)
+    dut = Stages(config).loader(config)
     rng = random.Random(2)
     words = [[rng.getrandbits(bits) for _ in range(pad_words + code_words)] for _ in range(steps)]
     port, other = dut.o_l1, dut.o_shift
@@ -146,6 +147,9 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
         nonlocal current, cycles
         ctx.set(dut.i_terms.engine, CONFIG.number(engine))
         ctx.set(dut.i_operand, {"pad_words": pad_words, "code_words": code_words})
+        # The next step is asked for all the time: what is not ready holds it.
+        ctx.set(dut.i_swap, 1)
+        ctx.set(dut.i_swap_ahead, 1)
         await ctx.tick().repeat(2)
         taken = False
         while len(loaded) < steps:
@@ -153,9 +157,8 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
             # As the datapath does: the step is taken in a cycle in which it is ready.
             ready = ctx.get(dut.o_ready)
             ctx.set(dut.i_take, wanted and ready)
-            _, _, load, quiet, swap, ahead = await ctx.tick().sample(
-                port, other.valid, dut.o_swap, dut.o_ready_ahead)
-            assert ctx.get(dut.o_ready) == ahead
+            _, _, load, quiet, swap = await ctx.tick().sample(port, other.valid, dut.o_swap)
+            assert ctx.get(dut.o_hold) == (not ctx.get(dut.o_ready))
             cycles += 1
             assert not quiet
             assert swap == taken
@@ -176,9 +179,10 @@ def run_loader(engine, pad_words, code_words, *, gap, idle, steps=8, bits=16):
 @pytest.mark.parametrize(("gap", "idle"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.7), (0.4, 0.4)])
 @pytest.mark.parametrize("engine", ["l1", "shift"])
 @pytest.mark.parametrize(("pad_words", "code_words"), [(4, 3), (0, 3), (0, 1), (4, 1)])
-@pytest.mark.parametrize("bits", [16, 18])
-def test_loader_hands_over_whole_steps(engine, pad_words, code_words, gap, idle, bits):
-    words, loaded, _ = run_loader(engine, pad_words, code_words, gap=gap, idle=idle, bits=bits)
+@pytest.mark.parametrize(("bits", "overlap"), [(16, True), (18, True), (16, False)])
+def test_loader_hands_over_whole_steps(engine, pad_words, code_words, gap, idle, bits, overlap):
+    words, loaded, _ = run_loader(engine, pad_words, code_words, gap=gap, idle=idle, bits=bits,
+                                  overlap=overlap)
     for step, (codes, pad) in zip(words, loaded, strict=True):
         assert codes == list(enumerate(step[pad_words:]))
         # 7 lanes of a byte in 4 words of two bytes: the last byte is not used.
@@ -192,7 +196,7 @@ def test_loader_takes_a_word_a_cycle():
 
 
 def test_loader_is_always_ready_without_words_and_then_pads_with_0():
-    dut = WeightLoader(CONFIG)
+    dut = Stages(CONFIG).loader(CONFIG)
 
     async def testbench(ctx):
         ctx.set(dut.i_terms.engine, CONFIG.number("pool"))
