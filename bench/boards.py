@@ -19,11 +19,13 @@ from pyhw.bitstream.model import prepare
 from pyhw.bitstream.output import write_folder
 from pyhw.bitstream.timing import Timing
 from pyhw.boards import find_board
+from pyhw.configure import choose_config
 from pyhw.errors import UserError
 from pyhw.graph.file import save
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.inputs import read_graph
 
 MODELS = Path(pyhw.__file__).parent / "models"
 
@@ -85,7 +87,8 @@ def run(name: str, seeds: int, folder: Path) -> Timing:
         if subprocess.run([sys.executable, "-m", "pyhw", "quantize", str(checkpoint),
                            *case.quantize, "--out", str(path)], check=False).returncode:
             raise UserError("its graph could not be made")
-    model = prepare(path, board, preset=case.preset, batch=case.batch, specialise=not case.model,
+    config = choose_config(case.preset) if case.preset else None
+    model = prepare(read_graph(path), board, config, batch=case.batch, specialise=not case.model,
                     objective="throughput" if case.model else "area")
     out = folder / name
     outcome = build(Build(model=model, board=board, baud=1_000_000, seeds=seeds,

@@ -7,6 +7,7 @@ from typing import Any
 
 from .errors import MissingTool, from_extra
 from .inputs import read_graph, read_program, recognise
+from .table import text_table
 
 __all__ = ["Description", "describe"]
 
@@ -47,21 +48,8 @@ def describe(path: Path) -> Description:
     )
 
 
-def _table(rows: list[tuple[str, ...]], left: int) -> str:
-    """Return rows in columns, the first `left` of them aligned to the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = (
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths))
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
 def _pairs(pairs: dict[str, str]) -> str:
-    return _table([(f"{name}:", value) for name, value in pairs.items()], 2)
+    return text_table([(f"{name}:", value) for name, value in pairs.items()], 2)
 
 
 def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
@@ -87,7 +75,7 @@ def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
     kinds = Counter(layer.kind for layer in layers)
     done = f"{meta.epoch} of {recipe.epochs} epochs"
     accuracy = "" if meta.accuracy is None else f", test accuracy {meta.accuracy:.2f} %"
-    text = _table(rows, 3) + "\n"
+    text = text_table(rows, 3) + "\n"
     text += _pairs({
         "network": f"{recipe.model}, {recipe.ops} layers",
         "training": f"{recipe.data}, {done}, seed {recipe.seed}{accuracy}",
@@ -146,7 +134,7 @@ def _program(path: Path) -> tuple[str, dict[str, Any]]:
     kinds = Counter(layer.engine.lower() for layer in program.layers)
     presets = [name for name, config in PRESETS.items() if config.hash == program.config_hash]
     sizes = {space.name.lower(): len(raw) for space, _, raw in program.sections}
-    text = _table(rows, 4) + "\n"
+    text = text_table(rows, 4) + "\n"
     text += _pairs({
         "network": program.name,
         "configuration": f"{program.config_hash.hex()} ({', '.join(presets) or 'no preset'})",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .compiler.program import Program
     from .graph.ops import Graph
 
-__all__ = ["check_output", "expect", "load_images", "read_array", "read_file",
+__all__ = ["check_output", "expect", "expect_either", "load_images", "read_array", "read_file",
            "input_graph", "read_graph", "read_program", "recognise"]
 
 T = TypeVar("T")
@@ -91,6 +91,12 @@ def expect(path: Path, kind: str) -> None:
     """Refuse a file that is one of ours, but of another kind."""
     if (found := recognise(path)) != kind:
         raise UserError(f"{path} is a {found}, not a {kind}; {_MAKES[kind]}")
+
+
+def expect_either(path: Path, *kinds: str) -> None:
+    """Refuse a file that is none of several kinds; the first is what it should be."""
+    if recognise(path) not in kinds:
+        expect(path, kinds[0])
 
 
 def check_output(path: Path, kind: str = "") -> None:

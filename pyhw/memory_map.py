@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
-from pyhw.families import Device
+from pyhw.families import Device, find_device
 from pyhw.fitter.memories import block_rams, memories, single_port_rams
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import Space, param_layout
+from pyhw.table import text_table
 
-__all__ = ["MemoryUse", "memory_use", "picture", "scratch_peak"]
+__all__ = ["MemoryUse", "memory_text", "memory_use", "picture", "scratch_peak"]
 
 LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits
 
@@ -135,3 +136,38 @@ def memory_use(config: Config, device: Device, program: Program | None = None) -
         )
         for one in memories(config)
     ]
+
+
+def memory_text(program: Program, config: Config | None, device: str = "ecp5-85f") -> str:
+    """Return the scratchpad layer by layer and, if the configuration is known, all memories.
+
+    Parameters
+    ----------
+    program : Program
+    config : Config, optional
+        What it was compiled for.
+    device : str
+        Whose block RAMs are counted.
+    """
+    chosen = find_device(device)
+    lines = [f"scratchpad of each group, {program.batch // program.groups} image(s) a group",
+             *picture(program)]
+    if config is None:
+        return "\n".join([*lines, "The configuration is none of the package's: give it with "
+                          "--config to see its memories."])  # fmt: skip
+    rows = [("memory", "how many", "words", "bits", "words used", "block RAMs")]
+    uses = memory_use(config, chosen, program)
+    for one in uses:
+        blocks = (f"{one.single_ports} single-port" if one.single_ports
+                  else str(one.blocks) if one.blocks else "in LUTs")  # fmt: skip
+        rows.append((one.name, str(one.count), f"{one.depth:,}", str(one.width),
+                     "" if one.used is None else f"{one.used:,}", blocks))  # fmt: skip
+    total, single = sum(one.blocks for one in uses), sum(one.single_ports for one in uses)
+    rows.append(("all", "", "", "", "", f"{total} of {chosen.block_rams}"))
+    if single:
+        rows.append(("single-port", "", "", "", "", f"{single} of {chosen.single_port_rams}"))
+    left = chosen.block_rams - total
+    lines += ["", f"memories of {config.name} on {chosen.name}", text_table(rows).rstrip(),
+              f"{left} block RAMs of {chosen.name} are left" if left >= 0 else
+              f"{-left} block RAMs more than {chosen.name} has"]
+    return "\n".join(lines)

@@ -1,7 +1,6 @@
 """What is to run on a board: a program with its configuration, and what is known of the model."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,19 +46,17 @@ class Model:
 
 
 def prepare(
-    path: Path,
+    source: "Graph | Program",
     board: Board,
+    given: Config | None = None,
     *,
-    preset: str | None = None,
-    config: Path | None = None,
-    changes: Sequence[str] = (),
     batch: int | None = None,
     double_buffer: bool = False,
     specialise: bool = False,
     objective: str = "throughput",
     progress: Progress = lambda text: None,
 ) -> Model:
-    """Read a graph or a program; fit a configuration if none is given, and compile.
+    """Take a program, or compile a graph; fit a configuration if none is given.
 
     With ``specialise`` control is cut to what this model's program needs; a fitted configuration
     is also where the device holds no other. ``objective`` is that of `pyhw.fitter.search.propose`.
@@ -67,23 +64,17 @@ def prepare(
     Raises
     ------
     UserError
-        If the file is neither, or nothing fits the board's device.
+        If a program is for another configuration, or nothing fits the board's device.
     """
-    from pyhw.configure import choose_config
-    from pyhw.inputs import read_graph, read_program, recognise
-
-    given = (choose_config(preset, config, changes)
-             if preset is not None or config is not None or changes else None)
-    if recognise(path) == "program":
+    if isinstance(source, Program):
         from pyhw.host.connect import config_of
 
         if batch is not None or double_buffer or specialise:
             raise UserError("--batch, --double-buffer and --specialise belong to a graph; a "
                             "program has been compiled with them")
-        program = read_program(path)
-        return Model(program=program, config=for_board(config_of(program, given), board),
+        return Model(program=source, config=for_board(config_of(source, given), board),
                      accuracy={}, fitted=False)
-    graph, fitted = read_graph(path), given is None
+    graph, fitted = source, given is None
     if given is None:
         given, batch = _fit(graph, board, batch, specialise, objective, progress)
     progress("compiling")

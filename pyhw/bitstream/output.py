@@ -14,10 +14,10 @@ from pyhw.files import replacing, write_atomically
 from pyhw.hdl.config_file import config_to_json
 
 from .flash_image import flash_image
-from .flow import Outcome
+from .flow import Outcome, lower_clock
 from .report import FORMAT, VERSION, to_html, to_record
 
-__all__ = ["RECORD", "build_folder", "read_record", "record_of", "write_folder"]
+__all__ = ["RECORD", "build_folder", "missed", "read_record", "record_of", "write_folder"]
 
 RECORD = "build.json"
 
@@ -119,3 +119,17 @@ def record_of(source: Path) -> dict[str, Any] | None:
     except UserError:
         return None
     return record if record.get("bitstream") == source.name else None
+
+
+def missed(outcome: Outcome, folder: Path) -> str:
+    """Say in one line that a build's clock is not met, why, and what may help."""
+    tried = outcome.made.routed
+    timing = tried[0].timing
+    lower = lower_clock(outcome.build.board, timing.reached_mhz)
+    ways = [f"--clock {lower}"] if lower else []
+    if len(tried) < 8:
+        ways.append(f"--seeds {max(8, 2 * len(tried))}")
+    ways.append("a configuration with fewer lanes")
+    return (f"{timing.reached_mhz:.2f} MHz reached of {timing.asked_mhz:.2f}; the slowest path is "
+            f"{timing.explained()}; what may help: {', '.join(ways)}; no bitstream was made, the "
+            f"report is {folder / 'report.html'}")

@@ -1,21 +1,14 @@
 """``pyhw build``: a bitstream for a board."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pyhw.cli.options import BoardFile, ConfigFile, DoubleBuffer, Set
-from pyhw.errors import UserError, writing
-
-if TYPE_CHECKING:
-    from pyhw.bitstream import Outcome
-    from pyhw.boards import Board
 
 BOARD = "ulx3s-85f"
 """The board where none is named."""
-MOST_MHZ = 1000
-"""No FPGA here reaches a clock of so many MHz."""
 
 
 def build(
@@ -74,21 +67,18 @@ def build(
 
       pyhw build lenet5.pyhw --board-file my_board.py
     """
-    from pyhw.bitstream import Build
-    from pyhw.bitstream import build as make
-    from pyhw.bitstream.model import prepare
-    from pyhw.bitstream.output import build_folder, write_folder
+    import pyhw
     from pyhw.boards import board_of
+    from pyhw.cli.options import choice
     from pyhw.cli.progress import status
+    from pyhw.inputs import expect_either
 
     chosen = board_of(board, board_file, BOARD)
     if model is None:
         _boards()
         return
-    if clock is not None and not 1 <= clock < MOST_MHZ:
-        raise UserError(f"--clock must be at least 1 and below {MOST_MHZ:,} MHz, not {clock:g}")
-    folder = out or Path(f"{model.stem}-{chosen.name}")
-    chosen.make_platform()  # before the fit takes its time: are the packages there?
+    expect_either(model, "graph", "program")
+    given = choice(preset, config, set_)
     finished: list[str] = []
 
     def done(name: str, seconds: float, kept: bool) -> None:
@@ -96,57 +86,22 @@ def build(
         typer.echo(f"{name}: {seconds:.1f} s{', kept from before' if kept else ''}")
 
     try:
-        with build_folder(folder), status() as show:
-            show("reading the model")
-            prepared = prepare(model, chosen, preset=preset, config=config, changes=set_ or (),
-                               batch=batch, double_buffer=double_buffer,
-                               specialise=specialise, progress=show)
-            if prepared.config.ranges:
-                typer.echo("control is specialised: the board runs this model alone, with any "
-                           "weights")
-            job = Build(model=prepared, board=chosen, baud=baud, seeds=seeds,
-                        stand_alone=stand_alone,
-                        clock_mhz=chosen.clock_mhz if clock is None else clock)
-            outcome = make(job, folder / "logs", show, done)
+        with status() as show:
+            built = pyhw.build(
+                pyhw.load(model, config=given), chosen, config=given, batch=batch,
+                double_buffer=double_buffer, specialise=specialise, stand_alone=stand_alone,
+                clock_mhz=clock, baud=baud, seeds=seeds, progress=show, finished=done,
+                out=out or Path(f"{model.stem}-{chosen.name}"))
     except KeyboardInterrupt:
         kept = f"{', '.join(finished)} done; " if finished else ""
         raise KeyboardInterrupt(f"{kept}the same command goes on from there") from None
-    with writing(folder):
-        record = write_folder(folder, outcome)
-    _print(record, folder, chosen)
-    if not outcome.made.routed[0].timing.met:
-        raise UserError(_missed(outcome, folder))
-
-
-def _missed(outcome: "Outcome", folder: Path) -> str:
-    from pyhw.bitstream.flow import lower_clock
-
-    tried = outcome.made.routed
-    timing = tried[0].timing
-    lower = lower_clock(outcome.build.board, timing.reached_mhz)
-    ways = [f"--clock {lower}"] if lower else []
-    if len(tried) < 8:
-        ways.append(f"--seeds {max(8, 2 * len(tried))}")
-    ways.append("a configuration with fewer lanes")
-    return (f"{timing.reached_mhz:.2f} MHz reached of {timing.asked_mhz:.2f}; the slowest path is "
-            f"{timing.explained()}; what may help: {', '.join(ways)}; no bitstream was made, the "
-            f"report is {folder / 'report.html'}")
-
-
-def _print(record: dict[str, Any], folder: Path, board: "Board") -> None:
-    clock, speed, link = record["clock"], record["speed"], record["link"]
-    used, room = record["resources"]["used"], record["resources"]["available"]
-    typer.echo(", ".join(f"{used[what]:,} of {room[what]:,} {what}" for what in used
-                         if room.get(what)))
-    if not clock["met"]:
-        return
-    typer.echo(f"clock: {clock['reached_mhz']:.2f} MHz reached, {clock['set_mhz']:.2f} MHz set")
-    typer.echo(f"{speed['images_per_second']:,.1f} images a second by the accelerator, "
-               f"{link['images_per_second']:,.1f} by the line of {link['baud']:,} baud")
-    keep = "" if board.loader.ram else " --flash"
-    typer.echo(f"{folder / record['bitstream']}: {record['bytes']:,} bytes; "
-               f"`pyhw flash {folder}{keep}` loads it")
-    if record["stand_alone"]:
+    if built.report["config"]["specialised"]:
+        typer.echo("control is specialised: the board runs this model alone, with any weights")
+    *lines, file = built.lines()
+    typer.echo("\n".join(lines))
+    keep = "" if chosen.loader.ram else " --flash"
+    typer.echo(f"{file}; `pyhw flash {built.folder}{keep}` loads it")
+    if built.report["stand_alone"]:
         typer.echo("the board has its program by itself; `pyhw infer --loaded` does not load")
 
 

@@ -9,9 +9,7 @@ from pyhw.cli.options import ConfigFile, DoubleBuffer, Preset, Set
 from pyhw.errors import writing
 
 if TYPE_CHECKING:
-    from pyhw.compiler.cycles import LayerCycles
-    from pyhw.compiler.program import Program
-    from pyhw.hdl.config import Config
+    from pyhw.target import Program
 
 
 def compile(
@@ -48,11 +46,8 @@ def compile(
 
       pyhw compile resnet20.pyhw --preset resnet20_85f --batch 4 --map
     """
-    from pyhw.cli.memory_map import print_map
+    import pyhw
     from pyhw.cli.options import distinct
-    from pyhw.compiler import compile_graph
-    from pyhw.compiler.cycles import estimate
-    from pyhw.compiler.disassemble import disassemble
     from pyhw.configure import choose_config
     from pyhw.families import find_device
     from pyhw.files import write_atomically
@@ -65,43 +60,39 @@ def compile(
     if listing is not None:
         check_output(listing)
     chosen = choose_config(preset, config, set_ or ())
-    program = compile_graph(read_graph(graph), chosen, batch, double_buffer=double_buffer)
+    program = pyhw.compile(read_graph(graph), chosen, batch=batch, double_buffer=double_buffer)
     if listing is not None:
         with writing(listing):
-            write_atomically(listing, disassemble(program, chosen))
-    with writing(path):
-        program.save(path)
-    print_estimate(program, chosen, estimate(program, chosen))
+            write_atomically(listing, program.listing())
+    pyhw.save(program, path)
+    print_estimate(program)
     if map_:
-        print_map(program, chosen, device)
-    typer.echo(f"{path}: {len(program.to_bytes()):,} bytes, {program.batch} "
+        typer.echo(program.memory_map(device))
+    typer.echo(f"{path}: {program.size:,} bytes, {program.batch} "
                f"image{'s' * (program.batch > 1)} at once")
 
 
-def print_estimate(program: "Program", config: "Config", layers: "list[LayerCycles]") -> None:
+def print_estimate(program: "Program") -> None:
     """Print the cycle table of a program."""
     from rich.table import Table
 
     from pyhw.cli.options import console
-    from pyhw.compiler.cycles import run_cycles
-    from pyhw.compiler.masks import mask_summary
-    from pyhw.hdl.engines.registry import POOLING
 
-    table = Table(title=f"{program.name} on {config.name}, {program.batch} images")
+    table = Table(title=f"{program.name} on {program.config.name}, {program.batch} images")
     for name in ("layer", "engine"):
         table.add_column(name)
     for name in ("cycles", "weight stall", "drain stall", "utilisation"):
         table.add_column(name, justify="right")
-    for layer in layers:
-        used = f"{layer.utilisation:.0%}" if layer.engine != POOLING.upper() else ""
+    for layer in program.layers:
+        used = f"{layer.utilisation:.0%}" if layer.utilisation else ""
         table.add_row(layer.name, layer.engine, f"{layer.cycles:,}", f"{layer.stall_weights:,}",
                       f"{layer.stall_bank:,}", used)
-    total = run_cycles(layers)
+    total = program.cycles
     table.add_section()
     table.add_row("all", "", f"{total:,}", "", "", "")
     console().print(table)
     rate = program.batch * 100e6 / total
     typer.echo(f"{total / program.batch:,.0f} cycles an image, {rate:,.0f} images a second at "
                "100 MHz without input and output")
-    if masks := mask_summary(program, config):
-        typer.echo(masks)
+    if program.notes():
+        typer.echo(program.notes())

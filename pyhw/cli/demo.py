@@ -7,13 +7,14 @@ import typer
 
 from pyhw.cli.options import ConfigFile, Preset, Set
 from pyhw.errors import UserError, writing
+from pyhw.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from pyhw.compiler.program import Program
     from pyhw.graph.ops import Graph
-    from pyhw.hdl.config import Config
+    from pyhw.target import Program
+    from pyhw.target.design import Design
 
 SHADES = " .:-=+*#%@"
 BATCH = 8
@@ -48,16 +49,12 @@ def demo(
     import pyhw
     from pyhw.cli.compile import print_estimate
     from pyhw.cli.progress import bar, simulation_bar, spinner
-    from pyhw.compiler import compile_graph
-    from pyhw.compiler.cycles import estimate
     from pyhw.configure import choose_config
     from pyhw.graph.execute import run_layers
     from pyhw.inputs import load_images
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.network import first_difference
-    from pyhw.simulation.results import Results
-    from pyhw.simulation.session import find_exports, run_torch_layers, simulate_chunks
-    from pyhw.verilog import cached_verilog
+    from pyhw.simulation.session import find_exports, run_torch_layers
 
     started = time.monotonic()
     chosen = choose_config(preset, config, set_ or ())
@@ -75,30 +72,30 @@ def demo(
     typer.echo(f"   {outcome.float_accuracy:.2f} % of {outcome.tested} held-out digits in "
                f"floating point\n2. Quantised to 8-bit integers: "
                f"{outcome.integer_accuracy:.2f} %")
-    program = compile_graph(graph, chosen, min(images, BATCH))
+    program = pyhw.compile(graph, chosen, batch=min(images, BATCH))
     typer.echo(f"3. Compiled for {chosen.name}: {len(program.layers)} layers, "
-               f"{sum(len(raw) for _, _, raw in program.sections):,} bytes")
-    print_estimate(program, chosen, estimate(program, chosen))
+               f"{program.size:,} bytes")
+    print_estimate(program)
+    design = pyhw.generate(chosen)
     with spinner("generating Verilog"):
-        verilog = cached_verilog(chosen)
+        verilog = design.verilog
     typer.echo(f"4. Generated {len(verilog.splitlines()):,} lines of Verilog, no multiplier")
     if keep is not None:
-        _keep(keep, graph, program, chosen, verilog)
+        _keep(keep, graph, program, design)
     pixels, labels = load_images(graph, "digits", images)
-    results = Results.open(None, graph, pixels, resume=False)
     with simulation_bar(simulator) as show:
-        report = simulate_chunks(graph, program, chosen, pixels, results, verilog=verilog,
-                                 simulator=simulator, debug=True, on_progress=show)
+        run = pyhw.simulate(graph, program, pixels, design=design, simulator=simulator,
+                            debug=True, check=False, progress=show)
     typer.echo("5. Simulated through its byte port, every layer's memory read back")
-    for line in report.lines():
+    for line in run.lines():
         typer.echo(f"   {line}")
     golden, torch_values = run_layers(graph, pixels), run_torch_layers(graph, pixels)
     wrong = [first_difference(name, golden[name], value)
              for name, value in torch_values.items() if name in golden]
-    difference = report.difference or next(filter(None, wrong), None)
+    difference = run.difference or next(filter(None, wrong), None)
     typer.echo(f"   quantised torch module: {'differs' if any(wrong) else 'equal'} in "
                f"{len(torch_values)} layers, every value")
-    guesses = results.outputs.reshape(len(pixels), -1).argmax(axis=1)
+    guesses = run.outputs.reshape(len(pixels), -1).argmax(axis=1)
     assert labels is not None
     _picture(pixels[0, :, :, 0], int(guesses[0]), int(labels[0]))
     typer.echo(f"{(guesses == labels).sum()} of {len(labels)} digits read correctly, "
@@ -109,25 +106,27 @@ def demo(
                 bold=True)
 
 
-def _keep(folder: Path, graph: "Graph", program: "Program", config: "Config",
-          verilog: str) -> None:
+def _keep(folder: Path, graph: "Graph", program: "Program", design: "Design") -> None:
     """Write what the demonstration made, over nothing else."""
-    from pyhw.files import write_atomically
-    from pyhw.graph.file import save, to_bytes
-    from pyhw.hdl.config_file import config_to_json
+    import tempfile
 
-    files = {"lenet5.pyhw": to_bytes(graph), "lenet5.pyhwprog": program.to_bytes(),
-             "accelerator.v": verilog.encode(), "accelerator.json": config_to_json(config).encode()}
+    import pyhw
+
+    with tempfile.TemporaryDirectory() as name:
+        made = Path(name)
+        pyhw.save(graph, made / "lenet5.pyhw")
+        pyhw.save(program, made / "lenet5.pyhwprog")
+        pyhw.save(design, made / "accelerator.v")
+        files = {path.name: path.read_bytes() for path in made.iterdir()}
     for name, data in files.items():
         path = folder / name
         if path.exists() and not (path.is_file() and path.read_bytes() == data):
             raise UserError(f"{path} is there already and is another: keep in another folder")
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        save(graph, folder / "lenet5.pyhw")
-        program.save(folder / "lenet5.pyhwprog")
-        write_atomically(folder / "accelerator.v", verilog)
-        write_atomically(folder / "accelerator.json", config_to_json(config))
+        for name, data in files.items():
+            with replacing(folder / name) as file:
+                file.write(data)
 
 
 def _picture(image: "np.ndarray", guess: int, label: int) -> None:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyhw.errors import UserError, writing
+from pyhw.errors import UserError
 
 if TYPE_CHECKING:
-    from pyhw.families import Device
-    from pyhw.fitter.search import Candidate
     from pyhw.hdl.config import EngineConfig
+    from pyhw.target.proposal import Proposal
 
 
 def fit(
@@ -54,14 +53,13 @@ def fit(
 
       pyhw compile resnet20.pyhw --config accelerator.json --map
     """
+    import pyhw
     from pyhw.cli.options import distinct
     from pyhw.cli.progress import bar
     from pyhw.families import find_device
-    from pyhw.files import write_atomically
-    from pyhw.fitter.area import area
-    from pyhw.fitter.search import OBJECTIVES, limits_of, propose
-    from pyhw.hdl.config_file import config_to_json
+    from pyhw.fitter.search import OBJECTIVES
     from pyhw.inputs import check_output, read_graph
+    from pyhw.target import target_of
 
     if graph is None:
         if out is not None or specialise:
@@ -73,24 +71,23 @@ def fit(
         raise UserError(f"--clock must be a number of MHz, not {clock:g}")
     if objective not in OBJECTIVES:
         raise UserError(f"objective must be one of {', '.join(OBJECTIVES)}, not {objective!r}")
-    chosen = find_device(device)
+    find_device(device)
     distinct({"the graph": graph}, {"--out": out})
     if out is not None:
         check_output(out)
     network = read_graph(graph)
     with bar("ranking") as update:
-        found = propose(network, chosen, batch=batch, objective=objective, specialise=specialise,
-                        progress=update)
-    best = found[0]
-    _print(found, chosen, network.name, clock * 1e6)
-    parts = ", ".join(f"{part.name} {part.luts:,.0f}" for part in area(best.config))
-    typer.echo(f"LUT4s of the first: {parts}")
-    typer.echo(f"The first: {limits_of(best, chosen)}.")
+        found = pyhw.fit(network, device, batch=batch, objective=objective, specialise=specialise,
+                         progress=update)
+    _print(found, clock * 1e6)
+    parts = target_of(found.config).area(found.config)
+    typer.echo("LUT4s of the first: "
+               + ", ".join(f"{name} {luts:,.0f}" for name, luts in parts.items()))
+    typer.echo(f"The first: {found.limit}.")
     if out is not None:
-        with writing(out):
-            write_atomically(out, config_to_json(best.config))
-        typer.echo(f"{out}: for {best.batch} image{'s' * (best.batch > 1)} at once "
-                   f"(--batch {best.batch} of the commands that take it)")
+        pyhw.save(found, out)
+        typer.echo(f"{out}: for {found.batch} image{'s' * (found.batch > 1)} at once "
+                   f"(--batch {found.batch} of the commands that take it)")
 
 
 def _devices() -> None:
@@ -108,17 +105,16 @@ def _devices() -> None:
     console().print(table)
 
 
-def _print(found: "list[Candidate]", device: "Device", name: str, clock_hz: float) -> None:
+def _print(found: "Proposal", clock_hz: float) -> None:
     from rich.table import Table
 
     from pyhw.cli.options import console
 
-    table = Table(title=f"{name} on {device.name}: {device.luts:,} LUT4, "
-                        f"{device.block_rams} block RAMs")
+    table = Table(title=found.title)
     for column in ("groups", "L1", "shift", "post", "word", "images", "cycles an image",
                    "images/s", "LUT4", "block RAMs", "most cycles"):
         table.add_column(column, justify="right")
-    for one in found:
+    for one in found.candidates:
         config = one.config
         table.add_row(
             str(config.groups), _shape(config.engines.get("l1")),

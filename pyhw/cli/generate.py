@@ -1,16 +1,14 @@
 """``pyhw generate``: Verilog and configuration of an accelerator."""
 
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pyhw.cli.names import Interface
 from pyhw.cli.options import ConfigFile, Initial, Preset, Set
-from pyhw.errors import UserError, writing
-
-if TYPE_CHECKING:
-    from pyhw.hdl.config import Config
+from pyhw.errors import UserError
 
 
 def generate(
@@ -64,84 +62,45 @@ def generate(
 
       pyhw generate --program net.pyhwprog --config accelerator.json -o net.v
     """
-    import time
-
+    import pyhw
     from pyhw.cli.options import distinct
     from pyhw.cli.progress import spinner
     from pyhw.configure import choose_config
-    from pyhw.contents import NOTHING, read_contents
-    from pyhw.files import write_atomically
-    from pyhw.fusesoc import check_core, core_file
-    from pyhw.hdl.config_file import config_to_json
-    from pyhw.inputs import check_output
-    from pyhw.verilog import cached_verilog
+    from pyhw.inputs import expect
+    from pyhw.target import read_program
 
-    if (interface is Interface.SERIAL) != (divisor is not None):
-        raise UserError("--interface serial needs --divisor, the clock cycles of a bit" if
-                        divisor is None else "--divisor is for --interface serial")
-    chosen, contents = choose_config(preset, config, set_ or ()), NOTHING
+    if program is not None and asic is not None:
+        raise UserError("--program: memories of silicon have no initial contents; leave out "
+                        "--asic, or let the host load it")
+    given = choose_config(preset, config, set_ or ())
+    held = None
     if program is not None:
-        if asic is not None:
-            raise UserError("--program: memories of silicon have no initial contents; leave out "
-                            "--asic, or let the host load it")
-        chosen, contents = read_contents(program, chosen if preset or config or set_ else None)
+        expect(program, "program")
+        held = read_program(program, given if preset or config or set_ else None)
+        given = held.known()
+    design = pyhw.generate(given, interface=interface, divisor=divisor, program=held)
     if asic is not None:
         if out is not None or fusesoc:
             raise UserError("--asic is a folder of its own: leave out --out and --fusesoc")
-        _write_asic(chosen, asic, interface, divisor, 20.0 if period is None else period)
+        with spinner("generating Verilog"):
+            written = design.save_asic(asic, period_ns=20.0 if period is None else period)
+        count = sum(written.memories.values())
+        typer.echo(f"{asic}: {len(written.files)} files, {count} memories of {written.bits:,} "
+                   "bits; README.md says what is what")
         return
     if period is not None:
         raise UserError("--period is for --asic")
-    path = out or Path(f"{chosen.name}.v")
+    path = out or Path(f"{given.name}.v")
     beside, core = path.with_suffix(".json"), path.with_suffix(".core")
     distinct({"--config": config if set_ else None, "--program": program},
              {"--out": path, "the configuration": beside}
              | ({"the core file": core} if fusesoc else {}))
-    check_output(path)
-    check_output(beside)
-    _only_over_a_configuration(beside)
-    if fusesoc:
-        check_output(core)
-        check_core(core, path)
     started = time.monotonic()
     with spinner("generating Verilog"):
-        text = cached_verilog(chosen, divisor, interface, contents=contents)
-    with writing(path):
-        write_atomically(path, text)
-    with writing(beside):
-        write_atomically(beside, config_to_json(chosen))
-    if fusesoc:
-        with writing(core):
-            write_atomically(core, core_file(path.name))
-    lanes = {name: chosen.groups * e.rows * e.lanes for name, e in chosen.engines.items()}
-    typer.echo(f"{path}: {len(text.splitlines()):,} lines, "
-               + ", ".join(f"{count:,} {name} lanes" for name, count in lanes.items())
+        design.save(path, fusesoc=fusesoc)
+    typer.echo(f"{path}: {len(design.verilog.splitlines()):,} lines, "
+               + ", ".join(f"{count:,} {name} lanes" for name, count in design.lanes.items())
                + f", {time.monotonic() - started:.1f} s")
-    typer.echo(f"{beside}: configuration {chosen.hash.hex()}")
+    typer.echo(f"{beside}: configuration {given.hash.hex()}")
     if fusesoc:
         typer.echo(f"{core}: FuseSoC core")
-
-
-def _write_asic(config: "Config", folder: Path, interface: str, divisor: int | None,
-                period_ns: float) -> None:
-    from pyhw.asic import write_asic
-    from pyhw.cli.progress import spinner
-
-    with spinner("generating Verilog"):
-        written = write_asic(config, folder, interface=interface, divisor=divisor,
-                             period_ns=period_ns)
-    count = sum(written.memories.values())
-    typer.echo(f"{folder}: {len(written.files)} files, {count} memories of {written.bits:,} bits; "
-               "README.md says what is what")
-
-
-def _only_over_a_configuration(path: Path) -> None:
-    """Refuse to overwrite a file that the user did not name and pyhw did not write."""
-    from pyhw.configure import read_config
-
-    if path.exists():
-        try:
-            read_config(path)
-        except UserError:
-            raise UserError(f"{path} is there already and is no configuration of this pyhw: move "
-                            "it, or choose another --out") from None

@@ -59,16 +59,13 @@ def info(
 
 
 def _map(file: Path, config: Path | None, device: str) -> None:
-    from pyhw.cli.memory_map import print_map
-    from pyhw.configure import every_preset, read_config
-    from pyhw.inputs import read_program
+    from pyhw.configure import read_config
+    from pyhw.inputs import expect
+    from pyhw.target import read_program
 
-    program = read_program(file)
-    if config is not None:
-        print_map(program, read_config(config), device)
-        return
-    matching = [one for one in every_preset() if one.hash == program.config_hash]
-    print_map(program, matching[0] if matching else None, device)
+    expect(file, "program")
+    program = read_program(file, None if config is None else read_config(config))
+    typer.echo(program.memory_map(device))
 
 
 def _operations(file: Path, as_json: bool) -> None:

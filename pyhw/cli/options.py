@@ -11,6 +11,8 @@ from pyhw.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pyhw.hdl.config import Config
+
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +68,15 @@ Initial = Annotated[
     typer.Option("--program", help="Program (.pyhwprog) that is there without loading.",
                  show_default="none"),
 ]
+
+
+def choice(preset: str | None, config: Path | None, changes: list[str] | None) -> "Config | None":
+    """Return the configuration that options choose; None if they choose none."""
+    from pyhw.configure import choose_config
+
+    if preset is None and config is None and not changes:
+        return None
+    return choose_config(preset, config, changes or ())
 
 
 def distinct(read: Mapping[str, Path | None], written: Mapping[str, Path | None]) -> None:

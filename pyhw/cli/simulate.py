@@ -78,25 +78,17 @@ def simulate(
 
       pyhw simulate net.pyhw --netlist ecp5 --simulator icarus --images 1
     """
+    import pyhw
     from pyhw.cli.progress import simulation_bar, spinner
-    from pyhw.compiler import compile_graph
-    from pyhw.configure import choose_config, read_config
-    from pyhw.families import find_family
-    from pyhw.fitter.memories import in_blocks
-    from pyhw.inputs import load_images, read_file, read_graph, read_program
+    from pyhw.configure import choose_config
+    from pyhw.inputs import expect, load_images, read_graph
     from pyhw.simulation.launch import find_simulator
-    from pyhw.simulation.network import check_program
-    from pyhw.simulation.results import Results
-    from pyhw.simulation.session import exports_agree, find_exports, simulate_chunks
-    from pyhw.synthesis.netlist import netlist as make_netlist
-    from pyhw.tools import find_yosys
-    from pyhw.verilog import cached_verilog, first_line
+    from pyhw.simulation.session import find_exports
+    from pyhw.target import read_program
+    from pyhw.target.design import read_design
 
-    find_simulator(simulator)
+    find_simulator(simulator)  # before the files are read
     find_exports(torch=torch, onnx=onnx)
-    if netlist is not None:
-        find_family(netlist)
-        find_yosys()
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
     network = read_graph(graph)
@@ -104,46 +96,32 @@ def simulate(
         if preset or config or set_:
             raise UserError("the configuration lies beside --verilog; leave out --preset, "
                             "--config and --set")
-        beside = verilog.with_suffix(".json")
-        if not beside.exists():
-            raise UserError(f"{verilog} needs its configuration {beside}, which pyhw generate "
-                            "writes beside it")
-        chosen = read_config(beside)
-        text = read_file(verilog, lambda path: path.read_text("utf-8", "replace"))
-        if not text.startswith(first_line(chosen)):
-            raise UserError(f"{verilog} is not the Verilog of the configuration {beside}: write "
-                            "both again with pyhw generate")
+        design = read_design(verilog)
     else:
-        chosen = choose_config(preset, config, set_ or ())
-        if netlist is not None:  # as `pyhw synth`
-            chosen = in_blocks(chosen, netlist)
-    if program is not None and (batch is not None or double_buffer):
+        design = pyhw.generate(choose_config(preset, config, set_ or ()), family=netlist)
+    if program is None:
+        compiled = pyhw.compile(network, design.config, batch=batch or 8,
+                                double_buffer=double_buffer)
+    elif batch is not None or double_buffer:
         raise UserError("the program says how many images it takes and how many buffers it has; "
                         "leave out --batch and --double-buffer")
-    if program is None:
-        compiled = compile_graph(network, chosen, batch or 8, double_buffer=double_buffer)
     else:
-        compiled = read_program(program)
-    check_program(compiled, network, chosen)
+        expect(program, "program")
+        compiled = read_program(program, design.config)
     pixels, labels = load_images(network, data, images, data_dir, seed)
-    results = Results.open(out, network, pixels, resume=resume)
-    if verilog is None:
-        with spinner("generating Verilog"):
-            text = cached_verilog(chosen)
-    if netlist is not None:
-        with spinner(f"synthesising for {netlist}"):
-            text = make_netlist(text, "top", netlist)
+    with spinner("generating Verilog"):
+        _ = design.verilog
     with simulation_bar(simulator) as show:
-        report = simulate_chunks(network, compiled, chosen, pixels, results, verilog=text,
-                                 simulator=simulator, debug=debug, stalls=stalls, chunk=chunk,
-                                 on_progress=show)
-    for line in report.lines():
+        run = pyhw.simulate(
+            network, compiled, pixels, design=design, netlist=netlist, simulator=simulator,
+            debug=debug, stalls=stalls, torch=torch, onnx=onnx, out=out, resume=resume,
+            chunk=chunk, check=False, progress=show)
+    for line in run.report.lines():
         typer.echo(line)
-    if labels is not None and results.done == len(labels):
-        guesses = results.outputs.reshape(len(labels), -1).argmax(axis=1)
+    if labels is not None and len(run.outputs) == len(labels):
+        guesses = run.outputs.reshape(len(labels), -1).argmax(axis=1)
         typer.echo(f"{(guesses == labels).sum()} of {len(labels)} images classified correctly")
-    same = exports_agree(network, pixels[:results.done], results.outputs, torch=torch, onnx=onnx)
-    for name, difference in same.items():
+    for name, difference in run.others.items():
         typer.echo(f"{name}: {difference or 'equal, every output bit'}")
-    if report.difference or any(same.values()):
-        raise UserError(str(report.difference or next(d for d in same.values() if d)))
+    if run.difference:
+        raise UserError(str(run.difference))

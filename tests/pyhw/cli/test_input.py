@@ -430,20 +430,23 @@ def test_generate_needs_two_files(refused, golden):
 
 def test_demo_keeps_nothing_over_other_files(refused, folder):
     from pyhw.cli.demo import _keep
+    from pyhw.target.design import Design
 
     graph = small_graph()
     (folder / "lenet5.pyhw").write_bytes(b"mine")
     with pytest.raises(UserError, match=r"lenet5\.pyhw is there already and is another"):
-        _keep(folder, graph, compile_graph(graph, TINY, 1), TINY, "")
+        _keep(folder, graph, pyhw.compile(graph, TINY), Design(TINY, "bytes", None, str))
     assert (folder / "lenet5.pyhw").read_bytes() == b"mine"
 
 
 def test_demo_keeps_the_same_files_twice(folder):
     from pyhw.cli.demo import _keep
+    from pyhw.target.design import Design
 
     graph = small_graph()
     for _ in range(2):
-        _keep(folder / "new", graph, compile_graph(graph, TINY, 1), TINY, "module top;\n")
+        _keep(folder / "new", graph, pyhw.compile(graph, TINY),
+              Design(TINY, "bytes", None, lambda: "module top;\n"))
     assert from_bytes((folder / "new" / "lenet5.pyhw").read_bytes()) == graph
     assert len(list((folder / "new").iterdir())) == 4
 

@@ -1,0 +1,140 @@
+"""From PyTorch to the integer graph."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pyhw.errors import MissingTool, UserError, from_extra
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from pyhw.graph.ops import Graph
+    from pyhw.nn.convert import Conversion
+
+__all__ = ["convert", "quantize"]
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingTool("PyTorch", from_extra("train")) from None
+
+
+def convert(model: Any, ops: str, *, exempt: Sequence[str] | None = None
+            ) -> "list[Conversion]":
+    """Replace the convolutions and linear layers of a PyTorch model, in place.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Any with `torch.nn.Conv2d` and `torch.nn.Linear` in it.
+    ops : {'adder', 'shift-ps', 'shift-q', 'shiftadd', 'pemn'}
+        Kind of the new layers (``docs/methods.md``).
+    exempt : sequence of str, optional
+        Patterns of the paths of layers that stay; the first and the last by default.
+
+    Returns
+    -------
+    list of Conversion
+        What became of each layer: `path`, `before`, `after`, `note`.
+
+    Raises
+    ------
+    UserError
+        If a layer that multiplies has no counterpart, or nothing would be replaced.
+
+    Examples
+    --------
+    >>> import pyhw, torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(),
+    ...                             torch.nn.Conv2d(4, 4, 3))
+    >>> [one.after for one in pyhw.convert(model, "shift-q", exempt=[])]
+    ['ShiftConv2d', 'ShiftConv2d']
+    """
+    _need_torch()
+    from pyhw.nn.convert import convert
+
+    return convert(model, ops, exempt)
+
+
+def quantize(
+    model: Any,
+    images: "np.ndarray | None" = None,
+    *,
+    bits: int = 8,
+    weight_bits: int | None = None,
+    digits: int = 5,
+    terms: int = 3,
+    exponent: int = 16,
+    residual_terms: int = 3,
+    name: str = "network",
+    normalise: "tuple[np.ndarray, np.ndarray] | None" = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> "Graph":
+    """Turn a trained PyTorch model into an integer graph, without retraining.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or path-like
+        A model in evaluation, which sees pixels / 255; or a checkpoint of ``pyhw train``, whose
+        own data set calibrates and tests it.
+    images : uint8 array (N, H, W) or (N, H, W, C), optional
+        Calibration images for a module: a few hundred of the training set.
+    bits : int
+        Of activations, 4 to 8.
+    weight_bits : int, optional
+        Of the weights of inner layers, 2 to 8; `bits` by default.
+    digits : int
+        Most signed powers of two in an ordinary weight, 1 to 5.
+    terms, residual_terms : int
+        Most powers of two in the multiplier of a channel and of an added map, 1 to 3.
+    exponent : int
+        Largest exponent in the multiplier of a channel, 2 to 16.
+    name : str
+        Of the graph; a checkpoint's has the network's.
+    normalise : (array (C,), array (C,)), optional
+        Mean and deviation that the data loader took off pixels / 255, if it did.
+    progress : callable, optional
+        Called with what is done, the total, and what it is.
+
+    Returns
+    -------
+    Graph
+        `meta` holds scales and settings and, of a checkpoint, the accuracy.
+
+    Raises
+    ------
+    UserError
+        If a layer is not supported: which one, and what to use instead; if settings are out of
+        range; if images are missing or not what the model takes.
+
+    Examples
+    --------
+    >>> import numpy as np, pyhw, torch
+    >>> model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU()).eval()
+    >>> images = np.arange(4 * 64, dtype=np.uint8).reshape(4, 8, 8)
+    >>> pyhw.quantize(model, images).op("op0").shape  # doctest: +SKIP
+    """
+    _need_torch()
+    from pyhw.quantizer.settings import Settings
+
+    settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits, terms=terms,
+                        exponent=exponent, residual_terms=residual_terms)
+    if isinstance(model, str | os.PathLike):
+        from pyhw.inputs import expect
+        from pyhw.quantizer.run import quantize_checkpoint
+
+        if images is not None or normalise is not None:
+            raise UserError("images and normalise belong to a module; a checkpoint is calibrated "
+                            "with the data it was trained on")
+        expect(Path(model), "checkpoint")
+        return quantize_checkpoint(Path(model), settings, progress=progress).graph
+    if images is None:
+        raise UserError("images must be calibration images for the model, uint8 (N, H, W, C)")
+    from pyhw.quantizer.model import quantize_model
+
+    return quantize_model(model, images, settings, name=name, normalise=normalise,
+                          progress=progress).graph

@@ -1,0 +1,126 @@
+"""A board at the other end of a serial line."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pyhw.host.ports import candidates, find_port
+
+from .base import Program
+
+if TYPE_CHECKING:
+    from pyhw.host.device import Device, Traffic
+
+__all__ = ["Connection"]
+
+
+class Connection:
+    """A board that programs run on; `pyhw.connect` returns it, and ``with`` closes it.
+
+    Parameters
+    ----------
+    board : str, optional
+        Its name: only ports with its adapter's USB numbers are looked at.
+    port : str, optional
+        Name of the serial port; the only board that is plugged in by default.
+    options
+        Of `pyhw.host.connect`: baud, ahead, timeout_s, loaded.
+    """
+
+    def __init__(self, board: str | None = None, port: str | None = None, **options: Any) -> None:
+        self._board, self._options = board, options
+        self.port = self._found(board) if port is None else port
+        """Name of the serial port."""
+        self._stack = ExitStack()
+        self._program: Program | None = None
+        self._device: Device | None = None
+
+    @staticmethod
+    def _found(board: str | None) -> str:
+        if board is not None:
+            from pyhw.boards import find_board
+
+            usb = find_board(board).loader.usb
+            mine = [port for port in candidates() if (port.vid, port.pid) == usb]
+            if len(mine) == 1:
+                return str(mine[0].device)
+        return find_port()
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the serial port; the board keeps its program."""
+        self._program = self._device = None
+        self._stack.close()
+
+    def load(self, program: Program, progress: Callable[..., None] | None = None) -> "Device":
+        """Load a program, unless it is the one that was loaded last.
+
+        Parameters
+        ----------
+        program : Program
+        progress : callable, optional
+            Called with the frames that are answered, and all of them.
+
+        Returns
+        -------
+        Device
+            For streams of batches, counters, traffic and what else the protocol has.
+
+        Raises
+        ------
+        UserError
+            If the port cannot be opened, or the board does not answer or has another
+            configuration.
+        """
+        if self._device is None or program is not self._program:
+            self.close()
+            self._device = self._stack.enter_context(program.target.connect(
+                program, self.port, progress=progress, **self._options))
+            self._program = program
+        return self._device
+
+    def infer(self, program: Program, images: np.ndarray) -> np.ndarray:
+        """Return the outputs of images, loading the program first if need be.
+
+        Parameters
+        ----------
+        program : Program
+        images : integer array (N, H, W, C) or (N, H, W)
+            In the format of the program's input, usually 0 to 255; any number of them.
+
+        Returns
+        -------
+        int64 array (N, H, W, C)
+            Of a classifier, H and W are 1 and C is the number of classes.
+
+        Raises
+        ------
+        UserError
+            As of `load`; if images are of another shape or range, or the board is gone.
+        """
+        return self.load(program).infer(with_channels(images))
+
+    def stream(self, program: Program, images: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the outputs batch by batch, so that an error loses none of them."""
+        yield from self.load(program).stream(with_channels(images))
+
+    @property
+    def traffic(self) -> "Traffic | None":
+        """Bytes, retries and loads up to now; None before a program is loaded."""
+        return None if self._device is None else self._device.traffic
+
+    def __repr__(self) -> str:
+        running = f", {self._program.name} loaded" if self._program is not None else ""
+        return f"Connection to {self._board or 'a board'} at {self.port}{running}"
+
+
+def with_channels(images: np.ndarray) -> np.ndarray:
+    """Return images with an axis of channels; anything else is left for the check to refuse."""
+    return images[..., None] if isinstance(images, np.ndarray) and images.ndim == 3 else images
