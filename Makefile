@@ -58,7 +58,7 @@ $(VENV)/.dev-installed: $(DEPS) | $(BIN)/python
 	touch $@ $(VENV)/.demo-installed
 
 clean:
-	rm -rf build pyhw.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build pyhw_nn.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean
