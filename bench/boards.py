@@ -42,6 +42,8 @@ class Case:
     batch: int | None = None
     clock_mhz: float | None = None
     stand_alone: bool = False
+    specialise: bool = False
+    objective: str = "throughput"
 
 
 _LENET5 = Case("icebreaker", "lenet5_adder_mnist.pt", batch=1,
@@ -55,6 +57,8 @@ CASES = {
     "icebreaker-alone": replace(_LENET5, stand_alone=True),
     "hx8k": Case("hx8k", "lenet1_adder_mnist.pyhw"),
     "tang-nano-9k": Case("tang-nano-9k", "lenet1_adder_mnist.pyhw"),
+    "gatemate-evb": Case("gatemate-evb", "lenet1_adder_mnist.pyhw", objective="area",
+                         specialise=True),
     "tang-nano-9k-lenet5": Case("tang-nano-9k", "lenet5_adder_mnist_6bit.pyhw"),
     "ulx3s-12f-small": Case("ulx3s-12f", clock_mhz=60),
     "icebreaker-small": Case("icebreaker"),
@@ -88,8 +92,9 @@ def run(name: str, seeds: int, folder: Path) -> Timing:
                            *case.quantize, "--out", str(path)], check=False).returncode:
             raise UserError("its graph could not be made")
     config = choose_config(case.preset) if case.preset else None
-    model = prepare(read_graph(path), board, config, batch=case.batch, specialise=not case.model,
-                    objective="throughput" if case.model else "area")
+    model = prepare(read_graph(path), board, config, batch=case.batch,
+                    specialise=case.specialise or not case.model,
+                    objective=case.objective if case.model else "area")
     out = folder / name
     outcome = build(Build(model=model, board=board, baud=1_000_000, seeds=seeds,
                           stand_alone=case.stand_alone,
