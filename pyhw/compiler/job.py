@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pyhw.graph.ops import Conv, Pointwise, Pool
+from pyhw.graph.ops import MapType, Processed
 from pyhw.graph.post import Post
 from pyhw.hdl.records import Expansion, Instruction
 
@@ -60,7 +60,7 @@ class Job:
 
     Parameters
     ----------
-    op : Conv, Pool or Pointwise
+    op : Processed
         What it computes; its `post` is what the store unit does.
     engine : str
         Name of the engine.
@@ -78,7 +78,7 @@ class Job:
         Output channels of `op` that this job makes.
     """
 
-    op: Conv | Pool | Pointwise
+    op: Processed
     engine: str
     source: Map
     target: Map
@@ -103,9 +103,9 @@ class Job:
     @property
     def useful_terms(self) -> int:
         """Terms of the network's own reduction, per image (padded digits left out)."""
-        if not isinstance(self.op, Conv):
+        counts = self.op.counts(MapType(self.target.shape, self.target.fmt))
+        if not counts.weights:
             return 0
-        first, last, _ = self.channels.indices(self.op.out_channels)
-        _, kh, kw, c = self.op.weight_shape
-        positions = self.layer.nest.n_x * self.layer.nest.n_y
-        return (last - first) * kh * kw * c * self.op.digits * positions
+        channels = self.target.shape[2]
+        first, last, _ = self.channels.indices(channels)
+        return counts.terms * (last - first) // channels

@@ -91,8 +91,8 @@ def needs(graph: Graph) -> Needs:
         chain_acc_width=max([pool_acc, *(_chain_bits(c, known[c.input].fmt) for c in chained)]),
         kernels=tuple(sorted({c.kernel[1] for c in chained})),
         prototypes=_prototypes(convs, known, shift or 0),
-        terms=max(most_terms(step.m_sign) for step in steps),
-        exponent=max(1, *map(largest_exponent, steps)),
+        terms=max([1, *(most_terms(step.m_sign) for step in steps)]),
+        exponent=max([1, *map(largest_exponent, steps)]),
         sum_bits=max(16, *(_sum_bits(op, known) for op in graph.ops)),
         tables=len(tables),
         records=sum(known[op.name].channels * (1 + (_second(op))) for op in graph.ops[1:]),
@@ -153,7 +153,7 @@ def _shift_needs(convs: list[Conv], known: dict[str, MapType]) -> tuple[int | No
 
 
 def _chain_bits(op: Conv, source: Format) -> int:
-    """Return the bits of a depthwise layer's sums (`pyhw.compiler.depthwise`)."""
+    """Return the bits of a depthwise layer's sums (`pyhw.compiler.lowering.depthwise`)."""
     if op.term == "l1":
         return (256 * op.kernel[0] * op.kernel[1]).bit_length() + 1
     return (_most_powers(op) * (_most(source) + 1) << op.ex).bit_length() + 1

@@ -139,6 +139,8 @@ class Kind:
         Options of the recipe that only some kinds read, this one among them.
     sources : dict of str to Source
         Reference implementations whose checkpoints are imported, by name.
+    finish : callable, optional
+        Takes a network of such layers and its options, does what concerns all layers at once.
     """
 
     name: str
@@ -150,6 +152,7 @@ class Kind:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     options: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
+    finish: Callable[[nn.Module, LayerOptions], None] | None = None
 
 
 KINDS: dict[str, Kind] = {}

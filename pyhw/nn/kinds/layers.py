@@ -6,7 +6,6 @@ from torch import nn
 
 from pyhw.nn.coded_layers import Pair
 from pyhw.nn.options import LayerOptions
-from pyhw.nn.prototypes import share_prototypes
 
 from .base import KINDS
 
@@ -76,5 +75,6 @@ class Layers:
         return kind.linear(self._options, inputs, outputs, bias=bias)
 
     def finish(self, model: nn.Module) -> None:
-        """Do what concerns all layers at once: masked ones share their fixed weights."""
-        share_prototypes(model, self._options.sharing, self._options.fraction)
+        """Do what concerns all layers at once."""
+        if self._inner.finish is not None:
+            self._inner.finish(model, self._options)

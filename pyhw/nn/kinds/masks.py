@@ -1,6 +1,7 @@
 """PEMN: masks on fixed random powers of two."""
 
 from pyhw.nn.masked import MaskedConv2d, MaskedLinear
+from pyhw.nn.prototypes import share_prototypes
 
 from .base import Kind, LayerClass, Source, kind, layer_class, with_options
 from .shifts import coded_counts
@@ -17,6 +18,7 @@ kind(Kind(
     linear=with_options(MaskedLinear, "sparsity", "bits"),
     recipe={"optimizer": "adamw", "lr": 0.05, "weight_decay": 0.005, "schedule": "ramp"},
     options=("sharing", "fraction", "sparsity"),
+    finish=lambda model, options: share_prototypes(model, options.sharing, options.fraction),
     sources={"pemn": Source(
         ops="pemn",
         refused="its networks have GELU before each batch norm and random floats for weights, "
