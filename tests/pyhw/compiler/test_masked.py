@@ -85,8 +85,9 @@ def test_depthwise_masked_layers_run_channel_by_channel_from_masks(taps, changes
         found = run_program(program, config, images)["masked"]
         np.testing.assert_array_equal(found, run_layers(graph, images)["masked"])
     # Blocks of 5, 5 and 2 channels are stored as codes.
-    program = compile_graph(graph, CONFIG.changed(taps=taps, pool_lanes=5), 2)
-    assert [layer["masked"] for layer in layers(program)] == [0]
+    config = CONFIG.changed(taps=taps, pool_lanes=5)
+    program = compile_graph(graph, config, 2)
+    assert [layer["masked"] for layer in layers(program, config)] == [0]
 
 
 @pytest.mark.parametrize("load_bits", [16, 64, 512])
