@@ -10,6 +10,7 @@ from .config_parts import (
     DepthwiseConfig,
     EngineConfig,
     MemoryConfig,
+    MovesConfig,
     PoolConfig,
     PortConfig,
     PostConfig,
@@ -25,7 +26,7 @@ from .ranges import checked_ranges
 
 __all__ = [
     "ISA_VERSION", "BuildConfig", "Config", "DepthwiseConfig", "EngineConfig", "MemoryConfig",
-    "PoolConfig", "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig",
+    "MovesConfig", "PoolConfig", "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig",
 ]
 
 ISA_VERSION = 4
@@ -58,6 +59,7 @@ class Config(Widths):
     weights: WeightsConfig = field(default_factory=WeightsConfig)
     post: PostConfig = field(default_factory=PostConfig)
     residual: ResidualConfig = field(default_factory=ResidualConfig)
+    moves: MovesConfig = field(default_factory=MovesConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     port: PortConfig = field(default_factory=PortConfig)
     build: BuildConfig = field(default_factory=BuildConfig)

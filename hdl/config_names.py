@@ -12,6 +12,7 @@ FLAT = {
     "post_width": "post.width", "terms": "post.terms", "exponent": "post.exponent",
     "sum_bits": "post.sum_bits", "second_step": "post.second_step", "tables": "post.tables",
     "residual_terms": "residual.terms", "residual_wide": "residual.wide",
+    "copy": "moves.copy",
     "scratch_bytes": "memory.scratch_bytes", "program_words": "memory.program_words",
     "param_records": "memory.param_records", "index_entries": "memory.index_entries",
     "max_payload": "port.max_payload", "frame_timeout": "port.frame_timeout",

@@ -153,6 +153,17 @@ class ResidualConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MovesConfig:
+    """Units that move maps inside the accelerator, beside the engines."""
+
+    copy: bool = False
+    """Whether there is a unit that copies maps as they are, `post.width` bytes a cycle or four."""
+
+    def __post_init__(self):
+        _check_all(self, "Config.moves")
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemoryConfig:
     """The memories, weights apart."""
 

@@ -20,6 +20,8 @@ class Opcode(enum.Enum, shape=4):
     """Stop; the run is done."""
     COMPUTE = 1
     """Run an engine over a map and store what it makes."""
+    COPY = 2
+    """Copy a map as it is, bytes of a position at once (with `Config.moves.copy`)."""
 
 
 class Space(enum.Enum, shape=4):

@@ -22,7 +22,7 @@ __all__ = [
     "COMPUTE_STAGE", "MOVE_RECORDS", "RECORDS", "RECORD_OF", "STORE_STAGE", "Chain", "Control",
     "Expansion", "IndexList", "Instruction", "InstructionFormat", "Nest", "Operand", "Parameters",
     "Post", "ReadSchedule", "Record", "Residual", "Steps", "Terms", "WindowSchedule",
-    "WriteSchedule", "hand", "instruction", "run_layout",
+    "WriteSchedule", "compute_stage", "hand", "instruction", "opcodes", "run_layout",
 ]
 
 
@@ -347,16 +347,26 @@ def instruction(config: Any, opcode: Opcode = Opcode.COMPUTE) -> InstructionForm
     ----------
     config : Config
     opcode : Opcode
-        `COMPUTE`; `END` is the opcode alone.
+        `COMPUTE` or a move; `END` is the opcode alone.
     """
-    named = {Opcode.COMPUTE: tuple(RECORDS)}[opcode]
+    named = tuple(RECORDS) if opcode == Opcode.COMPUTE else MOVE_RECORDS
     return InstructionFormat(opcode, tuple(
         name for name in named if name not in _PRESENT or _PRESENT[name](config)))
+
+
+def opcodes(config: Any) -> tuple[Opcode, ...]:
+    """Return the opcodes of a configuration's instructions, `END` apart."""
+    return (Opcode.COMPUTE, *[Opcode.COPY] * config.moves.copy)
 
 
 def hand(port: Any, run: Any) -> list[Any]:
     """Return assignments that give a port the members that it has of another one."""
     return [getattr(port, name).eq(getattr(run, name)) for name in port.shape().members]
+
+
+def compute_stage(config: Any) -> data.StructLayout:
+    """Return the layout of what the compute stage takes: with moves it has to know the opcode."""
+    return run_layout(config, *["control"] * config.moves.copy, *COMPUTE_STAGE)
 
 
 def run_layout(config: Any, *records: str) -> data.StructLayout:

@@ -10,7 +10,18 @@ from .config import Config
 from .engines.registry import POOLING, engine_of
 from .expansion import BURST_RESTART, PIPELINE, visits
 
-__all__ = ["Timing"]
+__all__ = ["Timing", "copy_bytes", "copy_pieces"]
+
+
+def copy_bytes(config):
+    """Return the bytes that a copy moves a cycle: what port A reads and port B writes at once."""
+    return min(config.read_lanes, max(4, config.post.width))
+
+
+def copy_pieces(config, layer, slots):
+    """Return the cycles in which a copy asks for bytes."""
+    nest = layer.nest
+    return nest.n_xy * slots * config.groups * -(-nest.rows // copy_bytes(config))
 
 
 def _levels(count):
@@ -124,6 +135,16 @@ class Timing:
     def take_to_free(self, engine):
         """Last vector passed to the end of the compute stage: it has been accumulated."""
         return self.take_to_last(engine) + 1 + self.link
+
+    @property
+    def copy_to_write(self):
+        """Bytes that a copy asks for to their write."""
+        return 2 + self.scratchpad_latency
+
+    @property
+    def copy_to_free(self):
+        """Last bytes that a copy asks for to the end of the compute stage."""
+        return 1 + self.config.build.link_cycles
 
     @property
     def freed_ahead(self):

@@ -32,7 +32,7 @@ from pyhw.hdl.isa import (
     space_depth,
 )
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import RECORDS, instruction
+from pyhw.hdl.records import MOVE_RECORDS, RECORDS, instruction
 from pyhw.hdl.registers import REGISTERS, Access
 
 __all__ = ["isa_markdown", "member_docs", "registers_markdown", "with_registers"]
@@ -87,6 +87,11 @@ def _places() -> str:
     return _table(["record", "bits", *(f"`{name}`" for name in formats), "what it says"], rows)
 
 
+def _moves() -> str:
+    """Return the names of the records of moves."""
+    return ", ".join(f"`{name}`" for name in MOVE_RECORDS)
+
+
 def _summary(record: type) -> str:
     """Return a docstring as one line."""
     return " ".join((record.__doc__ or "").replace("``", "`").split())
@@ -129,9 +134,10 @@ A program is a list of instructions in the `PROGRAM` memory. The low 4 bits of t
 the opcode. `END` is one word long.
 
 {_members(Opcode)}
-Any other one is the records of the units that a configuration has, one behind the other in the
-order of this table, without gaps. A record of a unit that is not there takes no bits. The columns
-show for three configurations at which bit a record begins.
+`COMPUTE` is the records of the units that a configuration has, one behind the other in the
+order of this table, without gaps. A record of a unit that is not there takes no bits. A move
+(`COPY`) has only the records {_moves()}, at the
+same bits. The columns show for three configurations at which bit a record begins.
 
 {_places()}
 {_records()}

@@ -16,12 +16,13 @@ from ..contents import NOTHING
 from ..engines.accumulator_array import AccumulatorArray, result_latency
 from ..engines.registry import POOLING, engine_of
 from ..engines.window import Window
-from ..isa import param_layout
+from ..isa import Opcode, param_layout
 from ..memory.scratchpad import HostAccess, Scratchpad
+from ..moves.copy import Copy
 from ..post.function_table import table_write_layout
 from ..post.parameter_loader import ParameterLoader
 from ..post.processor import PostProcessor
-from ..records import COMPUTE_STAGE, STORE_STAGE, hand, run_layout
+from ..records import STORE_STAGE, compute_stage, hand, run_layout
 from ..weights.expander import Expander, PrototypeWrite
 from ..weights.fetch import WeightFetch
 from .address_generator import AddressGenerator
@@ -43,7 +44,7 @@ class Datapath(wiring.Component):
 
     Members
     -------
-    i_compute : In(run_layout of COMPUTE_STAGE), i_store : In(run_layout of STORE_STAGE),
+    i_compute : In(compute_stage), i_store : In(run_layout of STORE_STAGE),
     i_stored : In(1)
         As the `Sequencer` hands them out: stable until `o_compute_busy` or `o_store_busy` falls.
     o_compute_busy : Out(1)
@@ -67,7 +68,7 @@ class Datapath(wiring.Component):
         self._config, self._links = config, Links(config)
         self._contents = contents
         members = {
-            "i_compute": In(run_layout(config, *COMPUTE_STAGE)),
+            "i_compute": In(compute_stage(config)),
             "i_store": In(run_layout(config, *STORE_STAGE)), "i_stored": In(1),
             "o_compute_busy": Out(1), "o_store_busy": Out(1),
             "i_table_write": In(table_write_layout()),
@@ -87,33 +88,66 @@ class Datapath(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         m.submodules.scratchpad = scratchpad = Scratchpad(self._config)
+        # What starts a move starts nothing else.
+        self._compute, self._store = Signal.like(self.i_compute), Signal.like(self.i_store)
+        m.d.comb += [self._compute.eq(self.i_compute), self._store.eq(self.i_store)]
         accumulators, advance, moving = self._fill(m, scratchpad)
         store_unit = self._empty(m, scratchpad, accumulators)
         addresses = m.submodules.address_generator
+        copies = copy_reads = copy_waits = copy_issues = Const(0)
+        if self._config.moves.copy:
+            copy = self._add_copy(m, scratchpad, advance)
+            copies, copy_reads, copy_waits, copy_issues = (
+                copy.o_busy, copy.o_reading, copy.o_wait, copy.o_issue)
         links = self._links
         m.d.comb += [
             addresses.i_freed.eq(store_unit.o_freed),
             addresses.i_tail.eq(links.delay(m, store_unit.o_tail, "tail", reset=True)),
             self.o_compute_busy.eq(links.state(
-                m, addresses.o_busy | moving | accumulators.o_busy, "compute_busy",
+                m, addresses.o_busy | moving | accumulators.o_busy | copy_reads, "compute_busy",
                 sets=self.i_compute.start)),
-            self.o_store_busy.eq(links.state(m, store_unit.o_busy, "store_busy",
+            self.o_store_busy.eq(links.state(m, store_unit.o_busy | copies, "store_busy",
                                              sets=self.i_store.start)),
-            self.o_vector.eq(addresses.o_vector),
+            self.o_vector.eq(addresses.o_vector | copy_issues),
+            self.o_vector.eq(addresses.o_vector | copy_issues),
             self.o_stall_weights.eq(~advance & addresses.o_busy),
-            self.o_stall_layer.eq(addresses.o_wait_layer),
+            self.o_stall_layer.eq(addresses.o_wait_layer | copy_waits),
             self.o_stall_bank.eq(addresses.o_wait_bank),
             self.o_stall_port.eq(store_unit.o_wait_port),
-            self.o_result.eq(store_unit.o_issue),
+            self.o_result.eq(store_unit.o_issue | copy_issues),
         ]
         return m
+
+    def _add_copy(self, m, scratchpad, advance):
+        """Add the unit that copies maps, in front of the ports of scratchpads and index lists."""
+        m.submodules.copy = copy = Copy(self._config, scratchpad.a_latency)
+        is_copy = self.i_compute.control.opcode == Opcode.COPY
+        m.d.comb += [
+            *hand(copy.i_source, self.i_compute), *hand(copy.i_target, self.i_store),
+            copy.i_source.start.eq(self.i_compute.start & is_copy),
+            self._compute.start.eq(self.i_compute.start & ~is_copy),
+            self._store.start.eq(self.i_store.start & ~copy.o_reading),
+            copy.i_advance.eq(advance), copy.i_index_data.eq(self.i_index),
+            copy.i_data.eq(scratchpad.o_a_data),
+        ]
+        with m.If(copy.o_busy):
+            m.d.comb += scratchpad.i_a_address.eq(copy.o_address)
+        with m.If(copy.o_reading):
+            m.d.comb += self.o_index_address.eq(copy.o_index_address)
+        with m.If(copy.o_write):
+            m.d.comb += [
+                scratchpad.i_w_enable.eq(1), scratchpad.i_w_group.eq(copy.o_group),
+                scratchpad.i_w_address.eq(copy.o_target), scratchpad.i_w_count.eq(copy.o_count),
+                Cat(scratchpad.i_w_data).eq(copy.o_data),
+            ]
+        return copy
 
     def _fill(self, m, scratchpad):
         """Add what turns a layer into accumulated sums.
 
         Return the results, the pipeline's enable, and whether a vector is between it and them.
         """
-        config, run = self._config, self.i_compute
+        config, run = self._config, self._compute
         m.submodules.address_generator = addresses = AddressGenerator(config, scratchpad.a_latency)
         m.submodules.fetch = fetch = WeightFetch(config)
         m.submodules.loader = loader = Stages(config).loader(config)
@@ -187,7 +221,7 @@ class Datapath(wiring.Component):
 
     def _add_taps(self, m, engines, token):
         """Let the pooling unit accumulate the other engines' chains."""
-        run, taps, pool = self.i_compute, self._config.depthwise.columns, engines[POOLING]
+        run, taps, pool = self._compute, self._config.depthwise.columns, engines[POOLING]
         # A layer begins with empty chains: rows that it does not use may hold the last one's.
         on = run.chain.depthwise & ~run.start
         m.d.comb += pool.i_depthwise.eq(run.chain.depthwise)
@@ -206,7 +240,7 @@ class Datapath(wiring.Component):
 
     def _empty(self, m, scratchpad, accumulators):
         """Add what stores accumulated sums; return the store unit."""
-        config, run = self._config, self.i_store
+        config, run = self._config, self._store
         # Values and residuals meet when the later of them arrives.
         read = result_latency(config)
         meet = max(read, scratchpad.b_latency) if config.residual.exists else read

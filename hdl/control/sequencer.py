@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.links import Links
 from ..isa import Opcode
 from ..ranges import narrowed
-from ..records import COMPUTE_STAGE, STORE_STAGE, instruction, run_layout
+from ..records import STORE_STAGE, compute_stage, instruction, opcodes, run_layout
 
 __all__ = ["Sequencer", "hand_records"]
 
@@ -39,7 +39,7 @@ class Sequencer(wiring.Component):
         Strobe per completed layer; running, but no layer at work in either stage.
     o_address : Out(16), o_enable : Out(1), i_data : In(32)
         Program memory, synchronous read.
-    o_compute : Out(run_layout of COMPUTE_STAGE), o_store : Out(run_layout of STORE_STAGE)
+    o_compute : Out(compute_stage), o_store : Out(run_layout of STORE_STAGE)
         The layer's records, its positions in all slots, start strobe.
     i_compute_busy, i_store_busy : In(1)
         At work; valid from the cycle after the start strobe.
@@ -61,7 +61,7 @@ class Sequencer(wiring.Component):
             "i_run": In(1), "i_resume": In(1), "i_layers": In(16), "i_count": In(16),
             "o_running": Out(1), "o_layers_done": Out(16), "o_layer_done": Out(1),
             "o_between": Out(1), "o_address": Out(16), "o_enable": Out(1), "i_data": In(32),
-            "o_compute": Out(run_layout(config, *COMPUTE_STAGE)), "i_compute_busy": In(1),
+            "o_compute": Out(compute_stage(config)), "i_compute_busy": In(1),
             "o_store": Out(run_layout(config, *STORE_STAGE)), "i_store_busy": In(1),
             "o_stored": Out(1), "o_first": Out(1),
         })
@@ -113,6 +113,8 @@ class Sequencer(wiring.Component):
         number, arrives, final = self._read(m, first, reading, last_arrives)
         opcode = Signal(Opcode)
         m.d.comb += [opcode.eq(number), self.o_address.eq(pc)]
+        is_known = [opcode == known for known in opcodes(config)]
+        lengths = [instruction(config, known).words for known in opcodes(config)]
         with m.If(reading):
             m.d.comb += self.o_enable.eq(1)
         with m.If(reading & ~last_arrives):
@@ -139,7 +141,9 @@ class Sequencer(wiring.Component):
                 # `1 + late` words behind a short instruction have been read as well.
                 m.d.comb += [
                     reading.eq(~final if late else 1),
-                    last_arrives.eq((arrives[1 + late] & (opcode == Opcode.END)) | arrives[-1]),
+                    last_arrives.eq((arrives[1 + late] & ~Cat(is_known).any()) | Cat(
+                        arrives[words - 1] & known for words, known in zip(
+                            lengths, is_known, strict=True)).any()),
                 ]
                 with m.If(final):
                     m.next = "DECODE"
@@ -147,7 +151,7 @@ class Sequencer(wiring.Component):
                 m.d.sync += [total.eq(0), slots.eq(Mux(staged.control.slots_from_run, count,
                                                        staged.control.n_slots))]
                 m.next = "TOTAL"
-                with m.If(opcode == Opcode.END):  # a run that goes on finds it again
+                with m.If(~Cat(is_known).any()):  # a run that goes on finds it again
                     m.d.sync += pc.eq(pc - 2 - late)
                     m.next = "FINISH"
             with m.State("TOTAL"):

@@ -161,11 +161,18 @@ class FrameRx(wiring.Component):
         with m.Elif(release):
             m.d.sync += self.o_frame.valid.eq(0)
 
-        # From the memory into a register: block RAM is late with its words.
+        self._play(m, read, half, release)
+        return m
+
+    def _play(self, m, read, half, release):
+        """Add the way of the offered frame's payload out of the memory, into a register: block RAM
+        is late with its words.
+        """
+        length = self.o_frame.payload.length
         index, there, moves = Signal(range(self._max_payload + 1)), Signal(), Signal()
         m.d.comb += [
             moves.eq(~self.o_payload.valid | self.o_payload.ready),
-            read.en.eq(self.o_frame.valid & ~release & (index != offered.length)
+            read.en.eq(self.o_frame.valid & ~release & (index != length)
                        & (~there | moves)),
             read.addr.eq(Cat(index[:ceil_log2(self._max_payload)], ~half)),
         ]
@@ -176,4 +183,3 @@ class FrameRx(wiring.Component):
             m.d.sync += [index.eq(index + 1), there.eq(1)]
         with m.If(release):
             m.d.sync += [index.eq(0), there.eq(0), self.o_payload.valid.eq(0)]
-        return m

@@ -81,7 +81,7 @@ def compile_graph(
         return StoredMap(name, m.shape, str(m.fmt), m.base, m.slot)
 
     last = {job.target.name: index for index, job in enumerate(jobs)}
-    layers = [Layer(job.name, job.engine.upper(), stored(job.target.name), job.useful_terms,
+    layers = [Layer(job.name, job.unit, stored(job.target.name), job.useful_terms,
                     getattr(job.op, "digits", 1), last[job.target.name] == index)
               for index, job in enumerate(jobs)]
     return Program(

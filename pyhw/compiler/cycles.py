@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from pyhw.hdl.config import Config
 from pyhw.hdl.engines.registry import POOLING
-from pyhw.hdl.records import Instruction, Nest, Steps, instruction
-from pyhw.hdl.timing import Timing
+from pyhw.hdl.isa import Opcode
+from pyhw.hdl.records import Instruction, Nest, Steps, instruction, opcodes
+from pyhw.hdl.timing import Timing, copy_pieces
 
 from .activity import Activity, Span
 from .disassemble import layer_instructions
@@ -90,7 +91,7 @@ class Machine:
     def __init__(self, config: Config, *, free_residuals: bool = False) -> None:
         self._config, self._timing = config, Timing(config)
         self._free_residuals = free_residuals
-        self._words = instruction(config).words
+        self._words = {opcode: instruction(config, opcode).words for opcode in opcodes(config)}
         self._pipeline = Pipeline()
         self._fetch = 0
         """When the fetch of the next instruction begins."""
@@ -105,10 +106,32 @@ class Machine:
 
     def run(self, layer: Instruction, slots: int) -> Span:
         """Run one instruction."""
-        config, timing, pipeline = self._config, self._timing, self._pipeline
-        fetched = self._fetch + self._words + slots + timing.fetch_overhead
+        timing, opcode = self._timing, Opcode(layer.control.opcode)
+        fetched = self._fetch + self._words[opcode] + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
         store = max(start + timing.compute_to_store, self._may_drain)
+        return (self._compute if opcode is Opcode.COMPUTE else self._copy)(
+            layer, slots, start, store)
+
+    def _copy(self, layer: Instruction, slots: int, start: int, store: int) -> Span:
+        """Copy a map, from the start of the store stage on."""
+        timing, pieces = self._timing, copy_pieces(self._config, layer, slots)
+        last = store + pieces
+        end = last + timing.copy_to_write
+        self._fetch = start if self._config.build.overlap else end + timing.write_to_store
+        self._tail = 0
+        self._may_start = max(last + timing.copy_to_free + timing.free_to_start,
+                              store + timing.store_to_start)
+        self._may_drain = end + timing.write_to_store
+        compute, stores = Activity(), Activity()
+        compute.add("layer", start, store)
+        compute.add("vectors", store + 1, last + 1)
+        stores.add("results", store + 1, last + 1)
+        return Span(start, end, pieces, 0, store - start, 0, compute, stores)
+
+    def _compute(self, layer: Instruction, slots: int, start: int, store: int) -> Span:
+        """Run an engine over a map and store what it makes."""
+        config, timing, pipeline = self._config, self._timing, self._pipeline
         stored = store + timing.store_to_issue
         nest, steps = layer.nest, _steps(layer.steps)
         bursts = _bursts(nest, nest.n_xy * slots)

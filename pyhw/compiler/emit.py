@@ -97,6 +97,9 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
     places, image.prototypes = place_prototypes(jobs, config)
     image.remedy = expander_remedy(jobs, places, config)
     for index, job in enumerate(jobs):
+        if job.opcode is not Opcode.COMPUTE:
+            laid.append(_emit_move(job, image))
+            continue
         layer, slots = job.layer, job.source.slots
         positions = layer.nest.n_x * layer.nest.n_y
         layer = layer.changed(
@@ -106,10 +109,7 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
             in_base=(job.source.base + job.source_offset) % (1 << 24))
         layer = _emit_weights(job, layer, image, places.get(index))
         layer = layer.changed(**_emit_drain(job, image))
-        if job.index is not None:
-            layer = layer.changed(index_base=len(image.index) // 4)
-            image.index += job.index.astype("<u4").tobytes()
-        laid.append(layer)
+        laid.append(_emit_index(job, layer, image))
     for moved in ({}, moves) if moves else ({},):
         before = None
         for job, layer in zip(jobs, laid, strict=True):
@@ -120,10 +120,30 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
             check_layer(job.name, layer, config)
             _check_coordinates(job.name, layer, config)
             with _refusing(job.name):
-                image.program += instruction(config).encode(layer)
+                image.program += instruction(config, job.opcode).encode(layer)
     image.program += Opcode.END.value.to_bytes(4, "little")
     image.check()
     return image
+
+
+def _emit_move(job: Job, image: Image) -> Instruction:
+    """Return the instruction of a job that no engine works on."""
+    nest, target = job.layer.nest, job.target
+    walk = target.walk(nest.n_x, nest.n_y)
+    layer = job.layer.changed(
+        opcode=job.opcode.value, n_xy=nest.n_x * nest.n_y, n_slots=job.source.slots,
+        slots_from_run=1, in_base=job.source.base + job.source_offset,
+        out_base=target.base + job.target_offset, out_x=walk.x, out_y=walk.y, out_slot=walk.slot)
+    return _emit_index(job, layer, image)
+
+
+def _emit_index(job: Job, layer: Instruction, image: Image) -> Instruction:
+    """Emit the index list, if there is one."""
+    if job.index is None:
+        return layer
+    base = len(image.index) // 4
+    image.index += job.index.astype("<u4").tobytes()
+    return layer.changed(index_base=base)
 
 
 def _moved(job: Job, layer: Instruction, moves: dict[str, int]) -> Instruction:

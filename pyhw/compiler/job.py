@@ -6,6 +6,7 @@ import numpy as np
 
 from pyhw.graph.ops import MapType, Processed
 from pyhw.graph.post import Post
+from pyhw.hdl.isa import Opcode
 from pyhw.hdl.records import Expansion, Instruction
 
 from .maps import Map
@@ -76,6 +77,8 @@ class Job:
         Bytes added to the maps' bases (a window's padding, a slice of the channels).
     channels : slice
         Output channels of `op` that this job makes.
+    opcode : Opcode
+        `COMPUTE`, or a move, for which engine, weights and post-processing mean nothing.
     """
 
     op: Processed
@@ -89,11 +92,17 @@ class Job:
     source_offset: int = 0
     target_offset: int = 0
     channels: slice = field(default_factory=lambda: slice(None))
+    opcode: Opcode = Opcode.COMPUTE
 
     @property
     def name(self) -> str:
         """Name of the operation."""
         return self.op.name
+
+    @property
+    def unit(self) -> str:
+        """Name of what carries it out: an engine, or a move."""
+        return self.engine.upper() if self.opcode is Opcode.COMPUTE else self.opcode.name
 
     @property
     def post(self) -> Post:

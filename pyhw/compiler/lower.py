@@ -6,6 +6,7 @@ from pyhw.graph.infer import formats, most_terms, shapes
 from pyhw.graph.ops import Graph, Operation, Pointwise
 from pyhw.graph.post import Post
 from pyhw.hdl.config import Config
+from pyhw.hdl.isa import Opcode
 
 from .errors import CompileError
 from .fold import FoldedInput, fold_input
@@ -80,7 +81,8 @@ def lower(graph: Graph, config: Config, slots: int, *, fold: bool = True
         else:
             jobs += lowering_of(op).jobs(op, Context(config, maps))
     for job in jobs:
-        _check_post(job, config)
+        if job.opcode is Opcode.COMPUTE:
+            _check_post(job, config)
     return jobs, maps, folded
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pyhw.hdl.isa import Opcode
 from pyhw.hdl.records import Instruction
 
 from .maps import Walk
@@ -22,6 +23,9 @@ def may_start_early(before: Instruction, layer: Instruction) -> bool:
         One after the other.
     """
     if layer.index.index_mode:
+        return False
+    # A move begins when all is stored, and has no last burst.
+    if any(one.control.opcode != Opcode.COMPUTE.value for one in (before, layer)):
         return False
     for slots in range(1, layer.control.n_slots + 1):
         reads = list(_reads(layer, slots))

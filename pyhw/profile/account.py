@@ -9,6 +9,7 @@ from pyhw.compiler.program import Layer, Program
 from pyhw.hdl.config import Config
 from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.records import Instruction
+from pyhw.hdl.timing import copy_bytes
 
 __all__ = ["CAUSES", "Counted", "LayerAccount", "account", "engine_shape", "total"]
 
@@ -99,6 +100,8 @@ def engine_shape(engine: str, config: Config) -> tuple[int, int]:
     """Return rows and lanes of an engine in each group; the pooling unit's rows have one lane."""
     if engine == POOLING.upper():
         return config.pool.lanes, 1
+    if engine == "COPY":  # one group at a time, lanes are bytes
+        return 1, copy_bytes(config)
     found = config.engines[engine.lower()]
     return found.rows, found.lanes
 
@@ -139,6 +142,8 @@ def account(program: Program, config: Config, images: int, counted: Sequence[Cou
 
 def _account(layer: Layer, made: Instruction, config: Config, images: int,
              counted: Counted, free: Counted) -> LayerAccount:
+    if layer.engine == "COPY":
+        return _copy_account(layer, made, config, images, counted)
     rows, lanes = engine_shape(layer.engine, config)
     slots = -(-images // config.groups)
     nest, steps = made.nest, made.steps
@@ -177,3 +182,16 @@ def total(accounts: Sequence[LayerAccount]) -> dict[str, float]:
     """Return the cycles of a whole run by cause; those of a layer in the shares of its lanes."""
     return {cause: sum(one.share(cause) * one.counted.cycles for one in accounts)
             for cause in CAUSES}
+
+
+def _copy_account(layer: Layer, made: Instruction, config: Config, images: int,
+                  counted: Counted) -> LayerAccount:
+    """Account for the bytes that a copy could have moved."""
+    size, place = copy_bytes(config), made.nest.rows * made.nest.n_xy
+    slots = -(-images // config.groups)
+    every = place * slots * config.groups
+    found = dict.fromkeys(CAUSES, 0) | {
+        "useful": place * images, "channels": counted.vectors * size - every,
+        "images": every - place * images, "layer": counted.stall_layer * size,
+        "fill": counted.fill * size}
+    return LayerAccount(layer.name, layer.engine, size, found, counted)

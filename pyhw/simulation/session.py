@@ -53,7 +53,8 @@ class Report:
         if self.debug and self.counters:
             for layer, cycles in measured_layers(self):
                 used = layer.utilisation * layer.cycles / max(cycles, 1)
-                share = f", utilisation {used:.1%}" if layer.engine != POOLING.upper() else ""
+                share = ("" if layer.engine in (POOLING.upper(), "COPY")
+                         else f", utilisation {used:.1%}")
                 out.append(f"  {layer.name:16} {layer.engine:5} {cycles:9,} cycles measured, "
                            f"{layer.cycles:9,} estimated{share}")
         elif self.counters:

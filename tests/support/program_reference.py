@@ -15,6 +15,7 @@ from pyhw.hdl.engines.shift import ShiftEngine
 from pyhw.hdl.engines.window import Window
 from pyhw.hdl.formats import Format, ShiftCode
 from pyhw.hdl.isa import INPUT, Opcode, Space, param_layout
+from pyhw.hdl.moves.copy import Copy
 from pyhw.hdl.port import unfold
 from pyhw.hdl.post.processor import PostProcessor
 
@@ -35,11 +36,17 @@ def run_program(program, config, images, turn=0):
             scratch[index % config.groups][address] = value
     found = {}
     every = list(instructions(program.section(Space.PROGRAM), config))
-    assert [opcode for _, opcode, _ in every] == (
-        [Opcode.COMPUTE] * len(program.turns) * len(program.layers) + [Opcode.END])
+    assert [opcode.name for _, opcode, _ in every] == [
+        *["COPY" if layer.engine == "COPY" else "COMPUTE" for layer in program.layers]
+        * len(program.turns), "END"]
     taken = every[turn * len(program.layers):][:len(program.layers)]
-    for layer, (_, _, made) in zip(program.layers, taken, strict=True):
-        _layer(program, config, flat(made), slots, scratch)
+    lists = np.frombuffer(program.section(Space.INDEX), "<u4")
+    for layer, (_, opcode, made) in zip(program.layers, taken, strict=True):
+        if opcode is Opcode.COPY:
+            for group in scratch:
+                Copy.compute(group, made, slots, lists)
+        else:
+            _layer(program, config, flat(made), slots, scratch)
         target = output if layer.target.name == program.output.name else layer.target
         if layer.complete:
             maps = []

@@ -1,13 +1,12 @@
 """Concatenation: every part is copied to its channels."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from pyhw.graph.ops import Concat, MapType
 
 from ..job import Job
 from .base import Context, Demands, LayerShape, Lowering, lowers
-from .pointwise import copy_of, pointwise_job
+from .pointwise import copy_job
 from .window import common_shape
 
 __all__ = ["ConcatLowering"]
@@ -23,9 +22,8 @@ class ConcatLowering(Lowering[Concat]):
         target, offset, jobs = maps[op.name], 0, []
         for name in op.inputs:
             source = maps[name]
-            part = replace(source, name=op.name)
-            job = pointwise_job(copy_of(op.name, source), context.config, {**maps, op.name: part})
-            job.target, job.target_offset = target, offset
+            job = copy_job(op.name, source, target, context.config, maps)
+            job.target_offset = offset
             offset += source.pixel
             jobs.append(job)
         return jobs

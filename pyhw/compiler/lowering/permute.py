@@ -9,7 +9,7 @@ from pyhw.graph.ops import MapType, Permute
 from ..errors import CompileError
 from ..job import Job
 from .base import Context, Demands, LayerShape, Lowering, lowers
-from .pointwise import copy_of, pointwise_job
+from .pointwise import copy_job
 from .window import common_shape
 
 __all__ = ["PermuteLowering"]
@@ -21,12 +21,12 @@ class PermuteLowering(Lowering[Permute]):
 
     def jobs(self, op: Permute, context: Context) -> list[Job]:
         """Return the layer and its index list."""
-        source = context.maps[op.input]
+        source, target = context.maps[op.input], context.maps[op.name]
         if context.config.memory.index_entries == 0:
             raise CompileError(
                 op.name, "permutes positions and the configuration has no index lists",
                 "take a configuration with index_entries above 0")
-        job = pointwise_job(copy_of(op.name, source), context.config, context.maps)
+        job = copy_job(op.name, source, target, context.config, context.maps)
         job.index = op.index.astype(np.int64) * source.pixel
         job.layer = job.layer.changed(in_x=0, in_y=0, in_slot=source.slot, index_mode=1)
         return [job]

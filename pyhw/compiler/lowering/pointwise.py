@@ -9,6 +9,7 @@ from pyhw.graph.ops import MapType, Pointwise
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.engines.registry import POOLING
+from pyhw.hdl.isa import Opcode
 from pyhw.hdl.records import Instruction
 
 from ..job import Job
@@ -16,7 +17,7 @@ from ..maps import Map
 from .base import Context, Demands, LayerShape, Lowering, lowers
 from .window import common_shape, pool_fields, residual_of, window_fields
 
-__all__ = ["PointwiseLowering", "copy_of", "pointwise_job"]
+__all__ = ["PointwiseLowering", "copy_job", "pointwise_job"]
 
 
 @lowers(Pointwise)
@@ -57,7 +58,33 @@ def pointwise_job(op: Pointwise, config: Config, maps: Mapping[str, Map]) -> Job
                source_offset=offset)
 
 
-def copy_of(name: str, source: Map) -> Pointwise:
+def copy_job(name: str, source: Map, target: Map, config: Config, maps: Mapping[str, Map]) -> Job:
+    """Return the layer that stores a map unchanged, or the move if there is a unit for it.
+
+    Parameters
+    ----------
+    name : str
+        Of the operation.
+    source, target : Map
+        The target may be wider: its first channels are written.
+    config : Config
+    maps : dict of str to Map
+    """
+    if not config.moves.copy:
+        part = replace(target, name=name, fmt=source.fmt,
+                       shape=(*target.shape[:2], source.shape[2]))
+        job = pointwise_job(_copy_of(name, source), config, {**maps, name: part})
+        job.target = target
+        return job
+    rows, columns, _ = target.shape
+    walk = source.walk(columns, rows)
+    return Job(_copy_of(name, source), POOLING, source, target, opcode=Opcode.COPY,
+               layer=Instruction.of(n_x=columns, n_y=rows, burst=1, n_blocks=1, block_rows=1,
+                                    rows=source.pixel, in_x=walk.x, in_y=walk.y,
+                                    in_slot=walk.slot))
+
+
+def _copy_of(name: str, source: Map) -> Pointwise:
     """Return an operation that stores a map unchanged."""
     channels = source.shape[2]
     zero = np.zeros(channels, np.int64)

@@ -1,0 +1,1 @@
+"""Moves: instructions that fill the memories that engines read."""
