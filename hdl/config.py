@@ -22,6 +22,7 @@ from .config_parts import (
 from .config_widths import Widths
 from .engines.registry import POOLING, engine_of, known_engines
 from .expansion import BURST_RESTART, visit_count
+from .packing import codes_per_word, word_count
 from .ranges import checked_ranges
 
 __all__ = [
@@ -162,7 +163,7 @@ class Config(Widths):
     @property
     def most_pad_words(self):
         """Weight-memory words with the pad values of a vector, whole bytes in each."""
-        return -(-self.read_lanes // (self.weights.load_bits // 8))
+        return word_count(self.read_lanes, self.weights.load_bits, 8)
 
     @property
     def control_depth(self):
@@ -181,7 +182,7 @@ class Config(Widths):
         if self.masked is None or not self.weights.prototypes:
             return 0
         engine, width = self.engines[self.masked], 1
-        per_word = self.weights.load_bits // engine.code_width
+        per_word = codes_per_word(self.weights.load_bits, engine.code_width)
         most = min(engine.rows, engine.lanes, self.weights.load_bits // 2)
         while (2 * width <= most and self.burst_depth < BURST_RESTART
                + visit_count(engine.rows, engine.lanes, per_word, width)):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from .engines.registry import engine_of
+from .packing import word_count
 
 __all__ = ["BuildConfig", "DepthwiseConfig", "EngineConfig", "MemoryConfig", "PoolConfig",
            "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig", "checked"]
@@ -43,8 +44,7 @@ class EngineConfig:
 
     def load_words(self, load_bits):
         """Return the weight-memory words that hold the codes of all rows for one step."""
-        per_word = load_bits // self.code_width
-        return -(-self.rows * self.lanes // per_word)
+        return word_count(self.rows * self.lanes, load_bits, self.code_width)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .packing import slot
+
 __all__ = ["BURST_RESTART", "PIPELINE", "Visit", "visit_count", "visits"]
 
 BURST_RESTART = 2
@@ -51,11 +53,11 @@ def visits(rows, lanes, per_word, width):
     for row in range(rows):
         for group, low in enumerate(range(0, lanes, width)):
             codes = range(row * lanes + low, row * lanes + min(low + width, lanes))
-            for word in range(codes[0] // per_word, codes[-1] // per_word + 1):
-                here = [code for code in codes if code // per_word == word]
+            for word in range(slot(codes[0], per_word)[0], slot(codes[-1], per_word)[0] + 1):
+                here = [code for code in codes if slot(code, per_word)[0] == word]
                 made.append(Visit(
-                    row, group, tuple((code % per_word, code - codes[0]) for code in here),
-                    word_end=(here[-1] + 1) % per_word == 0 or here[-1] + 1 == rows * lanes,
+                    row, group, tuple((slot(code, per_word)[1], code - codes[0]) for code in here),
+                    word_end=slot(here[-1] + 1, per_word)[1] == 0 or here[-1] + 1 == rows * lanes,
                     group_end=here[-1] == codes[-1]))
     return made
 

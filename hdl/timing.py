@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .config import Config
 from .engines.registry import POOLING, engine_of
 from .expansion import BURST_RESTART, PIPELINE, visits
+from .packing import codes_per_word
 
 __all__ = ["Timing", "copy_bytes", "copy_pieces"]
 
@@ -70,7 +71,8 @@ class Timing:
         """Cycles for the first word of a masked layer's step, and for all of its words."""
         engine = self.config.engines[self.config.masked]
         ends = [k + 1 for k, visit in enumerate(visits(
-            engine.rows, engine.lanes, self.config.weights.load_bits // engine.code_width,
+            engine.rows, engine.lanes,
+            codes_per_word(self.config.weights.load_bits, engine.code_width),
             self.config.expand_lanes)) if visit.word_end]
         return ends[0], ends[-1]
 

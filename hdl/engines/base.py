@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.delay_line import delay
 from ..common.links import Links
 from ..config import Config
+from ..packing import codes_per_word
 
 __all__ = ["BaseEngine", "checked_config", "code_registers"]
 
@@ -44,7 +45,7 @@ def code_registers(m, engine, *, code_width, load_bits, convert):
         For each row the codes that its next swap makes active, and its `i_swap`.
     """
     load, links, swap = engine.i_load, engine.links, engine.i_swap
-    per_word, lanes = load_bits // code_width, engine.lanes
+    per_word, lanes = codes_per_word(load_bits, code_width), engine.lanes
     valid, index = delay(m, load.valid, 1, "load_valid"), delay(m, load.index, 1, "load_index")
     word = links.undelayed(m, load.word, "load_word")
     word = Cat(convert(word.word_select(k, code_width)) for k in range(per_word))

@@ -9,6 +9,7 @@ from ..contents import NOTHING
 from ..engines.registry import engine_of
 from ..expansion import visits
 from ..isa import Space
+from ..packing import codes_per_word
 from ..records import hand, run_layout
 from .mask_bits import MaskBits
 from .prototype_address import PrototypeAddress, wrapped
@@ -83,7 +84,7 @@ class Expander(wiring.Component):
         ]
         engine = self._config.engines[self._config.masked]
         schedule = visits(engine.rows, engine.lanes,
-                          self._config.weights.load_bits // engine.code_width,
+                          codes_per_word(self._config.weights.load_bits, engine.code_width),
                           self._config.expand_lanes)
         here, visit, row_base = self._visit(m, bits, walker, enable, schedule)
         keep = Signal(self._config.expand_lanes)

@@ -5,6 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..engines.token import Load
+from ..packing import codes_per_word
 from ..records import Operand, Terms
 
 __all__ = ["AheadLoader", "PlainLoader", "WeightLoader", "step_words"]
@@ -99,7 +100,7 @@ class WeightLoader(wiring.Component):
 
         loaded = Signal(pad_bits)
         m.d.comb += loaded.eq(shadow)
-        whole = self._config.weights.load_bits // 8 * 8
+        whole = 8 * codes_per_word(self._config.weights.load_bits, 8)
         for index in range(self._config.most_pad_words):
             low = index * whole
             high = min(low + whole, pad_bits)

@@ -1,19 +1,20 @@
-"""Weight codes in the order in which the rows use them, and the constants they imply."""
+"""Weight codes of a layer, and the constants they imply."""
 
 import numpy as np
 
 from pyhw.graph.ops import Conv, MapType
-from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.config import EngineConfig
 from pyhw.hdl.formats import Format, ShiftCode
 
 from .errors import CompileError
 from .job import Weights
+from .packing import CodeOrder
 
-__all__ = ["code_table", "conv_weights", "pack_words", "shift_constant", "zero_code"]
+__all__ = ["code_table", "conv_weights", "shift_constant", "zero_code"]
 
 
-def conv_weights(conv: Conv, engine: EngineConfig, fmt: Format, taps: list[np.ndarray],
-                 blocks: list[range], pads: np.ndarray) -> Weights:
+def conv_weights(conv: Conv, engine: EngineConfig, fmt: Format, order: CodeOrder,
+                 pads: np.ndarray) -> Weights:
     """Lay out a convolution's codes.
 
     Parameters
@@ -23,34 +24,17 @@ def conv_weights(conv: Conv, engine: EngineConfig, fmt: Format, taps: list[np.nd
         Shape of the engine that runs it.
     fmt : Format
         Format of its input.
-    taps : list of int array
-        For each vector of a burst, the flat index into (KH, KW, C / groups) of every lane of
-        its run (at most `lanes`).
-    blocks : list of range
-        Output channels of every row block.
+    order : CodeOrder
+        Which weight every lane of its rows sees.
     pads : int64 array (C,)
         Pad values of the input channels.
     """
-    digits = conv.digits
-    zero = zero_code(conv, engine)
-    table = code_table(conv, engine, fmt)  # (digits, O, taps)
-    shape = (len(blocks), len(taps) * digits, engine.rows, engine.lanes)
-    codes = np.full(shape, zero, np.uint8)
-    pad_lanes = np.zeros((shape[0], shape[1], engine.lanes), np.uint8)
-    per_group = conv.weight_shape[3]
-    group_rows = conv.out_channels // conv.groups
-    for b, rows in enumerate(blocks):
-        first_channel = rows.start // group_rows * per_group
-        for v, tap in enumerate(taps):
-            channels = first_channel + tap % per_group
-            for d in range(digits):
-                step = v * digits + d
-                codes[b, step, :len(rows), :len(tap)] = (
-                    table[d, rows.start:rows.stop][:, tap])
-                pad_lanes[b, step, :len(tap)] = pads[channels] & 0xFF
-    constant = _constant(conv, engine, fmt, len(taps), sum(len(tap) for tap in taps))
+    codes = order.codes(code_table(conv, engine, fmt), zero_code(conv, engine))
+    pad_lanes = order.pads(pads, conv.digits, conv.weight_shape[3],
+                           conv.out_channels // conv.groups)
+    constant = _constant(conv, engine, fmt, order.idle)
     _prove_width(conv, engine, fmt, constant)
-    return Weights(codes, pad_lanes if pads.any() else None, constant)
+    return Weights(codes, pad_lanes, constant)
 
 
 def code_table(conv: Conv, engine: EngineConfig, fmt: Format) -> np.ndarray:
@@ -98,16 +82,15 @@ def shift_constant(conv: Conv) -> np.ndarray:
     return -short.sum(axis=(0, 2, 3, 4))
 
 
-def _constant(conv: Conv, engine: EngineConfig, fmt: Format, vectors: int,
-              lanes_used: int) -> np.ndarray:
-    """Return engine value minus accumulator, int64 (O,)."""
+def _constant(conv: Conv, engine: EngineConfig, fmt: Format,
+              idle: int) -> np.ndarray:
+    """Return engine value minus accumulator, int64 (O,); `idle` lanes have no weight."""
     if conv.term == "shift":
         return shift_constant(conv)
     # value = 2 M - X = acc + sum of w', where both operands of a signed layer are moved by
     # 128, which also makes the lanes past the run 128 on both sides.
     offset = 128 if fmt.signed else 0
-    idle = (vectors * engine.lanes - lanes_used) * offset
-    return (conv.weight_values + offset).sum(axis=(1, 2, 3)) + idle
+    return (conv.weight_values + offset).sum(axis=(1, 2, 3)) + idle * offset
 
 
 def _prove_width(conv: Conv, engine: EngineConfig, fmt: Format, constant: np.ndarray) -> None:
@@ -130,31 +113,3 @@ def _prove_width(conv: Conv, engine: EngineConfig, fmt: Format, constant: np.nda
             conv.name, f"its sums need {need} bits and the {conv.term} engine's accumulators "
             f"have {engine.acc_width}",
             f"take a configuration with {conv.term}.acc_width of at least {need}")
-
-
-def pack_words(config: Config, codes: np.ndarray, code_width: int) -> np.ndarray:
-    """Pack codes into weight-memory words.
-
-    Parameters
-    ----------
-    config : Config
-    codes : uint8 array (steps, n)
-        Flattened codes of each step.
-    code_width : int
-        Bits of a code.
-
-    Returns
-    -------
-    uint8 array (steps, words, load_bytes)
-    """
-    steps, count = codes.shape
-    per_word = config.weights.load_bits // code_width
-    words = -(-count // per_word)
-    padded = np.zeros((steps, words * per_word), np.uint8)
-    padded[:, :count] = codes
-    bits = np.unpackbits(padded.reshape(steps, words, per_word, 1), axis=-1,
-                         bitorder="little")[..., :code_width]
-    bits = bits.reshape(steps, words, per_word * code_width)
-    full = np.zeros((steps, words, config.weights.load_bits), np.uint8)
-    full[..., :bits.shape[-1]] = bits
-    return np.packbits(full, axis=-1, bitorder="little")

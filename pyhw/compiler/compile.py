@@ -70,9 +70,9 @@ def compile_graph(
     moves = {name: maps[second_buffer(name)].base - maps[name].base for name in doubled}
     image = emit(jobs, config, moves)
     check_fields("input", "input", folded.record, config)
-    sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights)),
-                (Space.PARAMS, bytes(image.params)), (Space.TABLES, bytes(image.tables)),
-                (Space.INDEX, bytes(image.index)),
+    sections = [(Space.PROGRAM, bytes(image.program)), (Space.WEIGHTS, bytes(image.weights.raw)),
+                (Space.PARAMS, bytes(image.params.raw)), (Space.TABLES, bytes(image.tables.raw)),
+                (Space.INDEX, bytes(image.index.raw)),
                 (Space.PROTOTYPES, bytes(image.prototypes)),
                 (Space.INPUT, INPUT.encode(**folded.record))]
 

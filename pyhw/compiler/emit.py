@@ -11,74 +11,19 @@ from pyhw.graph.ops import MapType
 from pyhw.graph.post import Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import apply_terms, half
-from pyhw.hdl.isa import Opcode, param_layout
+from pyhw.hdl.isa import Opcode
 from pyhw.hdl.records import Instruction, instruction
 
-from .codes import pack_words
 from .errors import CompileError
+from .image import Image
 from .job import Job
 from .maps import Map
 from .masks import expander_remedy, place_prototypes
 from .overlap import may_start_early
+from .packing import pack_words
 from .specialise import check_layer
 
-__all__ = ["Image", "burst_length", "emit"]
-
-
-class Image:
-    """The contents of the program memories, filled job by job.
-
-    `mask_bits` counts the mask bits, `mask_end` is where, in bits, they end in the last word
-    (0: it is full, or holds something else); `remedy` adds to what helps if weights do not fit.
-    """
-
-    def __init__(self, config: Config):
-        self.config = config
-        self.layout = param_layout(config)
-        self.program = bytearray()
-        self.weights = bytearray()
-        self.params = bytearray()
-        self.tables = bytearray()
-        self.index = bytearray()
-        self.prototypes = bytearray()
-        self.mask_bits = 0
-        self.mask_end = 0
-        self.remedy = ""
-        self.table_numbers: dict[bytes, int] = {}
-
-    def check(self) -> None:
-        """Refuse an image that is larger than a memory."""
-        config = self.config
-        for what, raw, unit, limit, name in (
-            ("weights", self.weights, config.weights.load_bytes, config.weights.words,
-             "weight_words"),
-            ("records", self.params, self.layout.bytes, config.memory.param_records,
-             "param_records"),
-            ("instructions", self.program, 4, config.memory.program_words, "program_words"),
-            ("tables", self.tables, 256, config.post.tables, "tables"),
-            ("index lists", self.index, 4, config.memory.index_entries, "index_entries"),
-        ):
-            need = len(raw) // unit
-            if need > limit:
-                raise CompileError(
-                    "(whole program)", f"its {what} take {need} entries and the memory has "
-                    f"{limit}", f"take a configuration with {name} of at least {need}"
-                    + (self.remedy if name == "weight_words" else ""))
-
-    def add_masks(self, bits: np.ndarray) -> tuple[int, int]:
-        """Add mask bits behind the last ones; return word and bit of the first."""
-        size = self.config.weights.load_bytes
-        tail = bytearray()
-        if self.mask_end:
-            tail = self.weights[-size:]
-            del self.weights[-size:]
-        word, first = len(self.weights) // size, self.mask_end
-        before = np.unpackbits(np.frombuffer(tail, np.uint8), bitorder="little")[:first]
-        self.weights += np.packbits(np.concatenate([before, bits]), bitorder="little").tobytes()
-        self.weights += bytes(-len(self.weights) % size)
-        self.mask_bits += len(bits)
-        self.mask_end = (first + len(bits)) % self.config.weights.load_bits
-        return word, first
+__all__ = ["burst_length", "emit"]
 
 
 def burst_length(config: Config, positions: int) -> int:
@@ -141,9 +86,7 @@ def _emit_index(job: Job, layer: Instruction, image: Image) -> Instruction:
     """Emit the index list, if there is one."""
     if job.index is None:
         return layer
-    base = len(image.index) // 4
-    image.index += job.index.astype("<u4").tobytes()
-    return layer.changed(index_base=base)
+    return layer.changed(index_base=image.index.add(job.index.astype("<u4").tobytes()))
 
 
 def _moved(job: Job, layer: Instruction, moves: dict[str, int]) -> Instruction:
@@ -186,12 +129,11 @@ def _emit_weights(job: Job, layer: Instruction, image: Image,
         return layer
     if prototype is not None:
         assert job.weights.masks is not None
-        word, bit = image.add_masks(job.weights.masks.bits)
+        word, bit = image.weights.add_masks(job.weights.masks.bits)
         return replace(layer, expansion=job.weights.masks.expansion).changed(
             w_base=word, mask_bit=bit, proto_base=prototype,
             code_words=config.engines[job.engine].load_words(config.weights.load_bits))
     blocks, steps, rows, lanes = job.weights.codes.shape
-    image.mask_end = 0
     parts = []
     counts = {"pad_words": 0, "code_words": 0}
     if job.weights.pads is not None:
@@ -205,9 +147,8 @@ def _emit_weights(job: Job, layer: Instruction, image: Image,
         codes = job.weights.codes.reshape(blocks * steps, rows * lanes)
         parts.append(pack_words(config, codes, engine.code_width))
         counts["code_words"] = parts[-1].shape[1]
-    base = len(image.weights) // config.weights.load_bytes
-    image.weights += np.concatenate(parts, axis=1).tobytes()
-    return layer.changed(w_base=base, **counts)
+    return layer.changed(
+        w_base=image.weights.add(np.concatenate(parts, axis=1).tobytes()), **counts)
 
 
 def _emit_drain(job: Job, image: Image) -> dict[str, int]:
@@ -215,15 +156,12 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
     serial = target.fmt.bytes > 1
     fields = {"serial": serial, "out_log_bytes": target.fmt.bytes.bit_length() - 1,
               "u_signed": post.first.fmt.signed, "u_width": post.first.fmt.width,
-              "param_base": len(image.params) // image.layout.bytes}
+              "param_base": image.params.add(_records(job, image))}
     fields |= _walk_fields("out", target, job, target.base + job.target_offset,
                            1 if serial else config.post.width)
     if post.table is not None:
         key = (post.table & 0xFF).astype(np.uint8).tobytes()
-        if key not in image.table_numbers:
-            image.table_numbers[key] = len(image.table_numbers)
-            image.tables += key
-        fields |= {"table": 1, "table_index": image.table_numbers[key]}
+        fields |= {"table": 1, "table_index": image.tables.add(key)}
     if post.second is not None:
         fields |= {"second": 1, "y_signed": post.y_format.signed,
                    "z_signed": post.second.fmt.signed, "z_width": post.second.fmt.width}
@@ -233,7 +171,6 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
         offset = job.channels.indices(1 << 30)[0] * job.residual.fmt.bytes
         fields |= _walk_fields("res", job.residual, job, job.residual.base + offset,
                                1 if serial else config.post.width)
-    image.params += _records(job, image)
     return fields
 
 

@@ -11,12 +11,13 @@ from pyhw.hdl.records import Expansion
 
 from .disassemble import layer_instructions
 from .job import Job, Masks
+from .packing import CodeOrder
 from .program import Program
 
 __all__ = ["depthwise_masks", "expander_remedy", "mask_summary", "masks_of", "place_prototypes"]
 
 
-def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: list[range],
+def masks_of(conv: Conv, engine: EngineConfig, order: CodeOrder, blocks: list[range],
              fold: int) -> Masks | None:
     """Return how the weight expander takes a layer's weights; None if it cannot.
 
@@ -25,8 +26,8 @@ def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: l
     conv : Conv
         As the engine runs it: with ``fold`` kernel rows folded into channels.
     engine : EngineConfig
-    taps : list of int array
-        Flat index into (KH, KW, C / groups) of every lane, for each vector of a burst.
+    order : CodeOrder
+        Which weight every lane of its rows sees.
     blocks : list of range
         Output channels of every row block.
     fold : int
@@ -34,9 +35,6 @@ def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: l
     """
     if conv.prototype is None:
         return None
-    kept = _kept(conv).reshape(conv.out_channels, -1)
-    bits = np.concatenate([kept[rows.start:rows.stop][:, tap].reshape(-1)
-                           for rows in blocks for tap in taps])
     height, width, channels = conv.weight_shape[1:]
     if fold > 1:
         height, channels = fold, channels // fold
@@ -46,8 +44,8 @@ def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: l
     steps = (plane, width - back, 1 - (height - 1) * width - back)
     if fold == 1:
         steps = (plane, 1 - back, 1 - back)
-    taps_of_row = kept.shape[1]
-    return _masks(conv, engine, bits, {
+    taps_of_row = order.taps
+    return _masks(conv, engine, order, {
         "block_bits": len(blocks[0]) * taps_of_row, "last_bits": len(blocks[-1]) * taps_of_row,
         "n_tap0": channels, "n_tap1": height if fold > 1 else 1,
     }, {
@@ -56,7 +54,7 @@ def masks_of(conv: Conv, engine: EngineConfig, taps: list[np.ndarray], blocks: l
     } | {f"proto_tap{k}": step for k, step in enumerate(steps)})
 
 
-def depthwise_masks(conv: Conv, engine: EngineConfig, together: int,
+def depthwise_masks(conv: Conv, engine: EngineConfig, order: CodeOrder, together: int,
                     blocks: list[range]) -> Masks | None:
     """Return the same for a layer that runs channel by channel, or None.
 
@@ -65,6 +63,7 @@ def depthwise_masks(conv: Conv, engine: EngineConfig, together: int,
     conv : Conv
         Depthwise.
     engine : EngineConfig
+    order : CodeOrder
     together : int
         Kernel columns of a step.
     blocks : list of range
@@ -72,11 +71,8 @@ def depthwise_masks(conv: Conv, engine: EngineConfig, together: int,
     """
     if conv.prototype is None or len({len(block) for block in blocks}) > 1:
         return None
-    _, height, width, _ = conv.weight_shape
-    # (channels, kh, n_kx, together) -> blocks, steps (kh, n_kx), rows (together), lanes
-    kept = _kept(conv).reshape(len(blocks), -1, height, width // together, together)
-    lanes, plane = len(blocks[0]), height * width
-    return _masks(conv, engine, kept.transpose(0, 2, 3, 4, 1).reshape(-1), {
+    lanes, plane = len(blocks[0]), order.taps
+    return _masks(conv, engine, order, {
         "block_bits": lanes * plane, "last_bits": lanes * plane, "n_tap0": lanes, "n_tap1": 1,
     }, {
         "proto_first": 0, "proto_row": 1, "proto_block": lanes * plane, "proto_tap0": plane,
@@ -84,13 +80,7 @@ def depthwise_masks(conv: Conv, engine: EngineConfig, together: int,
     })
 
 
-def _kept(conv: Conv) -> np.ndarray:
-    """Return which weights count, bool (O, KH, KW, C / groups)."""
-    assert conv.sign is not None
-    return conv.sign[0] != 0
-
-
-def _masks(conv: Conv, engine: EngineConfig, bits: np.ndarray, counts: dict[str, int],
+def _masks(conv: Conv, engine: EngineConfig, order: CodeOrder, counts: dict[str, int],
            steps: dict[str, int]) -> Masks | None:
     """Add the prototype's codes, and take index steps modulo their number; None if too large."""
     assert conv.prototype is not None
@@ -105,7 +95,7 @@ def _masks(conv: Conv, engine: EngineConfig, bits: np.ndarray, counts: dict[str,
         name: step % len(codes) for name, step in steps.items()}
     if any(value > Expansion.layout().fields[name].high for name, value in fields.items()):
         return None
-    return Masks(bits, codes.astype(np.uint8), Expansion(**fields))
+    return Masks(order.bits(conv.sign[0] != 0), codes.astype(np.uint8), Expansion(**fields))
 
 
 def _candidates(jobs: list[Job]) -> dict[int, Masks]:
@@ -155,12 +145,21 @@ def expander_remedy(jobs: list[Job], places: dict[int, int], config: Config) -> 
     all_places, memory = _place(masks, limit)
     if len(all_places) == len(places):
         return ""
-    words = sum(_stored_words(job, config) for number, job in enumerate(jobs)
-                if number not in all_places)
-    bits = sum(len(masks[number].bits) for number in all_places)
+    stored = {_content(job): _stored_words(job, config) for number, job in enumerate(jobs)
+              if number not in all_places}
+    words = sum(stored.values())
+    bits = sum(map(len, {masks[number].bits.tobytes() for number in all_places}))
     words += -(-bits // config.weights.load_bits)
     return (f", or with prototypes of at least {len(memory)} and weight_words of at least "
             f"{words}: masks instead of codes")
+
+
+def _content(job: Job) -> tuple[bytes, ...]:
+    """Return what the weight memory holds of a job: equal jobs share it."""
+    if job.weights is None:
+        return ()
+    pads = b"" if job.weights.pads is None else job.weights.pads.tobytes()
+    return job.weights.codes.tobytes(), pads
 
 
 def _stored_words(job: Job, config: Config) -> int:

@@ -7,7 +7,6 @@ Axes of the arrays: rows and lanes of an engine, groups, slots, results a cycle,
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from pyhw.hdl.config import Config, EngineConfig
 from ..fitter import area
 from .memories import Memory, block_rams, memories, single_port_blocks, word_blocks
 from .space import GROUPS, POST, DesignSpace, Point, Variant
-from .work import LATENCY, Sizes, Work, sizes_of
+from .work import LATENCY, Sizes, Work, sizes_of, stored_once
 
 __all__ = ["Bound"]
 
@@ -138,10 +137,10 @@ class Bound:
             self._visits[key] = found
         return self._visits[key][0], self._visits[key][1]
 
-    def _works(self, variant: Variant, name: str, lanes: int) -> Counter[Work]:
-        """Return the layers of an engine, equal ones together."""
-        works = self._space.works(variant, lanes, lanes)
-        return Counter(replace(one, name="") for one in works if one.engine == name)
+    def _works(self, variant: Variant, name: str, lanes: int, once: bool) -> Counter[Work]:
+        """Return the layers of an engine, alike ones together; `once`: that store weights."""
+        works = [one for one in self._space.works(variant, lanes, lanes) if one.engine == name]
+        return Counter(one.alike for one in (stored_once(works) if once else works))
 
     def _engine_cycles(self, variant: Variant, plain: Config, name: str,
                        shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
@@ -151,8 +150,8 @@ class Bound:
             out[chosen] += count * self._work_cycles(work, sizes)
         return out
 
-    def _layers(self, variant: Variant, plain: Config, name: str, shapes: list[tuple[int, int]]
-                ) -> Iterator[tuple[list[int], Sizes, Work, int]]:  # fmt: skip
+    def _layers(self, variant: Variant, plain: Config, name: str, shapes: list[tuple[int, int]],
+                once: bool = False) -> Iterator[tuple[list[int], Sizes, Work, int]]:  # fmt: skip
         """Yield the shapes of equal lanes with their sizes, and each layer with how often it is."""
         if name not in plain.engines:
             return
@@ -163,7 +162,7 @@ class Bound:
             chosen = [i for i, shape in enumerate(shapes) if shape[1] == lanes]
             sizes = self._sizes(plain, plain.engines[name].code_width, lanes,
                                 np.array([shapes[i][0] for i in chosen]), visits[chosen])
-            for work, count in self._works(variant, name, lanes).items():
+            for work, count in self._works(variant, name, lanes, once).items():
                 yield chosen, sizes, work, count
 
     def _sizes(self, plain: Config, code_width: int, lanes: int, rows: np.ndarray,
@@ -191,7 +190,7 @@ class Bound:
         sizes = self._sizes(plain, 8, 1, np.ones(1, np.int64),
                             np.zeros((1, len(self._words)), np.int64))  # fmt: skip
         out = np.zeros((1, *self._slots.shape, len(POST), len(self._words)))
-        for work, count in self._works(variant, "pool", 8).items():
+        for work, count in self._works(variant, "pool", 8, False).items():
             out += count * self._work_cycles(work, sizes)
         return np.asarray(out[0])
 
@@ -229,7 +228,7 @@ class Bound:
                       shapes: list[tuple[int, int]]) -> np.ndarray:  # fmt: skip
         """Return weight words of an engine's layers: (shapes, words)."""
         out = np.zeros((len(shapes), len(self._words)), np.int64)
-        for chosen, sizes, work, count in self._layers(variant, plain, name, shapes):
+        for chosen, sizes, work, count in self._layers(variant, plain, name, shapes, once=True):
             words = np.broadcast_to(work.words(sizes), (len(chosen), 1, 1, 1, len(self._words)))
             out[chosen] += count * words[:, 0, 0, 0]
         return out

@@ -1,10 +1,12 @@
 """What a graph asks of every accelerator for it, whatever the shape of the engines is."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 
-from pyhw.compiler.lowering import lowering_of
+from pyhw.compiler.lowering import Demands, lowering_of
+from pyhw.graph.content import content_hash
 from pyhw.graph.infer import largest_exponent, most_terms, operand_types, sum_widths, types
 from pyhw.graph.ops import Conv, Graph, MapType, Operation
 from pyhw.hdl.formats import Format
@@ -95,7 +97,7 @@ def needs(graph: Graph) -> Needs:
         exponent=max([1, *map(largest_exponent, steps)]),
         sum_bits=max(16, *(_sum_bits(op, known) for op in graph.ops)),
         tables=len(tables),
-        records=sum(known[op.name].channels * (1 + (_second(op))) for op in graph.ops[1:]),
+        records=_records(graph, demands, known),
         layers=layers,
         index_entries=sum(demand.index_entries for demand in demands),
         pool_max=any(demand.pool_max for demand in demands),
@@ -110,6 +112,19 @@ def needs(graph: Graph) -> Needs:
 
 def _most(fmt: Format) -> int:
     return int(max(fmt.max, -fmt.min))
+
+
+def _records(graph: Graph, demands: list[Demands], known: dict[str, MapType]) -> int:
+    """Return the channels that have records of their own; equal layers share theirs."""
+    stored: dict[str, int] = {}
+    for op, demand in zip(graph.ops[1:], demands, strict=True):
+        # An engine's constant, which the weights decide, is part of the bias.
+        conv = demand.conv
+        weights = () if conv is None else (conv.weight, conv.sign, conv.exponent)
+        posts = [(post.first, post.second, post.residual is None) for post in op.posts]
+        key = content_hash(*weights, *itertools.chain(*posts)) if posts else op.name
+        stored[key] = known[op.name].channels * (1 + _second(op))
+    return sum(stored.values())
 
 
 def _second(op: Operation) -> bool:

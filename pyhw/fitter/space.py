@@ -17,7 +17,7 @@ from pyhw.hdl.records import instruction
 from .area import cells
 from .memories import block_rams, memories, single_port_rams
 from .needs import Needs, needs
-from .work import Work, sizes_of, work_of
+from .work import Work, sizes_of, stored_once, work_of
 
 __all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace", "Point",
            "Variant"]  # fmt: skip
@@ -248,7 +248,7 @@ class DesignSpace:
         engines = probe.engines
         words = sum(
             int(work.words(sizes_of(probe, work.engine)))
-            for work in self.works(point.variant, point.l1[1], point.shift[1])
+            for work in stored_once(self.works(point.variant, point.l1[1], point.shift[1]))
             if work.engine in engines
         )
         if words > 1 << 20 or not self.holds(point.slots):

@@ -4,7 +4,8 @@ The bound ranks hundreds of thousands of shapes, so everything here takes arrays
 single ones; `pyhw.compiler.cycles` then gives the exact figures of a few.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from pyhw.graph.infer import types
 from pyhw.graph.ops import Graph, MapType
 from pyhw.hdl.config import Config
 from pyhw.hdl.expansion import BURST_RESTART, visit_count
+from pyhw.hdl.packing import codes_per_word, word_count
 
-__all__ = ["LATENCY", "Sizes", "Work", "sizes_of", "work_of"]
+__all__ = ["LATENCY", "Sizes", "Work", "sizes_of", "stored_once", "work_of"]
 
 RESIDUAL = 1.6
 """Cycles for each result of a sum that lies where its residual lay, about: most of a burst's
@@ -62,7 +64,7 @@ def sizes_of(config: Config, engine: str) -> Sizes:
     """Return the sizes of a configuration for the layers of an engine, or of 'pool'."""
     shape, visits = config.engines.get(engine), 0
     if shape is not None and engine == "shift" and config.weights.prototypes:
-        per_word = config.weights.load_bits // shape.code_width
+        per_word = codes_per_word(config.weights.load_bits, shape.code_width)
         visits = visit_count(shape.rows, shape.lanes, per_word, config.expand_lanes)
     return Sizes(
         rows=shape.rows if shape else 1, lanes=shape.lanes if shape else 1,
@@ -75,6 +77,18 @@ def sizes_of(config: Config, engine: str) -> Sizes:
 
 class Work(LayerShape):
     """A layer with bounds of what it costs in accelerators of given sizes."""
+
+    @property
+    def alike(self) -> "Work":
+        """The same for all layers that take the same cycles, whatever their weights are."""
+        return replace(self, name="", content="")
+
+    @property
+    def stored(self) -> tuple[Any, ...]:
+        """What decides the words that the weight memory holds of it."""
+        columns = self.columns if self.chain else 0
+        return (self.engine, self.content, self.channels, self.block, self.runs, self.run,
+                self.digits, self.chain, columns, self.masked, self.pads)
 
     def together(self, sizes: Sizes) -> int:
         """Return the kernel columns that go through a chain together; 0 without chains."""
@@ -112,9 +126,9 @@ class Work(LayerShape):
         together = self.together(sizes)
         if self._expanded(sizes):
             return sizes.visits
-        codes = -(-(sizes.taps if together else sizes.rows) * sizes.lanes
-                  // (sizes.load_bits // sizes.code_width))  # fmt: skip
-        return codes + (-(-sizes.read_lanes // (sizes.load_bits // 8)) if self.pads else 0)
+        rows = sizes.taps if together else sizes.rows
+        codes = word_count(rows * sizes.lanes, sizes.load_bits, sizes.code_width)
+        return codes + (word_count(sizes.read_lanes, sizes.load_bits, 8) if self.pads else 0)
 
     def _expanded(self, sizes: Sizes) -> bool:
         return self.masked and bool(np.any(sizes.visits)) and not self.together(sizes)
@@ -148,6 +162,11 @@ class Work(LayerShape):
         if self._expanded(sizes):
             words = words + BURST_RESTART
         return engine, blocks * bursts * words + last, drain
+
+
+def stored_once(works: Iterable[Work]) -> list[Work]:
+    """Return the layers whose weights take words of their own: of those that share, the first."""
+    return list({one.stored: one for one in reversed(list(works))}.values())[::-1]
 
 
 def work_of(graph: Graph, config: Config) -> list[Work]:

@@ -26,7 +26,7 @@ from pyhw.hdl.formats import Format, nearest_terms
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import run_onnx, run_torch
 from pyhw.verilog import cached_verilog
-from tests.support.masked_models import three
+from tests.support.masked_models import again, three
 from tests.support.small_graphs import DEPTHWISE, depthwise_case
 
 SHARES = {"tiny": 14, "one": 13, "odd": 13, "masked": 20}
@@ -154,6 +154,24 @@ def test_masked_layers_agree_on_both_simulators_in_values_and_cycles(simulator, 
     assert len(np.unique(result.outputs)) >= 30
     assert layer_cycles(result.counters) == [layer.cycles for layer in
                                              estimate(program, config, len(images), alone=True)]
+
+
+@pytest.mark.parametrize("name", ["odd", "masked"])
+def test_a_layer_that_is_used_again_runs_from_the_same_weights(name, verilator):
+    config, graph = CONFIGS[name], again(CONFIGS[name].engines["shift"].code_width)
+    program = compile_graph(graph, config, 2)
+    bases = [(layer.operand.w_base, layer.expansion.mask_bit)
+             for layer in layer_instructions(program, config)]
+    assert bases[0] == bases[2] < bases[1]
+    images = np.random.default_rng(3).integers(0, 256, (2, 6, 6, 5))
+    case = Case(graph=graph, program=program, images=images, golden=run_layers(graph, images))
+    stopping, running = (simulate([case], config, verilog=cached_verilog(config), debug=debug,
+                                  simulator=verilator)[0] for debug in (True, False))
+    assert stopping.difference is None
+    assert running.difference is None
+    assert stopping.compared == sum(golden.size for golden in case.golden.values())
+    assert len(np.unique(running.outputs)) >= 20
+    assert running.counters[0]["CYCLES"] == run_cycles(estimate(program, config, len(images)))
 
 
 def test_a_wrong_mask_bit_is_found_and_named(verilator):

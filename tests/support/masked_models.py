@@ -63,6 +63,13 @@ def three(prototype=None, code_width=5):
                    for k, (name, options) in enumerate(sizes.items())))
 
 
+def again(code_width=5):
+    """Return a chain of three layers, the last one with the weights of the first."""
+    first, other = (masked_conv(name, code_width, seed=k, size=30 + k, shape=(5, 3, 3, 5),
+                                padding=(1, 1, 1, 1))[0] for k, name in enumerate("ab"))
+    return chain(first, other, replace(first, name="c"), shape=(6, 6, 5))
+
+
 def members(data):
     """Return the members of a zip by name."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -16,6 +16,7 @@ from pyhw.hdl.engines.window import Window
 from pyhw.hdl.formats import Format, ShiftCode
 from pyhw.hdl.isa import INPUT, Opcode, Space, param_layout
 from pyhw.hdl.moves.copy import Copy
+from pyhw.hdl.packing import codes_per_word, slot
 from pyhw.hdl.port import unfold
 from pyhw.hdl.post.processor import PostProcessor
 
@@ -89,9 +90,9 @@ def _signed(value, width):
 def _codes(words, f, engine, config, rows, lanes):
     """Return a step's codes as the engine sees them: rows of lanes."""
     width = config.engines[engine].code_width
-    per_word = config.weights.load_bits // width
-    flat = [words[k // per_word] >> k % per_word * width & (1 << width) - 1
-            for k in range(rows * lanes)]
+    per_word = codes_per_word(config.weights.load_bits, width)
+    places = [slot(k, per_word) for k in range(rows * lanes)]
+    flat = [words[word] >> number * width & (1 << width) - 1 for word, number in places]
     if engine == "l1":
         # The gateware extends the sign, shifts, and flips the top bit of signed operands.
         extended = [_signed(c, width) if f["x_signed"] else c for c in flat]
@@ -190,7 +191,7 @@ def _layer(program, config, f, slots, scratch):
         for step in range(len(steps)):
             base = f["w_base"] + (block * len(steps) + step) * step_words
             words = memory[base:base + step_words]
-            whole = config.weights.load_bits // 8 * 8
+            whole = 8 * codes_per_word(config.weights.load_bits, 8)
             pad = sum((w & (1 << whole) - 1) << whole * k
                       for k, w in enumerate(words[:f["pad_words"]]))
             pads.append([pad >> 8 * k & 255 for k in range(config.read_lanes)])

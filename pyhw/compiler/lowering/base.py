@@ -64,6 +64,8 @@ class LayerShape:
         Whether a stored map is added.
     serial : bool
         Whether results are stored one by one (more than 8 bits).
+    content : str
+        Hash of its weights and pad values: equal layers share the words that hold them.
     """
 
     name: str
@@ -80,6 +82,7 @@ class LayerShape:
     pads: bool = False
     residual: bool = False
     serial: bool = False
+    content: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

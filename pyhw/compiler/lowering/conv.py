@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from pyhw.graph.content import content_hash
 from pyhw.graph.ops import Conv, Input, MapType
 from pyhw.hdl.config import Config
 from pyhw.hdl.records import Instruction
@@ -13,6 +14,7 @@ from ..errors import CompileError
 from ..job import Job
 from ..maps import Map
 from ..masks import masks_of
+from ..packing import CodeOrder
 from .base import Context, Demands, LayerShape, Lowering, lowers
 from .depthwise import depthwise_job, is_depthwise
 from .window import common_shape, residual_of, window_fields
@@ -42,13 +44,15 @@ class ConvLowering(Lowering[Conv]):
             runs, run = kh, kw * per_group
         else:
             runs, run = kh * kw, per_group
-        pads, chain = bool(op.border_values(source.channels, source.fmt).any()), None
+        values, chain = op.border_values(source.channels, source.fmt), None
+        pads = bool(values.any())
         if op.depthwise:
             chain = kw, kw if op.stride[1] == op.dilation[1] == 1 else 1
         yield LayerShape(
             engine=op.term, block=op.out_channels // op.groups, runs=runs, run=run,
             digits=op.digits, chain=chain, masked=op.prototype is not None and not pads,
-            pads=pads, **shared)  # type: ignore[arg-type]
+            pads=pads, content=content_hash(op.weight, op.sign, op.exponent, values),
+            **shared)  # type: ignore[arg-type]
 
     def demands(self, op: Conv, known: Mapping[str, MapType]) -> Demands:
         """Return the convolution itself."""
@@ -110,8 +114,9 @@ def _conv_jobs(op: Conv, config: Config, maps: Mapping[str, Map], fold: int = 1)
     for part in slices:
         blocks = [range(r, min(r + block_rows, part.stop))
                   for r in range(part.start, part.stop, block_rows)]
-        weights = conv_weights(op, engine, source.fmt, taps, blocks, pads)
-        weights.masks = masks_of(op, engine, taps, blocks, fold)
+        order = CodeOrder.dense(taps, blocks, engine.rows, engine.lanes)
+        weights = conv_weights(op, engine, source.fmt, order, pads)
+        weights.masks = masks_of(op, engine, order, blocks, fold)
         jobs.append(Job(
             op, op.term, source, target,
             residual_of(op.post, maps), weights=weights, channels=part,

@@ -11,6 +11,7 @@ from ..errors import CompileError
 from ..job import Job, Weights
 from ..maps import Map
 from ..masks import depthwise_masks
+from ..packing import CodeOrder
 
 __all__ = ["depthwise_job", "is_depthwise"]
 
@@ -64,23 +65,14 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
         "w_shift": op.ew, "n_blocks": len(blocks), "block_rows": width, "rows": channels,
         "block_in": width}
 
-    table = code_table(op, engine, source.fmt).reshape(op.digits, channels, kh, -1, together)
-    steps = kh * (kw // together) * op.digits
-    codes = np.full((len(blocks), steps, config.depthwise.columns, engine.lanes),
-                    zero_code(op, engine), np.uint8)
-    pads = op.border_values(channels, source.fmt) & 0xFF
-    pad_lanes = np.zeros((len(blocks), steps, config.pool.lanes), np.uint8)
-    for number, block in enumerate(blocks):
-        part = slice(block.start, block.stop)
-        # (digits, channels, kh, n_kx, together) -> steps (kh, n_kx, digits), taps, lanes
-        order = table[:, part].transpose(2, 3, 0, 4, 1).reshape(steps, together, len(block))
-        codes[number, :, config.depthwise.columns - together:, :len(block)] = order
-        pad_lanes[number, :, :len(block)] = pads[part]
+    order = CodeOrder.depthwise((channels, kh, kw), together, blocks, config.depthwise.columns,
+                                engine.lanes)
+    pads = order.pads(op.border_values(channels, source.fmt), op.digits, 1, 1)
     constant = (shift_constant(op) if op.term == "shift"
                 else np.full(channels, 256 * kh * kw, np.int64))
     _prove_width(op, source, config, constant)
-    weights = Weights(codes, pad_lanes if pads.any() else None, constant,
-                      depthwise_masks(op, engine, together, blocks))
+    codes = order.codes(code_table(op, engine, source.fmt), zero_code(op, engine))
+    weights = Weights(codes, pads, constant, depthwise_masks(op, engine, order, together, blocks))
     return Job(op, op.term, source, target, residual,
                layer=Instruction.of(**fields), weights=weights, source_offset=offset)
 

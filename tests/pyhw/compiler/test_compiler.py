@@ -9,11 +9,12 @@ import pytest
 
 import pyhw
 from pyhw.compiler import CompileError, compile_graph
-from pyhw.compiler.codes import conv_weights, pack_words
+from pyhw.compiler.codes import conv_weights
 from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.emit import burst_length
 from pyhw.compiler.fold import fold_input
 from pyhw.compiler.lower import split_steps
+from pyhw.compiler.packing import CodeOrder, pack_words
 from pyhw.graph.execute import accumulators, run_layers
 from pyhw.graph.file import load
 from pyhw.graph.ops import Concat, Conv, Graph, Input, Permute, Pointwise, Pool, Post, Step
@@ -233,7 +234,8 @@ def test_l1_values_exceed_the_accumulators_by_the_constant(fmt):
                 post=Post(step(4)))
     engine = EngineConfig(rows=4, lanes=4, code_width=8, acc_width=20)
     taps = [np.arange(18)[k:k + 4] for k in range(0, 18, 4)]
-    weights = conv_weights(conv, engine, fmt, taps, [range(4)], np.zeros(3, int))
+    order = CodeOrder.dense(taps, [range(4)], engine.rows, engine.lanes)
+    weights = conv_weights(conv, engine, fmt, order, np.zeros(3, int))
     x = rng.integers(fmt.min, fmt.max + 1, (1, 3, 2, 3))
     offset = 128 if fmt.signed else 0
     vectors = [[(int(v) << ex) + offset for v in x.reshape(-1)[tap]]
@@ -256,7 +258,8 @@ def test_shift_values_exceed_the_accumulators_by_the_constant(width):
     engine = EngineConfig(rows=4, lanes=4, code_width=width, acc_width=32)
     taps = [np.arange(18)[k:k + 4] for k in range(0, 18, 4)]
     fmt = Format(8, True)
-    weights = conv_weights(conv, engine, fmt, taps, [range(4)], np.zeros(3, int))
+    order = CodeOrder.dense(taps, [range(4)], engine.rows, engine.lanes)
+    weights = conv_weights(conv, engine, fmt, order, np.zeros(3, int))
     x = rng.integers(-128, 128, (1, 3, 2, 3))
     vectors = [[int(v) for v in x.reshape(-1)[tap]] + [0] * (4 - len(tap))
                for tap in taps for _ in range(2)]
