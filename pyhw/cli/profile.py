@@ -68,7 +68,7 @@ def profile(
     """
     from pyhw.cli.options import distinct
     from pyhw.compiler import compile_graph
-    from pyhw.compiler.cycles import estimate, run_cycles, walk
+    from pyhw.compiler.cycles import estimate, run_cycles, trace
     from pyhw.compiler.disassemble import layer_instructions
     from pyhw.configure import choose_config
     from pyhw.files import write_atomically
@@ -92,7 +92,7 @@ def profile(
     network = read_graph(graph)
     images = batch or chosen.groups
     program = compile_graph(network, chosen, images)
-    spans = walk(program, chosen, images)
+    spans = trace(program, chosen, images)
     layers = estimate(program, chosen, images, spans=spans)
     cycles = run_cycles(layers)
     counted = [Counted.of_model(layer) for layer in layers]

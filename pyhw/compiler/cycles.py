@@ -1,25 +1,25 @@
 """The cycle model: when every layer of a program starts and ends, before any simulation.
 
-It walks the bursts and steps of layer after layer with the same rules as the gateware
+It goes through the bursts and steps of layer after layer with the same rules as the gateware
 (``docs/architecture.md``, section "Cycles") and is held against the hardware's own counters by
 tests.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pyhw.hdl.config import Config
 from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.isa import Opcode
-from pyhw.hdl.records import Instruction, Nest, Steps, instruction, opcodes
+from pyhw.hdl.records import Instruction, instruction, opcodes
 from pyhw.hdl.timing import Timing, copy_pieces
 
 from .activity import Activity, Span
 from .disassemble import layer_instructions
+from .loop_nest import LoopNest
 from .pipeline import Pipeline, ResultPort
 from .program import Program
 
-__all__ = ["LayerCycles", "Machine", "estimate", "run_cycles", "walk"]
+__all__ = ["LayerCycles", "Machine", "estimate", "run_cycles", "trace"]
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,6 @@ class LayerCycles:
     stall_bank: int
     stall_port: int
     utilisation: float
-
-
-def _bursts(nest: Nest, total: int) -> list[int]:
-    full, rest = divmod(total, nest.burst)
-    return [nest.burst] * full + ([rest] if rest else [])
-
-
-def _steps(steps: Steps) -> int:
-    return steps.n_ky * steps.n_kx * steps.n_chunks * steps.n_digits
-
-
-def _blocks(nest: Nest) -> Iterator[int]:
-    """Yield the output channels of every row block."""
-    rows = nest.rows
-    for _ in range(nest.n_blocks):
-        here = min(rows, nest.block_rows)
-        rows -= here
-        yield here
 
 
 class Machine:
@@ -133,30 +115,27 @@ class Machine:
         """Run an engine over a map and store what it makes."""
         config, timing, pipeline = self._config, self._timing, self._pipeline
         stored = store + timing.store_to_issue
-        nest, steps = layer.nest, _steps(layer.steps)
-        bursts = _bursts(nest, nest.n_xy * slots)
-        # Warm-up columns are vectors, but no positions.
-        warmups = [burst // nest.n_x * layer.chain.warmup for burst in bursts]
+        nest = LoopNest.of(layer, slots)
+        bursts = nest.burst_positions()
         engine = POOLING if layer.chain.depthwise else config.engine(layer.terms.engine)
         accumulate = timing.take_to_last(engine)
-        port = ResultPort(layer, config, pipeline, free=self._free_residuals)
-        order = [(block, number, channels) for block, channels in enumerate(_blocks(nest))
-                 for number in range(len(bursts))]
+        port = ResultPort(layer, nest, config, pipeline, free=self._free_residuals)
+        order = [(block, number) for block in range(nest.blocks) for number in range(len(bursts))]
 
-        passes = _Passes(pipeline, timing, layer, start)
+        passes = _Passes(pipeline, timing, layer, nest, start)
         requested = store + timing.start_to_request
         drains, tail = Activity(), 0
-        for index, (block, number, channels) in enumerate(order):
+        for index, (block, number) in enumerate(order):
             early = layer.read.early and index == 0
             passes.gate(min(stored, self._tail) if early else stored, self._freed[-2] + 1)
             burst = bursts[number]
-            for _ in range(steps):
-                passes.step(burst + warmups[number])
+            for _ in range(nest.steps):
+                passes.step(nest.burst_vectors(burst))
             if index + 1 < len(order) and passes.goes_on(stored, self._freed[-1] + 1):
                 passes.wait()
             full = pipeline.free(passes.last + 1) - 1 + accumulate
             time = max(full + 1, self._drained)
-            for first, count in port.vectors(channels):
+            for first, count in port.vectors(nest.channels_of(block)):
                 time = max(time, requested + timing.request_to_ready)
                 begun, time = port.results(time, block, number, first, count, burst)
                 drains.add("results", begun, time)
@@ -175,9 +154,8 @@ class Machine:
             + timing.free_to_start,
             store + timing.store_to_start)
         self._may_drain = end + timing.write_to_store
-        vectors = steps * nest.n_blocks * (sum(bursts) + sum(warmups))
         held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
-        return Span(start, end, vectors, len(held), passes.stall_layer, passes.stall_bank,
+        return Span(start, end, nest.vectors, len(held), passes.stall_layer, passes.stall_bank,
                     passes.activity, drains, held, port.conflicts)
 
 
@@ -197,7 +175,7 @@ class _Passes:
     """
 
     def __init__(self, pipeline: Pipeline, timing: Timing, layer: Instruction,
-                 start: int) -> None:
+                 nest: LoopNest, start: int) -> None:
         self._pipeline, self._timing = pipeline, timing
         self._words = layer.operand.pad_words + layer.operand.code_words
         self._first, self._all, self._restart = 1, self._words, 0
@@ -210,7 +188,7 @@ class _Passes:
                 lanes = min(lanes, layer.window.chunk_bytes)
             to_first = timing.start_to_expanded(lanes)
         self._loaded = start + to_first + self._all - self._first if self._words else 0
-        self._steps, self._taken = _steps(layer.steps), 0
+        self._steps, self._taken = nest.steps, 0
         self.time = pipeline.after(start + 1, timing.issue_to_take)
         self.last = 0
         self.stall_layer = self.stall_bank = 0
@@ -254,9 +232,9 @@ class _Passes:
             self.time = self._pipeline.free(self._loaded)
 
 
-def walk(program: Program, config: Config, batch: int | None = None, *,
+def trace(program: Program, config: Config, batch: int | None = None, *,
          alone: bool = False, free_residuals: bool = False) -> list[Span]:
-    """Walk through a run of a program; parameters as of `estimate` and `Machine`."""
+    """Trace a run of a program; parameters as of `estimate` and `Machine`."""
     slots = -(-(batch or program.batch) // config.groups)
     machine, spans = Machine(config, free_residuals=free_residuals), []
     for layer in layer_instructions(program, config):
@@ -279,7 +257,7 @@ def estimate(program: Program, config: Config, batch: int | None = None, *,
     alone : bool
         Every layer in a run of its own, as in a debug run.
     spans : list of Span, optional
-        What `walk` gave for the same parameters, if it is there already.
+        What `trace` gave for the same parameters, if it is there already.
 
     Returns
     -------
@@ -289,7 +267,7 @@ def estimate(program: Program, config: Config, batch: int | None = None, *,
     images, timing = batch or program.batch, Timing(config)
     lanes = {name: config.groups * e.rows * e.lanes for name, e in config.engines.items()}
     if spans is None:
-        spans = walk(program, config, batch, alone=alone)
+        spans = trace(program, config, batch, alone=alone)
     out, before = [], 0
     for index, (layer, span) in enumerate(zip(program.layers, spans, strict=True)):
         end = span.end + timing.write_to_halt - 1

@@ -17,19 +17,14 @@ from pyhw.hdl.records import Instruction, instruction
 from .errors import CompileError
 from .image import Image
 from .job import Job
+from .loop_nest import burst_length
 from .maps import Map
 from .masks import expander_remedy, place_prototypes
 from .overlap import may_start_early
 from .packing import pack_words
 from .specialise import check_layer
 
-__all__ = ["burst_length", "emit"]
-
-
-def burst_length(config: Config, positions: int) -> int:
-    """Return positions per burst: as many as fit, evenly spread over the bursts."""
-    bursts = -(-positions // config.burst_depth)
-    return -(-positions // bursts)
+__all__ = ["emit"]
 
 
 def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -> Image:
@@ -50,7 +45,7 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
         layer = layer.changed(
             opcode=Opcode.COMPUTE.value, engine=config.number(job.engine),
             x_signed=job.source.fmt.signed, n_xy=positions, n_slots=slots, slots_from_run=1,
-            burst=layer.nest.burst or burst_length(config, positions * slots),
+            burst=layer.nest.burst or burst_length(positions * slots, config.burst_depth),
             in_base=(job.source.base + job.source_offset) % (1 << 24))
         layer = _emit_weights(job, layer, image, places.get(index))
         layer = layer.changed(**_emit_drain(job, image))
@@ -74,11 +69,12 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
 def _emit_move(job: Job, image: Image) -> Instruction:
     """Return the instruction of a job that no engine works on."""
     nest, target = job.layer.nest, job.target
-    walk = target.walk(nest.n_x, nest.n_y)
+    strides = target.strides(nest.n_x, nest.n_y)
     layer = job.layer.changed(
         opcode=job.opcode.value, n_xy=nest.n_x * nest.n_y, n_slots=job.source.slots,
         slots_from_run=1, in_base=job.source.base + job.source_offset,
-        out_base=target.base + job.target_offset, out_x=walk.x, out_y=walk.y, out_slot=walk.slot)
+        out_base=target.base + job.target_offset, out_x=strides.x, out_y=strides.y,
+        out_slot=strides.slot)
     return _emit_index(job, layer, image)
 
 
@@ -157,7 +153,7 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
     fields = {"serial": serial, "out_log_bytes": target.fmt.bytes.bit_length() - 1,
               "u_signed": post.first.fmt.signed, "u_width": post.first.fmt.width,
               "param_base": image.params.add(_records(job, image))}
-    fields |= _walk_fields("out", target, job, target.base + job.target_offset,
+    fields |= _stride_fields("out", target, job, target.base + job.target_offset,
                            1 if serial else config.post.width)
     if post.table is not None:
         key = (post.table & 0xFF).astype(np.uint8).tobytes()
@@ -169,16 +165,16 @@ def _emit_drain(job: Job, image: Image) -> dict[str, int]:
         fields |= {"res": 1, "res_second": post.residual is None,
                    "res_signed": job.residual.fmt.signed, "res_wide": job.residual.fmt.bytes > 1}
         offset = job.channels.indices(1 << 30)[0] * job.residual.fmt.bytes
-        fields |= _walk_fields("res", job.residual, job, job.residual.base + offset,
+        fields |= _stride_fields("res", job.residual, job, job.residual.base + offset,
                                1 if serial else config.post.width)
     return fields
 
 
-def _walk_fields(prefix: str, stored: Map, job: Job, base: int, vector: int) -> dict[str, int]:
-    walk = stored.walk(job.layer.nest.n_x, job.layer.nest.n_y)
+def _stride_fields(prefix: str, stored: Map, job: Job, base: int, vector: int) -> dict[str, int]:
+    strides = stored.strides(job.layer.nest.n_x, job.layer.nest.n_y)
     size = stored.fmt.bytes
-    return {f"{prefix}_base": base, f"{prefix}_x": walk.x, f"{prefix}_y": walk.y,
-            f"{prefix}_slot": walk.slot, f"{prefix}_vector": vector * size,
+    return {f"{prefix}_base": base, f"{prefix}_x": strides.x, f"{prefix}_y": strides.y,
+            f"{prefix}_slot": strides.slot, f"{prefix}_vector": vector * size,
             f"{prefix}_block": job.layer.nest.block_rows * size}
 
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 from pyhw.hdl.formats import Format
-from pyhw.hdl.records import Nest
 
-__all__ = ["Map", "Walk"]
+__all__ = ["Map", "Strides"]
 
 
 @dataclass
@@ -52,13 +51,14 @@ class Map:
         """Bytes of all slots."""
         return self.slot * self.slots
 
-    def walk(self, columns: int, rows: int, stride: tuple[int, int] = (1, 1)) -> "Walk":
+    def strides(self, columns: int, rows: int,
+                stride: tuple[int, int] = (1, 1)) -> "Strides":
         """Return the address steps for `columns` x `rows` positions at a stride."""
-        return Walk.over(columns, rows, stride[1] * self.pixel, stride[0] * self.row, self.slot)
+        return Strides.over(columns, rows, stride[1] * self.pixel, stride[0] * self.row, self.slot)
 
 
 @dataclass(frozen=True)
-class Walk:
+class Strides:
     """Address steps of a position counter: column, row and slot, rewinds included."""
 
     x: int
@@ -66,22 +66,6 @@ class Walk:
     slot: int
 
     @classmethod
-    def over(cls, columns: int, rows: int, x: int, y: int, slot: int) -> "Walk":
+    def over(cls, columns: int, rows: int, x: int, y: int, slot: int) -> "Strides":
         """Make the steps from plain strides."""
         return cls(x, y - (columns - 1) * x, slot - (rows - 1) * y - (columns - 1) * x)
-
-    def offset(self, nest: Nest, place: int, warmup: int = 0) -> int:
-        """Return the address of a position, relative to the first one.
-
-        Parameters
-        ----------
-        nest : Nest
-            Columns and rows.
-        place : int
-            Number of the position, over rows and slots; warm-up columns count.
-        warmup : int
-            Warm-up columns among them.
-        """
-        row = place // (nest.n_x + warmup)
-        slot = row // nest.n_y
-        return (place - row) * self.x + (row - slot) * self.y + slot * self.slot

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pyhw.hdl.isa import Opcode
 from pyhw.hdl.records import Instruction
 
-from .maps import Walk
+from .loop_nest import LoopNest
+from .maps import Strides
 
 __all__ = ["may_start_early"]
 
@@ -37,15 +38,12 @@ def may_start_early(before: Instruction, layer: Instruction) -> bool:
 
 def _reads(layer: Instruction, slots: int) -> Iterator[tuple[int, int]]:
     """Yield the bytes (from, to before) that the first burst reads and uses."""
-    nest, read, window, steps = layer.nest, layer.read, layer.window, layer.steps
-    warmup, columns = layer.chain.warmup, nest.n_x
-    walk = Walk(read.in_x, read.in_y, read.in_slot)
-    positions = min(nest.burst, nest.n_xy * slots)
-    for place in range(positions + positions // columns * warmup):
-        row, column = divmod(place, columns + warmup)
-        top = window.iy_start + row % nest.n_y * window.iy_y
+    nest, read, window, steps = LoopNest.of(layer, slots), layer.read, layer.window, layer.steps
+    strides = Strides(read.in_x, read.in_y, read.in_slot)
+    for number, row, column in nest.first_burst():
+        top = window.iy_start + row * window.iy_y
         left = window.xb_start + column * window.xb_x
-        address = read.in_base + walk.offset(nest, place, warmup)
+        address = read.in_base + nest.offset(strides, number, warmup=True)
         for ky in range(steps.n_ky):
             if not 0 <= top + ky * window.ky_iy < window.in_rows:
                 continue
@@ -60,11 +58,8 @@ def _reads(layer: Instruction, slots: int) -> Iterator[tuple[int, int]]:
 
 def _writes(layer: Instruction, slots: int) -> Iterator[tuple[int, int]]:
     """Yield the bytes (from, to before) that the last burst of the last block writes."""
-    nest, write = layer.nest, layer.write
-    walk = Walk(write.out_x, write.out_y, write.out_slot)
-    places = nest.n_xy * slots
-    channels = nest.rows - (nest.n_blocks - 1) * nest.block_rows
-    base = write.out_base + (nest.n_blocks - 1) * write.out_block
-    for place in range((places - 1) // nest.burst * nest.burst, places):
-        start = base + walk.offset(nest, place)
-        yield start, start + (channels << write.out_log_bytes)
+    nest, write = LoopNest.of(layer, slots), layer.write
+    strides, block = Strides(write.out_x, write.out_y, write.out_slot), nest.blocks - 1
+    for number in nest.last_burst():
+        start = write.out_base + block * write.out_block + nest.offset(strides, number)
+        yield start, start + (nest.channels_of(block) << write.out_log_bytes)

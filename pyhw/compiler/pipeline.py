@@ -6,7 +6,8 @@ from pyhw.hdl.config import Config
 from pyhw.hdl.records import Instruction
 from pyhw.hdl.timing import Timing
 
-from .maps import Walk
+from .loop_nest import LoopNest
+from .maps import Strides
 
 __all__ = ["Pipeline", "ResultPort"]
 
@@ -55,6 +56,8 @@ class ResultPort:
     Parameters
     ----------
     layer : Instruction
+    nest : LoopNest
+        Its loops.
     config : Config
     pipeline : Pipeline
     free : bool
@@ -66,9 +69,10 @@ class ResultPort:
         Cycles in which a residual has waited.
     """
 
-    def __init__(self, layer: Instruction, config: Config, pipeline: Pipeline, *,
-                 free: bool = False) -> None:
-        self._layer, self._config, self._pipeline = layer, config, pipeline
+    def __init__(self, layer: Instruction, nest: LoopNest, config: Config,
+                 pipeline: Pipeline, *, free: bool = False) -> None:
+        self._layer, self._nest = layer, nest
+        self._config, self._pipeline = config, pipeline
         self._flight = Timing(config).issue_to_write
         self._stall = Timing(config).read_to_stall
         self._writes: dict[int, tuple[int, int]] = {}
@@ -98,7 +102,7 @@ class ResultPort:
         first = None
         for _ in range(self._groups):
             for position in range(positions):
-                place = burst * layer.nest.burst + position
+                place = burst * self._nest.burst + position
                 read = self._read(place, vector, block)
                 while self._conflict(time, read, residual):
                     self.conflicts.append(time)
@@ -113,15 +117,15 @@ class ResultPort:
         return first, time
 
     def _read(self, place: int, vector: int, block: int) -> int:
-        nest, record = self._layer.nest, self._layer.residual
-        walk = Walk(record.res_x, record.res_y, record.res_slot)
-        return (record.res_base + walk.offset(nest, place) + vector * record.res_vector
+        record = self._layer.residual
+        strides = Strides(record.res_x, record.res_y, record.res_slot)
+        return (record.res_base + self._nest.offset(strides, place) + vector * record.res_vector
                 + block * record.res_block)
 
     def _write(self, place: int, vector: int, block: int) -> int:
-        nest, record = self._layer.nest, self._layer.write
-        walk = Walk(record.out_x, record.out_y, record.out_slot)
-        return (record.out_base + walk.offset(nest, place) + vector * record.out_vector
+        record = self._layer.write
+        strides = Strides(record.out_x, record.out_y, record.out_slot)
+        return (record.out_base + self._nest.offset(strides, place) + vector * record.out_vector
                 + block * record.out_block)
 
     def _conflict(self, time: int, read: int, size: int) -> bool:

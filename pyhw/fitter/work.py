@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pyhw.compiler.fold import fold_input
+from pyhw.compiler.loop_nest import LoopNest
 from pyhw.compiler.lower import split_steps
 from pyhw.compiler.lowering import LayerShape, lowering_of
 from pyhw.graph.infer import types
@@ -139,29 +140,34 @@ class Work(LayerShape):
             return -(-self.channels * self.runs * self.run // sizes.load_bits)
         return self.blocks(sizes) * self.steps(sizes) * self.step_words(sizes)
 
+    def nest(self, sizes: Sizes, slots: Any) -> LoopNest:
+        """Return its loops."""
+        together, burst = self.together(sizes), sizes.burst_depth
+        if together > 1:
+            burst = burst // self.columns * self.columns
+        return LoopNest(
+            columns=self.columns, rows=self.positions // self.columns, slots=slots, burst=burst,
+            warmup=max(together - 1, 0), steps=self.steps(sizes), blocks=self.blocks(sizes),
+            block_channels=self.block_rows(sizes), channels=self.channels)
+
     def cycles(self, sizes: Sizes, slots: Any) -> tuple[Any, Any, Any]:
         """Return bounds of a layer for all images: of the engine, the weights and the store
         unit.
         """
-        together, blocks = self.together(sizes), self.blocks(sizes)
-        total, rows = self.positions * slots, self.positions // self.columns * slots
-        issued, bursts = total, -(-total // sizes.burst_depth)
-        if together > 1:
-            issued = total + rows * (together - 1)
-            bursts = -(-rows // (sizes.burst_depth // self.columns))
-        here = self.block_rows(sizes)
+        nest = self.nest(sizes, slots)
+        here = nest.block_channels
         vectors = here if self.serial else -(-here // sizes.post_width)
-        drain = blocks * vectors * total * sizes.groups
+        drain = nest.blocks * vectors * nest.positions * sizes.groups
         if self.residual and not sizes.held:
             drain = drain * RESIDUAL
-        last = drain // (blocks * bursts)
-        engine = blocks * self.steps(sizes) * issued + last
+        last = drain // (nest.blocks * nest.bursts)
+        engine = nest.vectors + last
         if self.residual and sizes.held:
             engine = engine + drain
-        words = self.steps(sizes) * self.step_words(sizes)
+        words = nest.steps * self.step_words(sizes)
         if self._expanded(sizes):
             words = words + BURST_RESTART
-        return engine, blocks * bursts * words + last, drain
+        return engine, nest.blocks * nest.bursts * words + last, drain
 
 
 def stored_once(works: Iterable[Work]) -> list[Work]:

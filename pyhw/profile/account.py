@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pyhw.compiler.cycles import LayerCycles, estimate, walk
+from pyhw.compiler.cycles import LayerCycles, estimate, trace
 from pyhw.compiler.disassemble import layer_instructions
+from pyhw.compiler.loop_nest import LoopNest
 from pyhw.compiler.program import Layer, Program
 from pyhw.hdl.config import Config
 from pyhw.hdl.engines.registry import POOLING
@@ -133,7 +134,7 @@ def account(program: Program, config: Config, images: int, counted: Sequence[Cou
         If the vectors counted are not those that a layer has.
     """
     if unhindered is None:
-        spans = walk(program, config, images, free_residuals=True)
+        spans = trace(program, config, images, free_residuals=True)
         unhindered = [Counted.of_model(layer) for layer in
                       estimate(program, config, images, spans=spans)]
     return [_account(layer, made, config, images, one, free) for layer, made, one, free in zip(
@@ -146,27 +147,26 @@ def _account(layer: Layer, made: Instruction, config: Config, images: int,
         return _copy_account(layer, made, config, images, counted)
     rows, lanes = engine_shape(layer.engine, config)
     slots = -(-images // config.groups)
-    nest, steps = made.nest, made.steps
-    passes = steps.n_ky * steps.n_kx * steps.n_chunks * steps.n_digits
+    nest, issued = LoopNest.of(made, 1), LoopNest.of(made, slots).vectors
+    if counted.vectors != issued:
+        raise ValueError(f"layer {layer.name!r} must issue {issued} vectors, not "
+                         f"{counted.vectors}")
     # Vectors an image in each row block; warm-up columns make no result.
-    vectors = passes * (nest.n_xy + nest.n_y * made.chain.warmup)
-    if counted.vectors != vectors * slots * nest.n_blocks:
-        raise ValueError(f"layer {layer.name!r} must issue {vectors * slots * nest.n_blocks} "
-                         f"vectors, not {counted.vectors}")
+    vectors = nest.steps * nest.step_vectors
     # In layers that work channel by channel the channels lie along the lanes, the taps along rows.
     across, along = (lanes, rows) if made.chain.depthwise else (rows, lanes)
-    channels = nest.rows
+    channels = nest.channels
     useful = layer.useful_terms * images
     if layer.engine == POOLING.upper():
-        useful = passes * nest.n_xy * channels * images
+        useful = nest.steps * nest.positions * channels * images
     size = config.groups * rows * lanes
     bank = max(0, counted.stall_bank - free.stall_bank)
     held = 0 if config.build.distributed else max(0, counted.stall_weights - free.stall_weights)
     found = {
         "useful": useful,
         "reduction": vectors * images * channels * along - useful,
-        "channels": vectors * images * (nest.n_blocks * across - channels) * along,
-        "images": (vectors * (slots * config.groups - images) * nest.n_blocks
+        "channels": vectors * images * (nest.blocks * across - channels) * along,
+        "images": (vectors * (slots * config.groups - images) * nest.blocks
                    * rows * lanes),
         "weights": (counted.stall_weights - held) * size,
         "layer": counted.stall_layer * size,

@@ -64,7 +64,7 @@ def timeline(spans: Sequence[Span], accounts: Sequence[LayerAccount], bins: int)
     Parameters
     ----------
     spans : sequence of Span
-        Of the model's walk through the run.
+        Of the model's trace of the run.
     accounts : sequence of LayerAccount
         Of its layers.
     bins : int

@@ -19,7 +19,21 @@ from .base import Context, Demands, LayerShape, Lowering, lowers
 from .depthwise import depthwise_job, is_depthwise
 from .window import common_shape, residual_of, window_fields
 
-__all__ = ["ConvLowering"]
+__all__ = ["ConvLowering", "window_runs"]
+
+
+def window_runs(op: Conv, columns: int) -> tuple[int, int, int]:
+    """Return the runs of a window over a map of so many columns: rows of them, columns, bytes.
+
+    A run is the whole window where it is as wide as the map, else a kernel row, else a tap.
+    """
+    (kh, kw), per_group = op.kernel, op.weight_shape[3]
+    if op.groups > 1 or op.dilation[1] > 1:
+        return kh, kw, per_group
+    whole = kw == columns and not any(op.padding) and kh * kw > 1
+    if whole and (kh == 1 or op.dilation[0] == 1):
+        return 1, 1, kh * kw * per_group
+    return kh, 1, kw * per_group
 
 
 @lowers(Conv)
@@ -33,23 +47,14 @@ class ConvLowering(Lowering[Conv]):
     def shapes(self, op: Conv, known: Mapping[str, MapType]) -> Iterable[LayerShape]:
         """Return one layer."""
         shared = common_shape(op, known)
-        kh, kw = op.kernel
-        per_group = op.weight_shape[3]
-        source = known[op.input]
-        padded = any(op.padding)
-        whole = kw == source.shape[1] and not padded and op.dilation[1] == 1 and kh * kw > 1
-        if op.groups == 1 and whole and (kh == 1 or op.dilation[0] == 1):
-            runs, run = 1, kh * kw * per_group
-        elif op.groups == 1 and op.dilation[1] == 1:
-            runs, run = kh, kw * per_group
-        else:
-            runs, run = kh * kw, per_group
+        kw, source = op.kernel[1], known[op.input]
+        n_ky, n_kx, run = window_runs(op, source.shape[1])
         values, chain = op.border_values(source.channels, source.fmt), None
         pads = bool(values.any())
         if op.depthwise:
             chain = kw, kw if op.stride[1] == op.dilation[1] == 1 else 1
         yield LayerShape(
-            engine=op.term, block=op.out_channels // op.groups, runs=runs, run=run,
+            engine=op.term, block=op.out_channels // op.groups, runs=n_ky * n_kx, run=run,
             digits=op.digits, chain=chain, masked=op.prototype is not None and not pads,
             pads=pads, content=content_hash(op.weight, op.sign, op.exponent, values),
             **shared)  # type: ignore[arg-type]
@@ -84,21 +89,16 @@ def _conv_jobs(op: Conv, config: Config, maps: Mapping[str, Map], fold: int = 1)
     if is_depthwise(op, config):
         return [depthwise_job(op, engine, config, source, target, (base, offset),
                               residual_of(op.post, maps))]
-    kh, kw = op.kernel
+    kh = op.kernel[0]
     per_group, group_rows = op.weight_shape[3], op.out_channels // op.groups
-    flat = np.arange(kh * kw * per_group).reshape(kh, kw, per_group)
-    whole_row = kw == source.shape[1] and op.padding[1] == op.padding[3] == 0
-    if op.groups == 1 and whole_row and (kh == 1 or op.dilation[0] == 1) and kw * kh > 1 \
-            and op.dilation[1] == 1 and op.padding[0] == op.padding[2] == 0:
-        runs, loops = [flat.reshape(-1)], {"n_kx": 1, "n_ky": 1}
-        base |= {"row_bytes": flat.size}
-    elif op.groups == 1 and op.dilation[1] == 1:
-        runs = list(flat.reshape(kh, -1))
-        loops = {"n_kx": 1, "n_ky": kh}
-    else:
-        runs = list(flat.reshape(kh * kw, -1))
+    n_ky, n_kx, run = window_runs(op, source.shape[1])
+    runs = list(np.arange(n_ky * n_kx * run).reshape(n_ky * n_kx, run))
+    loops = {"n_kx": n_kx, "n_ky": n_ky}
+    if n_ky < kh:  # kernel rows follow each other
+        base |= {"row_bytes": run}
+    if op.groups > 1 or op.dilation[1] > 1:
         step = op.dilation[1] * source.pixel
-        loops = {"n_kx": kw, "kx_addr": step, "kx_xb": step, "n_ky": kh}
+        loops |= {"kx_addr": step, "kx_xb": step}
     loops |= {"ky_addr": op.dilation[0] * source.row, "ky_iy": op.dilation[0]}
     lanes = engine.lanes
     taps = [run[i:i + lanes] for run in runs for i in range(0, len(run), lanes)]

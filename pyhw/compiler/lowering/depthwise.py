@@ -9,6 +9,7 @@ from pyhw.hdl.records import Instruction
 from ..codes import code_table, shift_constant, zero_code
 from ..errors import CompileError
 from ..job import Job, Weights
+from ..loop_nest import burst_length
 from ..maps import Map
 from ..masks import depthwise_masks
 from ..packing import CodeOrder
@@ -50,13 +51,14 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
     blocks = [range(c, min(c + width, channels)) for c in range(0, channels, width)]
     fields, offset = window
     if together > 1:
-        # A row has `together - 1` more columns, which lead it.
-        walked = columns + together - 1
-        walk = source.walk(walked, rows, op.stride)
+        # A row has `together - 1` warm-up columns in front.
+        wide = columns + together - 1
+        strides = source.strides(wide, rows, op.stride)
         fields = fields | {
-            "warmup": together - 1, "in_x": walk.x, "in_y": walk.y, "in_slot": walk.slot,
-            "xb_y": -(walked - 1) * fields["xb_x"],
-            "burst": _whole_rows(columns, rows * source.slots, config)}
+            "warmup": together - 1, "in_x": strides.x, "in_y": strides.y, "in_slot": strides.slot,
+            "xb_y": -(wide - 1) * fields["xb_x"],
+            "burst": burst_length(
+                columns * rows * source.slots, config.burst_depth, columns)}
     step = together * op.dilation[1] * source.pixel
     fields = fields | {
         "depthwise": 1, "n_digits": op.digits, "n_chunks": 1, "chunk_bytes": 0,
@@ -75,12 +77,6 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
     weights = Weights(codes, pads, constant, depthwise_masks(op, engine, order, together, blocks))
     return Job(op, op.term, source, target, residual,
                layer=Instruction.of(**fields), weights=weights, source_offset=offset)
-
-
-def _whole_rows(columns: int, rows: int, config: Config) -> int:
-    """Return the positions of a burst that is made of whole rows, evenly spread."""
-    most = config.burst_depth // columns
-    return -(-rows // -(-rows // most)) * columns
 
 
 def _prove_width(op: Conv, source: Map, config: Config, constant: np.ndarray) -> None:

@@ -77,11 +77,11 @@ def copy_job(name: str, source: Map, target: Map, config: Config, maps: Mapping[
         job.target = target
         return job
     rows, columns, _ = target.shape
-    walk = source.walk(columns, rows)
+    strides = source.strides(columns, rows)
     return Job(_copy_of(name, source), POOLING, source, target, opcode=Opcode.COPY,
                layer=Instruction.of(n_x=columns, n_y=rows, burst=1, n_blocks=1, block_rows=1,
-                                    rows=source.pixel, in_x=walk.x, in_y=walk.y,
-                                    in_slot=walk.slot))
+                                    rows=source.pixel, in_x=strides.x, in_y=strides.y,
+                                    in_slot=strides.slot))
 
 
 def _copy_of(name: str, source: Map) -> Pointwise:

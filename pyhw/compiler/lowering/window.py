@@ -23,9 +23,9 @@ def window_fields(source: Map, shape: tuple[int, int, int], padding: tuple[int, 
     rows, columns, _ = shape
     top, left, _, _ = padding
     sy, sx = stride
-    walk = source.walk(columns, rows, stride)
+    strides = source.strides(columns, rows, stride)
     return {
-        "n_x": columns, "n_y": rows, "in_x": walk.x, "in_y": walk.y, "in_slot": walk.slot,
+        "n_x": columns, "n_y": rows, "in_x": strides.x, "in_y": strides.y, "in_slot": strides.slot,
         "xb_start": -left * source.pixel, "xb_x": sx * source.pixel,
         "xb_y": -(columns - 1) * sx * source.pixel, "row_bytes": source.row,
         "iy_start": -top, "iy_y": sy, "iy_slot": -(rows - 1) * sy, "in_rows": source.shape[0],

@@ -11,8 +11,8 @@ import pyhw
 from pyhw.compiler import CompileError, compile_graph
 from pyhw.compiler.codes import conv_weights
 from pyhw.compiler.disassemble import layer_instructions
-from pyhw.compiler.emit import burst_length
 from pyhw.compiler.fold import fold_input
+from pyhw.compiler.loop_nest import burst_length
 from pyhw.compiler.lower import split_steps
 from pyhw.compiler.packing import CodeOrder, pack_words
 from pyhw.graph.execute import accumulators, run_layers
@@ -345,7 +345,7 @@ def test_a_graph_that_breaks_a_rule_is_refused():
 
 def test_bursts_are_full_and_even():
     for positions in range(1, 100):
-        burst = burst_length(CONFIG, positions)
+        burst = burst_length(positions, CONFIG.burst_depth)
         bursts = -(-positions // burst)
         assert burst <= CONFIG.burst_depth
         assert bursts == -(-positions // CONFIG.burst_depth)

@@ -16,7 +16,7 @@ from pyhw.cli.main import main
 from pyhw.cli.profile import _bar, _percents
 from pyhw.compiler import compile_graph
 from pyhw.compiler.activity import Activity
-from pyhw.compiler.cycles import estimate, run_cycles, walk
+from pyhw.compiler.cycles import estimate, run_cycles, trace
 from pyhw.compiler.disassemble import layer_instructions
 from pyhw.configure import find_preset
 from pyhw.errors import UserError
@@ -96,7 +96,7 @@ def test_the_spans_of_a_run_say_the_same_as_its_counters(name):
     config = CONFIGS[name]
     for case in draw_cases(config, itertools.count(300), 4):
         images = len(case.images[:case.program.batch])
-        spans = walk(case.program, config, images)
+        spans = trace(case.program, config, images)
         for span, one in zip(spans, model(case.program, config, images), strict=True):
             assert front_counts(span, one.cycles) == {
                 "fill": one.fill, "vectors": one.vectors, "weights": one.stall_weights,
@@ -265,7 +265,7 @@ def test_too_many_layers_for_the_counters_are_refused():
 def lenet():
     config = PRESETS["default"]
     program = compile_graph(load(LENET), config, 8)
-    spans = walk(program, config, 8)
+    spans = trace(program, config, 8)
     return program, config, spans, accounts_of(program, config, 8)
 
 
@@ -286,7 +286,7 @@ def test_the_timeline_adds_up_to_the_account(lenet, bins):
 def test_a_short_run_has_a_bin_a_cycle(lenet):
     program, config, _, _ = lenet
     program = compile_graph(convolution(channels=4), config, 1)
-    line = timeline(walk(program, config, 1), accounts_of(program, config, 1), 100_000)
+    line = timeline(trace(program, config, 1), accounts_of(program, config, 1), 100_000)
     assert len(line.compute) == line.cycles
 
 
