@@ -154,14 +154,14 @@ DAMAGE = {
     "foreign": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8,
 }
 PACKED = {
-    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":1', b'"version":3')),
-                    "version 1 or 2, not 3; a newer pyhw may read it"),
+    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":3', b'"version":4')),
+                    "version 1 to 3, not 4; a newer pyhw may read it"),
     "graph-oversized": ("net.pyhw", lambda d: newer_graph(
         d, replace(b"[6,3,3,2]", b"[99999999,3,3,2]")), "is not what graph.json lists"),
     "program-newer": ("net.pyhwprog", lambda d: d[:8] + b"\x02\x00" + d[10:], "not version 2"),
     "program-oversized": ("net.pyhwprog", lambda d: d[:12] + b"\xff" * 8 + d[20:],
                           "header within its limits"),
-    "config-newer": ("tiny.json", replace(b'"isa": 3', b'"isa": 4'), "version 3, not 4"),
+    "config-newer": ("tiny.json", replace(b'"isa": 4', b'"isa": 5'), "version 4, not 5"),
     "config-oversized": ("tiny.json", lambda d: b" " * (1 << 20) + d, "at most 1048576"),
     "config-zero-rows": ("tiny.json", replace(b'"rows": 4', b'"rows": 0'),
                          "rows must be an integer from 1 to 256, not 0"),

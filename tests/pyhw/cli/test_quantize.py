@@ -253,7 +253,8 @@ def test_info_of_truncated_files(files, graph, program, tmp_path, capsys, size):
 def test_info_of_newer_files(files, graph, program, tmp_path, capsys):
     path = tmp_path / "new"
     content = graph.read_bytes()
-    path.write_bytes(content.replace(b'"version":1', b'"version":2', 1))
+    assert content.count(b'"version":3') == 1
+    path.write_bytes(content.replace(b'"version":3', b'"version":4', 1))
     _refused(capsys, "info", path)
     raw = bytearray(program.read_bytes())
     raw[8] = 9
