@@ -154,7 +154,7 @@ DAMAGE = {
     "foreign": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8,
 }
 PACKED = {
-    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":3', b'"version":4')),
+    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":1', b'"version":4')),
                     "version 1 to 3, not 4; a newer pyhw may read it"),
     "graph-oversized": ("net.pyhw", lambda d: newer_graph(
         d, replace(b"[6,3,3,2]", b"[99999999,3,3,2]")), "is not what graph.json lists"),
