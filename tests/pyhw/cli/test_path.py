@@ -11,6 +11,7 @@ import pyhw
 from pyhw.cli import main as cli
 from pyhw.compiler import Program
 from pyhw.graph.file import load
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.presets import PRESETS
 from tests.support import ROOT
 from tests.support.device_model import DeviceModel
@@ -86,12 +87,34 @@ def test_the_walk_runs_on_a_board(run, tmp_path):
     (tmp_path / "lenet5.pyhw").write_bytes((MODELS / "lenet5_adder_digits.pyhw").read_bytes())
     step = walk()
     run(*step["compile"])
-    device = DeviceModel(PRESETS["default"], load("lenet5.pyhw"), Program.load("lenet5.pyhwprog"))
+    # What `pyhw build` keeps in its folder, here of the accelerator that is compiled for.
+    built = tmp_path / step["build"][step["build"].index("--out") + 1]
+    built.mkdir()
+    program = (tmp_path / "lenet5.pyhwprog").rename(built / "model.pyhwprog")
+    (built / "config.json").write_text(config_to_json(PRESETS["default"]))
+    device = DeviceModel(PRESETS["default"], load("lenet5.pyhw"), Program.load(program))
     with PtyBoard(device) as board:
         printed = run(*step["infer"], "--port", board.port, "--timeout", "20")
     assert re.search(r"^100 images in [\d.]+ s, [\d,.]+ a second, 0 retries$", printed, re.M)
     assert re.search(r"^(9\d|100) of 100 images classified correctly$", printed, re.M)
     assert "1,000 values equal the golden executor's" in printed
+
+
+@pytest.mark.slow
+def test_the_path_in_python_up_to_the_board(tmp_path, monkeypatch, verilator):
+    from pyhw.training.data import load_dataset
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lenet5.pyhw").write_bytes((MODELS / "lenet5_adder_digits.pyhw").read_bytes())
+    text = README.read_text(encoding="utf-8")
+    block = re.search(r"```python\n(import pyhw\n.*?)```", text, re.S)
+    assert block is not None
+    lines, _, rest = block[1].partition("build = ")
+    assert "pyhw.connect(board=" in rest
+    here = {"images": load_dataset("digits", None).test_images[:4, :, :, None]}
+    exec(lines, here)
+    assert here["run"].outputs.shape[0] == 4
+    assert here["run"].cycles > 0
 
 
 @pytest.mark.parametrize("name", ["compile", "generate", "simulate", "demo", "infer", "bench",
