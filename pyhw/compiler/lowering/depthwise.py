@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from pyhw.engines import host_engine
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.records import Instruction
 
-from ..codes import code_table, shift_constant, zero_code
+from ..codes import code_table
 from ..errors import CompileError
 from ..job import Job, Weights
 from ..loop_nest import burst_length
@@ -67,13 +68,13 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
         "w_shift": op.ew, "n_blocks": len(blocks), "block_rows": width, "rows": channels,
         "block_in": width}
 
+    host = host_engine(op.term)
     order = CodeOrder.depthwise((channels, kh, kw), together, blocks, config.depthwise.columns,
                                 engine.lanes)
     pads = order.pads(op.border_values(channels, source.fmt), op.digits, 1, 1)
-    constant = (shift_constant(op) if op.term == "shift"
-                else np.full(channels, 256 * kh * kw, np.int64))
+    constant = host.chain_constant(op)
     _prove_width(op, source, config, constant)
-    codes = order.codes(code_table(op, engine, source.fmt), zero_code(op, engine))
+    codes = order.codes(code_table(op, engine, source.fmt), host.zero_code(engine))
     weights = Weights(codes, pads, constant, depthwise_masks(op, engine, order, together, blocks))
     return Job(op, op.term, source, target, residual,
                layer=Instruction.of(**fields), weights=weights, source_offset=offset)
@@ -81,16 +82,8 @@ def depthwise_job(op: Conv, engine: EngineConfig, config: Config, source: Map, t
 
 def _prove_width(op: Conv, source: Map, config: Config, constant: np.ndarray) -> None:
     """Refuse a layer whose sums could overflow the pooling unit's accumulators."""
-    taps = op.kernel[0] * op.kernel[1]
-    if op.term == "l1":
-        most = 256 * taps
-    else:
-        assert op.sign is not None
-        assert op.exponent is not None
-        size = np.abs(op.sign.astype(np.int64)) << op.exponent.astype(np.int64)
-        most = int(size.sum(axis=(0, 2, 3, 4)).max()) * (
-            max(source.fmt.max, -source.fmt.min) + 1) << op.ex
-    if (need := most.bit_length() + 1) > config.pool.acc_width:
+    need = host_engine(op.term).chain_bits(op, source.fmt)
+    if need > config.pool.acc_width:
         raise CompileError(
             op.name, f"its sums need {need} bits and the pooling accumulators have "
             f"{config.pool.acc_width}",
