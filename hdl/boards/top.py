@@ -126,7 +126,7 @@ class BoardTop(wiring.Component):
         The PLL's clock; the only one.
     i_locked : In(1)
         Whether it is steady.
-    i_rx, o_tx, and with `Config.flash_loader` those of the flash
+    i_rx, o_tx, and with `Config.port.flash_loader` those of the flash
         See `SerialAccelerator`.
     o_alive, o_running, o_program : Out(1)
         See `Lights`.

@@ -54,7 +54,7 @@ class StoreUnit(wiring.Component):
         The layer is not finished.
     o_tail : Out(1)
         Nothing but results of the layer's last burst is still to be stored; 0 without
-        `Config.overlap`, when no layer waits for it.
+        `Config.build.overlap`, when no layer waits for it.
     o_wait_port : Out(1)
         Waiting for the residual.
     """

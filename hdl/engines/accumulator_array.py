@@ -57,7 +57,7 @@ class AccumulatorArray(wiring.Component):
     i_token : In(Token)
         What accompanies a vector at that engine's input.
     i_maximum : In(1)
-        Keep maxima instead of sums (pooling, only with `Config.pool_max`); like `i_engine`.
+        Keep maxima instead of sums (pooling, only with `Config.pool.maximum`); like `i_engine`.
     i_{engine}_sums : In(groups x (rows + extra) x shape)
         The engine's `o_sums`, 0 of those that are not at work.
     o_busy : Out(1)

@@ -24,8 +24,9 @@ class PoolEngine(BaseEngine):
     i_x, i_on, o_sums
         As in `BaseEngine`; x is 9-bit two's complement, lane l belongs to row l.
     i_depthwise : 1, i_taps : groups x pool_lanes x signed(pool_acc_width)
-        Only with `Config.taps`: the engines' chains are added up instead of the vectors, of
-        which only the tokens matter; the sums `CHAIN_LATENCY` cycles after them, and 0 otherwise.
+        Only with `Config.depthwise.columns`: the engines' chains are added up instead of the
+        vectors, of which only the tokens matter; the sums `CHAIN_LATENCY` cycles after them, and
+        0 otherwise.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """

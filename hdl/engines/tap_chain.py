@@ -78,7 +78,7 @@ class TapChain(wiring.Component):
 
 
 def chain_ports(config, lanes, term, carry):
-    """Return the ports that an engine has for its chains: none without `Config.taps`.
+    """Return the ports that an engine has for its chains: none without `Config.depthwise.columns`.
 
     ========= ==========================================================================
     i_tap     {valid, on, use}, with `i_x`: a vector for the chains; the layer works

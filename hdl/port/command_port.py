@@ -68,7 +68,7 @@ class CommandPort(wiring.Component):
         word = max(space_bytes(config, space) for space in Space)
         need = word + sum(size for _, size in ARGUMENTS[Command.WRITE])
         if config.port.max_payload < need:
-            raise ValueError(f"Config.max_payload must hold a memory word and its address, "
+            raise ValueError(f"Config.port.max_payload must hold a memory word and its address, "
                              f"{need} bytes, not {config.port.max_payload}")
         self._config = config
         self._contents = contents

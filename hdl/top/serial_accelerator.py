@@ -41,7 +41,7 @@ class SerialAccelerator(wiring.Component):
     o_running, o_program : Out(1)
         See `Accelerator`.
     o_flash_select, o_flash_clock, o_flash_data : Out(1), i_flash_data : In(1)
-        Of the flash, with `Config.flash_loader`.
+        Of the flash, with `Config.port.flash_loader`.
     o_overrun, o_framing : Out(1)
         Strobes of `UartReceiver`: bytes were lost.
     """

@@ -36,7 +36,7 @@ def bench(
 
       pyhw bench lenet5.pyhwprog --port /dev/ttyUSB1 --images 10000 --ahead 4
     """
-    from pyhw.boards import load_board
+    from pyhw.bitstream.board_file import load_board
     from pyhw.cli.progress import bar
     from pyhw.configure import config_given
     from pyhw.host.connect import connect

@@ -68,7 +68,7 @@ def build(
       pyhw build lenet5.pyhw --board-file my_board.py
     """
     import pyhw
-    from pyhw.boards import board_of
+    from pyhw.bitstream.board_file import board_of
     from pyhw.cli.options import choice
     from pyhw.cli.progress import status
     from pyhw.inputs import expect_either

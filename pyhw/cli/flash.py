@@ -32,8 +32,8 @@ def flash(
 
       pyhw flash top.bit --board ulx3s-85f --dry-run
     """
+    from pyhw.bitstream.board_file import board_of
     from pyhw.bitstream.load import find_bitstream
-    from pyhw.boards import board_of
     from pyhw.cli.progress import spinner
     from pyhw.errors import MissingTool
     from pyhw.tools import find_openfpgaloader

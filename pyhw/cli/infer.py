@@ -54,7 +54,7 @@ def infer(
 
       pyhw infer lenet5.pyhwprog --loaded
     """
-    from pyhw.boards import load_board
+    from pyhw.bitstream.board_file import load_board
     from pyhw.cli.progress import bar
     from pyhw.configure import config_given
     from pyhw.graph.execute import run

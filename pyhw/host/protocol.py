@@ -235,7 +235,7 @@ class Protocol(Link):
         words = (self.config.port.max_payload - _bytes(Command.WRITE)) // word
         if words < 1:
             raise ValueError(
-                f"Config.max_payload must hold a word of {space.name} ({word} bytes) "
+                f"Config.port.max_payload must hold a word of {space.name} ({word} bytes) "
                 f"and 5 bytes more, not {self.config.port.max_payload}"
             )
         for start in range(0, len(raw), words * word):

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from pyhw.boards import BOARDS, Board, board_of, load_board, register
+from pyhw.bitstream.board_file import board_of, load_board
+from pyhw.boards import BOARDS, Board, register
 from pyhw.cli import main as cli
 from pyhw.errors import UserError
 from pyhw.host.ports import candidates

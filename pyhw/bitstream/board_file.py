@@ -6,10 +6,11 @@ import sys
 import warnings
 from pathlib import Path
 
+from pyhw.boards import BOARDS, Board, find_board
 from pyhw.errors import MissingTool, UserError
 
-from .board import Board
-from .registry import BOARDS, find_board
+from .constraints import make_pins
+from .flow import solve_pll
 
 __all__ = ["board_of", "load_board"]
 
@@ -90,9 +91,6 @@ def _run(path: Path) -> Board:
 
 def _check(board: Board) -> None:
     """Make the pins and the clock of a board, as a build does."""
-    from pyhw.bitstream.constraints import make_pins
-    from pyhw.bitstream.flow import solve_pll
-
     if len(board.lights) != 3 or not all(
             light is None or (isinstance(light, tuple) and len(light) == 3)
             for light in board.lights):
