@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pyhw.cli import main as cli
+from pyhw.hdl.config_file import config_to_json
 from pyhw.tools import find_verilator
 from tests.pyhw.cli.test_input import FEW_LANES
 
@@ -15,7 +16,7 @@ from tests.pyhw.cli.test_input import FEW_LANES
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "few.json").write_text(FEW_LANES.to_json())
+    (tmp_path / "few.json").write_text(config_to_json(FEW_LANES))
     return tmp_path
 
 

@@ -19,6 +19,7 @@ from pyhw.fitter.memories import in_blocks
 from pyhw.graph.execute import run as execute
 from pyhw.graph.file import save
 from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.isa import Space
 from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.simulation.launch import run_bench
@@ -212,7 +213,7 @@ def test_pyhw_simulate_runs_a_netlist(network, yosys, icarus, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     save(graph, "net.pyhw")
     np.save("images.npy", images)
-    (tmp_path / "small.json").write_text(SMALL.to_json())
+    (tmp_path / "small.json").write_text(config_to_json(SMALL))
     asked = []
     monkeypatch.setattr("pyhw.synthesis.netlist.netlist",
                         lambda text, top, family: asked.append((top, family)) or text)

@@ -19,6 +19,7 @@ from pyhw.compiler import compile_graph
 from pyhw.errors import UserError
 from pyhw.graph.execute import run as execute
 from pyhw.graph.file import save
+from pyhw.hdl.config import ISA_VERSION
 from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.presets import PRESETS
 from pyhw.host import SerialPort, connect
@@ -304,8 +305,10 @@ def test_the_configuration_beside_a_program_is_found(call, refused, folder):
         assert call(*infer(board.port))[0] == 0
 
 
-@pytest.mark.parametrize(("isa", "message"), [(1, "older than this pyhw's 3"),
-                                              (4, "newer than this pyhw's 3; update pyhw")])
+@pytest.mark.parametrize(("isa", "message"), [
+    (1, f"older than this pyhw's {ISA_VERSION}"),
+    (ISA_VERSION + 1, f"newer than this pyhw's {ISA_VERSION}; update pyhw"),
+])
 def test_gateware_of_another_version_is_named(refused, isa, message):
     with PtyBoard(model(isa=isa)) as board:
         assert message in refused(*infer(board.port))

@@ -277,7 +277,7 @@ def test_what_no_other_holds_is_specialised(call, made, folder, monkeypatch):
     assert asked == [False, True]
     config = json.loads((folder / "net-hx8k" / "config.json").read_text())
     assert config["ranges"]
-    assert not config["distributed"]
+    assert not config["build"]["distributed"]
 
 
 def test_the_walk_of_the_readme_builds_and_flashes(made, folder, capsys, monkeypatch):

@@ -86,11 +86,12 @@ def test_seeds_draw_different_weights_and_the_same_ones_again():
 
 def test_drawn_adder_weights_have_the_published_statistics():
     pytest.importorskip("torch")
-    from pyhw.examples.draw import ADDER_SCALE, draw_model
+    from pyhw.examples.draw import draw_model
+    from pyhw.nn.kinds.adders import SCALE
 
     weight = draw_model("ds-cnn-adder").block1.pointwise.weight.detach().double()
     scale = weight.abs().mean().item()
-    assert scale == pytest.approx(ADDER_SCALE, rel=0.06)
+    assert scale == pytest.approx(SCALE, rel=0.06)
     # A Laplacian has the kurtosis 6, a Gaussian 3.
     assert ((weight**4).mean() / (weight**2).mean() ** 2).item() > 4.5
 

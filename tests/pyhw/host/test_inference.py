@@ -11,7 +11,7 @@ from pyhw.errors import UserError
 from pyhw.graph.execute import run as execute
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
-from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.config import ISA_VERSION, Config, EngineConfig
 from pyhw.hdl.formats import Format, nearest_terms
 from pyhw.host import DeviceError, Inference, Protocol, check_images, drive
 from tests.support.device_model import OUT_OF_ORDER, DeviceModel
@@ -256,8 +256,8 @@ def test_a_load_that_never_comes_through_is_reported():
 
 
 @pytest.mark.parametrize(("isa", "message"), [
-    (1, "of version 1, older than this pyhw's 3; generate it again"),
-    (4, "of version 4, newer than this pyhw's 3; update pyhw"),
+    (1, f"of version 1, older than this pyhw's {ISA_VERSION}; generate it again"),
+    (ISA_VERSION + 1, f"of version {ISA_VERSION + 1}, newer than this pyhw's {ISA_VERSION}"),
 ])
 def test_gateware_of_another_version_is_refused(isa, message):
     device = DeviceModel(CONFIG, GRAPH, PROGRAM, isa=isa)
