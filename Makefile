@@ -25,7 +25,7 @@ test: $(VENV)/.dev-installed
 check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_imports.py
+	$(BIN)/python -m pytest -q tests/structure/test_imports.py
 
 # Every preset on both families, `large` included: hours on a small machine.
 synth-all: $(VENV)/.dev-installed
