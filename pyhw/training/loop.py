@@ -5,6 +5,7 @@ number, so a resumed training needs no saved random state to go on as if it had 
 """
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -158,6 +159,7 @@ class Trainer:
         self.optimizer = make_optimizer(recipe, whole)
         if processes.size > 1 and any(getattr(m, "eta", None) for m in self.model.modules()):
             adaptive_step(self.model, self.optimizer)
+        self._share = slice(processes.rank, None, processes.size)
         self.history: list[EpochRecord] = []
         self._images = torch.tensor(dataset.train_images).to(self.device)
         self._labels = torch.tensor(dataset.train_labels).to(self.device)
@@ -186,28 +188,31 @@ class Trainer:
             self.distillation.load_state_dict(distillation_state or {})
         self.history = list(history)
 
+    def _indices(self, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the images of each full batch, in an order that the generator draws."""
+        order = torch.randperm(len(self._labels), generator=generator).to(self.device)
+        for index in order.split(self._batch):
+            if len(index) == self._batch:  # leftovers wait
+                yield index
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        """Return what decides all that is random in an epoch."""
+        return torch.Generator().manual_seed(self.recipe.seed * 10007 + epoch)
+
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's images and labels; the last batch is full, leftovers wait."""
-        recipe, count = self.recipe, len(self._labels)
-        generator = torch.Generator().manual_seed(recipe.seed * 10007 + epoch)
-        order = torch.randperm(count, generator=generator).to(self.device)
-        share = slice(self.processes.rank, None, self.processes.size)
-        for start in range(0, count - self._batch + 1, self._batch):
-            index = order[start : start + self._batch]
+        """Yield this process's images and labels."""
+        recipe, generator = self.recipe, self._generator(epoch)
+        for index in self._indices(generator):
             images = to_input(self._images[index])
             images = distort(images, recipe.shift, recipe.turn, recipe.zoom, generator)
             if recipe.flip:
                 images = mirror(images, generator)
-            yield images[share], self._labels[index][share]
+            yield images[self._share], self._labels[index][self._share]
 
     def _sample(self, epoch: int) -> Iterator[Tensor]:
         """Yield this process's undistorted images of an epoch's first batches."""
-        generator = torch.Generator().manual_seed(self.recipe.seed * 10007 + epoch)
-        order = torch.randperm(len(self._labels), generator=generator).to(self.device)
-        share = slice(self.processes.rank, None, self.processes.size)
-        for index in order.split(self._batch)[:SAMPLE]:
-            if len(index) == self._batch:
-                yield to_input(self._images[index[share]])
+        for index in itertools.islice(self._indices(self._generator(epoch)), SAMPLE):
+            yield to_input(self._images[index[self._share]])
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """Take one step and return the loss; the weights stay when it is not finite (on a CPU)."""

@@ -39,6 +39,27 @@ def memory(dut):
     return testbench
 
 
+def check_fetch(config, layer, total, expected, stall):
+    """Fetch a layer's words twice, and compare them with those at the expected addresses."""
+    dut, words = WeightFetch(config), []
+
+    async def start(ctx):
+        for repeat in range(2):
+            ctx.set(dut.i_run, run_value(dut.i_run, layer, total, start=1))
+            await ctx.tick()
+            ctx.set(dut.i_run.start, 0)
+            while len(words) < (repeat + 1) * len(expected):
+                await ctx.tick()
+        await ctx.tick().repeat(5)
+        assert not ctx.get(dut.o_stream.valid)
+
+    async def sink(ctx):
+        await take(ctx, dut.o_stream, words.append, stall=stall)
+
+    simulate(dut, start, background=[sink, memory(dut), tells_ahead(dut)])
+    assert words == [7 * address & 0xFFFF for address in expected * 2]
+
+
 @pytest.mark.parametrize("stall", [0.0, 0.5])
 @pytest.mark.parametrize("total", [1, 4, 9])
 @pytest.mark.parametrize("changes", [
@@ -47,24 +68,8 @@ def memory(dut):
 ], ids=str)  # fmt: skip
 def test_fetch_reads_the_words_of_every_burst_in_order(stall, total, changes):
     layer = LAYER | changes
-    dut, words = WeightFetch(CONFIG), []
     expected = expected_addresses(layer, total)
-
-    async def start(ctx):
-        for repeat in range(2):
-            ctx.set(dut.i_run, run_value(dut.i_run, layer, total, start=1))
-            await ctx.tick()
-            ctx.set(dut.i_run.start, 0)
-            while len(words) < (repeat + 1) * len(expected):
-                await ctx.tick()
-        await ctx.tick().repeat(5)
-        assert not ctx.get(dut.o_stream.valid)
-
-    async def sink(ctx):
-        await take(ctx, dut.o_stream, words.append, stall=stall)
-
-    simulate(dut, start, background=[sink, memory(dut), tells_ahead(dut)])
-    assert words == [7 * address & 0xFFFF for address in expected * 2]
+    check_fetch(CONFIG, layer, total, expected, stall)
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.5])
@@ -72,30 +77,14 @@ def test_fetch_reads_the_words_of_every_burst_in_order(stall, total, changes):
     (0, 16, 16), (5, 25, 9), (15, 1, 2), (3, 13, 40), (7, 3, 3), (0, 100, 1),
 ])  # fmt: skip
 def test_fetch_reads_the_words_that_hold_a_masked_blocks_bits(first, block_bits, last_bits, stall):
-    config, total, words, expected = CONFIG.changed(prototypes=4), 9, [], []
+    config, total, expected = CONFIG.changed(prototypes=4), 9, []
     layer = LAYER | {"masked": 1, "mask_bit": first, "block_bits": block_bits,
                      "last_bits": last_bits, "pad_words": 0, "n_blocks": 4}
     bit = 70 * 16 + first
     for size in (block_bits, block_bits, block_bits, last_bits):
         expected += [*range(bit // 16, (bit + size - 1) // 16 + 1)] * 3  # 4 + 4 + 1 positions
         bit += size
-    dut = WeightFetch(config)
-
-    async def start(ctx):
-        for repeat in range(2):
-            ctx.set(dut.i_run, run_value(dut.i_run, layer, total, start=1))
-            await ctx.tick()
-            ctx.set(dut.i_run.start, 0)
-            while len(words) < (repeat + 1) * len(expected):
-                await ctx.tick()
-        await ctx.tick().repeat(5)
-        assert not ctx.get(dut.o_stream.valid)
-
-    async def sink(ctx):
-        await take(ctx, dut.o_stream, words.append, stall=stall)
-
-    simulate(dut, start, background=[sink, memory(dut), tells_ahead(dut)])
-    assert words == [7 * address & 0xFFFF for address in expected * 2]
+    check_fetch(config, layer, total, expected, stall)
 
 
 def test_fetch_has_nothing_to_do_for_a_layer_without_words():
