@@ -10,6 +10,7 @@ from torch import nn
 from pyhw.errors import UserError
 from pyhw.nn.kinds import Layers, layer_class_of
 from pyhw.nn.options import LayerOptions
+from pyhw.nn.shift import UNDERFLOWS
 
 __all__ = ["Conversion", "convert"]
 
@@ -54,13 +55,14 @@ def convert(
     ops: str,
     exempt: Sequence[str] | None = None,
     layers: LayerOptions | None = None,
+    underflow: str = "smallest",
 ) -> list[Conversion]:
     """Replace the convolutions and linear layers of a model, in place.
 
-    Shift layers take over the weights, rounded to powers of two; all other kinds start afresh, as
-    published. Device, type and mode (training or not) stay. Make the optimiser afterwards: the
-    parameters are new ones. An adder layer must be followed by a batch norm, which is not checked
-    here.
+    Shift layers take over the weights, rounded to powers of two as published; all other kinds
+    start afresh, as published. Device, type and mode (training or not) stay. Make the optimiser
+    afterwards: the parameters are new ones. An adder layer must be followed by a batch norm, which
+    is not checked here.
 
     Parameters
     ----------
@@ -75,6 +77,9 @@ def convert(
         layers, the others treat them as all layers.
     layers : LayerOptions, optional
         What the new layers are told.
+    underflow : {'smallest', 'zero'}
+        Shift layers: what becomes of weights below the smallest power of two, see
+        `pyhw.nn.ShiftConv2d.load_weight`.
 
     Returns
     -------
@@ -92,6 +97,8 @@ def convert(
     make = Layers(ops, layers)
     if ops == "conv":
         raise ValueError("ops must be a kind without products, not 'conv'")
+    if underflow not in UNDERFLOWS:
+        raise ValueError(f"underflow must be one of {', '.join(UNDERFLOWS)}, not {underflow!r}")
     found, problems = _survey(model, exempt or ())
     chosen = [path for path, kept in found.items() if not kept]
     edges = {chosen[0], chosen[-1]} if chosen and exempt is None else set()
@@ -112,7 +119,7 @@ def convert(
             except NotImplementedError as error:
                 problems.append(f"{path} ({name}): {error}")
                 continue
-            note = _move(old, made[old])
+            note = _move(old, made[old], underflow)
         report.append(Conversion(path, name, type(made[old]).__name__, note))
     if problems:
         raise UserError(
@@ -208,10 +215,10 @@ def _counterpart(old: Any, make: Layers, edge: bool) -> nn.Module:
     )
 
 
-def _move(old: Any, new: Any) -> str:
+def _move(old: Any, new: Any, underflow: str) -> str:
     """Give a new layer what it keeps of the old one, and say what that is."""
     new.to(old.weight.device, old.weight.dtype).train(old.training)
     known = layer_class_of(new)
     if known is None or known.take_over is None:
         return "fresh weights"
-    return known.take_over(new, old)
+    return known.take_over(new, old, underflow)

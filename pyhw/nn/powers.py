@@ -58,7 +58,7 @@ def signum(numbers: Tensor) -> Tensor:
 
 
 def round_to_powers(
-    weight: Tensor, low: int, high: int, terms: int = 1, zero: bool = False
+    weight: Tensor, low: int, high: int, terms: int = 1
 ) -> tuple[Tensor, Tensor]:
     """Write numbers as sums of signed powers of two, the largest first, each rounded in turn.
 
@@ -73,9 +73,7 @@ def round_to_powers(
         Smallest and largest exponent; larger magnitudes take `high`.
     terms : int
         Powers of two per number.
-    zero : bool
-        Magnitudes nearer to 0 than to ``2**low`` become 0, instead of ``2**low``, in the first
-        term too; in further terms they always do. An exact 0 stays 0.
+        In all but the first, magnitudes nearer to 0 than to ``2**low`` become 0.
 
     Returns
     -------
@@ -93,7 +91,7 @@ def round_to_powers(
         size = left.abs()
         exponent = size.clamp(2.0**low, 2.0**high).log2().round()
         sign = left.sign()
-        if zero or term:
+        if term:
             sign = sign * (size >= 2.0 ** (low - 1))
         exponent = torch.where(sign != 0, exponent, 0)
         left = left - sign * power(exponent, left.dtype)

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from pyhw.nn.coded_layers import CodedConv2d, CodedLayer, CodedLinear, Pair
 from pyhw.nn.powers import exponent_range, power, round_to_powers, signum, value
 
-__all__ = ["ShiftConv2d", "ShiftLinear"]
+__all__ = ["UNDERFLOWS", "ShiftConv2d", "ShiftLinear"]
 
 FIRST_EXPONENTS = (-10.0, -1.0)
 """Where the exponents of a convolution start in mode 'ps' (the authors' code)."""
+UNDERFLOWS = ("smallest", "zero")
 MAX_SPAN = 22
 """Exponents of two terms may differ by this, or float32 could not hold their sum."""
 
@@ -120,22 +121,41 @@ class _Shift(CodedLayer):
         return sign.view(shape), (exponent * sign.abs()).view(shape)
 
     @torch.no_grad()
-    def load_weight(self, weight: Tensor) -> None:
+    def load_weight(self, weight: Tensor, underflow: str = "smallest") -> None:
         """Take over the weights of an ordinary layer, rounded to powers of two.
 
-        Mode 'ps' has a code for 0 and takes it for what is nearer to 0 than to the smallest
-        power; mode 'q' keeps the floats and rounds, as always, up to the smallest power.
+        Exact zeros stay 0. Mode 'q' keeps the floats and rounds them at every forward pass.
 
         Parameters
         ----------
         weight : Tensor, shape of `weight_shape`
+        underflow : {'smallest', 'zero'}
+            What becomes of magnitudes below the smallest power of two: that power, as published;
+            or 0, if they are nearer to 0 than to it. With 2 or 3 bits most weights of a usual
+            layer lie below it.
+
+        Raises
+        ------
+        ValueError
+            If `underflow` is not known.
+
+        Source
+        ------
+        DeepShift (CVPR workshops 2021), section 3, and its authors' code: the exponent is rounded
+        and clamped, the sign is that of the weight.
         """
+        if underflow not in UNDERFLOWS:
+            raise ValueError(f"underflow must be one of {', '.join(UNDERFLOWS)}, not {underflow!r}")
+        size = weight.abs()
+        if underflow == "zero":
+            weight = torch.where(size < 2.0 ** (self.low - 1), 0.0, weight)
+        weight = signum(weight) * size.clamp_min(2.0**self.low)
         if self.mode == "q":
             self.weight.copy_(weight)
         else:
-            sign, exponent = round_to_powers(weight, self.low, self.high, self.terms, zero=True)
+            sign, exponent = round_to_powers(weight, self.low, self.high, self.terms)
             exponent = torch.where(sign == 0, self.low, exponent)
-            self.sign.copy_(sign.view(self.sign.shape))
+            self.sign.copy_(torch.where(weight.isnan(), weight, sign).view(self.sign.shape))
             self.shift.copy_(exponent.view(self.shift.shape))
         self.project()
 

@@ -68,8 +68,8 @@ class LayerClass:
     prototype : callable, optional
         Takes the layer, returns the vector of powers of two that its weights repeat; or None.
     take_over : callable, optional
-        Takes the layer and the one that it replaces, copies what it keeps and says what that is;
-        by default it starts afresh.
+        Takes the layer, the one that it replaces and `underflow` of `pyhw.nn.convert`; copies
+        what it keeps and says what that is. By default it starts afresh.
     latents, increased : callable
         Take the layer, return parameters without weight decay, and those whose learning rate
         `Recipe.increase` multiplies.
@@ -85,7 +85,7 @@ class LayerClass:
     multiplies: bool = False
     exact_sums: bool = False
     prototype: Callable[[Any], Tensor] | None = None
-    take_over: Callable[[Any, Any], str] | None = None
+    take_over: Callable[[Any, Any, str], str] | None = None
     latents: Callable[[Any], tuple[nn.Parameter, ...]] = lambda layer: ()
     increased: Callable[[Any], tuple[nn.Parameter, ...]] = lambda layer: ()
     draw: Callable[[Any], None] | None = None

@@ -36,10 +36,10 @@ def _draw(layer: Any) -> None:
         layer.load_weight(gaussian(layer.weight_shape))
 
 
-def _take_over(new: Any, old: Any) -> str:
+def _take_over(new: Any, old: Any, underflow: str) -> str:
     if new.frozen:
         return "fresh weights"
-    new.load_weight(old.weight.detach())
+    new.load_weight(old.weight.detach(), underflow)
     if new.bias is not None:
         new.bias.data.copy_(old.bias.detach())
     return "weights rounded to powers of two"

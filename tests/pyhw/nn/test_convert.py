@@ -105,10 +105,32 @@ def test_shift_layers_take_over_the_weights(ops):
     convert(model, ops)
     for path in ("stem", "body.0", "hidden"):
         old, new = before.get_submodule(path), model.get_submodule(path)
-        codes = round_to_powers(old.weight, new.low, 0, zero=ops == "shift-ps")
+        codes = round_to_powers(old.weight, new.low, 0)
         assert torch.equal(new.effective_weight(), value(*codes))
         if old.bias is not None:
             assert torch.equal(new.bias, old.bias)
+
+
+@pytest.mark.parametrize("ops", ["shift-ps", "shift-q"])
+@pytest.mark.parametrize(("bits", "smallest"), [(2, {"shift-ps": 1, "shift-q": 0.5}),
+                                                (3, {"shift-ps": 0.25, "shift-q": 0.125})])
+def test_few_bits_keep_small_weights_at_the_smallest_power(ops, bits, smallest):
+    model = nn.Sequential(nn.Conv2d(32, 32, 3))  # weights below 0.06
+    before = copy.deepcopy(model)[0].weight
+    convert(model, ops, layers=LayerOptions(bits=bits))
+    assert torch.equal(model[0].effective_weight(), smallest[ops] * before.sign())
+
+
+@pytest.mark.parametrize("ops", ["shift-ps", "shift-q"])
+def test_small_weights_become_zero_by_name(ops):
+    model = nn.Sequential(nn.Linear(1, 4))
+    low = -2 if ops == "shift-ps" else -3
+    scaled = torch.tensor([[0.49], [-0.51], [1.0], [-1e-9]])
+    model[0].weight.data = scaled * 2.0**low
+    convert(model, ops, layers=LayerOptions(bits=3), underflow="zero")
+    assert (model[0].effective_weight() / 2.0**low).T.tolist() == [[0, -1, 1, 0]]
+    with pytest.raises(ValueError, match="underflow must be one of smallest, zero, not 'none'"):
+        convert(model, ops, underflow="none")
 
 
 def test_options_reach_the_layers_and_sizes_type_and_mode_stay():

@@ -59,12 +59,6 @@ def test_numbers_are_rounded_in_the_logarithmic_domain():
     ]  # fmt: skip
 
 
-def test_what_is_nearer_to_zero_becomes_zero_where_asked():
-    sign, exponent = round_to_powers(torch.tensor([0.124, 0.126, -0.01]), -2, 0, zero=True)
-    assert value(sign, exponent).tolist() == [0, 0.25, 0]
-    assert exponent.tolist() == [[0, -2, 0]]
-
-
 def test_second_term_takes_what_the_first_leaves_over():
     numbers = torch.tensor([0.75, -0.6, 0.5, 0.0, 1.0])
     sign, exponent = round_to_powers(numbers, -7, 0, terms=2)
@@ -249,8 +243,18 @@ def test_published_names_of_parameters():
 def test_loaded_weights_are_rounded(mode):
     layer = ShiftLinear(5, 1, mode=mode, bits=4)
     layer.load_weight(torch.tensor([[0.3, -0.9, 2.0, 0.0, 1e-4]]))
-    last = 0 if mode == "ps" else 2**-7
+    last = 2**-6 if mode == "ps" else 2**-7
     assert layer.effective_weight().tolist() == [[0.25, -1, 1, 0, last]]
+
+
+@pytest.mark.parametrize("terms", [1, 2])
+@pytest.mark.parametrize("mode", ["ps", "q"])
+def test_small_and_absent_numbers_are_taken_over_as_published(mode, terms):
+    layer = ShiftLinear(4, 1, mode=mode, bits=3, terms=terms)
+    layer.load_weight(torch.tensor([[1e-4, -1e-30, 0.0, torch.nan]]))
+    small = 2.0**layer.low
+    assert layer.effective_weight()[0, :3].tolist() == [small, -small, 0]
+    assert layer.effective_weight()[0, 3].isnan()
 
 
 def test_loaded_weights_of_two_terms_are_closer():
