@@ -139,6 +139,14 @@ def train(
             rich_help_panel=_METHOD,
         ),
     ] = None,
+    low: Annotated[
+        int | None,
+        typer.Option(
+            help="Shift layers: smallest exponent of a weight.",
+            show_default="by --bits",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     frozen: Annotated[
         bool | None,
         typer.Option(
@@ -271,7 +279,7 @@ def train(
 
     pyhw train lenet5 --ops adder --teacher --data mnist
 
-    pyhw train lenet5 --ops shiftadd --frozen --prune 0.3
+    pyhw train lenet5 --ops shiftadd --frozen --prune 0.5 --low -7
 
     pyhw train lenet5 --ops pemn --sharing rp --fraction 0.01
     """

@@ -19,6 +19,8 @@ class LayerOptions:
         Shift and masked layers: bits of a weight (sign and exponent), 2..8.
     terms : int
         Shift layers: powers of two per weight, 1 or 2.
+    low : int or None
+        Shift layers: smallest exponent, instead of the one that `bits` gives; -127..0.
     frozen : bool
         Shift layers, alone or in ShiftAddNet: they keep their first weights.
     prune : float
@@ -36,6 +38,7 @@ class LayerOptions:
     eta: float | None = 0.2
     bits: int = 5
     terms: int = 1
+    low: int | None = None
     frozen: bool = False
     prune: float = 0.0
     sharing: str = "dense"

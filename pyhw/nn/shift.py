@@ -68,7 +68,10 @@ class _Shift(CodedLayer):
         if terms not in (1, 2):
             raise ValueError(f"terms must be 1 or 2, not {terms!r}")
         if terms == 2 and self.high - self.low > MAX_SPAN:
-            raise ValueError(f"bits must be at most 5 with two terms, not {bits}")
+            raise ValueError(
+                f"Exponents of two terms must span at most {MAX_SPAN} (bits at most 5), not "
+                f"{self.low} to {self.high}"
+            )
         self.mode, self.bits, self.terms, self.first = mode, bits, terms, first
         self.frozen = False
         shape = self.weight_shape
@@ -182,9 +185,22 @@ class _Shift(CodedLayer):
             self.shift.copy_(self.shift.round())
             self.sign.copy_(torch.where(latent < 0, -1.0, 1.0))
         latent.view(-1)[order[: int(prune * latent.numel())]] = 0
+        self._keep()
+
+    def _keep(self) -> None:
         self.frozen = True
         for parameter in (self.shift, self.sign) if self.mode == "ps" else (self.weight,):
             parameter.requires_grad_(False)
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.frozen:
+            destination[f"{prefix}frozen"] = torch.tensor(True)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        if state_dict.pop(f"{prefix}frozen", False):  # what is frozen stays so without the entry
+            self._keep()
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _options(self) -> str:
         text = f", mode={self.mode}, bits={self.bits}, terms={self.terms}"

@@ -24,7 +24,7 @@ class ShiftAddConv2d(nn.Sequential):
         As in :class:`torch.nn.Conv2d`; the adder layer has the same groups.
     bias : bool
         Of the adder layer.
-    mode, bits, terms
+    mode, bits, terms, low
         Of the shift layer: see :class:`pyhw.nn.ShiftConv2d`.
     frozen : bool
         The shift layer keeps its first weights; only the adder layer learns.
@@ -41,7 +41,7 @@ class ShiftAddConv2d(nn.Sequential):
     Source
     ------
     You et al., "ShiftAddNet: A Hardware-Inspired Deep Network", NeurIPS 2020, and its authors'
-    code; expected half of the frozen weights to be 0.
+    code.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class ShiftAddConv2d(nn.Sequential):
         mode: str = "ps",
         bits: int = 5,
         terms: int = 1,
+        low: int | None = None,
         frozen: bool = False,
         prune: float = 0.0,
         gradient: str = "full",
@@ -74,6 +75,7 @@ class ShiftAddConv2d(nn.Sequential):
             mode=mode,
             bits=bits,
             terms=terms,
+            low=low,
             first=None,
         )
         start(shift, frozen, prune)
@@ -102,7 +104,7 @@ class ShiftAddLinear(nn.Sequential):
     ----------
     in_features, out_features
         Of the shift layer; the adder layer goes from `out_features` to `out_features`.
-    bias, mode, bits, terms, frozen, prune, gradient, eta
+    bias, mode, bits, terms, low, frozen, prune, gradient, eta
         As in :class:`ShiftAddConv2d`.
 
     Raises
@@ -124,12 +126,13 @@ class ShiftAddLinear(nn.Sequential):
         mode: str = "ps",
         bits: int = 5,
         terms: int = 1,
+        low: int | None = None,
         frozen: bool = False,
         prune: float = 0.0,
         gradient: str = "full",
         eta: float | None = ETA,
     ) -> None:
-        shift = ShiftLinear(in_features, out_features, mode=mode, bits=bits, terms=terms)
+        shift = ShiftLinear(in_features, out_features, mode=mode, bits=bits, terms=terms, low=low)
         start(shift, frozen, prune)
         adder = AdderLinear(out_features, out_features, bias, eta, gradient)
         super().__init__(shift, adder)
@@ -138,12 +141,22 @@ class ShiftAddLinear(nn.Sequential):
 def start(layer: ShiftConv2d | ShiftLinear, frozen: bool, prune: float) -> None:
     """Freeze a fresh shift layer if that is asked for.
 
+    In mode 'ps' its exponents are drawn anew: rounded, they are uniform from `low` to ``high - 1``.
+
     Raises
     ------
     ValueError
         If weights are to be pruned that are not frozen.
+
+    Source
+    ------
+    ShiftAddNet (NeurIPS 2020), its authors' code of the fixed layers: exponents -7 to -1, half of
+    the weights 0.
     """
     if frozen:
+        if layer.mode == "ps":
+            layer.first = (layer.low - 0.5, layer.high - 0.5)
+            layer.reset_parameters()
         layer.freeze(prune)
     elif prune:
         raise ValueError(f"prune must be 0 unless the shift layers are frozen, not {prune!r}")

@@ -150,7 +150,8 @@ def _fit(
     for name, tensor in ours.items():
         value = found.get(name)
         if value is None:
-            if not name.endswith("num_batches_tracked"):  # older PyTorch had none
+            # Older PyTorch had no count of batches; that layers are frozen is pyhw's own entry.
+            if not name.endswith(("num_batches_tracked", ".frozen")):
                 missing.append(name)
             value = tensor
         elif value.shape != tensor.shape and _bare(value) == _bare(tensor):

@@ -9,6 +9,7 @@ from pyhw.errors import UserError
 from pyhw.nn.kinds import asked_kinds
 from pyhw.nn.models import MODELS
 from pyhw.nn.options import LayerOptions
+from pyhw.nn.shift import MAX_SPAN
 from pyhw.training.data import DATASETS
 from pyhw.training.methods import OPTIMIZERS, SCHEDULES, defaults, used_by
 
@@ -118,6 +119,7 @@ class Recipe:
             ("shift", self.shift, 0, 8),
             ("bits", layers.bits, 2, 8),
             ("terms", layers.terms, 1, 2),
+            ("low", 0 if layers.low is None else layers.low, -127, 0),
         ):
             if not isinstance(value, int) or not low <= value <= high:
                 raise UserError(f"{name} must be a whole number from {low} to {high}, not {value}")
@@ -275,6 +277,8 @@ def _refuse_idle(recipe: Recipe) -> None:
         (layers.prune and not layers.frozen, "prune is for frozen shift layers: add --frozen"),
         (layers.terms == 2 and layers.bits > 5,
          f"two terms have at most 5 bits, not {layers.bits}"),
+        (layers.terms == 2 and (layers.low or 0) < -MAX_SPAN,
+         f"low must be at least -{MAX_SPAN} with two terms, not {layers.low}"),
         (lesson and not recipe.teacher, "alpha and beta weigh a teacher's lesson: add --teacher"),
         (recipe.momentum != Recipe.momentum and recipe.optimizer != "sgd",
          f"momentum is read by sgd, not by {recipe.optimizer}: leave it out"),

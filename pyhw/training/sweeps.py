@@ -20,7 +20,7 @@ def _every_method(data: str) -> dict[str, dict[str, Any]]:
         for bits in (5, 4, 3):
             rows[f"DeepShift-{mode.upper()}, {bits} bits"] = {"ops": f"shift-{mode}", "bits": bits}
     rows["ShiftAddNet"] = {"ops": "shiftadd"}
-    rows["ShiftAddNet, frozen"] = {"ops": "shiftadd", "frozen": True}
+    rows["ShiftAddNet, frozen"] = {"ops": "shiftadd", "frozen": True, "prune": 0.5, "low": -7}
     rows["PEMN, mask"] = {"ops": "pemn", "sharing": "dense"}
     rows["PEMN, one-layer"] = {"ops": "pemn", "sharing": "one-layer"}
     rows["PEMN, MP"] = {"ops": "pemn", "sharing": "mp"}

@@ -10,7 +10,7 @@ from .shifts import shift_layers
 
 __all__: list[str] = []
 
-_OPTIONS = ("bits", "terms", "frozen", "prune", "gradient", "eta")
+_OPTIONS = ("bits", "terms", "low", "frozen", "prune", "gradient", "eta")
 
 # ShiftAddNet (NeurIPS 2020) trains with SGD and steps at 80 and 120 of 160 epochs. Its shift layers
 # are DeepShift-PS's, and want what those want: after six epochs on MNIST 98.8 % instead of 95.9 %.

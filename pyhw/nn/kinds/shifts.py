@@ -24,7 +24,8 @@ def shift_layers(layer: Make, mode: str) -> Make:
     """Return a maker of shift layers of a mode, ``ps`` or ``q``."""
 
     def make(options: LayerOptions, *sizes: Any, **named: Any) -> nn.Module:
-        made: Any = layer(*sizes, **named, mode=mode, bits=options.bits, terms=options.terms)
+        named |= {name: getattr(options, name) for name in ("bits", "terms", "low")}
+        made: Any = layer(*sizes, **named, mode=mode)
         start(made, options.frozen, options.prune)
         return made
 
@@ -59,11 +60,11 @@ layer_class(LayerClass(
 # epochs: after six on MNIST it is behind 0.1 by 0.7 points (Q) and more (PS).
 kind(Kind(
     name="shift-ps", conv=shift_layers(ShiftConv2d, "ps"), linear=shift_layers(ShiftLinear, "ps"),
-    recipe={"optimizer": "radam", "weight_decay": 1e-4}, options=("bits", "terms"),
+    recipe={"optimizer": "radam", "weight_decay": 1e-4}, options=("bits", "terms", "low"),
 ))  # fmt: skip
 kind(Kind(
     name="shift-q", conv=shift_layers(ShiftConv2d, "q"), linear=shift_layers(ShiftLinear, "q"),
-    recipe={"weight_decay": 1e-4}, options=("bits", "terms"),
+    recipe={"weight_decay": 1e-4}, options=("bits", "terms", "low"),
     # mostafaelhoushi/DeepShift: PS keeps latent shift and sign, Q a float weight.
     sources={"deepshift": Source(ops="shift-q", markers=((r"\.shift$", "shift-ps", ""),))},
 ))  # fmt: skip

@@ -223,6 +223,21 @@ def test_first_and_last_layers_are_as_published(name, ops, edge, inner):
     assert {type(layer) for layer in layers[1:-1]} == set(inner)
 
 
+def test_frozen_cascades_are_the_published_variant():
+    options = LayerOptions(frozen=True, prune=0.5, low=-7)
+    model = build_model("resnet20", "shiftadd", layers=options)
+    layers = [layer for layer in model.modules() if isinstance(layer, ShiftConv2d)]
+    assert all(layer.frozen for layer in layers)
+    signs, exponents = (torch.cat(part) for part in zip(*(
+        [codes.flatten() for codes in layer.codes()] for layer in layers)))  # fmt: skip
+    assert (signs == 0).sum() == sum(layer.sign.numel() // 2 for layer in layers)
+    counts = torch.bincount(-exponents[signs != 0].long())
+    assert len(counts) == 8
+    assert counts[0] == 0
+    share = counts[1:] / counts.sum()
+    assert (share - 1 / 7).abs().max() < 0.005  # of 135,000 draws
+
+
 def test_options_reach_the_layers():
     options = LayerOptions(eta=None, bits=4, frozen=True, prune=0.5)
     model = build_model("lenet5", "shiftadd", layers=options)

@@ -234,6 +234,18 @@ def test_state_round_trip(options):
     assert torch.equal(copy.deepcopy(layer).effective_weight(), layer.effective_weight())
 
 
+def test_that_a_layer_is_frozen_is_in_its_state():
+    kept, fresh = (nn.Sequential(ShiftConv2d(2, 3, 1, bias=True)) for _ in range(2))
+    kept[0].freeze(0.5)
+    assert kept.state_dict()["0.frozen"]
+    fresh.load_state_dict(kept.state_dict())
+    assert fresh[0].frozen
+    assert [name for name, p in fresh[0].named_parameters() if p.requires_grad] == ["bias"]
+    older = {name: tensor for name, tensor in kept.state_dict().items() if name != "0.frozen"}
+    kept.load_state_dict(older)  # as files have it that were written before
+    assert kept[0].frozen
+
+
 def test_published_names_of_parameters():
     assert set(ShiftConv2d(1, 1, 1, bias=True).state_dict()) == {"shift", "sign", "bias"}
     assert set(ShiftConv2d(1, 1, 1, mode="q").state_dict()) == {"weight"}
@@ -286,7 +298,7 @@ def test_weight_decay_spares_latents_and_frozen_parameters_are_left_out():
         ({"bits": 9}, "not 9"),
         ({"bits": True}, "not True"),
         ({"terms": 3}, "terms must be 1 or 2, not 3"),
-        ({"terms": 2, "bits": 6}, "bits must be at most 5 with two terms, not 6"),
+        ({"terms": 2, "bits": 6}, "span at most 22"),
         ({"low": 1}, "low must be from -127 to 0, not 1"),
         ({"groups": 2}, "multiples of groups=2"),
         ({"stride": (1, 2, 3)}, "stride must be an int of at least 1, or two"),
