@@ -8,17 +8,13 @@ the layers run on the plain PyTorch form instead.
 import ctypes
 import functools
 import os
-import platform
 import re
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pyhw.cache import cache_dir, content_key
+from pyhw.native import attempt, build
 from pyhw.nn.geometry import Geometry
 
 SOURCE = Path(__file__).with_name("adder_kernel.cpp")
@@ -29,20 +25,7 @@ FUNCTIONS = (
 )
 """Exported name, how many pointers it takes, and how many numbers after them."""
 # Comparisons become one min or max instruction when NaN and -0 need no care of their own.
-FLAGS = (
-    "-std=c++17", "-O3", "-march=native", "-ffinite-math-only", "-fno-signed-zeros", "-fPIC",
-)  # fmt: skip
-COMPILE_SECONDS = 120
-
-
-def _processor() -> str:
-    """Name what ``-march=native`` depends on, so that a shared home folder is safe."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return platform.machine() + platform.processor() + flags
+FLAGS = ("-ffinite-math-only", "-fno-signed-zeros")
 
 
 def _openmp() -> str | None:
@@ -59,51 +42,26 @@ def _openmp() -> str | None:
     return next(names, None)
 
 
-def _build(openmp: str | None) -> Path:
-    """Return the path of the compiled kernel, compiling it when the cache has none."""
-    compiler = next(filter(None, map(shutil.which, ("g++", "clang++", "c++"))), None)
-    if compiler is None:
-        raise OSError("no C++ compiler found (g++, clang++ or c++)")
-    flags = (*FLAGS, "-fopenmp") if openmp else FLAGS
-    key = content_key(SOURCE.read_text(), compiler, flags, _processor())
-    target = cache_dir("kernels") / f"adder-{key}.so"
-    if target.exists():
-        return target
-    # Another process may be compiling the same file: each writes its own, the last rename wins.
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        parts = [os.path.join(folder, name) for name in ("adder.o", "adder.so")]
-        for command in (
-            [compiler, *flags, "-c", "-o", parts[0], SOURCE],
-            [compiler, "-shared", "-o", parts[1], parts[0]],
-        ):
-            subprocess.run(
-                command, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS
-            )
-        os.replace(parts[1], target)
-    return target
-
-
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
     """Return ``(library, message)``; the library is None when the kernel is not to be had."""
     if os.environ.get("PYHW_KERNEL") == "plain":
         return None, "plain PyTorch (PYHW_KERNEL=plain)"
-    try:
-        openmp = _openmp()
-        if openmp:
-            ctypes.CDLL(openmp, mode=ctypes.RTLD_GLOBAL)
-        library = ctypes.CDLL(str(_build(openmp)))
-        pointer, number = ctypes.c_void_p, ctypes.c_int64
-        for name, pointers, numbers in FUNCTIONS:
-            function = getattr(library, name)
-            function.argtypes = [pointer] * pointers + [number] * numbers
-            function.restype = None
-    except subprocess.CalledProcessError as error:
-        first = (error.stderr.strip().splitlines() or ["no message"])[0]
-        return None, f"plain PyTorch (the C++ compiler failed: {first})"
-    except (OSError, AttributeError, subprocess.TimeoutExpired) as error:
-        return None, f"plain PyTorch ({error})"
-    return library, "compiled"
+    library, reason = attempt(_open)
+    return library, "compiled" if library else f"plain PyTorch ({reason})"
+
+
+def _open() -> ctypes.CDLL:
+    openmp = _openmp()
+    if openmp:
+        ctypes.CDLL(openmp, mode=ctypes.RTLD_GLOBAL)
+    library = ctypes.CDLL(str(build(SOURCE, (*FLAGS, "-fopenmp") if openmp else FLAGS)))
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    for name, pointers, numbers in FUNCTIONS:
+        function = getattr(library, name)
+        function.argtypes = [pointer] * pointers + [number] * numbers
+        function.restype = None
+    return library
 
 
 def status() -> str:

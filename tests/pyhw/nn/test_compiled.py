@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from pyhw import native
 from pyhw.nn import adder_conv2d, compiled
 from pyhw.nn.geometry import Geometry
 from pyhw.nn.reference import adder_forward
@@ -23,19 +24,19 @@ def test_compiled_kernel_goes_to_the_cache_folder(fresh_kernel):
     kernel_of("compiled")
     files = [path.name for path in fresh_kernel.rglob("*") if path.is_file()]
     assert len(files) == 1
-    assert files[0].startswith("adder-")
+    assert files[0].startswith("adder_kernel-")
 
 
 def test_kernel_in_the_cache_is_not_compiled_again(fresh_kernel, monkeypatch):
     kernel_of("compiled")
     compiled._load.cache_clear()
-    monkeypatch.setattr(compiled.subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
+    monkeypatch.setattr(native.subprocess, "run", lambda *_, **__: pytest.fail("compiled again"))
     assert compiled.status() == "compiled"
 
 
 @pytest.mark.usefixtures("fresh_kernel")
 def test_without_a_compiler_the_plain_form_runs(monkeypatch):
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr(native.shutil, "which", lambda name: None)
     assert compiled.status() == "plain PyTorch (no C++ compiler found (g++, clang++ or c++))"
     x, weight, _ = operands(CASES[6])
     assert torch.equal(adder_conv2d(x, weight), adder_forward(x, weight, Geometry()))
@@ -43,7 +44,7 @@ def test_without_a_compiler_the_plain_form_runs(monkeypatch):
 
 @pytest.mark.usefixtures("fresh_kernel")
 def test_failing_compiler_leaves_the_plain_form(monkeypatch, tmp_path):
-    if compiled.shutil.which("g++") is None:
+    if native.shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
     bad = tmp_path / "bad.cpp"
     bad.write_text("not C++")
