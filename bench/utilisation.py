@@ -22,8 +22,8 @@ from pyhw.fitter.search import propose
 from pyhw.hdl.config import Config
 from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import load_images, read_graph
-from pyhw.profile.account import CAUSES, Counted, LayerAccount, account, total
-from pyhw.profile.measure import counting, disagreement, measure
+from pyhw.profiler.account import CAUSES, Counted, LayerAccount, account, total
+from pyhw.profiler.measure import counting, disagreement, measure
 from pyhw.verilog import cached_verilog
 
 __all__ = ["ROWS", "Row", "utilisation"]

@@ -11,9 +11,10 @@ from .table import text_table
 
 __all__ = ["Description", "describe"]
 
-@dataclass(frozen=True, kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Description:
-    """What is in a file.
+    """What is in a file; `pyhw.info` returns it.
 
     Attributes
     ----------
@@ -27,6 +28,9 @@ class Description:
     kind: str
     text: str
     record: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def describe(path: Path) -> Description:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pyhw.describe import Description, describe
 from pyhw.errors import writing
 from pyhw.graph.ops import Graph
 from pyhw.inputs import check_output, read_graph, recognise
@@ -14,7 +15,7 @@ from pyhw.target.proposal import Proposal
 if TYPE_CHECKING:
     from pyhw.hdl.config import Config
 
-__all__ = ["load", "save"]
+__all__ = ["info", "load", "save"]
 
 
 def load(path: str | os.PathLike[str], *, config: "Config | Proposal | None" = None) -> Any:
@@ -110,3 +111,29 @@ def save(value: "Graph | Program | Config | Proposal | Design", path: str | os.P
         check_output(file)
         with writing(file):
             write_atomically(file, config_to_json(config))
+
+
+def info(path: str | os.PathLike[str]) -> Description:
+    """Say what is in a checkpoint, graph or program file, whatever its name.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    Description
+        `kind`; `text` for people; `record`, the same as plain values.
+
+    Raises
+    ------
+    UserError
+        If it is none of these, is damaged, or is of another version.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> pyhw.info(pyhw.MODELS / "lenet1_adder_mnist.pyhw").kind
+    'graph'
+    """
+    return describe(Path(path))

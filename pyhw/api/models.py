@@ -12,15 +12,20 @@ if TYPE_CHECKING:
 
     from pyhw.graph.ops import Graph
     from pyhw.nn.convert import Conversion
+    from pyhw.quantizer.run import Quantized
+    from pyhw.quantizer.settings import Settings
 
-__all__ = ["convert", "quantize"]
+__all__ = ["convert", "example", "quantize", "quantize_checkpoint"]
 
 
-def _need_torch() -> None:
+def _need_torch(reason: str = "") -> None:
+    # Waiting threads that spin make a shared computer several times slower; PyTorch reads this
+    # when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise MissingTool("PyTorch", from_extra("train")) from None
+        raise MissingTool("PyTorch", from_extra("train"), reason) from None
 
 
 def convert(model: Any, ops: str, *, exempt: Sequence[str] | None = None
@@ -124,17 +129,130 @@ def quantize(
     settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits, terms=terms,
                         exponent=exponent, residual_terms=residual_terms)
     if isinstance(model, str | os.PathLike):
-        from pyhw.inputs import expect
-        from pyhw.quantizer.run import quantize_checkpoint
-
         if images is not None or normalise is not None:
             raise UserError("images and normalise belong to a module; a checkpoint is calibrated "
                             "with the data it was trained on")
-        expect(Path(model), "checkpoint")
-        return quantize_checkpoint(Path(model), settings, progress=progress).graph
+        return quantize_checkpoint(model, settings=settings, progress=progress).graph
     if images is None:
         raise UserError("images must be calibration images for the model, uint8 (N, H, W, C)")
     from pyhw.quantizer.model import quantize_model
 
     return quantize_model(model, images, settings, name=name, normalise=normalise,
                           progress=progress).graph
+
+
+def quantize_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    *,
+    settings: "Settings | None" = None,
+    data: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    calibration: int = 512,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> "Quantized":
+    """Quantise a checkpoint of ``pyhw train``, and measure the graph beside the model.
+
+    Equal inputs give equal graphs.
+
+    Parameters
+    ----------
+    checkpoint : path-like
+    settings : pyhw.quantizer.settings.Settings, optional
+        Bits and digits, as the arguments of `quantize`.
+    data : {'digits', 'mnist', 'cifar10'}, optional
+        Data set to calibrate with and to test on; the one it was trained with by default.
+    data_dir : path-like, optional
+        Folder of the data files; the environment's ``PYHW_DATA`` by default.
+    calibration : int
+        Training images to calibrate with, 1 to 4,096.
+    progress : callable, optional
+        Called with what is done, the total, and what it is.
+
+    Returns
+    -------
+    Quantized
+        `graph`; `layers`, each with its share of clamped values and its error; `float_accuracy`
+        and `integer_accuracy` over the test images, per cent.
+
+    Raises
+    ------
+    UserError
+        If the file is no checkpoint, the data are not there, or a layer is not supported.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> found = pyhw.quantize_checkpoint(
+    ...     pyhw.MODELS / "lenet5_adder_digits.pt", calibration=64)  # doctest: +SKIP
+    >>> round(found.integer_accuracy, 2)  # doctest: +SKIP
+    98.66
+    """
+    _need_torch()
+    from pyhw.inputs import expect
+    from pyhw.quantizer.run import quantize_checkpoint
+
+    path = Path(checkpoint)
+    expect(path, "checkpoint")
+    return quantize_checkpoint(path, settings, data=data,
+                               data_dir=None if data_dir is None else Path(data_dir),
+                               calibration=calibration, progress=progress)
+
+
+def example(
+    name: str,
+    seed: int = 0,
+    *,
+    progress: Callable[[int, int, str], None] | None = None,
+    **settings: int,
+) -> "Graph":
+    """Return an example network: a published one in its published size, or a trained one.
+
+    Where the weights are drawn from a seed, cycles, memory and area are those of the trained
+    network, and its answers are guesses.
+
+    Parameters
+    ----------
+    name : str
+        A key of `pyhw.examples.EXAMPLES`: ``lenet5-adder-digits`` is trained, ``resnet20-adder``
+        is drawn ...
+    seed : int
+        Of weights that are drawn, not negative.
+    progress : callable, optional
+        Called with what is done, the total, and what it is.
+    **settings : int
+        `weight_bits`, `digits`, `terms`, `exponent` or `residual_terms` of drawn weights, as of
+        `quantize`.
+
+    Returns
+    -------
+    Graph
+        `meta["weights"]` says how they were drawn.
+
+    Raises
+    ------
+    UserError
+        If there is no such example, or settings are given for trained weights.
+    MissingTool
+        If PyTorch, which draws, is missing.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> pyhw.example("resnet8-adder").input.shape
+    (32, 32, 3)
+    """
+    from pyhw.examples import find_example
+
+    chosen = find_example(name)
+    changed = seed != 0 or bool(settings)
+    if changed and chosen.trained:
+        raise UserError(f"the weights of {name} are trained; leave out all options but --out, or "
+                        "quantise its checkpoint with `pyhw quantize`")
+    if chosen.path is not None and not changed:
+        from pyhw.inputs import read_graph
+
+        return read_graph(chosen.path)
+    _need_torch(f"it draws {name}")
+    from pyhw.examples.draw import draw_example
+
+    return draw_example(name, seed, settings, progress=progress)

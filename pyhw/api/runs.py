@@ -1,4 +1,4 @@
-"""Running programs: on simulated hardware, and on a board."""
+"""Running programs on simulated hardware, and what its cycles and cells are."""
 
 import os
 from collections.abc import Callable
@@ -7,17 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 from pyhw.errors import UserError
 from pyhw.graph.execute import check_images
-from pyhw.target.connection import Connection, with_channels
+from pyhw.target import target_of
+from pyhw.target.connection import with_channels
+from pyhw.target.proposal import Proposal
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pyhw.graph.ops import Graph
+    from pyhw.hdl.config import Config
+    from pyhw.profiler.profile import Profile
+    from pyhw.synthesis.component import Synthesis
     from pyhw.target import Program
     from pyhw.target.design import Design
     from pyhw.target.simulation import Simulation
 
-__all__ = ["connect", "simulate"]
+__all__ = ["profile", "simulate", "synth"]
+
+
+def checked(graph: "Graph", images: "np.ndarray") -> "np.ndarray":
+    """Return images as int64 (N, H, W, C); `UserError` if they are not what a graph takes."""
+    pixels = with_channels(images)
+    try:
+        check_images(graph, pixels)
+    except (TypeError, ValueError) as error:
+        raise UserError(str(error)) from None
+    return pixels.astype("int64")
 
 
 def simulate(
@@ -81,13 +96,9 @@ def simulate(
     """
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
-    pixels = with_channels(images)
-    try:
-        check_images(graph, pixels)
-    except (TypeError, ValueError) as error:
-        raise UserError(str(error)) from None
+    pixels = checked(graph, images)
     found = program.target.simulate(
-        graph, program, pixels.astype("int64"), design=design, netlist=netlist,
+        graph, program, pixels, design=design, netlist=netlist,
         simulator=simulator, debug=debug, stalls=stalls, torch=torch, onnx=onnx,
         out=None if out is None else Path(out), resume=resume, chunk=chunk, progress=progress)
     if check and found.difference:
@@ -95,43 +106,113 @@ def simulate(
     return found
 
 
-def connect(
-    board: str | None = None,
-    port: str | None = None,
+def profile(
+    graph: "Graph",
+    config: "Config | Proposal",
     *,
-    baud: int = 1_000_000,
-    ahead: int = 2,
-    timeout_s: float | None = None,
-    loaded: bool = False,
-) -> Connection:
-    """Connect to a board over its serial port, to be closed by ``with``.
+    batch: int | None = None,
+    images: "np.ndarray | None" = None,
+    simulator: str = "verilator",
+    check: bool = True,
+    progress: Callable[[dict[str, Any]], None] | None = None,
+) -> "Profile":
+    """Account for every lane in every cycle, layer by layer: useful, or lost to which cause.
 
     Parameters
     ----------
-    board : str, optional
-        Which one, if several are plugged in.
-    port : str, optional
-        Name of its serial port; found by the USB numbers of known adapters by default.
-    baud : int
-        Bits a second, as the gateware was built for.
-    ahead : int
-        Frames sent before the first is answered.
-    timeout_s : float, optional
-        Seconds after which a reply is late; by the speed by default.
-    loaded : bool
-        The board holds its program already: check, do not load.
+    graph : Graph
+    config : Config or Proposal
+    batch : int, optional
+        Images of the run, at least 1; by default what was proposed, or one a group.
+    images : integer array (N, H, W, C) or (N, H, W), optional
+        Simulate the run with the first `batch` of them, and read the hardware's counters. Without
+        them all figures are the compiler's exact model, in a second.
+    simulator : {'verilator', 'icarus'}
+    check : bool
+        Raise if model and hardware differ; otherwise `disagreement` says it.
+    progress : callable, optional
+        Called with events of the simulation: dicts with ``stage``, ``done``, ``total``.
 
     Returns
     -------
-    Connection
-        `infer(program, images)` takes and returns arrays.
+    Profile
+        `layers`, `cycles`, `hint`, `engines`; `svg()` is a picture, `to_dict()` has all figures.
 
     Raises
     ------
     UserError
-        If pyserial is missing, or no board or several are found.
-    """
-    from pyhw.host.ports import require_pyserial
+        If the graph cannot be compiled; if there are too few images, a tool is missing, an output
+        is wrong, or a counter is not what the model says.
 
-    require_pyserial()
-    return Connection(board, port, baud=baud, ahead=ahead, timeout_s=timeout_s, loaded=loaded)
+    Examples
+    --------
+    >>> import pyhw
+    >>> graph = pyhw.load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
+    >>> profile = pyhw.profile(graph, pyhw.preset("default"))
+    >>> profile.layers[0].name, profile.layers[0].share("useful") > 0.5
+    ('conv1', True)
+    """
+    if isinstance(config, Proposal):
+        batch = config.batch if batch is None else batch
+        config = config.config
+    target = target_of(config)
+    if images is not None:
+        from pyhw.simulation.launch import find_simulator
+
+        find_simulator(simulator)
+        images = checked(graph, images)
+    found = target.profile(graph, config, batch=batch, images=images, simulator=simulator,
+                           progress=progress)
+    if check and found.disagreement:
+        raise UserError(found.disagreement)
+    return found
+
+
+def synth(
+    config: "Config | Proposal",
+    family: str = "ecp5",
+    *,
+    component: str = "system",
+    check: bool = True,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> "Synthesis":
+    """Count the cells of an accelerator on a family of FPGAs, with Yosys.
+
+    A design that was synthesised before is not synthesised again.
+
+    Parameters
+    ----------
+    config : Config or Proposal
+    family : str
+        ``ecp5``, ``ice40``, ``gowin`` or ``gatemate``.
+    component : str
+        ``system`` is all of it; ``l1-engine``, ``shift-engine`` ... an engine alone.
+    check : bool
+        Raise if a multiplier block was used.
+    progress : callable
+        Called with what is going on.
+
+    Returns
+    -------
+    Synthesis
+        `report` (LUT4 equivalents, flip-flops, block RAMs, cells), `lut4_per_lane`.
+
+    Raises
+    ------
+    UserError
+        If there is no such family or component, the design multiplies, or Yosys is missing or
+        fails.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> cells = pyhw.synth(pyhw.preset("tiny"), "ice40")  # doctest: +SKIP
+    >>> cells.report.lut4, cells.report.dsps  # doctest: +SKIP
+    (2903, 0)
+    """
+    if isinstance(config, Proposal):
+        config = config.config
+    found = target_of(config).synth(config, family, component, progress)
+    if check:
+        found.report.require_no_dsp()
+    return found

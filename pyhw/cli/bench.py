@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from pyhw.cli.options import Ahead, Baud, BoardFile, ConfigFile, Loaded, Port, Set, Timeout
-from pyhw.errors import UserError
 
 
 def bench(
@@ -36,34 +35,21 @@ def bench(
 
       pyhw bench lenet5.pyhwprog --port /dev/ttyUSB1 --images 10000 --ahead 4
     """
+    import pyhw
     from pyhw.bitstream.board_file import load_board
+    from pyhw.cli.options import choice
     from pyhw.cli.progress import bar
-    from pyhw.configure import config_given
-    from pyhw.host.connect import connect
-    from pyhw.host.link import DeviceError
-    from pyhw.host.measure import measure
-    from pyhw.host.serial_port import PortError, require_pyserial
-    from pyhw.inputs import input_graph, load_images, read_program
+    from pyhw.host.ports import require_pyserial
+    from pyhw.inputs import expect, load_images
+    from pyhw.target import read_program
 
     require_pyserial()
     board = None if board_file is None else load_board(board_file)
-    compiled = read_program(program)
-    given = config_given(program, compiled.config_hash, preset, config, set_ or ())
-    pixels, _ = load_images(input_graph(compiled), "random", images, None, seed)
-    done = 0
-    try:
-        with bar("checking the program" if loaded else "loading the program") as show:
-            with connect(compiled, port, config=given, baud=baud, ahead=ahead, timeout_s=timeout,
-                         progress=show, loaded=loaded, board=board) as device:
-                def count(images: int) -> None:
-                    nonlocal done
-                    done = images
-                    show(done, len(pixels), "sending images")
-
-                found = measure(device, compiled, pixels, baud, count)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{done} of {images} images were answered") from None
-    except (DeviceError, PortError) as error:
-        raise UserError(f"{error}; {done} of {images} images were answered") from None
-    for line in found.lines():
-        typer.echo(line)
+    expect(program, "program")
+    compiled = read_program(program, choice(preset, config, set_))
+    compiled.known()
+    pixels, _ = load_images(compiled.input_graph(), "random", images, None, seed)
+    with bar("starting") as show:
+        found = pyhw.bench(compiled, pixels, board=board, port=port, baud=baud, ahead=ahead,
+                           timeout_s=timeout, loaded=loaded, progress=show)
+    typer.echo("\n".join(found.lines()))

@@ -31,25 +31,30 @@ def emulate(
 
       pyhw emulate --program net.pyhwprog
     """
+    import pyhw
+    from pyhw.cli.options import choice
     from pyhw.cli.progress import simulation_bar
     from pyhw.configure import choose_config
-    from pyhw.contents import NOTHING, read_contents
+    from pyhw.inputs import expect
     from pyhw.simulation.launch import find_simulator
-    from pyhw.simulation.serial import emulate as run
+    from pyhw.target import read_program
 
     find_simulator("verilator")
-    chosen, contents = choose_config(preset, config, set_ or ()), NOTHING
+    chosen, held = choice(preset, config, set_), None
     if program is not None:
-        chosen, contents = read_contents(program, chosen if preset or config or set_ else None)
+        expect(program, "program")
+        held = read_program(program, chosen)
+        chosen = held.known()
+    config_ = chosen or choose_config()
     named = ""
 
     def opened(port: str) -> None:
         nonlocal named
         named = port
-        print(f"{port}: configuration {chosen.hash.hex()} ({chosen.name})", flush=True)
+        print(f"{port}: configuration {config_.hash.hex()} ({config_.name})", flush=True)
 
     try:
         with simulation_bar("verilator") as show:
-            run(chosen, opened, divisor=divisor, once=once, contents=contents, on_progress=show)
+            pyhw.emulate(config_, opened, program=held, divisor=divisor, once=once, progress=show)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{named} is gone" if named else "") from None

@@ -1,17 +1,14 @@
 """``pyhw example``: networks to try the accelerator with."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pyhw.errors import MissingTool, UserError, from_extra, writing
+from pyhw.errors import UserError
 
 if TYPE_CHECKING:
     from pyhw.examples import Example
-    from pyhw.graph.ops import Graph
 
 
 def example(
@@ -60,6 +57,8 @@ def example(
 
       pyhw simulate resnet20.pyhw --data smooth --images 2
     """
+    import pyhw
+    from pyhw.cli.progress import bar
     from pyhw.examples import find_example
     from pyhw.inputs import check_output
 
@@ -74,14 +73,9 @@ def example(
     settings = {"weight_bits": weight_bits, "digits": digits, "terms": terms,
                 "exponent": exponent, "residual_terms": residual_terms}  # fmt: skip
     given = {option: value for option, value in settings.items() if value is not None}
-    changed = seed != 0 or bool(given)
-    if changed and chosen.trained:
-        raise UserError(f"the weights of {name} are trained; leave out all options but --out, or "
-                        "quantise its checkpoint with `pyhw quantize`")
-    if chosen.path is not None and not changed:
-        _copy(chosen.path, path)
-    else:
-        _save(_drawn(name, seed, given), path)
+    with bar("drawing") as update:
+        graph = pyhw.example(name, seed, progress=update, **given)
+    pyhw.save(graph, path)
     note = "trained weights" if chosen.trained else "weights drawn from a seed, not trained"
     typer.echo(f"{path}: {path.stat().st_size:,} bytes, {note}")
 
@@ -104,31 +98,3 @@ def _needs(one: "Example") -> str:
     if one.path is None:
         return "PyTorch"
     return "" if one.trained else "PyTorch with options"
-
-
-def _copy(source: Path, path: Path) -> None:
-    """Copy a file of the package; writing it over itself changes nothing."""
-    from pyhw.files import replacing
-
-    with writing(path), source.open("rb") as original, replacing(path) as file:
-        shutil.copyfileobj(original, file)
-
-
-def _drawn(name: str, seed: int, settings: dict[str, int]) -> "Graph":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingTool("PyTorch", from_extra("train"), f"it draws {name}") from None
-    from pyhw.cli.progress import bar
-    from pyhw.examples.draw import draw_example
-
-    with bar("drawing") as update:
-        return draw_example(name, seed, settings, progress=update)
-
-
-def _save(graph: "Graph", path: Path) -> None:
-    from pyhw.graph.file import save
-
-    with writing(path):
-        save(graph, path)

@@ -54,60 +54,35 @@ def infer(
 
       pyhw infer lenet5.pyhwprog --loaded
     """
+    import pyhw
     from pyhw.bitstream.board_file import load_board
+    from pyhw.cli.options import choice
     from pyhw.cli.progress import bar
-    from pyhw.configure import config_given
-    from pyhw.graph.execute import run
-    from pyhw.host.connect import config_of, connect
-    from pyhw.host.link import DeviceError
-    from pyhw.host.serial_port import PortError, require_pyserial
-    from pyhw.inputs import input_graph, load_images, read_graph, read_program
-    from pyhw.simulation.network import check_program, first_difference
-    from pyhw.simulation.results import Results, kept_at_times
+    from pyhw.host.ports import require_pyserial
+    from pyhw.inputs import expect, load_images, read_graph
+    from pyhw.target import read_program
 
     require_pyserial()
     board = None if board_file is None else load_board(board_file)
     if resume and out is None:
         raise UserError("--resume needs --out, the file that holds the finished images")
-    compiled = read_program(program)
-    given = config_given(program, compiled.config_hash, preset, config, set_ or ())
-    chosen = config_of(compiled, given)
-    network = None
-    if graph is not None:
-        network = read_graph(graph)
-        check_program(compiled, network, chosen)
-    pixels, labels = load_images(input_graph(compiled), data, images, data_dir, seed)
-    results = Results.of(out, compiled.graph, compiled.output.shape, pixels, resume=resume)
-    first, started = results.done, False
-    try:
-        if first < len(pixels):
-            with (bar("checking the program" if loaded else "loading the program") as show,
-                  connect(compiled, port, config=chosen, baud=baud, ahead=ahead,
-                          timeout_s=timeout, progress=show, loaded=loaded,
-                          board=board) as device):
-                started, before = True, device.traffic
-                show(first, len(pixels), "sending images")
-                for done in kept_at_times(results, device.stream(pixels[first:])):
-                    show(done, len(pixels))
-                spent, count = device.traffic.since(before), results.done - first
-            typer.echo(f"{count} images in {spent.started:.2f} s, "
-                       f"{count / spent.started:,.1f} a second, {spent.retries} retries")
-        else:
-            typer.echo(f"{out} holds the outputs of all {first} images already")
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(results.kept()) from None
-    except (DeviceError, PortError) as error:
-        if not started:
-            raise
-        raise UserError(f"{error}; {results.kept()}") from None
-    guesses = results.outputs.reshape(len(pixels), -1).argmax(axis=1)
+    expect(program, "program")
+    compiled = read_program(program, choice(preset, config, set_))
+    compiled.known()
+    network = None if graph is None else read_graph(graph)
+    pixels, labels = load_images(compiled.input_graph(), data, images, data_dir, seed)
+    with bar("starting") as show:
+        found = pyhw.infer(
+            compiled, pixels, graph=network, board=board, port=port, baud=baud, ahead=ahead,
+            timeout_s=timeout, loaded=loaded, out=out, resume=resume, check=False, progress=show)
+    typer.echo("\n".join(found.lines()))
+    guesses = found.outputs.reshape(len(pixels), -1).argmax(axis=1)
     if labels is not None:
         typer.echo(f"{(guesses == labels).sum()} of {len(labels)} images classified correctly")
     else:
         shown = " ".join(map(str, guesses[:16])) + (" ..." if len(guesses) > 16 else "")
         typer.echo(f"greatest output of each image: {shown}")
     if network is not None:
-        difference = first_difference(network.output, run(network, pixels), results.outputs)
-        if difference:
-            raise UserError(f"the board differs from the golden executor: {difference}")
-        typer.echo(f"{results.outputs.size:,} values equal the golden executor's")
+        if found.difference is not None:
+            raise UserError(f"the board differs from the golden executor: {found.difference}")
+        typer.echo(f"{found.outputs.size:,} values equal the golden executor's")

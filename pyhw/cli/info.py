@@ -47,9 +47,9 @@ def info(
     if ops:
         _operations(file, as_json)
         return
-    from pyhw.describe import describe
+    import pyhw
 
-    found = describe(file)
+    found = pyhw.info(file)
     if as_json:
         import json
 

@@ -1,7 +1,7 @@
 """``pyhw profile``: where the cycles of a network go."""
 
 import json
-from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +13,8 @@ from pyhw.errors import UserError, writing
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from pyhw.compiler.program import Program
-    from pyhw.graph.ops import Graph
-    from pyhw.hdl.config import Config
-    from pyhw.profile.account import Counted, LayerAccount
-    from pyhw.profile.measure import Measured
-    from pyhw.profile.summary import EngineUse
+    from pyhw.profiler.measure import Measured
+    from pyhw.profiler.profile import Profile
 
 BAR = 32
 """Characters of a layer's bar."""
@@ -66,17 +62,12 @@ def profile(
 
       pyhw profile resnet8.pyhw --config accelerator.json --simulate --json resnet8.json
     """
+    import pyhw
     from pyhw.cli.options import distinct
-    from pyhw.compiler import compile_graph
-    from pyhw.compiler.cycles import estimate, run_cycles, trace
-    from pyhw.compiler.disassemble import layer_instructions
+    from pyhw.cli.progress import simulation_bar
     from pyhw.configure import choose_config
     from pyhw.files import write_atomically
-    from pyhw.inputs import check_output, read_graph
-    from pyhw.profile.account import Counted, account
-    from pyhw.profile.picture import WIDTH, draw
-    from pyhw.profile.summary import engines, hint, to_json
-    from pyhw.profile.timeline import timeline
+    from pyhw.inputs import check_output, load_images, read_graph
     from pyhw.simulation.launch import find_simulator
 
     if simulate:
@@ -91,80 +82,47 @@ def profile(
     chosen = choose_config(preset, config, set_ or ())
     network = read_graph(graph)
     images = batch or chosen.groups
-    program = compile_graph(network, chosen, images)
-    spans = trace(program, chosen, images)
-    layers = estimate(program, chosen, images, spans=spans)
-    cycles = run_cycles(layers)
-    counted = [Counted.of_model(layer) for layer in layers]
-    accounts = account(program, chosen, images, counted)
-    found = _measure(network, program, chosen, images, data=data, seed=seed, data_dir=data_dir,
-                     simulator=simulator) if simulate else None
-    measured = found.layers if found else None
-    title = f"{network.name} on {chosen.name}, {images} image{'s' if images > 1 else ''}"
-    _print(title, accounts, measured)
-    if found is not None:
-        names = [layer.name for layer in layers]
-        typer.echo(_compare(names, counted, cycles, found, simulator))
-    _print_run(cycles, images, clock * 1e6, engines(accounts, cycles))
-    advice = hint(accounts, chosen, layer_instructions(program, chosen))
-    typer.echo(advice)
-    if picture is not None:
-        with writing(picture):
-            write_atomically(picture, draw(title, timeline(spans, accounts, WIDTH), accounts,
-                                           clock * 1e6))
-    if json_ is not None:
-        report = to_json(network.name, chosen, images, clock * 1e6, cycles, accounts,
-                         measured=measured, advice=advice)
-        with writing(json_):
-            write_atomically(json_, json.dumps(report, indent=1) + "\n")
+    pixels = None
+    if simulate:
+        pixels, _ = load_images(network, data, images, data_dir, seed)
+        if len(pixels) < images:
+            raise UserError(f"{data} has {len(pixels)} images and a batch takes {images}")
+    with simulation_bar(simulator) if simulate else nullcontext() as show:
+        found = pyhw.profile(network, chosen, batch=images, images=pixels, simulator=simulator,
+                             check=False, progress=show)
+    _print(found)
+    if found.measured is not None:
+        if found.disagreement is not None:
+            raise UserError(found.disagreement)
+        typer.echo(_agreement(found.measured, simulator))
+    typer.echo("\n".join(found.lines(clock)))
+    for path, text in ((picture, lambda: found.svg(clock)),
+                       (json_, lambda: json.dumps(found.to_dict(clock), indent=1) + "\n")):
+        if path is not None:
+            with writing(path):
+                write_atomically(path, text())
 
 
-def _measure(network: "Graph", program: "Program", config: "Config",
-             images: int, *, data: str, seed: int, data_dir: Path | None,
-             simulator: str) -> "Measured":
-    from pyhw.cli.progress import simulation_bar, spinner
-    from pyhw.inputs import load_images
-    from pyhw.profile.measure import counting, measure
-    from pyhw.verilog import cached_verilog
-
-    config = counting(config, program)
-    pixels, _ = load_images(network, data, images, data_dir, seed)
-    if len(pixels) < images:
-        raise UserError(f"{data} has {len(pixels)} images and a batch takes {images}")
-    with spinner("generating Verilog"):
-        text = cached_verilog(config)
-    with simulation_bar(simulator) as show:
-        return measure(network, program, config, pixels, verilog=text, simulator=simulator,
-                       on_progress=show)
-
-
-def _compare(names: list[str], model: "Sequence[Counted]", cycles: int, found: "Measured",
-             simulator: str) -> str:
-    """Return what to tell of a simulation, or raise `UserError` if the model says otherwise."""
-    from pyhw.profile.measure import disagreement
-
-    wrong = disagreement(names, model, found.layers)
-    if wrong is None and found.cycles != cycles:
-        wrong = f"the run: {cycles:,} cycles in the model, {found.cycles:,} measured"
-    if wrong is not None:
-        raise UserError(f"model and hardware disagree: {wrong}")
-    bench = found.result.bench
+def _agreement(measured: "Measured", simulator: str) -> str:
+    """Return what to tell of a simulation that equals the model."""
+    bench = measured.result.bench
     built = "built before" if bench.build_cached else f"built in {bench.build_s:.0f} s"
     return (f"{simulator} ({built}, run {bench.run_s:.1f} s): the hardware's counters of all "
-            f"{len(model)} layers equal the model; {found.result.compared:,} values compared with "
-            "the golden executor: 0 differences")
+            f"{len(measured.layers)} layers equal the model; {measured.result.compared:,} values "
+            "compared with the golden executor: 0 differences")
 
 
-def _print(title: str, accounts: "Sequence[LayerAccount]",
-           measured: "Sequence[Counted] | None") -> None:
+def _print(profile: "Profile") -> None:
     """Print the table of the layers, with the cycles that the hardware counted beside them."""
     from rich.table import Table
     from rich.text import Text
 
     from pyhw.cli.options import console
-    from pyhw.profile.account import CAUSES, total
+    from pyhw.profiler.account import CAUSES, total
 
     terminal = console()
+    accounts = profile.layers
+    measured = None if profile.measured is None else profile.measured.layers
     causes = [cause for cause in CAUSES if any(one.lane_cycles[cause] for one in accounts)]
     waits = any(one.counted.stall_port for one in accounts)
     bars = terminal.width >= ROOM
@@ -177,7 +135,7 @@ def _print(title: str, accounts: "Sequence[LayerAccount]",
                       *(percents[cause] for cause in causes),
                       *[f"{port:,}" if port else ""] * waits, *[_bar(shares, BAR)] * bars)
 
-    table = Table(title=f"{title}: lane-cycles of each layer in per cent")
+    table = Table(title=f"{profile.title}: lane-cycles of each layer in per cent")
     for name in ("layer", "engine"):
         table.add_column(name)
     for name in ("cycles", *["measured"] * (measured is not None), *causes,
@@ -209,7 +167,7 @@ def _bar(shares: dict[str, float], width: int) -> "Text":
     """Return a bar of shares that add up to 1: coloured, and letters where there is no colour."""
     from rich.text import Text
 
-    from pyhw.profile.picture import COLOURS
+    from pyhw.profiler.picture import COLOURS
 
     bar, done, place = Text(), 0.0, 0
     for cause, share in shares.items():
@@ -219,13 +177,3 @@ def _bar(shares: dict[str, float], width: int) -> "Text":
                    style=f"black on {COLOURS[cause]}")
         place = end
     return bar
-
-
-def _print_run(cycles: int, images: int, clock_hz: float, used: "Sequence[EngineUse]") -> None:
-    typer.echo(f"{cycles:,} cycles, {cycles / images:,.0f} an image: "
-               f"{images * clock_hz / cycles:,.0f} images a second at {clock_hz / 1e6:g} MHz "
-               "without input and output")
-    for one in used:
-        if one.name != "POOL":
-            typer.echo(f"{one.name}, {one.lanes:,} lanes: {one.own:.1%} of its layers' cycles are "
-                       f"useful, {one.run:.1%} of the run's")

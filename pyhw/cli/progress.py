@@ -57,7 +57,7 @@ def simulation_bar(simulator: str) -> Iterator[Callable[[dict[str, Any]], None]]
     """Show the events of a simulation: its build, then the images done."""
     with bar(f"building for {simulator}") as update:
         def show(event: dict[str, Any]) -> None:
-            building = event["stage"] == "build"
+            what = {"generate": "generating Verilog", "build": f"building for {simulator}"}
             update(event.get("done", 0), event.get("total") or None,
-                   f"{'building for' if building else 'simulating on'} {simulator}")
+                   what.get(event["stage"], f"simulating on {simulator}"))
         yield show

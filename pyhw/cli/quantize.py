@@ -1,16 +1,14 @@
 """``pyhw quantize``: a checkpoint becomes an integer graph."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pyhw.cli.options import DataDir
-from pyhw.errors import MissingTool, from_extra, writing
 
 if TYPE_CHECKING:
-    from pyhw.quantizer.run import Outcome
+    from pyhw.quantizer.run import Quantized
 
 
 def quantize(
@@ -67,15 +65,12 @@ def quantize(
 
       pyhw quantize mnist.pt --data mnist --data-dir ~/mnist --calibration 1024
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingTool("PyTorch", from_extra("train")) from None
+    from pyhw.cli.train import need_pytorch
+
+    need_pytorch()
+    import pyhw
     from pyhw.cli.progress import bar
-    from pyhw.graph.file import save
     from pyhw.inputs import check_output, expect
-    from pyhw.quantizer.run import quantize_checkpoint
     from pyhw.quantizer.settings import Settings
 
     settings = Settings(
@@ -86,40 +81,25 @@ def quantize(
     path = out or checkpoint.with_suffix(".pyhw")
     check_output(path, "graph")
     with bar("reading") as update:
-        outcome = quantize_checkpoint(
-            checkpoint,
-            settings,
-            data=data,
-            data_dir=data_dir,
-            calibration=calibration,
-            progress=update,
-        )
-    with writing(path):
-        save(outcome.graph, path)
-    _print(outcome, path)
+        found = pyhw.quantize_checkpoint(checkpoint, settings=settings, data=data,
+                                         data_dir=data_dir, calibration=calibration,
+                                         progress=update)
+    pyhw.save(found.graph, path)
+    _print(found)
+    typer.echo(f"{path}: {path.stat().st_size:,} bytes")
 
 
-def _print(outcome: "Outcome", path: Path) -> None:
+def _print(found: "Quantized") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=outcome.graph.name)
-    for name in ("layer", "kind", "output", "format", "weights"):
-        table.add_column(name)
-    for name in ("clamped", "error"):
-        table.add_column(name, justify="right")
-    for layer in outcome.layers:
-        weights = "" if layer.weight_bits is None else f"{layer.weight_bits} bits"
-        if layer.digits:
-            weights += f", {layer.digits} digit{'s' * (layer.digits > 1)}"
-        shape = "x".join(map(str, layer.shape))
-        clamped, error = f"{layer.saturated:.2%}", f"{layer.error:.2%}"
-        table.add_row(layer.name, layer.kind, shape, layer.fmt, weights, clamped, error)
+    from pyhw.quantizer.run import LEFT
+
+    head, *rows = found.rows()
+    table = Table(title=found.graph.name)
+    for column, name in enumerate(head):
+        table.add_column(name, justify="left" if column < LEFT else "right")
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
-    change = outcome.integer_accuracy - outcome.float_accuracy
-    typer.echo(
-        f"accuracy over {outcome.tested:,} test images of {outcome.data}: "
-        f"float {outcome.float_accuracy:.2f} %, integers {outcome.integer_accuracy:.2f} % "
-        f"({change:+.2f} points)"
-    )
-    typer.echo(f"{path}: {path.stat().st_size:,} bytes")
+    typer.echo(found.accuracy)

@@ -7,6 +7,7 @@ import numpy as np
 
 from pyhw.compiler.program import Program
 from pyhw.hdl.isa import Counter
+from pyhw.table import html_table
 
 from .device import Device, Traffic
 
@@ -16,9 +17,9 @@ _BITS_PER_BYTE = 10
 """Start bit, 8 data bits, stop bit."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Measured:
-    """What a measurement showed.
+    """What a measurement of a board showed; `pyhw.bench` returns it.
 
     Parameters
     ----------
@@ -69,6 +70,12 @@ class Measured:
         if self.cycles is not None:
             out.append(f"the last batch ran {self.cycles:,} cycles for up to {self.batch} images")
         return out
+
+    def __repr__(self) -> str:
+        return "\n".join(["Measurement", *self.lines()])
+
+    def _repr_html_(self) -> str:
+        return html_table("Measurement", [("",), *((line,) for line in self.lines())])
 
 
 def measure(device: Device, program: Program, images: np.ndarray, baud: int,

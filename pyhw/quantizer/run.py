@@ -12,6 +12,7 @@ from pyhw import __version__
 from pyhw.errors import UserError
 from pyhw.graph.execute import predict
 from pyhw.graph.ops import Graph
+from pyhw.table import html_table, text_table
 from pyhw.training.checkpoint import load_checkpoint
 from pyhw.training.data import load_dataset
 from pyhw.training.loop import evaluate
@@ -19,19 +20,22 @@ from pyhw.training.loop import evaluate
 from .model import LayerReport, quantize_model
 from .settings import Settings
 
-__all__ = ["CALIBRATION", "Outcome", "calibration_images", "quantize_checkpoint"]
+__all__ = ["CALIBRATION", "Quantized", "calibration_images", "quantize_checkpoint"]
 
 CALIBRATION = 512
 """Training images that calibration takes."""
 MOST_CALIBRATION = 4096
 """More would only take memory: about 200 kB per image of LeNet-5."""
 
+LEFT = 5
+"""Columns of the table that hold words."""
+
 Progress = Callable[[int, int, str], None]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Outcome:
-    """What a quantisation came to.
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Quantized:
+    """What the quantisation of a checkpoint came to; `pyhw.quantize_checkpoint` returns it.
 
     Attributes
     ----------
@@ -52,6 +56,36 @@ class Outcome:
     tested: int
     float_accuracy: float
     integer_accuracy: float
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table of the layers, its head first.
+
+        ``clamped`` is the share of outputs at an end of their range, ``error`` the mean difference
+        from the model over the mean size of its outputs.
+        """
+        rows: list[tuple[str, ...]] = [
+            ("layer", "kind", "output", "format", "weights", "clamped", "error")]
+        for layer in self.layers:
+            weights = "" if layer.weight_bits is None else f"{layer.weight_bits} bits"
+            if layer.digits:
+                weights += f", {layer.digits} digit{'s' * (layer.digits > 1)}"
+            rows.append((layer.name, layer.kind, "x".join(map(str, layer.shape)), layer.fmt,
+                         weights, f"{layer.saturated:.2%}", f"{layer.error:.2%}"))
+        return rows
+
+    @property
+    def accuracy(self) -> str:
+        """Both accuracies in a sentence."""
+        change = self.integer_accuracy - self.float_accuracy
+        return (f"accuracy over {self.tested:,} test images of {self.data}: "
+                f"float {self.float_accuracy:.2f} %, integers {self.integer_accuracy:.2f} % "
+                f"({change:+.2f} points)")
+
+    def __repr__(self) -> str:
+        return f"{self.graph.name}\n\n{text_table(self.rows(), LEFT)}{self.accuracy}"
+
+    def _repr_html_(self) -> str:
+        return html_table(f"{self.graph.name}: {self.accuracy}", self.rows(), LEFT)
 
 
 def calibration_images(images: np.ndarray, count: int) -> np.ndarray:
@@ -77,7 +111,7 @@ def quantize_checkpoint(
     data_dir: Path | None = None,
     calibration: int = CALIBRATION,
     progress: Progress | None = None,
-) -> Outcome:
+) -> Quantized:
     """Quantise a checkpoint and measure it; equal inputs give equal graphs.
 
     Parameters
@@ -97,7 +131,7 @@ def quantize_checkpoint(
 
     Returns
     -------
-    Outcome
+    Quantized
 
     Raises
     ------
@@ -151,7 +185,7 @@ def quantize_checkpoint(
         },
         "pyhw": __version__,
     }
-    return Outcome(
+    return Quantized(
         graph=Graph(graph.name, graph.ops, graph.output, meta),
         layers=quantised.layers,
         data=dataset.name,

@@ -22,8 +22,8 @@ from .launch import BenchResult, ProgressCallback, run_bench
 BENCHES = {"bytes": "pyhw.sim.tb_network", "axi": "pyhw.sim.tb_axi"}
 """The bench for each interface of an accelerator; `pyhw emulate` serves those on a serial line."""
 
-__all__ = ["BENCHES", "Case", "Difference", "NetworkResult", "check_program", "first_difference",
-           "simulate"]
+__all__ = ["BENCHES", "Case", "Difference", "NetworkResult", "check_graph", "check_program",
+           "first_difference", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,14 @@ def check_program(program: Program, graph: Graph, config: Config) -> None:
             f"the program was compiled for configuration {program.config_hash.hex()}, "
             f"not {config.hash.hex()} ({config.name}); compile it again, or name the "
             "configuration that it is for")
-    if program.graph != fingerprint(graph):
-        raise UserError(f"the program ({program.name!r}) was compiled from another graph than "
-                        f"this one ({graph.name!r}); compile it again")
+    check_graph(program.name, program.graph, graph)
+
+
+def check_graph(name: str, compiled: str, graph: Graph) -> None:
+    """Refuse a program, by its name and the hash of its graph, of another graph: `UserError`."""
+    if compiled != fingerprint(graph):
+        raise UserError(f"the program ({name!r}) was compiled from another graph than this one "
+                        f"({graph.name!r}); compile it again")
 
 
 @dataclass(frozen=True, kw_only=True)

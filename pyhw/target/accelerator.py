@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pyhw.boards import Board
     from pyhw.graph.ops import Graph
     from pyhw.host.device import Device
+    from pyhw.host.measure import Measured
+    from pyhw.profiler.profile import Profile
+    from pyhw.synthesis.component import Synthesis
 
     from .proposal import Proposal
 
@@ -76,6 +79,12 @@ class AcceleratorProgram(Program):
     def size(self) -> int:
         """Bytes of its file."""
         return len(self.image.to_bytes())
+
+    def input_graph(self) -> "Graph":
+        """Return a graph of its input alone: shape and format of an image."""
+        from pyhw.inputs import input_graph
+
+        return input_graph(self.image)
 
     def known(self) -> Config:
         """Return the configuration; `UserError` with what to do if it is not known."""
@@ -203,6 +212,23 @@ class AcceleratorTarget:
         counted = report.counters[-1]["CYCLES"] if report.counters else 0
         return Simulation(results.outputs, counted, report, others)
 
+    def profile(self, graph: "Graph", config: Config, *, batch: int | None = None,
+                images: np.ndarray | None = None, simulator: str = "verilator",
+                progress: "Callable[[dict[str, Any]], None] | None" = None) -> "Profile":
+        """Account for every lane in every cycle of a batch."""
+        from pyhw.profiler.profile import profile_program
+
+        count = batch or config.groups
+        return profile_program(graph, compile_graph(graph, config, count), config, count,
+                               pixels=images, simulator=simulator, progress=progress)
+
+    def synth(self, config: Config, family: str, component: str,
+              progress: "Callable[[str], None]") -> "Synthesis":
+        """Count the cells of the accelerator, or of one of its engines."""
+        from pyhw.synthesis.component import synthesize_component
+
+        return synthesize_component(config, family, component, progress)
+
     def build(self, source: "Graph | Program", board: "str | Board", folder: Path, *,
               config: Config | None = None, batch: int | None = None,
               double_buffer: bool = False, specialise: bool = False, stand_alone: bool = False,
@@ -246,6 +272,24 @@ class AcceleratorTarget:
                 ) -> "AbstractContextManager[Device]":
         """Open a board and load a program; options as of `pyhw.host.connect`."""
         return self._connected(program, port, **options)
+
+    def emulate(self, config: Config, opened: "Callable[[str], None]", *,
+                program: Program | None, divisor: int, once: bool,
+                progress: "Callable[[dict[str, Any]], None] | None") -> None:
+        """Simulate the accelerator on a serial line, behind a pseudo-terminal."""
+        from pyhw.contents import NOTHING, contents_of
+        from pyhw.simulation.serial import emulate
+
+        contents = NOTHING if program is None else contents_of(_image(program), config)
+        emulate(config, opened, divisor=divisor, once=once, contents=contents,
+                on_progress=progress)
+
+    def measure(self, program: Program, device: "Device", images: np.ndarray, baud: int,
+                progress: "Callable[[int], None]") -> "Measured":
+        """Send images to a device that has the program, and count seconds and bytes."""
+        from pyhw.host.measure import measure
+
+        return measure(device, _image(program), images, baud, progress)
 
     def read_program(self, path: Path, config: Config | None = None) -> AcceleratorProgram:
         """Read a program; its configuration is the given one, that beside it, or a preset."""

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pyhw.table import html_table, text_table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from pyhw.compiler.cycles import LayerCycles
     from pyhw.graph.ops import Graph
     from pyhw.host.device import Device
+    from pyhw.host.measure import Measured
+    from pyhw.profiler.profile import Profile
+    from pyhw.synthesis.component import Synthesis
 
     from .built import Built
     from .design import Design
@@ -67,6 +72,10 @@ class Program(ABC):
     @abstractmethod
     def size(self) -> int:
         """Bytes of its file."""
+
+    @abstractmethod
+    def input_graph(self) -> "Graph":
+        """Return a graph of its input alone: shape and format of an image."""
 
     @abstractmethod
     def known(self) -> Any:
@@ -158,6 +167,15 @@ class Target(Protocol):
     def simulate(self) -> "Callable[..., Simulation]":
         """Run images on the simulated hardware and compare every output (`pyhw.simulate`)."""
 
+    def profile(self, graph: "Graph", config: Any, *, batch: int | None = None,
+                images: "np.ndarray | None" = None, simulator: str = "verilator",
+                progress: "Callable[[dict[str, Any]], None] | None" = None) -> "Profile":
+        """Account for every lane in every cycle (`pyhw.profile`)."""
+
+    def synth(self, config: Any, family: str, component: str,
+              progress: "Callable[[str], None]") -> "Synthesis":
+        """Count the cells of the hardware, or of a part of it (`pyhw.synth`)."""
+
     @property
     def build(self) -> "Callable[..., Built]":
         """Make a bitstream of a graph or a program for a board (`pyhw.build`)."""
@@ -165,6 +183,15 @@ class Target(Protocol):
     @property
     def connect(self) -> "Callable[..., AbstractContextManager[Device]]":
         """Open a board, by program and port, with the program loaded (`pyhw.connect`)."""
+
+    def emulate(self, config: Any, opened: Callable[[str], None], *, program: Program | None,
+                divisor: int, once: bool,
+                progress: "Callable[[dict[str, Any]], None] | None") -> None:
+        """Simulate the hardware behind a port (`pyhw.emulate`)."""
+
+    def measure(self, program: Program, device: "Device", images: "np.ndarray", baud: int,
+                progress: Callable[[int], None]) -> "Measured":
+        """Send images to a device that has the program, and count seconds and bytes."""
 
     def read_program(self, path: Path, config: Any = None) -> Program:
         """Read a program's file."""

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pyhw.host.ports import candidates, find_port
+from pyhw.host.ports import find_port
 
 from .base import Program
 
 if TYPE_CHECKING:
+    from pyhw.boards import Board
     from pyhw.host.device import Device, Traffic
 
 __all__ = ["Connection"]
@@ -21,32 +22,26 @@ class Connection:
 
     Parameters
     ----------
-    board : str, optional
-        Its name: only ports with its adapter's USB numbers are looked at.
+    board : str or Board, optional
+        Only ports with its adapter's USB numbers are looked at.
     port : str, optional
         Name of the serial port; the only board that is plugged in by default.
     options
         Of `pyhw.host.connect`: baud, ahead, timeout_s, loaded.
     """
 
-    def __init__(self, board: str | None = None, port: str | None = None, **options: Any) -> None:
-        self._board, self._options = board, options
-        self.port = self._found(board) if port is None else port
+    def __init__(self, board: "str | Board | None" = None, port: str | None = None,
+                 **options: Any) -> None:
+        if isinstance(board, str):
+            from pyhw.boards import find_board
+
+            board = find_board(board)
+        self._name, self._options = "a board" if board is None else board.name, options
+        self.port = find_port(port, board)
         """Name of the serial port."""
         self._stack = ExitStack()
         self._program: Program | None = None
         self._device: Device | None = None
-
-    @staticmethod
-    def _found(board: str | None) -> str:
-        if board is not None:
-            from pyhw.boards import find_board
-
-            usb = find_board(board).loader.usb
-            mine = [port for port in candidates() if (port.vid, port.pid) == usb]
-            if len(mine) == 1:
-                return str(mine[0].device)
-        return find_port()
 
     def __enter__(self) -> "Connection":
         return self
@@ -118,7 +113,7 @@ class Connection:
 
     def __repr__(self) -> str:
         running = f", {self._program.name} loaded" if self._program is not None else ""
-        return f"Connection to {self._board or 'a board'} at {self.port}{running}"
+        return f"Connection to {self._name} at {self.port}{running}"
 
 
 def with_channels(images: np.ndarray) -> np.ndarray:

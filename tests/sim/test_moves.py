@@ -14,7 +14,7 @@ from pyhw.graph.verify import verify
 from pyhw.hdl.formats import Format
 from pyhw.hdl.isa import Opcode
 from pyhw.hdl.presets import PRESETS
-from pyhw.profile.account import Counted, account
+from pyhw.profiler.account import Counted, account
 from pyhw.simulation.network import Case, simulate
 from pyhw.verilog import cached_verilog
 from tests.support.program_reference import run_program

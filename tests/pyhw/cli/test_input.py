@@ -354,10 +354,10 @@ def test_a_changed_preset_has_another_name(folder, golden, capsys):
 def quantised(monkeypatch):
     """Let the demonstration take a graph that was quantised before."""
     pytest.importorskip("torch")
-    from pyhw.quantizer.run import Outcome
+    from pyhw.quantizer.run import Quantized
 
     graph = load(Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pyhw")
-    outcome = Outcome(graph=graph, layers=(), data="digits", tested=599, float_accuracy=99.0,
+    outcome = Quantized(graph=graph, layers=(), data="digits", tested=599, float_accuracy=99.0,
                       integer_accuracy=99.0)
     monkeypatch.setattr("pyhw.quantizer.run.quantize_checkpoint", lambda *_, **__: outcome)
 

@@ -26,11 +26,11 @@ from pyhw.graph.post import Post, Step
 from pyhw.hdl.formats import Format
 from pyhw.hdl.presets import PRESETS
 from pyhw.inputs import load_images
-from pyhw.profile.account import CAUSES, Counted, account, total
-from pyhw.profile.measure import MOST_LAYERS, Measured, counting, disagreement, measure
-from pyhw.profile.picture import COLOURS, WIDTH, draw
-from pyhw.profile.summary import engines, hint
-from pyhw.profile.timeline import front_counts, timeline
+from pyhw.profiler.account import CAUSES, Counted, account, total
+from pyhw.profiler.measure import MOST_LAYERS, Measured, counting, disagreement, measure
+from pyhw.profiler.picture import COLOURS, WIDTH, draw
+from pyhw.profiler.summary import engines, hint
+from pyhw.profiler.timeline import compute_counts, timeline
 from pyhw.simulation.network import Case, simulate
 from pyhw.verilog import cached_verilog
 from tests.support import ROOT
@@ -98,7 +98,7 @@ def test_the_spans_of_a_run_say_the_same_as_its_counters(name):
         images = len(case.images[:case.program.batch])
         spans = trace(case.program, config, images)
         for span, one in zip(spans, model(case.program, config, images), strict=True):
-            assert front_counts(span, one.cycles) == {
+            assert compute_counts(span, one.cycles) == {
                 "fill": one.fill, "vectors": one.vectors, "weights": one.stall_weights,
                 "layer": one.stall_layer, "bank": one.stall_bank}
 
@@ -236,7 +236,7 @@ def test_a_disagreement_with_the_hardware_is_an_error(monkeypatch, capsys):
         layers[2] = dataclasses.replace(layers[2], stall_layer=layers[2].stall_layer + 1)
         return Measured(layers, sum(one.cycles for one in layers) + 45, 45, None)
 
-    monkeypatch.setattr("pyhw.profile.measure.measure", other)
+    monkeypatch.setattr("pyhw.profiler.measure.measure", other)
     monkeypatch.setattr("pyhw.simulation.launch.find_simulator", lambda name: None)
     monkeypatch.setattr("pyhw.verilog.cached_verilog", lambda config: "")
     assert main(["profile", str(LENET), "--simulate"]) == 1

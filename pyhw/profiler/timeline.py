@@ -9,10 +9,10 @@ from pyhw.compiler.activity import Span
 
 from .account import CAUSES, LayerAccount
 
-__all__ = ["BACK", "Timeline", "front_counts", "timeline"]
+__all__ = ["STORE", "Timeline", "compute_counts", "timeline"]
 
-BACK = ("results", "port")
-"""What the store stage does, if anything: results are drained, or wait for the scratchpad's
+STORE = ("results", "port")
+"""What the store stage does, if anything: results are stored, or wait for the scratchpad's
 port."""
 _STATES = ("fill", "vectors", "weights", "layer", "bank")
 _STATIC = ("useful", "reduction", "channels", "images")
@@ -26,11 +26,11 @@ class Timeline:
     ----------
     cycles : int
         Of the run.
-    front : float array (bins, causes)
+    compute : float array (bins, causes)
         Cycles of each bin by `CAUSES`, each lane with its share; what is missing is a cycle with
         nothing at work.
-    back : float array (bins, 2)
-        Cycles of each bin by `BACK`.
+    store : float array (bins, 2)
+        Cycles of each bin by `STORE`.
     starts : list of int
         First cycle of every layer.
     """
@@ -50,7 +50,7 @@ def _states(span: Span, cycles: int) -> np.ndarray:
     return states
 
 
-def front_counts(span: Span, cycles: int) -> dict[str, int]:
+def compute_counts(span: Span, cycles: int) -> dict[str, int]:
     """Return the cycles of a layer by what its compute stage does: fill, vectors, weights, layer,
     bank.
     """
@@ -111,4 +111,4 @@ def _store(spans: Sequence[Span], cycles: int, edges: np.ndarray) -> np.ndarray:
         for _, start, end in span.store:
             states[start:end] = 1
         states[np.array(span.conflicts, np.int64)] = 2
-    return _binned(states, 0, edges, 1 + len(BACK))[:, 1:]
+    return _binned(states, 0, edges, 1 + len(STORE))[:, 1:]
