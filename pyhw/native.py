@@ -64,7 +64,7 @@ def build(source: Path, flags: Sequence[str] = ()) -> Path:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         parts = [os.path.join(folder, name) for name in ("part.o", "part.so")]
         for command in (
-            [compiler, *flags, "-c", "-o", parts[0], source],
+            [compiler, *flags, "-c", "-o", parts[0], str(source)],
             [compiler, "-shared", "-o", parts[1], parts[0]],
         ):
             subprocess.run(

@@ -1,15 +1,19 @@
 """The golden executor: the one meaning of every operation of the integer graph.
 
 Everything else (torch and ONNX exports, simulated hardware, netlist, board) is compared with what
-these functions return. Arithmetic comes from `pyhw.hdl.formats`; numpy is the only other import.
+these functions return. Arithmetic comes from `pyhw.hdl.formats`, in numpy. Compiled kernels
+(`pyhw.graph.compiled`) take its place where they can, bit for bit, batches side by side.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from pyhw.hdl.formats import Format, requantise
 
+from .compiled import Kernels, kernels
 from .infer import operand_types, types
 from .ops import Graph, MapType, Operation
 from .post import Post, Step
@@ -22,12 +26,19 @@ Progress = Callable[[int, int], None]
 
 BATCH = 256
 """Images taken through the whole graph at a time, which bounds memory."""
+COMPILED_BATCH = 16
+"""The same for a thread that runs compiled kernels: their maps stay in the cache."""
 POST_BLOCK = 32768
 """Values post-processed at a time, so that 64-bit temporaries stay in the cache."""
 
 
 def run(
-    graph: Graph, images: np.ndarray, *, batch: int = BATCH, progress: Progress | None = None
+    graph: Graph,
+    images: np.ndarray,
+    *,
+    batch: int | None = None,
+    progress: Progress | None = None,
+    compiled: bool = True,
 ) -> np.ndarray:
     """Return the graph's output for every image.
 
@@ -37,10 +48,12 @@ def run(
         A graph that keeps the rules of `pyhw.graph.verify`.
     images : integer array (N, H, W, C)
         Values in the format of the graph's input.
-    batch : int
+    batch : int, optional
         Images worked on at a time, from 1; no result depends on it.
     progress : callable, optional
         Called with the images done and the images in all after every batch.
+    compiled : bool
+        Whether compiled kernels may run, on all cores; no result depends on it.
 
     Returns
     -------
@@ -56,32 +69,40 @@ def run(
     """
     verify(graph)
     check_images(graph, images)
+    fast = kernels() if compiled else None
+    size = batch or (COMPILED_BATCH if fast else BATCH)
     last = {name: op.name for op in graph.ops for name in op.inputs}
-    results = []
-    for first in range(0, len(images), batch):
+
+    def output(first: int) -> np.ndarray:
         values: Values = {}
-        for name, value in _execute(graph, images[first : first + batch], values):
+        for name, value in _execute(graph, images[first : first + size], values, fast):
             values[name] = value
             for read in [n for n in values if last.get(n) == name and n != graph.output]:
                 del values[read]
-        results.append(values[graph.output])
-        if progress is not None:
-            progress(min(first + batch, len(images)), len(images))
+        return values[graph.output]
+
+    results = []
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ThreadPoolExecutor(threads if fast else 1) as pool:
+        for result in pool.map(output, range(0, len(images), size)):
+            results.append(result)
+            if progress is not None:
+                progress(sum(map(len, results)), len(images))
     return np.concatenate(results)
 
 
-def run_layers(graph: Graph, images: np.ndarray) -> Values:
+def run_layers(graph: Graph, images: np.ndarray, *, compiled: bool = True) -> Values:
     """Return every value of the graph, the images included, as `run` does the output."""
     verify(graph)
     check_images(graph, images)
     values: Values = {}
-    for name, value in _execute(graph, images, values):
+    for name, value in _execute(graph, images, values, kernels() if compiled else None):
         values[name] = value
     return values
 
 
 def predict(
-    graph: Graph, images: np.ndarray, *, batch: int = BATCH, progress: Progress | None = None
+    graph: Graph, images: np.ndarray, *, batch: int | None = None, progress: Progress | None = None
 ) -> np.ndarray:
     """Return the index of the greatest output per image, the lowest one of a tie: int64 (N,)."""
     output = run(graph, images, batch=batch, progress=progress)
@@ -117,14 +138,17 @@ def check_images(graph: Graph, images: np.ndarray) -> None:
         )
 
 
-def _execute(graph: Graph, images: np.ndarray, values: Values) -> Iterator[tuple[str, np.ndarray]]:
+def _execute(
+    graph: Graph, images: np.ndarray, values: Values, fast: Kernels | None
+) -> Iterator[tuple[str, np.ndarray]]:
     """Yield each value in order; the caller keeps what is still to be read in `values`."""
     known = types(graph)
     for op in graph.ops:
         read = tuple(values[name] for name in op.operands) or (images,)
-        value = op.compute(read, operand_types(op, known))
+        operands = operand_types(op, known)
+        value = op.compute_with(fast, read, operands) if fast else op.compute(read, operands)
         for post in op.posts:
-            value = _post(post, value, values)
+            value = _post(post, value, values, fast)
         yield op.name, value
 
 
@@ -148,13 +172,18 @@ def accumulators(op: Operation, x: np.ndarray, fmt: Format) -> np.ndarray:
     return op.compute((x,), (MapType((height, width, channels), fmt),))
 
 
-def _post(post: Post, acc: np.ndarray, values: Values) -> np.ndarray:
+def _post(post: Post, acc: np.ndarray, values: Values, fast: Kernels | None) -> np.ndarray:
+    first, second = (
+        None if name is None else values[name] for name in (post.residual, post.residual2)
+    )
+    if fast is not None:
+        return fast.post(post, acc, first, second)
     shape = acc.shape
 
-    def flat(name: str | None) -> np.ndarray | None:
-        return None if name is None else values[name].reshape(-1, shape[-1])
+    def flat(value: np.ndarray | None) -> np.ndarray | None:
+        return None if value is None else value.reshape(-1, shape[-1])
 
-    acc, first, second = acc.reshape(-1, shape[-1]), flat(post.residual), flat(post.residual2)
+    acc, first, second = acc.reshape(-1, shape[-1]), flat(first), flat(second)
     out = np.empty(acc.shape, np.int64)
     rows = max(1, POST_BLOCK // shape[-1])
     for low in range(0, len(acc), rows):

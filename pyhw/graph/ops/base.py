@@ -33,6 +33,7 @@ from ..records import Record
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..compiled import Kernels
     from ..onnx_export import OnnxBuilder
     from ..random import Draw
     from ..random_limits import Limits
@@ -169,6 +170,12 @@ class Operation(Record, ABC):
         -------
         int64 array (N, H', W', C')
         """
+
+    def compute_with(
+        self, kernels: "Kernels", values: tuple[np.ndarray, ...], operands: tuple[MapType, ...]
+    ) -> np.ndarray:
+        """Return what `compute` does, int32 or int64, by compiled kernels where they can do it."""
+        return self.compute(values, operands)
 
     def torch_buffers(self, *operands: MapType) -> dict[str, np.ndarray]:
         """Return the integer arrays that `torch_forward` needs, by name; they become buffers."""

@@ -17,6 +17,7 @@ from .processed import Windowed, check_narrow
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..compiled import Kernels
     from ..onnx_export import OnnxBuilder
     from ..random import Draw
     from ..random_limits import Limits
@@ -188,6 +189,12 @@ class Conv(Windowed):
     def compute(self, values: tuple[np.ndarray, ...], operands: tuple[MapType, ...]) -> np.ndarray:
         """Sum terms over windows."""
         return self.terms.accumulate(self, pad_map(self, values[0], operands[0].fmt))
+
+    def compute_with(
+        self, kernels: "Kernels", values: tuple[np.ndarray, ...], operands: tuple[MapType, ...]
+    ) -> np.ndarray:
+        """Sum terms over windows, as the term can."""
+        return self.terms.accumulate_with(kernels, self, values[0], operands[0].fmt)
 
     def torch_buffers(self, *operands: MapType) -> dict[str, np.ndarray]:
         """Return which position every tap reads, and the term's arrays."""

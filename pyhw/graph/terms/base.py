@@ -8,9 +8,12 @@ import numpy as np
 
 from pyhw.hdl.formats import Format
 
+from ..windows import pad_map
+
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..compiled import Kernels
     from ..onnx_export import OnnxBuilder
     from ..ops.base import Counts
     from ..ops.conv import Conv
@@ -62,6 +65,12 @@ class Term(ABC):
         -------
         int64 array (N, H', W', O)
         """
+
+    def accumulate_with(
+        self, kernels: "Kernels", conv: "Conv", x: np.ndarray, fmt: Format
+    ) -> np.ndarray:
+        """Return what `accumulate` does of a map (N, H, W, C), by a compiled kernel if it can."""
+        return self.accumulate(conv, pad_map(conv, x, fmt))
 
     @abstractmethod
     def torch_buffers(self, conv: "Conv") -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ from .base import Bounds, Term, term
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..compiled import Kernels
     from ..onnx_export import OnnxBuilder
     from ..ops.base import Counts
     from ..ops.conv import Conv
@@ -98,6 +99,12 @@ class L1(Term):
                     high = min(low + rows, (group + 1) * per_group)
                     acc[low:high, first : first + images] = _block(conv, block, low, high, size)
         return np.moveaxis(acc, 0, 3)
+
+    def accumulate_with(
+        self, kernels: "Kernels", conv: "Conv", x: np.ndarray, fmt: Format
+    ) -> np.ndarray:
+        """Sum distances of bytes."""
+        return kernels.distances(conv, x, fmt)
 
     def torch_buffers(self, conv: "Conv") -> dict[str, np.ndarray]:
         """Return the shifted weights by group."""

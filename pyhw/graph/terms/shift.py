@@ -15,6 +15,7 @@ from .base import Bounds, Term, term
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..compiled import Kernels
     from ..onnx_export import OnnxBuilder
     from ..ops.base import Counts
     from ..ops.conv import Conv
@@ -102,6 +103,19 @@ class Shift(Term):
             acc[first : first + images] = product.reshape(len(block), height, width, -1)
         return acc
 
+    def accumulate_with(
+        self, kernels: "Kernels", conv: "Conv", x: np.ndarray, fmt: Format
+    ) -> np.ndarray:
+        """Sum products, where weights fit 16 bits and partial sums 32."""
+
+        def fits() -> bool:
+            low, high = self.partial_bounds(conv, fmt)
+            return _within(conv.weight_values, 16) and _within(low, 32) and _within(high, 32)
+
+        if not kernels.once("fits", conv, fits):
+            return super().accumulate_with(kernels, conv, x, fmt)
+        return kernels.products(conv, x, fmt)
+
     def torch_buffers(self, conv: "Conv") -> dict[str, np.ndarray]:
         """Return the digits' sums by group."""
         return {"weight": _by_group(conv)}
@@ -163,6 +177,11 @@ def _digits(conv: "Conv") -> tuple[np.ndarray, np.ndarray]:
     assert conv.sign is not None
     assert conv.exponent is not None
     return conv.sign, conv.exponent
+
+
+def _within(values: np.ndarray, bits: int) -> bool:
+    fmt = Format(bits, signed=True)
+    return bool(fmt.min <= values.min() and values.max() <= fmt.max)
 
 
 def _by_group(conv: "Conv") -> np.ndarray:
