@@ -1,6 +1,8 @@
 """Olimex GateMateA1-EVB, which amaranth-boards does not have.
 
-Source: Olimex' schematic of the board, revision C (oscillator, LED, button, UART of the RP2040).
+Source: pins as LiteX-Boards' platform of this board (``olimex_gatemate_a1_evb``) and published
+designs that ran on it have them, NEORV32's set-up among them (oscillator, LED, button, UART of the
+RP2040).
 """
 
 from typing import Any, ClassVar
