@@ -7,6 +7,7 @@ else that escapes is a defect of pyhw and shows its traceback.
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -35,8 +36,10 @@ class MissingTool(UserError):
 
 
 def from_extra(name: str) -> str:
-    """Return the remedy for a package of one of the extras in ``pyproject.toml``."""
-    return f"pip install '.[{name}]' in pyhw's folder"
+    """Return how to get a package of one of the extras in ``pyproject.toml``."""
+    if (Path(__file__).parents[1] / "pyproject.toml").is_file():
+        return f"pip install '.[{name}]' in pyhw's folder"
+    return f"pip install 'pyhw-nn[{name}]'"
 
 
 @contextlib.contextmanager
