@@ -23,6 +23,11 @@ class Model(StrEnum):
     CONVMIXER_256_6 = "convmixer-256-6"
     CONVMIXER_256_8 = "convmixer-256-8"
     DS_CNN = "ds-cnn"
+    SRET_T = "sret-t"
+    SRET_LT = "sret-lt"
+    SRET_S = "sret-s"
+    SRET_CIFAR = "sret-cifar"
+    SRET_MNIST = "sret-mnist"
 
 
 class Ops(StrEnum):

@@ -42,7 +42,7 @@ def train(
         typer.Option(
             help="Inner layers: convolution, L1 distance, shifts (DeepShift PS or Q), shift then "
             "L1 (ShiftAddNet), masks on random weights (PEMN).",
-            show_default="adder",
+            show_default="adder, transformers conv",
         ),
     ] = None,
     data: Annotated[
@@ -188,6 +188,31 @@ def train(
             rich_help_panel=_METHOD,
         ),
     ] = None,
+    sliced: Annotated[
+        bool | None,
+        typer.Option(
+            "--sliced/--no-sliced",
+            help="SReT: tokens attend within slices.",
+            show_default="yes",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    loops: Annotated[
+        int | None,
+        typer.Option(
+            help="SReT: how often each block runs in a row, 1 to 4.",
+            show_default="2",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    drop_path: Annotated[
+        float | None,
+        typer.Option(
+            help="Transformers: share of the images that skip the last block in training.",
+            show_default="0",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     optimizer: Annotated[
         Optimizer | None,
         typer.Option(
@@ -199,6 +224,31 @@ def train(
         typer.Option(
             help="Course of the learning rate.",
             show_default="of the method",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    warmup: Annotated[
+        float | None,
+        typer.Option(
+            help="Epochs in which the learning rate rises.",
+            show_default="0, transformers 5",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    smoothing: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of a label that is spread over all classes.",
+            show_default="0, transformers 0.1",
+            rich_help_panel=_RECIPE,
+        ),
+    ] = None,
+    mixup: Annotated[
+        float | None,
+        typer.Option(
+            help="Blend images and labels by shares of a beta distribution with this parameter; 0 "
+            "for none.",
+            show_default="0",
             rich_help_panel=_RECIPE,
         ),
     ] = None,

@@ -5,8 +5,12 @@ from typing import Any
 from torch import nn
 
 from pyhw.nn.kinds import layer_class_of
+from pyhw.nn.tokens import Coefficient, PositionEmbedding
 
 __all__ = ["parameter_groups"]
+
+UNDECAYED = (nn.LayerNorm, Coefficient, PositionEmbedding)
+"""Modules whose parameters do not decay, as in the published recipes of transformers."""
 
 
 def parameter_groups(
@@ -15,7 +19,8 @@ def parameter_groups(
     """Return a model's trained parameters as groups for an optimiser of `torch.optim`.
 
     The latents `shift` and `sign` of shift layers decay not at all: it would pull exponents to 0,
-    which is to weights of 1, and signs to 0.
+    which is to weights of 1, and signs to 0. Nor do those of layer norms, residual scales and
+    position embeddings.
 
     Parameters
     ----------
@@ -29,8 +34,8 @@ def parameter_groups(
     Returns
     -------
     list of dict
-        Those of parameters, adder weights (if their rate is another one) and latents that there
-        are; ``increase`` of each is the factor of its learning rate.
+        Those of parameters, adder weights (if their rate is another one) and undecayed ones that
+        there are; ``increase`` of each is the factor of its learning rate.
 
     Source
     ------
@@ -42,10 +47,16 @@ def parameter_groups(
         for layer in model.modules()
         if (known := layer_class_of(layer)) is not None
     ]
-    latents = {
+    undecayed = {
         id(parameter)
         for known, layer in layers
         for parameter in known.latents(layer)
+    }
+    undecayed |= {
+        id(parameter)
+        for layer in model.modules()
+        if isinstance(layer, UNDECAYED)
+        for parameter in layer.parameters(recurse=False)
     }
     adders = {
         id(parameter)
@@ -54,11 +65,12 @@ def parameter_groups(
         for parameter in known.increased(layer)
     }
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    others = [p for p in trained if id(p) not in latents | adders]
+    others = [p for p in trained if id(p) not in undecayed | adders]
     groups = [
         {"params": others, "weight_decay": weight_decay, "increase": 1.0},
         {"params": [p for p in trained if id(p) in adders], "weight_decay": weight_decay,
          "increase": increase},
-        {"params": [p for p in trained if id(p) in latents], "weight_decay": 0.0, "increase": 1.0},
+        {"params": [p for p in trained if id(p) in undecayed], "weight_decay": 0.0,
+         "increase": 1.0},
     ]  # fmt: skip
     return [group for group in groups if group["params"]]

@@ -32,6 +32,13 @@ class LayerOptions:
         PEMN with 'rp': length of the vector as a share of the largest layer, above 0, at most 1.
     sparsity : float
         PEMN: share of the weights that the masks leave out, from 0 to below 1.
+    sliced : bool
+        SReT: tokens attend within slices.
+    loops : int
+        SReT: how often each block is run in a row, 1..4.
+    drop_path : float
+        Transformers: share of the images that skip the last block's branches in training, from 0
+        to below 1; earlier blocks skip fewer.
     """
 
     gradient: str = "full"
@@ -44,3 +51,6 @@ class LayerOptions:
     sharing: str = "dense"
     fraction: float = 1.0
     sparsity: float = 0.5
+    sliced: bool = True
+    loops: int = 2
+    drop_path: float = 0.0

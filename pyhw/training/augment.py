@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["distort", "mirror", "to_input"]
+__all__ = ["blend", "distort", "mirror", "to_input"]
 
 
 def to_input(images: Tensor) -> Tensor:
@@ -92,3 +93,34 @@ def mirror(x: Tensor, generator: torch.Generator) -> Tensor:
     """
     chosen = torch.randint(2, (len(x), 1, 1, 1), generator=generator).to(x.device)
     return torch.where(chosen == 1, x.flip(3), x)
+
+
+def blend(x: Tensor, strength: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Blend a batch with itself in another order (mixup).
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C, H, W)
+        Images.
+    strength : float
+        Both parameters of the beta distribution that the share is drawn from, above 0.
+    generator : torch.Generator
+        Draws share and order, on the CPU.
+
+    Returns
+    -------
+    blended : Tensor, shape (N, C, H, W)
+        ``share * x + (1 - share) * x[order]``.
+    order : Tensor, shape (N,), int64
+    share : float
+        0.5..1.
+
+    Source
+    ------
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    """
+    seed = int(torch.randint(2**31, (), generator=generator))
+    share = float(np.random.default_rng(seed).beta(strength, strength))
+    share = max(share, 1 - share)
+    order = torch.randperm(len(x), generator=generator).to(x.device)
+    return torch.lerp(x[order], x, share), order, share

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from pyhw.errors import UserError
 from pyhw.nn.adaptive import adaptive_step
 from pyhw.nn.kinds import layer_class_of
-from pyhw.training.augment import distort, mirror, to_input
+from pyhw.training.augment import blend, distort, mirror, to_input
 from pyhw.training.data import Dataset
 from pyhw.training.guard import Diverged, first_not_finite, out_of_memory
 from pyhw.training.networks import build, check_fit
@@ -199,30 +199,34 @@ class Trainer:
         """Return what decides all that is random in an epoch."""
         return torch.Generator().manual_seed(self.recipe.seed * 10007 + epoch)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield this process's images and labels."""
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, "_Answers"]]:
+        """Yield this process's images and what they should be taken for."""
         recipe, generator = self.recipe, self._generator(epoch)
         for index in self._indices(generator):
             images = to_input(self._images[index])
             images = distort(images, recipe.shift, recipe.turn, recipe.zoom, generator)
             if recipe.flip:
                 images = mirror(images, generator)
-            yield images[self._share], self._labels[index][self._share]
+            labels, other, share = self._labels[index], None, 1.0
+            if recipe.mixup:
+                images, order, share = blend(images, recipe.mixup, generator)
+                other = labels[order][self._share]
+            yield images[self._share], _Answers(labels[self._share], other, share)
 
     def _sample(self, epoch: int) -> Iterator[Tensor]:
         """Yield this process's undistorted images of an epoch's first batches."""
         for index in itertools.islice(self._indices(self._generator(epoch)), SAMPLE):
             yield to_input(self._images[index[self._share]])
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, images: Tensor, wanted: "_Answers") -> Tensor:
         """Take one step and return the loss; the weights stay when it is not finite (on a CPU)."""
         half = self.recipe.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             answers = self.model(images)
             if self.distillation is not None:
-                loss, shown = self.distillation.loss(images, answers.float(), labels)
+                loss, shown = self.distillation.loss(images, answers.float(), wanted.labels)
             else:
-                loss = shown = F.cross_entropy(answers.float(), labels)
+                loss = shown = wanted.loss(answers.float(), self.recipe.smoothing)
         shown = self.processes.total(shown.detach()) / self.processes.size
         if self.device.type == "cpu" and not shown.isfinite():
             return shown
@@ -257,16 +261,17 @@ class Trainer:
         began, epoch = time.perf_counter(), len(self.history)
         steps = max(1, len(self._labels) // self.recipe.batch)
         total = torch.zeros((), device=self.device)
+        torch.manual_seed(self._generator(epoch).initial_seed())  # what layers draw
         self.model.train()
         if self.distillation is not None:
             self.distillation.train()
         with out_of_memory(self.recipe.batch, self.processes.size):
-            for step, (images, labels) in enumerate(self._batches(epoch)):
-                smooth = self.recipe.schedule == "ramp"
+            for step, (images, wanted) in enumerate(self._batches(epoch)):
+                smooth = self.recipe.schedule == "ramp" or self.recipe.warmup > 0
                 for group in self.optimizer.param_groups:
                     rate = self.recipe.lr_at(epoch + smooth * (step + 0.5) / steps)
                     group["lr"] = rate * group.get("increase", 1.0)
-                total += self._step(images, labels)
+                total += self._step(images, wanted)
                 last = step + 1 == steps
                 looks = self.device.type == "cpu" or last or step % CHECK_EVERY == 0
                 if looks and not total.isfinite():
@@ -290,6 +295,23 @@ class Trainer:
         )
         self.history.append(record)
         return record
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a batch should be taken for: labels, or a blend of two of each image."""
+
+    labels: Tensor
+    other: Tensor | None = None
+    share: float = 1.0
+
+    def loss(self, answers: Tensor, smoothing: float) -> Tensor:
+        """Return the mean cross-entropy of logits (N, classes), in nats."""
+        loss = F.cross_entropy(answers, self.labels, label_smoothing=smoothing)
+        if self.other is None:
+            return loss
+        mixed = F.cross_entropy(answers, self.other, label_smoothing=smoothing)
+        return self.share * loss + (1 - self.share) * mixed
 
 
 def _keep_distances_exact(model: nn.Module) -> None:

@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pyhw.errors import UserError
-from pyhw.nn.kinds import asked_kinds
-from pyhw.nn.models import MODELS
+from pyhw.nn.kinds import OPS, asked_kinds
+from pyhw.nn.models import MODELS, network_options
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.shift import MAX_SPAN
 from pyhw.training.data import DATASETS
@@ -51,7 +51,8 @@ class Recipe:
     seed : int
         Decides initial weights, order and distortions, 0..2**31 - 1.
     momentum, weight_decay : float
-        Momentum of SGD; decay of every parameter but the latent shifts and signs.
+        Momentum of SGD; decay of every parameter but the latent shifts and signs, and the
+        parameters of layer norms, residual scales and position embeddings.
     increase : float
         Learning rate of adder layers' weights over `lr`, above 0, at most 1000: the paper's
         increased learning rate, its alternative to the adaptive step.
@@ -67,6 +68,14 @@ class Recipe:
         What takes the steps.
     schedule : {"cosine", "steps", "ramp"}
         Course of the learning rate.
+    warmup : float
+        Epochs in which the learning rate first rises in proportion, at least 0 and below 100;
+        `schedule` begins after them.
+    smoothing : float
+        Share of the label that is spread over all classes, at least 0 and below 1.
+    mixup : float
+        Each batch is blended with itself in another order, by a share drawn from a beta
+        distribution with this parameter, and its labels likewise; 0 for no blending, below 10.
     precision : {"float32", "bfloat16"}
         Of products in training; weights, adder layers and tests are float32 either way.
     teacher : bool
@@ -103,6 +112,9 @@ class Recipe:
     flip: bool = False
     optimizer: str = "sgd"
     schedule: str = "cosine"
+    warmup: float = 0.0
+    smoothing: float = 0.0
+    mixup: float = 0.0
     precision: str = "float32"
     teacher: bool = False
     alpha: float = 1.0
@@ -120,6 +132,7 @@ class Recipe:
             ("bits", layers.bits, 2, 8),
             ("terms", layers.terms, 1, 2),
             ("low", 0 if layers.low is None else layers.low, -127, 0),
+            ("loops", layers.loops, 1, 4),
         ):
             if not isinstance(value, int) or not low <= value <= high:
                 raise UserError(f"{name} must be a whole number from {low} to {high}, not {value}")
@@ -140,6 +153,10 @@ class Recipe:
             ("beta", self.beta, 100),
             ("prune", layers.prune, 1),
             ("sparsity", layers.sparsity, 1),
+            ("warmup", self.warmup, 100),
+            ("smoothing", self.smoothing, 1),
+            ("mixup", self.mixup, 10),
+            ("drop_path", layers.drop_path, 1),
         ):
             if not 0 <= number < end:
                 raise UserError(f"{name} must be at least 0 and below {end}, not {number}")
@@ -153,9 +170,11 @@ class Recipe:
 
         ``cosine`` is half a cosine from `lr` to 0; ``steps`` divides by ten at half and at three
         quarters of the epochs; ``ramp`` is the polygon through 0, `lr` at 2/5, `lr` / 20 at 4/5
-        and 0.
+        and 0. They have the epochs after `warmup`, in which the rate rises from 0 to their first.
         """
-        done = epoch / self.epochs
+        if epoch < self.warmup:
+            return self.lr * epoch / self.warmup
+        done = (epoch - self.warmup) / (self.epochs - self.warmup)
         if self.schedule == "steps":
             return self.lr * 0.1 ** ((done >= 0.5) + (done >= 0.75))
         if self.schedule == "ramp":
@@ -254,14 +273,29 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
     for name, known in (("model", MODELS), ("ops", asked_kinds()), ("data", DATASETS)):
         if name in given and given[name] not in known:
             raise UserError(f"{name} must be one of {', '.join(known)}, not {given[name]!r}")
-    ops = given.get("ops", Recipe.ops)
+    network = MODELS[given.get("model", Recipe.model)]
+    ops = given.setdefault("ops", network.kinds[0])
+    if ops in OPS and ops not in network.kinds:
+        raise UserError(
+            f"{given['model']} has no batch norm after its layers, which {ops} layers need: choose "
+            f"--ops {' or '.join(network.kinds)}"
+        )
+    for name in network_options() - set(network.options):
+        if layers.get(name, getattr(LayerOptions, name)) != getattr(LayerOptions, name):
+            having = ", ".join(known for known in MODELS if name in MODELS[known].options)
+            raise UserError(f"{name} is an option of {having}: leave it out")
     for name, kinds in used_by().items():
         usual = getattr(Recipe, name, None)
         if ops not in kinds and (name in layers or given.get(name, usual) != usual):
             raise UserError(
                 f"{name} is an option of {', '.join(kinds)} layers: leave it out with {ops} layers"
             )
-    recipe = Recipe(**{**defaults(given.get("data", Recipe.data), ops), **given})
+    data = given.get("data", Recipe.data)
+    usual = {**defaults(data, ops), **network.recipe.get("", {}), **network.recipe.get(data, {})}
+    epochs = given.get("epochs", usual.get("epochs", Recipe.epochs))
+    if isinstance(epochs, int) and usual.get("warmup", 0) > epochs / 4:
+        usual["warmup"] = epochs / 4
+    recipe = Recipe(**{**usual, **given})
     recipe = replace(recipe, layers=replace(recipe.layers, **layers))
     _refuse_idle(recipe)
     return recipe
@@ -282,6 +316,13 @@ def _refuse_idle(recipe: Recipe) -> None:
         (lesson and not recipe.teacher, "alpha and beta weigh a teacher's lesson: add --teacher"),
         (recipe.momentum != Recipe.momentum and recipe.optimizer != "sgd",
          f"momentum is read by sgd, not by {recipe.optimizer}: leave it out"),
+        (recipe.warmup >= recipe.epochs,
+         f"warmup must be below the {recipe.epochs} epochs, not {recipe.warmup:g}"),
+        (recipe.mixup and recipe.teacher,
+         "mixup blends labels, which a teacher beside (--teacher) does not read: leave one out"),
+        (recipe.smoothing and recipe.teacher,
+         "smoothing is of labels, which a teacher beside (--teacher) reads as they are: leave one "
+         "out"),
         (recipe.increase != 1 and layers.eta is not None,
          "increase takes the place of the adaptive step: add --eta 0"),
     ):  # fmt: skip

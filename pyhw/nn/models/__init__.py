@@ -3,9 +3,10 @@
 Their `forward` can be traced by `torch.fx`, which is how the quantiser reads them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -14,11 +15,13 @@ from pyhw.nn.models.convmixer import ConvMixer
 from pyhw.nn.models.ds_cnn import DSCNN
 from pyhw.nn.models.lenet import LeNet1, LeNet5
 from pyhw.nn.models.resnet import BasicBlock, Bottleneck, ImageResNet, SmallResNet
+from pyhw.nn.models.sret import SReT, SReTSizes
 from pyhw.nn.models.vgg import VGGSmall
 from pyhw.nn.options import LayerOptions
 
 __all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet1", "LeNet5",
-           "Network", "SmallResNet", "VGGSmall", "build_model"]  # fmt: skip
+           "Network", "SReT", "SReTSizes", "SmallResNet", "VGGSmall", "build_model",
+           "network_options"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,59 @@ class Network:
         Channels, height and width of an image, pixels scaled to 0..1.
     classes : int
         Outputs unless told otherwise.
+    kinds : tuple of str
+        Kinds of layers that it can have, the usual one first.
+    options : tuple of str
+        Options of `LayerOptions` that only some networks read, this one among them.
+    recipe : dict
+        What its recipe changes of the data set's and the kind's, by data set; ``""`` for all.
     """
 
     build: Callable[..., nn.Module]
     input_shape: tuple[int, int, int]
     classes: int = 10
+    kinds: tuple[str, ...] = ("adder", *(name for name in OPS if name != "adder"))
+    options: tuple[str, ...] = ()
+    recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-CIFAR, IMAGENET = (3, 32, 32), (3, 224, 224)
+MNIST, CIFAR, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
+
+WITHOUT_NORM = ("conv", "shift-ps", "shift-q")
+"""Kinds of layers that want no batch norm after each, as those of transformers have none."""
+DEIT = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.05, "warmup": 5.0, "smoothing": 0.1}
+"""Recipe of transformers: Touvron et al., "Training data-efficient image transformers", 2021."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "": {**DEIT, "lr": 2e-3},
+    "digits": {"epochs": 40, "batch": 32},
+    "mnist": {"epochs": 15, "batch": 128},
+    "cifar10": {"epochs": 100, "batch": 128},
+}
+"""The same for small images, where training is short."""
+
+_SRET_T = SReTSizes(
+    channels=(64, 128, 256), heads=(2, 4, 8), blocks=(2, 5, 3),
+    slices=((8, 2), (4, 1), (1, 1)), hidden=3.6,
+)  # fmt: skip
+_SRET_S = replace(
+    _SRET_T, channels=(126, 252, 504), heads=(3, 6, 12), hidden=3.0, projection=2.0
+)
+_SRET_MNIST = SReTSizes(
+    channels=(32, 64), heads=(1, 2), blocks=(1, 1), slices=((7, 7), (1, 1)), hidden=2.0,
+    stem=(2, 2), side=28,
+)  # fmt: skip
+_SRET_CIFAR = SReTSizes(
+    channels=(32, 64, 128), heads=(1, 2, 4), blocks=(1, 2, 1), slices=((4, 1), (2, 1), (1, 1)),
+    hidden=3.0, stem=(1, 2, 1), side=32,
+)  # fmt: skip
+SRETS = (
+    ("sret-t", _SRET_T, IMAGENET, 1000, {"": DEIT}),
+    ("sret-lt", replace(_SRET_T, hidden=4.0), IMAGENET, 1000, {"": DEIT}),
+    ("sret-s", _SRET_S, IMAGENET, 1000, {"": DEIT}),
+    ("sret-cifar", _SRET_CIFAR, CIFAR, 10, SMALL),
+    ("sret-mnist", _SRET_MNIST, MNIST, 10, SMALL),
+)
 
 MODELS = {
     "lenet1": Network(LeNet1, (1, 28, 28)),
@@ -54,13 +102,25 @@ MODELS = {
     "convmixer-256-6": Network(partial(ConvMixer, 256, 6), CIFAR),
     "convmixer-256-8": Network(partial(ConvMixer, 256, 8), CIFAR),
     "ds-cnn": Network(DSCNN, (1, 10, 49), 12),
+    **{
+        name: Network(
+            partial(SReT, sizes, shape[0]), shape, classes, kinds=WITHOUT_NORM,
+            options=("sliced", "loops", "drop_path"), recipe=recipe,
+        )
+        for name, sizes, shape, classes, recipe in SRETS
+    },
 }
 """Every network that `build_model` and the command line know."""
 
 
+def network_options() -> set[str]:
+    """Return the fields of `LayerOptions` that only some networks read (`Network.options`)."""
+    return {option for network in MODELS.values() for option in network.options}
+
+
 def build_model(
     name: str,
-    ops: str = "adder",
+    ops: str | None = None,
     classes: int | None = None,
     layers: LayerOptions | None = None,
 ) -> nn.Module:
@@ -71,7 +131,7 @@ def build_model(
     name : str
         A key of `MODELS`.
     ops : str
-        Kind of the layers, one of `OPS`.
+        Kind of the layers, one of `OPS` that the network can have; by default the usual one.
     classes : int, optional
         Outputs; by default those of the data set that the network was published for.
     layers : LayerOptions, optional
@@ -85,11 +145,17 @@ def build_model(
     Raises
     ------
     ValueError
-        If `name` or `ops` is not known.
+        If `name` or `ops` is not known, or the network cannot have such layers.
     """
     if name not in MODELS:
         raise ValueError(f"Model must be one of {', '.join(MODELS)}, not {name!r}")
     network = MODELS[name]
+    ops = network.kinds[0] if ops is None else ops
+    if ops in OPS and ops not in network.kinds:
+        raise ValueError(
+            f"{name} has no batch norm after its layers, which {ops} layers need: choose one of "
+            f"{', '.join(network.kinds)}"
+        )
     return network.build(
         ops=ops, classes=network.classes if classes is None else classes, layers=layers
     )

@@ -22,7 +22,8 @@ from pyhw.training.layers import layer_sizes
 
 LEAVES = (AdderConv2d, AdderLinear, CodedWeight)
 SMALL = ("lenet5", "resnet8", "convmixer-256-6", "ds-cnn")
-BUILT = [(name, ops) for name in MODELS for ops in OPS]
+CNNS = [name for name, network in MODELS.items() if network.kinds[0] == "adder"]
+BUILT = [(name, ops) for name in CNNS for ops in MODELS[name].kinds]
 
 
 class Tracer(fx.Tracer):

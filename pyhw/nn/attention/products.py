@@ -1,0 +1,84 @@
+"""Products of attention: of two maps of tokens, head by head and slice by slice.
+
+Tokens (N, T, C) are cut into `slices` runs of T / slices tokens, and channels into `heads` runs of
+C / heads; attention happens within a slice and a head. Between the two products of softmax
+attention values are (N, slices, heads, T / slices, S / slices): a row for each query.
+"""
+
+from torch import Tensor
+
+from pyhw.nn.tokens import TokenModule
+
+__all__ = ["Scores", "Weighing", "check_parts", "merge", "split"]
+
+
+def check_parts(tokens: int, channels: int, slices: int, heads: int) -> None:
+    """Refuse tokens that slices, or channels that heads do not divide.
+
+    Raises
+    ------
+    ValueError
+        Naming both numbers.
+    """
+    if slices < 1 or tokens % slices:
+        raise ValueError(f"slices must divide the {tokens} tokens, not be {slices}")
+    if heads < 1 or channels % heads:
+        raise ValueError(f"heads must divide the {channels} channels, not be {heads}")
+
+
+def split(x: Tensor, slices: int, heads: int) -> Tensor:
+    """Return (N, slices, heads, T / slices, C / heads) for tokens (N, T, C)."""
+    count, tokens, channels = x.shape
+    check_parts(tokens, channels, slices, heads)
+    parts = x.reshape(count, slices, tokens // slices, heads, channels // heads)
+    return parts.transpose(2, 3)
+
+
+def merge(x: Tensor) -> Tensor:
+    """Return tokens (N, T, C) for (N, slices, heads, T / slices, C / heads)."""
+    return x.transpose(2, 3).flatten(3).flatten(1, 2)
+
+
+class _Product(TokenModule):
+    def __init__(self, heads: int, slices: int = 1) -> None:
+        super().__init__()
+        self.heads, self.slices = heads, slices
+
+    def extra_repr(self) -> str:
+        """Return heads and slices as ``print(model)`` shows them."""
+        return f"heads={self.heads}, slices={self.slices}"
+
+
+class Scores(_Product):
+    """How much each query has in common with each key: ``s[i, j] = scale * sum_c q[i, c] k[j, c]``.
+
+    Parameters
+    ----------
+    heads, slices : int
+        As the module's text says.
+    scale : float
+        Usually one over the root of a head's channels.
+    """
+
+    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
+        super().__init__(heads, slices)
+        self.scale = scale
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return the scores of queries (N, T, C) and keys (N, S, C)."""
+        q, k = (split(x, self.slices, self.heads) for x in (q, k))
+        return self.scale * q @ k.transpose(-1, -2)
+
+
+class Weighing(_Product):
+    """Sum values by the weights of each query: ``y[i, c] = sum_j w[i, j] v[j, c]``.
+
+    Parameters
+    ----------
+    heads, slices : int
+        As the module's text says.
+    """
+
+    def forward(self, weights: Tensor, v: Tensor) -> Tensor:
+        """Return tokens (N, T, C) for weights as `Scores` shapes them, and values (N, S, C)."""
+        return merge(weights @ split(v, self.slices, self.heads))
