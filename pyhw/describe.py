@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MissingTool, from_extra
-from .inputs import read_graph, read_program, recognise
+from .inputs import read_graph, read_program, recognise, scaling_of
 from .table import text_table
 
 __all__ = ["Description", "describe"]
@@ -80,14 +80,17 @@ def _checkpoint(path: Path) -> tuple[str, dict[str, Any]]:
     done = f"{meta.epoch} of {recipe.epochs} epochs"
     accuracy = "" if meta.accuracy is None else f", test accuracy {meta.accuracy:.2f} %"
     text = text_table(rows, 3) + "\n"
+    trained = f"{recipe.data}, {done}, seed {recipe.seed}{accuracy}"
     text += _pairs({
         "network": f"{recipe.model}, {recipe.ops} layers",
-        "training": f"{recipe.data}, {done}, seed {recipe.seed}{accuracy}",
+        "training": trained if meta.origin is None else f"by {meta.origin.source}",
+        "input": "pixels / 255" if meta.origin is None else meta.origin.scaling,
         "layers": ", ".join(f"{n} {kind}" for kind, n in kinds.items()),
         "parameters": f"{sum(layer.parameters for layer in layers):,}",
     })  # fmt: skip
     return text, {
         "recipe": recipe.to_dict(),
+        "origin": None if meta.origin is None else meta.origin.to_dict(),
         "epochs_done": meta.epoch,
         "accuracy": meta.accuracy,
         "layers": [asdict(layer) for layer in layers],
@@ -107,6 +110,8 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
         told = {name: accuracy.get(name, "?") for name in ("float", "integer", "images", "data")}
         pairs["accuracy"] = ("{float} % in floats, {integer} % in integers, of {images} test "
                              "images of {data}").format(**told)
+    if shown := scaling_of(graph):
+        pairs["input"] = shown
     for name in ("bits", "weights", "command"):
         if name in graph.meta:
             pairs[name] = str(graph.meta[name])

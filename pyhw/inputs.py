@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .graph.ops import Graph
 
 __all__ = ["check_output", "expect", "expect_either", "load_images", "read_array", "read_file",
-           "input_graph", "read_graph", "read_program", "recognise"]
+           "input_graph", "read_graph", "read_program", "recognise", "scaling", "scaling_of"]
 
 T = TypeVar("T")
 
@@ -159,6 +159,26 @@ def input_graph(program: "Program") -> "Graph":
     name = program.input.name
     fmt = Format.parse(program.input.fmt)
     return Graph(program.name, (Input(name=name, shape=program.input_shape, fmt=fmt),), name)
+
+
+def scaling(mean: Sequence[float], deviation: Sequence[float]) -> str:
+    """Say what a network was trained to see of an image of bytes; without a mean, pixels / 255."""
+    if not mean:
+        return "pixels / 255"
+    parts = (", ".join(f"{number:g}" for number in part) for part in (mean, deviation))
+    return "(pixels / 255 - ({})) / ({})".format(*parts)
+
+
+def scaling_of(graph: "Graph") -> str:
+    """Return what a graph makes of pixels before its first layer, "" if nothing is told of it."""
+    found = graph.meta.get("normalise")
+    if not isinstance(found, Mapping):
+        return ""
+    parts = [found.get(name) for name in ("mean", "deviation")]
+    if not all(isinstance(part, list) and all(isinstance(n, float) for n in part)
+               for part in parts):
+        return ""
+    return scaling(*parts)
 
 
 def read_array(path: Path) -> np.ndarray:

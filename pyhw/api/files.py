@@ -62,7 +62,8 @@ def load(path: str | os.PathLike[str], *, config: "Config | Proposal | None" = N
     _need_torch()
     from pyhw.training.checkpoint import load_checkpoint
 
-    return load_checkpoint(file)[0]
+    model, meta = load_checkpoint(file)
+    return meta.on_pixels(model)
 
 
 def save(value: "Graph | Program | Config | Proposal | Design", path: str | os.PathLike[str]

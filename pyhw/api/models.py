@@ -148,6 +148,7 @@ def quantize_checkpoint(
     data: str | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     calibration: int = 512,
+    test_images: int | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> "Quantized":
     """Quantise a checkpoint of ``pyhw train``, and measure the graph beside the model.
@@ -159,12 +160,15 @@ def quantize_checkpoint(
     checkpoint : path-like
     settings : pyhw.quantizer.settings.Settings, optional
         Bits and digits, as the arguments of `quantize`.
-    data : {'digits', 'mnist', 'cifar10'}, optional
-        Data set to calibrate with and to test on; the one it was trained with by default.
+    data : str, optional
+        ``digits``, ``mnist`` or ``cifar10``, to calibrate with and to test on; the one it was
+        trained with by default. Or a ``.npy`` file of images to calibrate with, without a test.
     data_dir : path-like, optional
         Folder of the data files; the environment's ``PYHW_DATA`` by default.
     calibration : int
         Training images to calibrate with, 1 to 4,096.
+    test_images : int, optional
+        How many to test on, spread evenly over all of them, which is the default; 0 for no test.
     progress : callable, optional
         Called with what is done, the total, and what it is.
 
@@ -172,7 +176,7 @@ def quantize_checkpoint(
     -------
     Quantized
         `graph`; `layers`, each with its share of clamped values and its error; `float_accuracy`
-        and `integer_accuracy` over the test images, per cent.
+        and `integer_accuracy` over the test images, per cent, None without a test.
 
     Raises
     ------
@@ -195,7 +199,8 @@ def quantize_checkpoint(
     expect(path, "checkpoint")
     return quantize_checkpoint(path, settings, data=data,
                                data_dir=None if data_dir is None else Path(data_dir),
-                               calibration=calibration, progress=progress)
+                               calibration=calibration, test_images=test_images,
+                               progress=progress)
 
 
 def example(

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pyhw.cli.names import Model, Source
+from pyhw.errors import UserError
 
 
 def import_(
@@ -19,20 +20,37 @@ def import_(
     bits: Annotated[
         int | None, typer.Option(help="Bits of shift layers' weights.", show_default="5")
     ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(help="Outputs: 100 of CIFAR-100.", show_default="10, ImageNet 1000"),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="What the training took off pixels / 255: one number, or one for each "
+                     "channel, with commas between; 0 for nothing.", show_default="by --from"),
+    ] = None,
+    deviation: Annotated[
+        str | None,
+        typer.Option(help="What it divided them by then.", show_default="by --from"),
+    ] = None,
 ) -> None:
     """Turn a checkpoint of a reference implementation into one of pyhw.
 
     Nothing in the file is run. Every tensor is listed with its new name; a file that holds another
-    network is refused, and what differs is named.
+    network is refused, and what differs is named. The checkpoint remembers how the training
+    scaled its images, and quantize puts that into the graph.
 
     Examples:
 
       pyhw import ResNet20-AdderNet.pth --from addernet --model resnet20
 
       pyhw import resnet20-cifar10-FP32.pth.tar --from shiftaddnet --model resnet20 -o shiftadd.pt
+
+      pyhw import weights.pth --from deepshift --model resnet20 --mean 0.5 --deviation 0.25
+
+      pyhw import resnet20-cifar100-FIX8.pth.tar --from shiftaddnet --model resnet20 --classes 100
     """
     from pyhw.cli.train import need_pytorch
-    from pyhw.errors import UserError
 
     need_pytorch()
     from pyhw.training.importer import import_checkpoint
@@ -40,13 +58,32 @@ def import_(
     path = out or Path(f"{model}-{source}.pt")
     if path.exists():
         raise UserError(f"{path} exists: remove it, or choose another --out")
+    if (mean is None) != (deviation is None):
+        raise UserError("--mean and --deviation go together: give both, or neither")
+    normalise = None
+    if mean is not None and deviation is not None:
+        normalise = (_numbers("--mean", mean), _numbers("--deviation", deviation))
     options = {} if bits is None else {"bits": bits}
-    found = import_checkpoint(file, str(source), str(model), path, **options)
+    found = import_checkpoint(
+        file, str(source), str(model), path, classes=classes, normalise=normalise, **options
+    )
     for theirs, ours in found.matched:
         typer.echo(f"{theirs}" if theirs == ours else f"{theirs} -> {ours}")
     for name in found.ignored:
         typer.echo(f"{name}: not needed")
+    typer.echo(f"images: {found.origin.scaling}" + (
+        "" if found.origin.mean or mean is not None else
+        " (nothing else is known of this training; --mean and --deviation say otherwise)"
+    ))
     typer.echo(
         f"{path}: {found.recipe.model}, {found.recipe.ops} layers, "
         f"{len(found.matched)} tensors taken over, {len(found.ignored)} left out"
     )
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    """Return the numbers of a list with commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"{option} must be numbers with commas between, not {text!r}") from None

@@ -59,7 +59,7 @@ def infer(
     from pyhw.cli.options import choice
     from pyhw.cli.progress import bar
     from pyhw.host.ports import require_pyserial
-    from pyhw.inputs import expect, load_images, read_graph
+    from pyhw.inputs import expect, load_images, read_graph, scaling_of
     from pyhw.target import read_program
 
     require_pyserial()
@@ -70,6 +70,8 @@ def infer(
     compiled = read_program(program, choice(preset, config, set_))
     compiled.known()
     network = None if graph is None else read_graph(graph)
+    if network is not None and (shown := scaling_of(network)):
+        typer.echo(f"images are pixels of 0 to 255; the graph takes in {shown}")
     pixels, labels = load_images(compiled.input_graph(), data, images, data_dir, seed)
     with bar("starting") as show:
         found = pyhw.infer(

@@ -28,6 +28,17 @@ class Model(StrEnum):
     SRET_S = "sret-s"
     SRET_CIFAR = "sret-cifar"
     SRET_MNIST = "sret-mnist"
+    MNIST_LINEAR = "mnist-linear"
+    MNIST_CONV = "mnist-conv"
+    VGG19_SMALL = "vgg19-small"
+    RESNET20_A = "resnet20-a"
+    RESNET32_A = "resnet32-a"
+    RESNET44_A = "resnet44-a"
+    RESNET56_A = "resnet56-a"
+    RESNET18_A = "resnet18-a"
+    RESNET18_FC = "resnet18-fc"
+    RESNET50_FC = "resnet50-fc"
+    RESNET18_1X1 = "resnet18-1x1"
 
 
 class Ops(StrEnum):

@@ -45,11 +45,16 @@ def quantize(
     data: Annotated[
         str | None,
         typer.Option(
-            help="digits or mnist, to calibrate with and to test on.",
+            help="digits, mnist or cifar10, to calibrate with and to test on; or images to "
+            "calibrate with, a .npy file of bytes (N, H, W, C), without a test.",
             show_default="as it was trained",
         ),
     ] = None,
     calibration: Annotated[int, typer.Option(help="Training images to calibrate with.")] = 512,
+    test_images: Annotated[
+        int | None,
+        typer.Option(min=0, help="Images to test on; 0 for no test.", show_default="all"),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """Turn a checkpoint into an integer graph, without retraining.
@@ -63,7 +68,9 @@ def quantize(
 
       pyhw quantize lenet5.pt --bits 5 --digits 3 --out lenet5-5bit.pyhw
 
-      pyhw quantize mnist.pt --data mnist --data-dir ~/mnist --calibration 1024
+      pyhw quantize mnist.pt --data mnist --data-dir ~/mnist --calibration 1024 --test-images 500
+
+      pyhw quantize resnet50-shiftaddnet.pt --data images.npy
     """
     from pyhw.cli.train import need_pytorch
 
@@ -83,7 +90,7 @@ def quantize(
     with bar("reading") as update:
         found = pyhw.quantize_checkpoint(checkpoint, settings=settings, data=data,
                                          data_dir=data_dir, calibration=calibration,
-                                         progress=update)
+                                         test_images=test_images, progress=update)
     pyhw.save(found.graph, path)
     _print(found)
     typer.echo(f"{path}: {path.stat().st_size:,} bytes")
@@ -93,6 +100,7 @@ def _print(found: "Quantized") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from pyhw.inputs import scaling_of
     from pyhw.quantizer.run import LEFT
 
     head, *rows = found.rows()
@@ -102,4 +110,6 @@ def _print(found: "Quantized") -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
+    if shown := scaling_of(found.graph):
+        typer.echo(f"images are pixels of 0 to 255; the graph takes in {shown}")
     typer.echo(found.accuracy)

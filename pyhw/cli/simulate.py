@@ -81,7 +81,7 @@ def simulate(
     import pyhw
     from pyhw.cli.progress import simulation_bar, spinner
     from pyhw.configure import choose_config
-    from pyhw.inputs import expect, load_images, read_graph
+    from pyhw.inputs import expect, load_images, read_graph, scaling_of
     from pyhw.simulation.launch import find_simulator
     from pyhw.simulation.session import find_exports
     from pyhw.target import read_program
@@ -109,6 +109,8 @@ def simulate(
         expect(program, "program")
         compiled = read_program(program, design.config)
     pixels, labels = load_images(network, data, images, data_dir, seed)
+    if shown := scaling_of(network):
+        typer.echo(f"images are pixels of 0 to 255; the graph takes in {shown}")
     with spinner("generating Verilog"):
         _ = design.verilog
     with simulation_bar(simulator) as show:

@@ -94,6 +94,8 @@ def quantize_model(
                 f"one for each channel, not {normalise!r}"
             )
         stages = normalised(stages, mean, deviation)
+        told = {"mean": mean.tolist(), "deviation": deviation.tolist()}
+        meta = dict(meta or {}) | {"normalise": told}
     stages = fold_normalisation(stages)
     reals = Reals(stages, images / PIXEL.max)
     chooser = Chooser(stages, reals, settings.bits, dict(scales or {}))

@@ -22,10 +22,13 @@ from pyhw.files import is_special, replacing
 from pyhw.nn.models import MODELS
 from pyhw.training.loop import EpochRecord
 from pyhw.training.networks import build
+from pyhw.training.origin import Origin
 from pyhw.training.recipe import Recipe, make_recipe
 
 FORMAT = "pyhw-checkpoint"
 VERSION = 1
+IMPORTED_VERSION = 2
+"""Of checkpoints with an origin, which an older pyhw would leave out."""
 LARGEST = 1 << 30
 """Most bytes of a checkpoint file, and most bytes it may unpack to."""
 
@@ -44,12 +47,15 @@ class Meta:
         State of the optimiser while the training is unfinished.
     distillation : dict or None
         State of the teacher, likewise, if there is one.
+    origin : Origin or None
+        Where they come from, if they were imported.
     """
 
     recipe: Recipe
     history: tuple[EpochRecord, ...]
     optimizer: dict[str, Any] | None
     distillation: dict[str, Any] | None = None
+    origin: Origin | None = None
 
     @property
     def epoch(self) -> int:
@@ -66,6 +72,10 @@ class Meta:
         """Test accuracy after the last epoch, percent; None before the first."""
         return self.history[-1].accuracy if self.history else None
 
+    def on_pixels(self, model: nn.Module) -> nn.Module:
+        """Return the model as one that takes pixels / 255, whatever its training took."""
+        return model if self.origin is None else self.origin.on_pixels(model)
+
 
 def save_checkpoint(
     path: str | os.PathLike,
@@ -74,6 +84,7 @@ def save_checkpoint(
     history: Iterable[EpochRecord],
     optimizer: torch.optim.Optimizer | None = None,
     distillation: nn.Module | None = None,
+    origin: Origin | None = None,
 ) -> None:
     """Write a checkpoint: under another name first, then renamed, so never half of one.
 
@@ -91,6 +102,8 @@ def save_checkpoint(
         Needed to resume; leave it out of a finished training, to halve the file.
     distillation : torch.nn.Module, optional
         Likewise.
+    origin : Origin, optional
+        Of an imported network.
 
     Raises
     ------
@@ -100,7 +113,7 @@ def save_checkpoint(
     path = Path(path)
     content = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": VERSION if origin is None else IMPORTED_VERSION,
         "recipe": recipe.to_dict(),
         "history": [asdict(record) for record in history],
         "model": _on_cpu(model),
@@ -108,6 +121,8 @@ def save_checkpoint(
     }
     if distillation is not None:
         content["distillation"] = _on_cpu(distillation)
+    if origin is not None:
+        content["origin"] = origin.to_dict()
     with writing(path):
         data = io.BytesIO()  # PyTorch's own writer does not tell a full disk from a defect
         torch.save(content, data)
@@ -205,10 +220,11 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is no pyhw checkpoint; `pyhw train` makes one")
     version = content.get("version")
-    if version != VERSION:
-        newer = isinstance(version, int) and version > VERSION
+    if version not in (VERSION, IMPORTED_VERSION):
+        newer = isinstance(version, int) and version > IMPORTED_VERSION
         advice = "update pyhw to read it" if newer else "train again"
-        raise UserError(f"{path} has checkpoint version {version}, not {VERSION}: {advice}")
+        raise UserError(f"{path} has checkpoint version {version}, not {VERSION} or "
+                        f"{IMPORTED_VERSION}: {advice}")  # fmt: skip
     try:
         recipe = make_recipe(saved=dict(content["recipe"]))
         history = tuple(EpochRecord(**record) for record in content["history"])
@@ -216,7 +232,12 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path} is damaged: entry missing or misshapen ({error})") from None
     try:
-        model = build(recipe)
+        origin = Origin.from_saved(content["origin"]) if "origin" in content else None
+        model = build(recipe, None if origin is None else origin.classes)
+        if origin is not None:
+            origin.check(recipe.model)
+    except UserError as error:
+        raise UserError(f"{path} is damaged: {error}") from None
     except ValueError:
         raise UserError(
             f"{path} names the network {recipe.model!r} with {recipe.ops!r} layers, which this "
@@ -229,4 +250,5 @@ def load_checkpoint(path: str | os.PathLike) -> tuple[nn.Module, Meta]:
         history=history,
         optimizer=optimizer,
         distillation=content.get("distillation"),
+        origin=origin,
     )

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,20 @@ import torch
 from torch import Tensor
 
 from pyhw.errors import UserError
+from pyhw.nn.kinds.base import NORMALISATION, Source
 from pyhw.nn.models import MODELS
 from pyhw.training.checkpoint import read_content, save_checkpoint
 from pyhw.training.keys import WRAPPERS, sources
 from pyhw.training.networks import build
+from pyhw.training.origin import Origin
 from pyhw.training.recipe import Recipe, make_recipe
 
 __all__ = ["Imported", "import_checkpoint"]
 
 _SHOWN = 4
 """Names in a refusal."""
+_DATA = {(1, 28, 28): "mnist", (3, 32, 32): "cifar10", (3, 224, 224): "imagenet"}
+"""Data sets of images of some shapes, keys of `NORMALISATION`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,8 @@ class Imported:
     ----------
     recipe : Recipe
         Of the network; nothing is known of its training.
+    origin : Origin
+        Classes, and how images were scaled.
     matched : tuple of (str, str)
         Their name and ours, of each tensor taken over.
     ignored : tuple of str
@@ -37,12 +44,20 @@ class Imported:
     """
 
     recipe: Recipe
+    origin: Origin
     matched: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
 
 
 def import_checkpoint(
-    path: str | os.PathLike, source: str, model: str, out: str | os.PathLike, **options: Any
+    path: str | os.PathLike,
+    source: str,
+    model: str,
+    out: str | os.PathLike,
+    *,
+    classes: int | None = None,
+    normalise: tuple[Sequence[float], Sequence[float]] | None = None,
+    **options: Any,
 ) -> Imported:
     """Write a checkpoint of pyhw with the tensors of another implementation's.
 
@@ -53,9 +68,15 @@ def import_checkpoint(
     source : str
         A key of `sources()`.
     model : str
-        A key of `pyhw.nn.models.MODELS`: the network that it should be.
+        A key of `pyhw.nn.models.MODELS`: the network that it should be, or that of its name that
+        the implementation has in its place (`Source.networks`).
     out : path-like
         File to write.
+    classes : int, optional
+        Outputs; by default those of the data set that the network was published for.
+    normalise : (sequence of float, sequence of float), optional
+        Mean and deviation that the training took off pixels / 255, one for all or for each
+        channel; by default what is known of the implementation and the network's images.
     **options
         Fields of `LayerOptions` and `Recipe`, such as the bits of shift layers.
 
@@ -76,27 +97,61 @@ def import_checkpoint(
         if any(re.search(pattern, name) for name in theirs):
             options["ops"] = ops
             options |= {"frozen": True} if frozen else {}
+    for pattern, others in table.networks:
+        if any(re.search(pattern, name) for name in theirs):
+            model = others.get(model, model)
     data = "cifar10" if MODELS[model].input_shape[0] == 3 else "mnist"
     recipe = make_recipe(model=model, data=data, **options)
-    network = build(recipe)
+    origin = _origin(source, table, model, classes, normalise)
+    network = build(recipe, origin.classes)
     ours = network.state_dict()
+    renames = [
+        rename
+        for rename in table.renames
+        if not (rename.unless and any(re.search(rename.unless, name) for name in theirs))
+    ]
     names, ignored = {}, []
     for name in theirs:
         if any(re.search(pattern, name) for pattern in table.ignored):
             ignored.append(name)
             continue
         new = name
-        for pattern, replacement in table.renames:
-            new = re.sub(pattern, replacement, new)
+        for rename in renames:
+            new = re.sub(rename.pattern, rename.to, new)
         names[new] = name
     found = {new: theirs[name] for new, name in names.items()}
     if recipe.layers.frozen:
         _split_powers(path, found, names, ours)
     state = _fit(path, f"{model} with {recipe.ops} layers", found, names, ours)
     network.load_state_dict(state)
-    save_checkpoint(out, network, recipe, [])
+    save_checkpoint(out, network, recipe, [], origin=origin)
     matched = tuple((names[name], name) for name in ours if name in names)
-    return Imported(recipe=recipe, matched=matched, ignored=tuple(ignored))
+    return Imported(recipe=recipe, origin=origin, matched=matched, ignored=tuple(ignored))
+
+
+def _origin(
+    source: str,
+    table: Source,
+    model: str,
+    classes: int | None,
+    normalise: tuple[Sequence[float], Sequence[float]] | None,
+) -> Origin:
+    """Return what the user says of a network, or what is known of it."""
+    network = MODELS[model]
+    if normalise is None:
+        data = _DATA.get(network.input_shape)
+        normalise = NORMALISATION[data] if data in table.normalised else ((), ())
+    channels = network.input_shape[0]
+    mean, deviation = (
+        tuple(float(number) for number in part) * (channels if len(part) == 1 else 1)
+        for part in normalise
+    )
+    if mean == (0.0,) * channels and deviation == (1.0,) * channels:
+        mean = deviation = ()
+    classes = network.classes if classes is None else classes
+    origin = Origin(source=source, classes=classes, mean=mean, deviation=deviation)
+    origin.check(model)
+    return origin
 
 
 def _tensors(path: str | os.PathLike) -> dict[str, Tensor]:

@@ -15,19 +15,34 @@ def input_shape(name: str) -> tuple[int, int, int]:
     return MODELS[name].input_shape
 
 
-def build(recipe: Recipe) -> nn.Module:
+def build(recipe: Recipe, classes: int | None = None) -> nn.Module:
     """Build a recipe's network with fresh weights from PyTorch's global random state.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Names the network and its layers.
+    classes : int, optional
+        Outputs, if not those of the data set that it was published for.
 
     Raises
     ------
     ValueError
         If the network or its kind of layers is not known.
     """
-    return build_model(recipe.model, recipe.ops, layers=recipe.layers)
+    return build_model(recipe.model, recipe.ops, classes, recipe.layers)
 
 
-def check_fit(recipe: Recipe, dataset: Dataset) -> None:
+def check_fit(recipe: Recipe, dataset: Dataset, classes: int | None = None) -> None:
     """Refuse a network whose input or classes are not those of the data.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Names the network.
+    dataset : Dataset
+    classes : int, optional
+        Of the network, if not those that it was published for.
 
     Raises
     ------
@@ -41,7 +56,7 @@ def check_fit(recipe: Recipe, dataset: Dataset) -> None:
             f"pixels, but {dataset.name} has {there[0]} of {there[1]}x{there[2]}: choose another "
             "network or other --data"
         )
-    classes = MODELS[recipe.model].classes
+    classes = MODELS[recipe.model].classes if classes is None else classes
     if classes != len(dataset.classes):
         raise UserError(
             f"{recipe.model} has {classes} classes, but {dataset.name} {len(dataset.classes)}"

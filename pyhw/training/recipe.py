@@ -186,8 +186,17 @@ class Recipe:
         return self.lr * 0.5 * (1 + math.cos(math.pi * done))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain numbers, texts and, for `layers`, a table of them."""
-        return asdict(self)
+        """Return the fields as plain numbers, texts and, for `layers`, a table of them.
+
+        Options that came later are left out where they have their default, so that what is made
+        of an older recipe stays equal to the bit.
+        """
+        found = asdict(self)
+        for record, entries in ((self, found), (self.layers, found["layers"])):
+            for entry in fields(record):
+                if entry.name in _LATER and getattr(record, entry.name) == entry.default:
+                    del entries[entry.name]
+        return found
 
     def changes(self) -> dict[str, Any]:
         """Return the fields, those of `layers` among them, that differ from the defaults."""
@@ -215,6 +224,8 @@ class Recipe:
         return shlex.join(words)
 
 
+_LATER = ("warmup", "smoothing", "mixup", "low", "sliced", "loops", "drop_path")
+"""Fields that came after the graphs of `pyhw/models`, which hold all others."""
 _FIRST = ("model", "ops", "data", "epochs", "batch", "lr", "seed", "momentum", "weight_decay",
           "shift", "turn", "zoom")  # fmt: skip
 """Fields of the first checkpoints; those added since take their defaults where they are missing."""

@@ -96,6 +96,8 @@ def prepare(
             )
         return Trainer(recipe, _images(recipe, data_dir), device, processes), out
     model, meta = load_checkpoint(out)
+    if meta.origin is not None:
+        raise UserError(f"{out} was imported from {meta.origin.source}: it cannot be resumed")
     recipe = make_recipe(saved=meta.recipe.to_dict(), **options)
     if meta.finished:
         raise UserError(f"{out} is finished ({meta.epoch} epochs): there is nothing to resume")

@@ -7,6 +7,7 @@ from .base import (
     Counts,
     Kind,
     LayerClass,
+    Rename,
     Source,
     kind,
     layer_class,
@@ -17,9 +18,9 @@ from .base import (
 from .layers import Layers, asked_kinds
 
 __all__ = [
-    "KINDS", "OPS", "Counts", "Kind", "LayerClass", "Layers", "Source", "adders", "asked_kinds",
-    "cascades", "kind", "layer_class", "layer_class_of", "masks", "multiplied", "plain", "shifts",
-    "with_options",
+    "KINDS", "OPS", "Counts", "Kind", "LayerClass", "Layers", "Rename", "Source", "adders",
+    "asked_kinds", "cascades", "kind", "layer_class", "layer_class_of", "masks", "multiplied",
+    "plain", "shifts", "with_options",
 ]  # fmt: skip
 
 OPS = asked_kinds()

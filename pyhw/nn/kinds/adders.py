@@ -6,7 +6,7 @@ import torch
 
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 
-from .base import Counts, Kind, LayerClass, Source, kind, layer_class, with_options
+from .base import Counts, Kind, LayerClass, Rename, Source, kind, layer_class, with_options
 
 __all__: list[str] = []
 
@@ -31,5 +31,7 @@ kind(Kind(
     conv=with_options(AdderConv2d, "eta", "gradient"),
     linear=with_options(AdderLinear, "eta", "gradient"),
     # huawei-noah/AdderNet: adder2d keeps its weight as `adder`; ResNet names are torchvision's.
-    sources={"addernet": Source(ops="adder", renames=((r"\.adder$", ".weight"),))},
+    sources={"addernet": Source(
+        ops="adder", renames=(Rename(r"\.adder$", ".weight"),), normalised=("cifar10", "imagenet"),
+    )},
 ))  # fmt: skip

@@ -18,10 +18,17 @@ from torch import Tensor, nn
 
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["KINDS", "Counts", "Kind", "LayerClass", "Make", "Source", "kind", "layer_class",
-           "layer_class_of", "plain", "with_options"]  # fmt: skip
+__all__ = ["KINDS", "NORMALISATION", "Counts", "Kind", "LayerClass", "Make", "Rename", "Source",
+           "kind", "layer_class", "layer_class_of", "plain", "with_options"]  # fmt: skip
 
 Make = Callable[..., nn.Module]
+
+NORMALISATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+"""Mean and deviation that usual training scripts take off pixels / 255, by data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,23 @@ class LayerClass:
     draw: Callable[[Any], None] | None = None
 
 
+@dataclass(frozen=True)
+class Rename:
+    """One change of tensors' names.
+
+    Attributes
+    ----------
+    pattern, to : str
+        A regular expression, and what to put in its place.
+    unless : str
+        A regular expression; if a name of the file fulfils it, nothing is renamed.
+    """
+
+    pattern: str
+    to: str
+    unless: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A reference implementation: what it calls its tensors.
@@ -99,21 +123,28 @@ class Source:
     ----------
     ops : str
         Kind of layers; another if a tensor says so, see `markers`.
-    renames : tuple of (str, str)
-        Regular expressions and what to put in their place, applied in order to every name.
+    renames : tuple of Rename
+        Applied in order to every name.
     ignored : tuple of str
         Regular expressions of tensors that pyhw has no use for.
     markers : tuple of (str, str, str)
         A regular expression that some name fulfils, the kind of layers it tells, and ``frozen`` or
         nothing.
+    networks : tuple of (str, dict)
+        A regular expression; if some name fulfils it, the networks of pyhw that the dict names
+        are others in this implementation.
+    normalised : tuple of str
+        Keys of `NORMALISATION`: data sets whose images the training scripts normalise.
     refused : str
         Why nothing can be imported, if so.
     """
 
     ops: str
-    renames: tuple[tuple[str, str], ...] = ()
+    renames: tuple[Rename, ...] = ()
     ignored: tuple[str, ...] = ()
     markers: tuple[tuple[str, str, str], ...] = ()
+    networks: tuple[tuple[str, Mapping[str, str]], ...] = ()
+    normalised: tuple[str, ...] = ()
     refused: str = ""
 
 

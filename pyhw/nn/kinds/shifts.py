@@ -66,5 +66,13 @@ kind(Kind(
     name="shift-q", conv=shift_layers(ShiftConv2d, "q"), linear=shift_layers(ShiftLinear, "q"),
     recipe={"weight_decay": 1e-4}, options=("bits", "terms", "low"),
     # mostafaelhoushi/DeepShift: PS keeps latent shift and sign, Q a float weight.
-    sources={"deepshift": Source(ops="shift-q", markers=((r"\.shift$", "shift-ps", ""),))},
+    # Its CIFAR networks have shortcuts without weights, its ImageNet ones are torchvision's.
+    sources={"deepshift": Source(
+        ops="shift-q", markers=((r"\.shift$", "shift-ps", ""),),
+        networks=(
+            (r"^linear\.", {f"resnet{depth}": f"resnet{depth}-a" for depth in (18, 20, 32)}),
+            (r"^fc\.", {"resnet18": "resnet18-fc", "resnet50": "resnet50-fc"}),
+        ),
+        normalised=("mnist", "cifar10", "imagenet"),
+    )},
 ))  # fmt: skip

@@ -12,16 +12,24 @@ from torch import nn
 
 from pyhw.nn.kinds import OPS
 from pyhw.nn.models.convmixer import ConvMixer
+from pyhw.nn.models.digits import DigitsConv, DigitsLinear
 from pyhw.nn.models.ds_cnn import DSCNN
 from pyhw.nn.models.lenet import LeNet1, LeNet5
-from pyhw.nn.models.resnet import BasicBlock, Bottleneck, ImageResNet, SmallResNet
+from pyhw.nn.models.resnet import (
+    BasicBlock,
+    Bottleneck,
+    ImageResNet,
+    PointwiseBlock,
+    SmallResNet,
+)
+from pyhw.nn.models.resnet_a import PlainResNet
 from pyhw.nn.models.sret import SReT, SReTSizes
-from pyhw.nn.models.vgg import VGGSmall
+from pyhw.nn.models.vgg import VGG19Small, VGGSmall
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet1", "LeNet5",
-           "Network", "SReT", "SReTSizes", "SmallResNet", "VGGSmall", "build_model",
-           "network_options"]  # fmt: skip
+__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet1", "LeNet5", "Network",
+           "PlainResNet", "SReT", "SReTSizes", "SmallResNet", "VGG19Small", "VGGSmall",
+           "build_model", "network_options"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,8 @@ class Network:
         Options of `LayerOptions` that only some networks read, this one among them.
     recipe : dict
         What its recipe changes of the data set's and the kind's, by data set; ``""`` for all.
+    theirs : bool
+        It is here for checkpoints of a reference implementation.
     """
 
     build: Callable[..., nn.Module]
@@ -50,6 +60,7 @@ class Network:
     kinds: tuple[str, ...] = ("adder", *(name for name in OPS if name != "adder"))
     options: tuple[str, ...] = ()
     recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    theirs: bool = False
 
 
 MNIST, CIFAR, IMAGENET = (1, 28, 28), (3, 32, 32), (3, 224, 224)
@@ -109,6 +120,23 @@ MODELS = {
         )
         for name, sizes, shape, classes, recipe in SRETS
     },
+    "mnist-linear": Network(DigitsLinear, (1, 28, 28), theirs=True),
+    "mnist-conv": Network(DigitsConv, (1, 28, 28), theirs=True),
+    "vgg19-small": Network(VGG19Small, CIFAR, theirs=True),
+    "resnet20-a": Network(partial(PlainResNet, 3), CIFAR, theirs=True),
+    "resnet32-a": Network(partial(PlainResNet, 5), CIFAR, theirs=True),
+    "resnet44-a": Network(partial(PlainResNet, 7), CIFAR, theirs=True),
+    "resnet56-a": Network(partial(PlainResNet, 9), CIFAR, theirs=True),
+    "resnet18-a": Network(partial(PlainResNet, 2, width=64, stages=4), CIFAR, theirs=True),
+    "resnet18-fc": Network(
+        partial(ImageResNet, BasicBlock, (2, 2, 2, 2), last_norm=False), IMAGENET, 1000, theirs=True
+    ),
+    "resnet50-fc": Network(
+        partial(ImageResNet, Bottleneck, (3, 4, 6, 3), last_norm=False), IMAGENET, 1000, theirs=True
+    ),
+    "resnet18-1x1": Network(
+        partial(ImageResNet, PointwiseBlock, (2, 2, 2, 2)), IMAGENET, 1000, theirs=True
+    ),
 }
 """Every network that `build_model` and the command line know."""
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pyhw.nn.kinds import Layers
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["BasicBlock", "Bottleneck", "ImageResNet", "SmallResNet"]
+__all__ = ["BasicBlock", "Bottleneck", "ImageResNet", "PointwiseBlock", "SmallResNet"]
 
 
 def _shortcut(make: Layers, inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -87,7 +87,40 @@ class Bottleneck(nn.Module):
         return self.relu3(y + (x if self.downsample is None else self.downsample(x)))
 
 
-Block = type[BasicBlock] | type[Bottleneck]
+class PointwiseBlock(nn.Module):
+    """A 1x1 and a 3x3 convolution, each with a ReLU, beside a shortcut.
+
+    Parameters
+    ----------
+    make, inputs, width, stride
+        As in :class:`BasicBlock`; the stride is on the 3x3 convolution.
+
+    Source
+    ------
+    ShiftAddNet (NeurIPS 2020), its authors' code of ResNet-18.
+    """
+
+    expansion = 1
+
+    def __init__(self, make: Layers, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = make.conv(inputs, width, 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu1 = nn.ReLU()
+        self.conv2 = make.conv(width, width, 3, stride=stride, padding=1)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu2 = nn.ReLU()
+        self.downsample = _shortcut(make, inputs, width, stride)
+        self.relu3 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the block's map, shape (N, width, H / stride, W / stride)."""
+        y = self.relu1(self.bn1(self.conv1(x)))
+        y = self.relu2(self.bn2(self.conv2(y)))
+        return self.relu3(y + (x if self.downsample is None else self.downsample(x)))
+
+
+Block = type[BasicBlock] | type[Bottleneck] | type[PointwiseBlock]
 
 
 def _stage(
@@ -165,11 +198,15 @@ class ImageResNet(nn.Module):
     Parameters
     ----------
     block : type
-        `BasicBlock` (ResNet-18) or `Bottleneck` (ResNet-50).
+        `BasicBlock` (ResNet-18), `Bottleneck` (ResNet-50), or `PointwiseBlock`.
     blocks : sequence of int
         Per stage.
     ops, classes, layers
         As in :class:`LeNet5`.
+    last_norm : bool
+        Whether a batch norm follows the classifier; torchvision's networks have none.
+    width : int
+        Channels of the first stage; each stage after it doubles them.
 
     Raises
     ------
@@ -188,21 +225,23 @@ class ImageResNet(nn.Module):
         ops: str = "adder",
         classes: int = 1000,
         layers: LayerOptions | None = None,
+        last_norm: bool = True,
+        width: int = 64,
     ) -> None:
         super().__init__()
         make = Layers(ops, layers)
-        wide = block.expansion
-        self.conv1 = make.conv(3, 64, 7, stride=2, padding=3, edge=True)
-        self.bn1 = nn.BatchNorm2d(64)
+        wide = width * block.expansion
+        self.conv1 = make.conv(3, width, 7, stride=2, padding=3, edge=True)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = _stage(make, block, 64, 64, blocks[0], 1)
-        self.layer2 = _stage(make, block, 64 * wide, 128, blocks[1], 2)
-        self.layer3 = _stage(make, block, 128 * wide, 256, blocks[2], 2)
-        self.layer4 = _stage(make, block, 256 * wide, 512, blocks[3], 2)
+        self.layer1 = _stage(make, block, width, width, blocks[0], 1)
+        self.layer2 = _stage(make, block, wide, 2 * width, blocks[1], 2)
+        self.layer3 = _stage(make, block, 2 * wide, 4 * width, blocks[2], 2)
+        self.layer4 = _stage(make, block, 4 * wide, 8 * width, blocks[3], 2)
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = make.conv(512 * wide, classes, 1, bias=True, edge=True)
-        self.bn2 = nn.BatchNorm2d(classes)
+        self.fc = make.conv(8 * wide, classes, 1, bias=True, edge=True)
+        self.bn2 = nn.BatchNorm2d(classes) if last_norm else nn.Identity()
         make.finish(self)
 
     def forward(self, x: Tensor) -> Tensor:

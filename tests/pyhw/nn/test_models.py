@@ -22,7 +22,9 @@ from pyhw.training.layers import layer_sizes
 
 LEAVES = (AdderConv2d, AdderLinear, CodedWeight)
 SMALL = ("lenet5", "resnet8", "convmixer-256-6", "ds-cnn")
-CNNS = [name for name, network in MODELS.items() if network.kinds[0] == "adder"]
+CNNS = [
+    name for name, known in MODELS.items() if known.kinds[0] == "adder" and not known.theirs
+]
 BUILT = [(name, ops) for name in CNNS for ops in MODELS[name].kinds]
 
 

@@ -174,9 +174,9 @@ def _with(name, value):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "version 2, not 1: update pyhw"),
-        ({"version": 0}, "version 0, not 1: train again"),
-        ({"version": "x"}, "version x, not 1: train again"),
+        ({"version": 3}, "version 3, not 1 or 2: update pyhw"),
+        ({"version": 0}, "version 0, not 1 or 2: train again"),
+        ({"version": "x"}, "version x, not 1 or 2: train again"),
         ({"format": "other"}, "is no pyhw checkpoint"),
         ({"model": _with("fc1.weight", None)}, "has no tensor 'fc1.weight'"),
         ({"model": _with("fc1.weight", 3)}, "has no tensor 'fc1.weight'"),

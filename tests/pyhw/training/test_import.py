@@ -13,64 +13,15 @@ from pyhw.nn.options import LayerOptions
 from pyhw.training.checkpoint import load_checkpoint
 from pyhw.training.importer import import_checkpoint
 from pyhw.training.keys import sources
-
-
-def _norm(state, name, channels):
-    for part in ("weight", "bias", "running_mean", "running_var"):
-        state[f"{name}.{part}"] = torch.rand(channels) + 0.5
-    state[f"{name}.num_batches_tracked"] = torch.tensor(7)
-
-
-def _resnet(inner, edge, shortcut_norm, blocks=1):
-    """Return a state of the published ResNet with 6n+2 layers, as the authors' code names it."""
-    state = {}
-    edge(state, "conv1", (16, 3, 3, 3))
-    _norm(state, "bn1", 16)
-    channels = 16
-    for stage, width in enumerate((16, 32, 64), 1):
-        for block in range(blocks):
-            base = f"layer{stage}.{block}"
-            inner(state, f"{base}.conv1", (width, channels, 3, 3))
-            inner(state, f"{base}.conv2", (width, width, 3, 3))
-            for number in (1, 2):
-                _norm(state, f"{base}.bn{number}", width)
-            if channels != width:
-                inner(state, f"{base}.downsample", (width, channels, 1, 1), shortcut=True)
-                _norm(state, f"{base}.downsample.{shortcut_norm}", width)
-            channels = width
-    edge(state, "fc", (10, 64, 1, 1))
-    _norm(state, "bn2", 10)
-    return state
-
-
-def _plain(state, name, shape):
-    state[f"{name}.weight"] = torch.randn(shape)
-
-
-def _adder(state, name, shape, shortcut=False):
-    state[f"{name}{'.0' * shortcut}.adder"] = torch.randn(shape)
-
-
-def _shift(state, name, shape):
-    state[f"{name}.shift"] = torch.rand(shape) * -14
-    state[f"{name}.sign"] = torch.rand(shape) * 2 - 1
-
-
-def _cascade(state, name, shape, shortcut=False):
-    _shift(state, f"{name}.0", shape)
-    state[f"{name}.1.adder"] = torch.randn(shape[0], shape[0], *shape[2:])
-
-
-def _fixed(state, name, shape):
-    state[f"{name}.p"] = torch.randint(-7, 1, shape).float()
-    state[f"{name}.s"] = torch.randint(-1, 2, shape).float()
-    state[f"{name}.weight"] = state[f"{name}.s"] * 2 ** state[f"{name}.p"]
-    state[f"{name}.mask"] = (state[f"{name}.weight"] != 0).float()
-
-
-def _fixed_cascade(state, name, shape, shortcut=False):
-    _fixed(state, f"{name}.0", shape)
-    state[f"{name}.1.adder"] = torch.randn(shape[0], shape[0], *shape[2:])
+from tests.support.their_states import (
+    adder,
+    cascade,
+    fixed,
+    fixed_cascade,
+    plain,
+    resnet,
+    shift,
+)
 
 
 def _import(tmp_path, state, source, model="resnet8", **options):
@@ -85,7 +36,7 @@ def test_the_command_line_offers_every_source():
 
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_an_adder_resnet20_is_read_whole(tmp_path, wrapped):
-    state = _resnet(_adder, _plain, 1, blocks=3)
+    state = resnet(adder, plain, 1, blocks=3)
     assert sum(t.numel() for name, t in state.items() if name.endswith("adder")) == 269_824
     saved = {f"module.{name}": tensor for name, tensor in state.items()}
     saved = {"epoch": 3, "state_dict": saved, "best_prec1": 91.8} if wrapped else saved
@@ -98,7 +49,7 @@ def test_an_adder_resnet20_is_read_whole(tmp_path, wrapped):
 
 
 def test_a_shiftaddnet_cascade_is_read_and_its_ranges_left_out(tmp_path):
-    state = _resnet(_cascade, _shift, 2)
+    state = resnet(cascade, shift, 2)
     state["layer1.0.conv1.1.quantize_input_fw.running_range"] = torch.ones(1, 1, 1, 1)
     found, ours = _import(tmp_path, {"state_dict": state}, "shiftaddnet")
     assert found.ignored == ("layer1.0.conv1.1.quantize_input_fw.running_range",)
@@ -111,7 +62,7 @@ def test_a_shiftaddnet_cascade_is_read_and_its_ranges_left_out(tmp_path):
 
 
 def test_fixed_shift_layers_become_frozen_ones_with_the_same_weights(tmp_path):
-    state = _resnet(_fixed_cascade, _fixed, 2)
+    state = resnet(fixed_cascade, fixed, 2)
     found, _ = _import(tmp_path, state, "shiftaddnet")
     assert found.recipe.layers.frozen
     model = load_checkpoint(tmp_path / "a.pt")[0]
@@ -123,12 +74,12 @@ def test_fixed_shift_layers_become_frozen_ones_with_the_same_weights(tmp_path):
         _import(tmp_path, state, "shiftaddnet")
 
 
-@pytest.mark.parametrize(("kind", "form"), [("shift-ps", _shift), ("shift-q", _plain)])
+@pytest.mark.parametrize(("kind", "form"), [("shift-ps", shift), ("shift-q", plain)])
 def test_deepshift_is_told_by_its_tensors(tmp_path, kind, form):
     def inner(state, name, shape, shortcut=False):
         form(state, f"{name}{'.0' * shortcut}", shape)
 
-    state = _resnet(inner, form, 1)
+    state = resnet(inner, form, 1)
     for name in [name for name in state if name.startswith("fc.")]:
         state[name] = state[name][:, :, 0, 0]  # a linear layer there
     found, ours = _import(tmp_path, state, "deepshift", bits=4)
@@ -139,7 +90,7 @@ def test_deepshift_is_told_by_its_tensors(tmp_path, kind, form):
 
 
 def test_another_network_is_refused_by_what_differs(tmp_path):
-    state = _resnet(_adder, _plain, 1)
+    state = resnet(adder, plain, 1)
     for name in [name for name in state if name.startswith("bn2.")]:
         del state[name]
     state["extra.adder"] = torch.zeros(1)
@@ -152,7 +103,7 @@ def test_another_network_is_refused_by_what_differs(tmp_path):
         "it has besides: extra.adder; of other shapes: fc.weight (100, 64, 1, 1), not (10" in text
     )
     with pytest.raises(UserError, match=r"it lacks: layer1\.1\.conv1\.weight, .* and \d+ more"):
-        _import(tmp_path, _resnet(_adder, _plain, 1), "addernet", "resnet20")
+        _import(tmp_path, resnet(adder, plain, 1), "addernet", "resnet20")
     assert not (tmp_path / "a.pt").exists()
 
 
@@ -179,7 +130,7 @@ def test_files_of_old_pytorch_are_read(tmp_path):
 
 def test_the_command_lists_the_tensors_and_keeps_existing_files(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    torch.save(_resnet(_adder, _plain, 1), "their.pth")
+    torch.save(resnet(adder, plain, 1), "their.pth")
     command = ["import", "their.pth", "--from", "addernet", "--model", "resnet8"]
     assert main(command) == 0
     printed = capsys.readouterr().out

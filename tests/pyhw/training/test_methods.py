@@ -3,15 +3,18 @@
 import io
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from rich.console import Console
 from torch import nn
 
+import pyhw
 from pyhw.cli import names
 from pyhw.cli.main import main
 from pyhw.errors import MissingTool, UserError
+from pyhw.graph.file import load
 from pyhw.nn.models import MODELS, OPS, build_model
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.shift import ShiftLinear
@@ -21,7 +24,7 @@ from pyhw.training.data import DATASETS
 from pyhw.training.guard import Diverged, first_not_finite, out_of_memory
 from pyhw.training.loop import Trainer
 from pyhw.training.optim import make_optimizer
-from pyhw.training.recipe import Recipe, make_recipe
+from pyhw.training.recipe import Recipe, from_saved, make_recipe
 from pyhw.training.report import train_with_progress
 from tests.support.few_digits import RECIPE, same, weights
 
@@ -180,6 +183,12 @@ def test_the_teacher_learns_from_the_labels_alone(few):
 def test_options_that_nothing_reads_are_refused(options, words):
     with pytest.raises(UserError, match=words):
         make_recipe(**options)
+
+
+def test_the_recipe_of_a_graph_in_the_repository_is_written_as_it_was():
+    graph = load(Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pyhw")
+    saved = graph.meta["origin"]["recipe"]
+    assert from_saved(saved).to_dict() == saved
 
 
 def test_layers_are_paired_by_name():
