@@ -1,6 +1,7 @@
 """Fitting: memories as Yosys maps them, area within its error, proposals that compile and fit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from pyhw.fitter.needs import needs
 from pyhw.fitter.search import FILL, limits_of, propose
 from pyhw.fitter.work import sizes_of, work_of
 from pyhw.graph.file import load
+from pyhw.graph.ops import Graph
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.presets import PRESETS
@@ -345,6 +347,18 @@ def test_a_configuration_of_the_package_runs_its_network_on_its_device(name, mod
     assert compile_graph(load(MODELS / f"{model}.pyhw"), config, batch).batch == batch
     assert luts(config) <= FILL * DEVICES[device].luts
     assert blocks_of(config, "ecp5") <= DEVICES[device].block_rams
+
+
+def test_resnet20_85f_runs_resnet20s_with_larger_multipliers():
+    graph = load(MODELS / "resnet20_adder.pyhw")
+    last = graph.ops[-1]
+    first = last.post.first
+    larger = replace(first, m_exponent=np.minimum(first.m_exponent + 3, 16))
+    last = replace(last, post=replace(last.post, first=larger))
+    ops = (*graph.ops[:-1], last)
+    graph = Graph(graph.name, ops, graph.output)
+    assert needs(graph).sum_bits == 37
+    assert compile_graph(graph, find_preset("resnet20_85f"), 4).batch == 4
 
 
 def test_the_configurations_of_the_package_have_the_names_of_their_files():
