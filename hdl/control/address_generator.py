@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.links import Links
+from ..engines.depthwise import Depthwise
 from ..engines.token import Token
 from ..records import hand, run_layout
 from .bursts import Bursts
@@ -90,10 +91,8 @@ class AddressGenerator(wiring.Component):
             tracks + [16] * bool(config.memory.index_entries), config.side_width)
         # Warm-up columns are no positions.
         warmup, columns = Signal(), Signal(16)
-        m.d.comb += columns.eq(run.nest.n_x)
-        if config.depthwise.columns:
-            m.d.comb += [warmup.eq(positions.o_x <= run.chain.warmup),
-                         columns.eq(run.nest.n_x + run.chain.warmup)]
+        m.d.comb += [signal.eq(value) for signal, value in zip(
+            (columns, warmup), Depthwise(config).columns(run, positions.o_x), strict=True)]
         step_last, position_last = steps.o_last, Signal()
         m.d.comb += position_last.eq(bursts.o_position_last & ~warmup)
         go, busy, bank, step_first = self._issue(m, bursts, steps, position_last)

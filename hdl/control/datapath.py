@@ -2,10 +2,7 @@
 accelerator.
 """
 
-import functools
-import operator
-
-from amaranth import Cat, Const, Module, Mux, Signal, Value
+from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -14,6 +11,7 @@ from ..common.links import Links
 from ..common.technology import Technology
 from ..contents import NOTHING
 from ..engines.accumulator_array import AccumulatorArray, result_latency
+from ..engines.depthwise import Depthwise
 from ..engines.registry import POOLING, engine_of
 from ..engines.window import Window
 from ..isa import Opcode, param_layout
@@ -194,7 +192,7 @@ class Datapath(wiring.Component):
                 m.d.comb += Value.cast(engine.i_x[group]).eq(Value.cast(window.o_x[group]))
         m.submodules.accumulators = accumulators = AccumulatorArray(config, engines)
         # A layer's first vector comes long after its start.
-        m.d.sync += accumulators.i_engine.eq(self._accumulated_by(run))
+        m.d.sync += accumulators.i_engine.eq(Depthwise(config).accumulated_by(run))
         m.d.comb += [
             accumulators.i_token.eq(token),
             *(engine.i_on.eq(self._links.delay(
@@ -204,39 +202,12 @@ class Datapath(wiring.Component):
             *(getattr(accumulators, f"i_{name}_sums").eq(engine.o_sums)
               for name, engine in engines.items()),
         ]
-        if config.depthwise.columns:
-            self._add_taps(m, engines, token)
-            m.d.comb += accumulators.i_token.valid.eq(token.valid & ~token.warmup)
+        Depthwise(config).connect(m, run, token, engines, accumulators)
         for name in config.engines:
             engine = engines[name]
             m.d.comb += [engine.i_load.eq(getattr(loader, f"o_{name}")),
                          engine.i_swap.eq(loader.o_swap), *engine.controls(run.terms)]
         return accumulators, advance, moving
-
-    def _accumulated_by(self, run):
-        """Return the engine whose sums a layer accumulates: pooling has those of chains."""
-        if not self._config.depthwise.columns:
-            return run.terms.engine
-        return Mux(run.chain.depthwise, self._config.number(POOLING), run.terms.engine)
-
-    def _add_taps(self, m, engines, token):
-        """Let the pooling unit accumulate the other engines' chains."""
-        run, taps, pool = self._compute, self._config.depthwise.columns, engines[POOLING]
-        # A layer begins with empty chains: rows that it does not use may hold the last one's.
-        on = run.chain.depthwise & ~run.start
-        m.d.comb += pool.i_depthwise.eq(run.chain.depthwise)
-        chained = [engines[name] for name in self._config.engines]
-        for name, engine in zip(self._config.engines, chained, strict=True):
-            m.d.comb += [
-                engine.i_tap.valid.eq(token.valid),
-                engine.i_tap.on.eq(on & (run.terms.engine == self._config.number(name))),
-                engine.i_tap.use.eq(Cat(k + run.chain.warmup >= taps - 1 for k in range(taps))),
-            ]
-        for group, rows in enumerate(pool.i_taps):
-            for lane, total in enumerate(rows):
-                parts = [engine.o_taps[group][lane] for engine in chained
-                         if lane < len(engine.o_taps[group])]
-                m.d.comb += total.eq(functools.reduce(operator.or_, parts, Const(0)))
 
     def _empty(self, m, scratchpad, accumulators):
         """Add what stores accumulated sums; return the store unit."""
@@ -254,7 +225,7 @@ class Datapath(wiring.Component):
         m.d.comb += [
             *hand(store_unit.i_run, run), store_unit.i_full.eq(accumulators.o_last),
             accumulators.i_read.eq(store_unit.o_read),
-            accumulators.i_read_engine.eq(self._accumulated_by(run)),
+            accumulators.i_read_engine.eq(Depthwise(config).accumulated_by(run)),
             store_unit.i_ready.eq(records.o_ready), store_unit.i_taken.eq(records.o_taken),
             store_unit.i_conflict.eq(scratchpad.o_conflict), store_unit.i_written.eq(post.o_valid),
             records.i_request.eq(store_unit.o_request), records.i_record.eq(store_unit.o_record),

@@ -49,7 +49,7 @@ class L1Engine(RowArray):
 
     Members
     -------
-    i_x, i_on, o_sums, i_load, i_swap, i_tap, o_taps
+    i_x, i_on, o_sums, i_load, i_swap, i_tap_use, o_tap_terms
         As in `RowArray`; the ninth bit of x is not used, the sum of x comes behind the rows'. A
         tap's term is ``256 - |x - w|``.
     i_w_signed : 1

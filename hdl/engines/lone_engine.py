@@ -1,16 +1,18 @@
-"""One engine with accumulators of its own: what tests run and benchmarks measure."""
+"""One engine with chains and accumulators of its own: what tests run and benchmarks measure."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
 
 from .accumulator_array import AccumulatorArray
+from .depthwise import Depthwise
 from .registry import POOLING, engine_of
 
 __all__ = ["LoneEngine"]
 
 
 class LoneEngine(wiring.Component):
-    """An engine and the `AccumulatorArray` of that engine alone.
+    """An engine, its `Chains` if there is a depthwise unit, and the `AccumulatorArray` of that
+    engine alone.
 
     Parameters
     ----------
@@ -20,7 +22,7 @@ class LoneEngine(wiring.Component):
 
     Members
     -------
-    All ports of the engine but `o_sums`, all of `AccumulatorArray` but those that choose an engine.
+    All ports of the parts but those between them and those that choose an engine.
     """
 
     def __init__(self, config, name):
@@ -29,11 +31,14 @@ class LoneEngine(wiring.Component):
         self.results = results = AccumulatorArray(config, {name: engine})
         self.rows, self.lanes, self.latency = engine.rows, engine.lanes, results.latency(name)
         self.compute = engine.compute
-        self._inner = ("o_sums", "i_engine", "i_read_engine", f"i_{name}_sums")
+        self.chains = None if name == POOLING else Depthwise(config).chains(engine)
+        self._parts = [part for part in (engine, self.chains, results) if part is not None]
+        self._inner = ("o_sums", "i_engine", "i_read_engine", f"i_{name}_sums",
+                       *(f"{way}_tap_{what}" for way in "io" for what in ("use", "terms", "carries")))
         if name != POOLING or not config.pool.maximum:
             self._inner += ("i_maximum",)
         super().__init__({
-            port: member for part in (engine, results)
+            port: member for part in self._parts
             for port, member in part.signature.members.items() if port not in self._inner})
 
     def elaborate(self, platform):
@@ -43,7 +48,10 @@ class LoneEngine(wiring.Component):
             self.results.i_engine.eq(self._number), self.results.i_read_engine.eq(self._number),
             getattr(self.results, f"i_{self._name}_sums").eq(self.engine.o_sums),
         ]
-        for part in (self.engine, self.results):
+        if self.chains is not None:
+            m.submodules.chains = self.chains
+            self.chains.connect(m, self.engine)
+        for part in self._parts:
             for name in part.signature.members.keys() & self.signature.members.keys():
                 mine, its = getattr(self, name), getattr(part, name)
                 m.d.comb += mine.eq(its) if name.startswith("o_") else its.eq(mine)

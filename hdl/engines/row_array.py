@@ -1,4 +1,4 @@
-"""An engine with weights: rows behind shadow registers, and chains of taps if there are any."""
+"""An engine with weights: rows behind shadow registers."""
 
 from amaranth.hdl import Cat, Shape
 from amaranth.lib.wiring import In
@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In
 from ..common.adder_tree import tree_latency
 from ..common.library import place
 from .base import BaseEngine, checked_config, code_registers
-from .tap_chain import add_chains, chain_ports
+from .depthwise import Depthwise
 from .token import Load
 
 __all__ = ["RowArray", "row_latency"]
@@ -51,8 +51,8 @@ class RowArray(BaseEngine):
     i_swap : 1
         The shadow codes, with what was loaded until the cycle before, become active for vectors
         from the next cycle on, behind a link from the one after it.
-    i_tap, o_taps
-        See `pyhw.hdl.engines.tap_chain.chain_ports`.
+    i_tap_use, o_tap_terms, o_tap_carries
+        Only with a depthwise unit: see `Depthwise.tap_ports`.
 
     Latency, throughput, back-pressure: as `BaseEngine`.
     """
@@ -68,12 +68,12 @@ class RowArray(BaseEngine):
             raise ValueError(f"{type(self).__name__} must be made from a Config with the engine "
                              f"{self.name!r}")
         self._shape_of, self._register_every = shape, register_every
-        self._term, self._carry = term, carry
+        self.term, self.carry, self._depthwise = Shape.cast(term), carry, Depthwise(config)
         super().__init__(
             config, rows=shape.rows, lanes=shape.lanes, shape=Shape(shape.acc_width, signed),
             extra=extra, clusters=config.clusters(self.name), ports={
                 "i_load": In(Load(config.weights.load_bits)), "i_swap": In(1),
-            } | dict(ports) | chain_ports(config, shape.lanes, term, carry))
+            } | dict(ports) | self._depthwise.tap_ports(shape.lanes, term, carry))
 
     @property
     def latency(self):
@@ -92,8 +92,7 @@ class RowArray(BaseEngine):
         codes = code_registers(m, self, convert=self._converter(m),
                                code_width=self._shape_of.code_width,
                                load_bits=self._config.weights.load_bits)
-        taps = self._config.depthwise.columns
-        sums, tapped = [], []
+        taps, sums = self._depthwise.taps, []
         for group in range(self._config.groups):
             vectors, rows = self._vectors(m, group, self.x_width), []
             of_rows = [x for x, cluster in zip(vectors, self.clusters) for _ in cluster]
@@ -105,7 +104,5 @@ class RowArray(BaseEngine):
                 m.d.comb += [row.i_x.eq(x), row.i_on.eq(self.i_on)]
                 rows.append(row)
             sums.append(self._meet(m, [row.o_sum for row in rows]))
-            tapped.append(rows[:taps])
-        if taps:
-            add_chains(m, platform, self, tapped, self._term, self._carry)
+            self._depthwise.tap(m, self, group, rows)
         return sums

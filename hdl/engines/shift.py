@@ -61,7 +61,7 @@ class ShiftEngine(RowArray):
 
     Members
     -------
-    i_x, i_on, o_sums, i_load, i_swap, i_tap, o_taps
+    i_x, i_on, o_sums, i_load, i_swap, i_tap_use, o_tap_terms
         As in `RowArray`; x is 9-bit two's complement, codes are those of `ShiftCode`, a tap's
         terms as above.
 

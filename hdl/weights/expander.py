@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.thermometer import thermometer
 from ..contents import NOTHING
+from ..engines.depthwise import Depthwise
 from ..engines.registry import engine_of
 from ..expansion import visits
 from ..isa import Space
@@ -96,7 +97,7 @@ class Expander(wiring.Component):
     def _visit(self, m, bits, walker, enable, schedule):
         """Add the counters of visits; return the strobe, its number, its row's base."""
         nest, masks = self.i_run.nest, self.i_run.expansion
-        width, taps = self._config.expand_lanes, self._config.depthwise.columns
+        width = self._config.expand_lanes
         groups = max(visit.group for visit in schedule) + 1
         here, number = Signal(), Signal(range(len(schedule)))
         rows = self._config.engines[self._config.masked].rows
@@ -104,9 +105,7 @@ class Expander(wiring.Component):
         rows_left = Signal(16)
         row_base, block_base = Signal(17), Signal(17)
         used = (row < nest.block_rows) & (row < rows_left)
-        if taps:  # channel by channel, the rows are the kernel's columns
-            chain = self.i_run.chain
-            used = Mux(chain.depthwise, (row + chain.warmup + 1 >= taps) & (row < taps), used)
+        used = Depthwise(self._config).rows_in_use(self.i_run, row, used)
         cut, group_end, row_end, in_use = Signal(), Signal(), Signal(), Signal()
         step_end, block_end = Signal(), Signal()
         m.d.comb += [
