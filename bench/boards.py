@@ -24,7 +24,8 @@ from pyhw.errors import UserError
 from pyhw.graph.file import save
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
-from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.formats import Format
+from pyhw.hdl.signed_digits import nearest_terms
 from pyhw.inputs import read_graph
 
 MODELS = Path(pyhw.__file__).parent / "models"

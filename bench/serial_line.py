@@ -13,9 +13,10 @@ from pyhw.graph.execute import run
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import Config
-from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.formats import Format
 from pyhw.hdl.isa import Space
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.signed_digits import nearest_terms
 from pyhw.simulation.serial import transfer
 
 DIVISOR = 8

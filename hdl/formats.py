@@ -5,13 +5,12 @@ integer numpy arrays alike. The golden executor (`pyhw.graph`) and the gateware'
 ``compute`` functions both call them; nothing else defines arithmetic.
 """
 
-import math
 from dataclasses import dataclass
 
 __all__ = [
     "Format", "ShiftCode", "TERMS", "MAX_EXPONENT", "MAX_SHIFT", "BIAS_WIDTH",
     "l1_term", "shift_term", "apply_terms", "terms_value", "half", "round_shift",
-    "requantise", "signed_digits", "nearest_terms", "width_of",
+    "requantise", "width_of",
 ]
 
 TERMS = 3
@@ -168,83 +167,6 @@ def requantise(acc, m, bias, shift, fmt, res=0, r=()):
     ``clamp((A(acc; m) + A(res; r) + bias + half(shift)) >> shift)`` to `fmt`.
     """
     return fmt.clamp(round_shift(apply_terms(acc, m) + apply_terms(res, r) + bias, shift))
-
-
-def _non_adjacent(value):
-    """Return the non-adjacent form of a natural number, lowest digit first: the fewest digits."""
-    digits: list[tuple[int, int]] = []
-    exponent = 0
-    while value:
-        if value & 1:
-            digit = 2 - (value & 3)
-            digits.append((digit, exponent))
-            value -= digit
-        value >>= 1
-        exponent += 1
-    return digits
-
-
-def signed_digits(value, max_exponent):
-    """Write an integer as the fewest signed powers of two with bounded exponents.
-
-    Parameters
-    ----------
-    value : int
-    max_exponent : int
-        Largest exponent allowed; it may be used more than once.
-
-    Returns
-    -------
-    list of (sign, exponent)
-        Descending exponents; empty for 0. The sum of ``sign << exponent`` is `value`.
-    """
-    sign = -1 if value < 0 else 1
-    top = 1 << max_exponent
-    count, rest = divmod(abs(value), top)
-    # What is above the bound is written as repeats of the largest power. One repeat more, with
-    # the excess subtracted, can be shorter.
-    below = [(1, max_exponent)] * count + _non_adjacent(rest)
-    above = [(1, max_exponent)] * (count + 1) + [(-s, e) for s, e in _non_adjacent(top - rest)]
-    digits = min(below, above, key=len)
-    return sorted(((sign * s, e) for s, e in digits), key=lambda digit: -digit[1])
-
-
-def nearest_terms(value, terms=TERMS, max_exponent=MAX_EXPONENT):
-    """Approximate a real number by at most `terms` signed powers of two, as well as they can.
-
-    Parameters
-    ----------
-    value : float
-        Magnitude below ``2 ** (max_exponent + 1)``.
-    terms : int
-        Number of terms.
-    max_exponent : int
-        Exponents lie in 0..max_exponent.
-
-    Returns
-    -------
-    tuple of (sign, exponent)
-        Exactly `terms` pairs, unused ones ``(0, 0)``.
-    """
-    digits = tuple(signed_digits(round(value), max_exponent))
-    if len(digits) > terms:
-        digits = _nearest(value, terms, max_exponent)
-    return digits + ((0, 0),) * (terms - len(digits))
-
-
-def _nearest(value, terms, max_exponent):
-    """Return the terms nearest to a value: the first is the power below it or the one above."""
-    size = abs(value)
-    if terms == 0 or size <= 0.5:
-        return ()
-    sign = -1 if value < 0 else 1
-    below = min(max(math.frexp(size)[1] - 1, 0), max_exponent)
-    found = []
-    for exponent in {below, min(below + 1, max_exponent)}:
-        rest = size - (1 << exponent)
-        found.append(((1, exponent), *_nearest(rest, terms - 1, max_exponent)))
-    best = min(found, key=lambda digits: (abs(size - terms_value(digits)), len(digits)))
-    return tuple((sign * s, e) for s, e in best)
 
 
 def width_of(low, high):

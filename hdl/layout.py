@@ -2,12 +2,15 @@
 of the documentation are derived from it.
 """
 
+import dataclasses
+import functools
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from amaranth.hdl import signed, unsigned
 from amaranth.lib import data
 
-__all__ = ["Field", "Layout"]
+__all__ = ["Field", "Layout", "Record", "signed_field", "unsigned_field"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +103,28 @@ class Layout:
             lines.append(f"| {offset + f.width - 1}:{offset} | `{f.name}` | {kind} | {f.doc} |")
             offset += f.width
         return "\n".join(lines) + "\n"
+
+
+def unsigned_field(width: int, doc: str) -> Any:
+    """Return an unsigned field of a `Record`, 0 by default."""
+    return dataclasses.field(default=0, metadata={"width": width, "doc": doc})
+
+
+def signed_field(width: int, doc: str) -> Any:
+    """Return a field of a `Record` in two's complement, 0 by default."""
+    return dataclasses.field(default=0, metadata={"width": -width, "doc": doc})
+
+
+class Record:
+    """What one unit, or several that walk alike, take of an instruction: a dataclass of fields."""
+
+    name: ClassVar[str]
+    """In instructions, messages and documentation."""
+
+    @classmethod
+    @functools.cache
+    def layout(cls) -> Layout:
+        """Return the layout of the fields."""
+        return Layout(cls.name, [
+            (f.name, f.metadata["width"], f.metadata["doc"]) for f in dataclasses.fields(cls)
+        ])  # type: ignore[arg-type]

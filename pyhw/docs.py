@@ -22,6 +22,7 @@ from pyhw.hdl.frames import (
     State,
     Status,
 )
+from pyhw.hdl.instruction import MOVE_RECORDS, instruction
 from pyhw.hdl.isa import (
     INPUT,
     Counter,
@@ -32,7 +33,7 @@ from pyhw.hdl.isa import (
     space_depth,
 )
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import MOVE_RECORDS, RECORDS, instruction
+from pyhw.hdl.records import RECORDS
 from pyhw.hdl.registers import REGISTERS, Access
 
 __all__ = ["isa_markdown", "member_docs", "registers_markdown", "with_registers"]

@@ -9,7 +9,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.links import Links
 from ..engines.depthwise import Depthwise
 from ..engines.token import Token
-from ..records import hand, run_layout
+from ..instruction import hand, run_layout
 from .bursts import Bursts
 from .lane_masks import LaneMasks
 from .positions import Positions

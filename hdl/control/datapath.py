@@ -14,13 +14,13 @@ from ..engines.accumulator_array import AccumulatorArray, result_latency
 from ..engines.depthwise import Depthwise
 from ..engines.registry import POOLING, engine_of
 from ..engines.window import Window
+from ..instruction import STORE_STAGE, compute_stage, hand, run_layout
 from ..isa import Opcode, param_layout
 from ..memory.scratchpad import HostAccess, Scratchpad
 from ..moves.copy import Copy
 from ..post.function_table import table_write_layout
 from ..post.parameter_loader import ParameterLoader
 from ..post.processor import PostProcessor
-from ..records import STORE_STAGE, compute_stage, hand, run_layout
 from ..weights.expander import Expander, PrototypeWrite
 from ..weights.fetch import WeightFetch
 from .address_generator import AddressGenerator

@@ -7,9 +7,9 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.links import Links
+from ..instruction import STORE_STAGE, compute_stage, instruction, opcodes, run_layout
 from ..isa import Opcode
 from ..ranges import narrowed
-from ..records import STORE_STAGE, compute_stage, instruction, opcodes, run_layout
 
 __all__ = ["Sequencer", "hand_records"]
 

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..common.links import Links
 from ..common.thermometer import above
 from ..engines.token import ResultRequest
-from ..records import run_layout
+from ..instruction import run_layout
 from ..timing import Timing
 from .bursts import Bursts
 from .positions import Positions

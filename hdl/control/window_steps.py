@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.odometer import Odometer
-from ..records import run_layout
+from ..instruction import run_layout
 
 __all__ = ["WindowSteps"]
 

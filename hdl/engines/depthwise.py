@@ -9,145 +9,16 @@ nothing where it has not.
 import functools
 import operator
 
-from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal
-from amaranth.lib import data, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Cat, Const, Mux, Signal
+from amaranth.lib import data
+from amaranth.lib.wiring import In
 
 from ..common.delay_line import delay
-from ..common.library import place
 from .base import BaseEngine
+from .chains import CHAIN_LATENCY, Chains, tap_ports
 from .registry import POOLING
 
-__all__ = ["CHAIN_LATENCY", "ChainedPool", "Chains", "Depthwise", "TapChain"]
-
-CHAIN_LATENCY = 3
-"""Cycles from a vector to its sums: register, term, chain."""
-
-
-def chain_shape(term, carry, taps):
-    """Return the shape that holds the sum of so many terms and their carries."""
-    term = Shape.cast(term)
-    return Shape(term.width + carry + (taps - 1).bit_length(), term.signed)
-
-
-class TapChain(wiring.Component):
-    """Delay and add: ``sum[k](t) = sum[k - 1](t - 1) + term[k](t)``, t counts vectors.
-
-    Parameters
-    ----------
-    lanes, taps : int
-    term : Shape
-        Of a term without its carry.
-    carry : bool
-        Whether a term comes with a bit to be added to it.
-
-    Members
-    -------
-    i_terms : In(taps * lanes terms), i_carries : In(taps * lanes)
-        Terms of tap 0 first, lane 0 in the low bits; carries only with `carry`.
-    i_valid : In(1)
-        The terms are there: the chain moves on.
-    i_on : In(1)
-        Low: all sums are 0 from the next cycle on.
-    o_sums : Out(lanes sums of `chain_shape`)
-        The last tap's sums.
-
-    Latency 1 cycle, one vector a cycle, no back-pressure.
-    """
-
-    def __init__(self, lanes, taps, term, carry):
-        self._lanes, self._taps, self._term, self._carry = lanes, taps, Shape.cast(term), carry
-        self._shape = chain_shape(term, carry, taps)
-        members = {"i_terms": In(taps * lanes * self._term.width), "i_valid": In(1),
-                   "i_on": In(1), "o_sums": Out(data.ArrayLayout(self._shape, lanes))}
-        if carry:
-            members["i_carries"] = In(taps * lanes)
-        super().__init__(members)
-
-    def elaborate(self, platform):
-        m = Module()
-        for lane in range(self._lanes):
-            before = None
-            for tap in range(self._taps):
-                index = tap * self._lanes + lane
-                term = self.i_terms.word_select(index, self._term.width)
-                total = term.as_signed() if self._term.signed else term
-                if self._carry:
-                    total = total + self.i_carries[index]
-                if before is not None:
-                    total = before + total
-                after = Signal(self._shape, name=f"sum{tap}_{lane}", reset_less=True)
-                with m.If(self.i_valid):
-                    m.d.sync += after.eq(total)
-                with m.If(~self.i_on):
-                    m.d.sync += after.eq(0)
-                before = after
-            m.d.comb += self.o_sums[lane].eq(before)
-        return m
-
-
-class Chains(wiring.Component):
-    """The chains behind the first rows of one engine: one for each group and channel.
-
-    Parameters
-    ----------
-    config : Config
-        Has the unit.
-    engine : RowArray
-
-    Members
-    -------
-    i_valid, i_depthwise : In(1), i_use : In(taps)
-        With a vector at the engine: it is there; the layer works channel by channel on this
-        engine; which rows are its taps.
-    i_tap_terms, i_tap_carries : In
-        The engine's `o_tap_terms` and `o_tap_carries`.
-    o_tap_use : Out(taps)
-        To the engine's `i_tap_use`.
-    o_chained : Out(groups x channels sums of `chain_shape`)
-        `CHAIN_LATENCY` cycles after their vectors; 0 unless `i_depthwise`.
-
-    One vector a cycle, no back-pressure.
-    """
-
-    def __init__(self, config, engine):
-        self._taps, self._term, self._carry = config.depthwise.columns, engine.term, engine.carry
-        self._lanes = min(engine.lanes, config.pool.lanes)
-        shape = chain_shape(engine.term, engine.carry, self._taps)
-        super().__init__({
-            "i_valid": In(1), "i_depthwise": In(1), "i_use": In(self._taps),
-            "o_tap_use": Out(self._taps),
-            "o_chained": Out(data.ArrayLayout(data.ArrayLayout(shape, self._lanes),
-                                              config.groups)),
-        } | {f"i{name.removeprefix('o')}": In(member.shape) for name, member
-             in Depthwise(config).tap_ports(engine.lanes, engine.term, engine.carry).items()
-             if name.startswith("o_")})
-
-    def elaborate(self, platform):
-        m = Module()
-        on, use = Signal(), Signal(self._taps)
-        m.d.sync += [on.eq(self.i_depthwise), use.eq(self.i_use)]
-        m.d.comb += self.o_tap_use.eq(~on.replicate(self._taps) | use)
-        chain_valid = delay(m, self.i_valid, CHAIN_LATENCY - 1, "valid", reset=True)
-        chain_on = delay(m, on, CHAIN_LATENCY - 2, "on", reset=True)
-        for group, sums in enumerate(self.o_chained):
-            chain = TapChain(self._lanes, self._taps, self._term, self._carry)
-            m.submodules[f"chain{group}"] = place(
-                platform, chain, self._lanes, self._taps, self._term.width, self._term.signed,
-                self._carry)
-            m.d.comb += [chain.i_terms.eq(self.i_tap_terms[group]),
-                         chain.i_valid.eq(chain_valid), chain.i_on.eq(chain_on),
-                         sums.eq(chain.o_sums)]
-            if self._carry:
-                m.d.comb += chain.i_carries.eq(self.i_tap_carries[group])
-        return m
-
-    def connect(self, m, engine):
-        """Connect the engine's ports for chains."""
-        m.d.comb += [engine.i_tap_use.eq(self.o_tap_use),
-                     self.i_tap_terms.eq(engine.o_tap_terms)]
-        if self._carry:
-            m.d.comb += self.i_tap_carries.eq(engine.o_tap_carries)
+__all__ = ["ChainedPool", "Depthwise"]
 
 
 class ChainedPool(BaseEngine):
@@ -218,6 +89,7 @@ class Depthwise:
 
     def __init__(self, config):
         self._config, self.taps = config, config.depthwise.columns
+        self._channels = config.pool.lanes
 
     @property
     def latency(self):
@@ -225,26 +97,14 @@ class Depthwise:
         return CHAIN_LATENCY if self.taps else 0
 
     def tap_ports(self, lanes, term, carry):
-        """Return the ports of an engine for `Chains`, none without the unit.
-
-        ============= ==========================================================================
-        i_tap_use     which rows are taps, one cycle after the vector: the others' terms are 0
-        o_tap_terms   terms, groups x (taps x channels), one cycle after that
-        o_tap_carries what is to be added to them, with `carry`
-        ============= ==========================================================================
-        """
+        """Return the ports of an engine for `Chains` (see there), none without the unit."""
         if not self.taps:
             return {}
-        count, groups = self.taps * min(lanes, self._config.pool.lanes), self._config.groups
-        ports = {"i_tap_use": In(self.taps),
-                 "o_tap_terms": Out(data.ArrayLayout(count * Shape.cast(term).width, groups))}
-        if carry:
-            ports["o_tap_carries"] = Out(data.ArrayLayout(count, groups))
-        return ports
+        return tap_ports(self.taps, min(lanes, self._channels), self._config.groups, term, carry)
 
     def tap(self, m, engine, group, rows):
         """Connect the rows of a group of an engine that are taps to its ports."""
-        lanes = min(engine.lanes, self._config.pool.lanes)
+        lanes = min(engine.lanes, self._channels)
         for k, row in enumerate(rows[:self.taps]):
             m.d.comb += row.i_use.eq(engine.i_tap_use[k])
         if self.taps:
@@ -256,7 +116,9 @@ class Depthwise:
 
     def chains(self, engine):
         """Return the chains behind an engine, none without the unit."""
-        return Chains(self._config, engine) if self.taps else None
+        if not self.taps:
+            return None
+        return Chains(engine, self.taps, min(engine.lanes, self._channels), self._config.groups)
 
     def pooling(self, pool):
         """Return the pooling unit of a configuration, made around a plain one."""

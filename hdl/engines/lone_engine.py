@@ -34,7 +34,8 @@ class LoneEngine(wiring.Component):
         self.chains = None if name == POOLING else Depthwise(config).chains(engine)
         self._parts = [part for part in (engine, self.chains, results) if part is not None]
         self._inner = ("o_sums", "i_engine", "i_read_engine", f"i_{name}_sums",
-                       *(f"{way}_tap_{what}" for way in "io" for what in ("use", "terms", "carries")))
+                       *(f"{flow}_tap_{what}" for what in ("use", "terms", "carries")
+                         for flow in "io"))
         if name != POOLING or not config.pool.maximum:
             self._inner += ("i_maximum",)
         super().__init__({

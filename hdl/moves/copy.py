@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.thermometer import above
 from ..control.positions import Positions
-from ..records import run_layout
+from ..instruction import run_layout
 from ..timing import copy_bytes
 
 __all__ = ["Copy"]

@@ -9,9 +9,9 @@ from ..contents import NOTHING
 from ..engines.depthwise import Depthwise
 from ..engines.registry import engine_of
 from ..expansion import visits
+from ..instruction import hand, run_layout
 from ..isa import Space
 from ..packing import codes_per_word
-from ..records import hand, run_layout
 from .mask_bits import MaskBits
 from .prototype_address import PrototypeAddress, wrapped
 

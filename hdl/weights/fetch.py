@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.odometer import Odometer
 from ..control.bursts import Bursts
-from ..records import run_layout
+from ..instruction import run_layout
 from .loader import step_words
 
 __all__ = ["WeightFetch"]

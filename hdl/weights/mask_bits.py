@@ -4,7 +4,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..records import run_layout
+from ..instruction import run_layout
 
 __all__ = ["MaskBits"]
 

@@ -4,7 +4,7 @@ from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..records import run_layout
+from ..instruction import run_layout
 
 __all__ = ["PrototypeAddress", "wrapped"]
 

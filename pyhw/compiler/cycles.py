@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from pyhw.hdl.config import Config
 from pyhw.hdl.engines.registry import POOLING
+from pyhw.hdl.instruction import instruction, opcodes
 from pyhw.hdl.isa import Opcode
-from pyhw.hdl.records import Instruction, instruction, opcodes
+from pyhw.hdl.records import Instruction
 from pyhw.hdl.timing import Timing, copy_pieces
 
 from .activity import Activity, Span

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from pyhw.hdl.config import Config
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import Opcode, Space
-from pyhw.hdl.records import Instruction, instruction
+from pyhw.hdl.records import Instruction
 
 from .program import Program
 

@@ -11,8 +11,9 @@ from pyhw.graph.ops import MapType
 from pyhw.graph.post import Step
 from pyhw.hdl.config import Config
 from pyhw.hdl.formats import apply_terms, half
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import Opcode
-from pyhw.hdl.records import Instruction, instruction
+from pyhw.hdl.records import Instruction
 
 from .errors import CompileError
 from .image import Image

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 from pyhw.hdl.config import Config
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import INPUT, Opcode, Space
-from pyhw.hdl.records import Instruction, instruction
+from pyhw.hdl.records import Instruction
 
 from .disassemble import instructions
 from .errors import CompileError

@@ -12,7 +12,7 @@ from pyhw.errors import UserError
 from pyhw.families import Device, find_family
 from pyhw.graph.ops import Graph
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.records import instruction
+from pyhw.hdl.instruction import instruction
 
 from .area import cells
 from .memories import block_rams, memories, single_port_rams

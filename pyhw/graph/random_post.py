@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pyhw.hdl.formats import BIAS_WIDTH, MAX_SHIFT, Format, apply_terms, nearest_terms, requantise
+from pyhw.hdl.formats import BIAS_WIDTH, MAX_SHIFT, Format, apply_terms, requantise
+from pyhw.hdl.signed_digits import nearest_terms
 
 from .post import Post, Step
 

@@ -7,15 +7,8 @@ import numpy as np
 
 from pyhw.errors import UserError
 from pyhw.graph.post import Step
-from pyhw.hdl.formats import (
-    BIAS_WIDTH,
-    MAX_EXPONENT,
-    MAX_SHIFT,
-    TERMS,
-    Format,
-    nearest_terms,
-    terms_value,
-)
+from pyhw.hdl.formats import BIAS_WIDTH, MAX_EXPONENT, MAX_SHIFT, TERMS, Format, terms_value
+from pyhw.hdl.signed_digits import nearest_terms
 
 __all__ = ["ANY", "Line", "Multipliers", "affine_step", "identity_step", "multiplier", "snap"]
 

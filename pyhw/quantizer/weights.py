@@ -5,7 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from pyhw.hdl.formats import Format, ShiftCode, signed_digits
+from pyhw.hdl.formats import Format, ShiftCode
+from pyhw.hdl.signed_digits import signed_digits
 
 __all__ = ["AdderWeights", "adder_weights", "clip_weights", "codes_of", "digit_grid", "digits_of",
            "fit_scales", "masked_codes", "round_to"]  # fmt: skip

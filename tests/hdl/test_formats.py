@@ -11,14 +11,13 @@ from pyhw.hdl.formats import (
     apply_terms,
     half,
     l1_term,
-    nearest_terms,
     requantise,
     round_shift,
     shift_term,
-    signed_digits,
     terms_value,
     width_of,
 )  # fmt: skip
+from pyhw.hdl.signed_digits import nearest_terms, signed_digits
 
 
 @pytest.mark.parametrize("width", range(1, 33))

@@ -7,6 +7,7 @@ from amaranth.hdl import Shape
 
 from pyhw.hdl.config import MOST_ENGINES, Config, EngineConfig
 from pyhw.hdl.frames import ARGUMENTS, REPLIES, WITH_DATA, Command
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import (
     COUNTER_SET,
     INPUT,
@@ -20,7 +21,7 @@ from pyhw.hdl.isa import (
 )  # fmt: skip
 from pyhw.hdl.layout import Layout
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import RECORD_OF, RECORDS, Instruction, Terms, instruction
+from pyhw.hdl.records import RECORD_OF, RECORDS, Instruction, Terms
 
 SMALL = Layout("SMALL", [("a", 3, "first"), ("b", -5, "second"), ("c", 30, "third")])
 LAYOUTS = [SMALL, INPUT, *(record.layout() for record in RECORDS.values()),

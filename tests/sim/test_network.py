@@ -22,7 +22,8 @@ from pyhw.graph.infer import formats
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.graph.statistics import distinct_and_saturated, wanted_distinct
-from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.formats import Format
+from pyhw.hdl.signed_digits import nearest_terms
 from pyhw.simulation.network import Case, simulate
 from pyhw.simulation.session import run_onnx, run_torch
 from pyhw.verilog import cached_verilog

@@ -10,7 +10,8 @@ import numpy as np
 from pyhw.graph.masked import expand
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
-from pyhw.hdl.formats import Format, ShiftCode, nearest_terms
+from pyhw.hdl.formats import Format, ShiftCode
+from pyhw.hdl.signed_digits import nearest_terms
 
 
 def random_prototype(code_width, size, seed=0):

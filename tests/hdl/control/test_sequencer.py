@@ -8,10 +8,11 @@ from amaranth.hdl import Fragment
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.control.stages import Stages
+from pyhw.hdl.instruction import COMPUTE_STAGE, STORE_STAGE, instruction
 from pyhw.hdl.isa import INPUT, Opcode, Space, param_layout
 from pyhw.hdl.memory.program_memories import ProgramMemories
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import COMPUTE_STAGE, RECORDS, STORE_STAGE, Instruction, instruction
+from pyhw.hdl.records import RECORDS, Instruction
 from pyhw.hdl.timing import Timing
 from tests.support.helpers import simulate
 

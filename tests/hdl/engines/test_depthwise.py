@@ -6,7 +6,8 @@ import pytest
 from amaranth.hdl import Fragment
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.engines.depthwise import CHAIN_LATENCY, ChainedPool, Depthwise
+from pyhw.hdl.engines.chains import CHAIN_LATENCY
+from pyhw.hdl.engines.depthwise import ChainedPool, Depthwise
 from pyhw.hdl.engines.lone_engine import LoneEngine
 from pyhw.hdl.engines.pool import PoolEngine, pooling_unit
 from pyhw.hdl.engines.registry import engine_of

@@ -7,8 +7,9 @@ import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.frames import State
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import Counter, Opcode, Space, param_layout
-from pyhw.hdl.records import Instruction, instruction
+from pyhw.hdl.records import Instruction
 from pyhw.hdl.top.accelerator import Accelerator
 from pyhw.host import Protocol, drive_async
 from pyhw.host.link import DeviceError

@@ -29,8 +29,9 @@ from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.config_file import config_to_json
-from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.formats import Format
 from pyhw.hdl.presets import PRESETS
+from pyhw.hdl.signed_digits import nearest_terms
 from pyhw.simulation import session
 from pyhw.simulation.launch import BenchResult
 from pyhw.simulation.network import NetworkResult, first_difference

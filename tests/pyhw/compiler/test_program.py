@@ -13,9 +13,10 @@ from pyhw.compiler.disassemble import disassemble, instructions
 from pyhw.compiler.program import StoredMap
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import ISA_VERSION
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import Opcode, Space
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import Instruction, instruction
+from pyhw.hdl.records import Instruction
 from tests.support.records import flat
 
 HEADER = 24

@@ -11,9 +11,10 @@ from pyhw.compiler.disassemble import layer_instructions
 from pyhw.compiler.specialise import program_ranges, specialise
 from pyhw.graph.file import load
 from pyhw.graph.random import random_graph
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.isa import INPUT, Space
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import RECORD_OF, instruction
+from pyhw.hdl.records import RECORD_OF
 from tests.support.records import flat
 
 CONFIG = PRESETS["default"].changed(weight_words=1 << 14, scratch_bytes=1 << 17)

@@ -23,8 +23,8 @@ from pyhw.graph.file import load
 from pyhw.graph.ops import Graph
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.instruction import instruction
 from pyhw.hdl.presets import PRESETS
-from pyhw.hdl.records import instruction
 from pyhw.memory_map import memory_use, picture
 from tests.support.masked_models import random_prototype, three
 

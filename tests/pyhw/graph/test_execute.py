@@ -9,7 +9,8 @@ from pyhw.graph.infer import formats, shapes
 from pyhw.graph.ops import Conv, Graph, Input, MapType, Pointwise, Pool, Post, Step
 from pyhw.graph.random import Limits, random_graph
 from pyhw.graph.terms.l1 import FLUSH
-from pyhw.hdl.formats import Format, apply_terms, nearest_terms
+from pyhw.hdl.formats import Format, apply_terms
+from pyhw.hdl.signed_digits import nearest_terms
 from tests.support.graph_reference import evaluate
 
 U8, S8, S32 = Format(8), Format(8, True), Format(32, True)

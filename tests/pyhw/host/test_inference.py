@@ -12,7 +12,8 @@ from pyhw.graph.execute import run as execute
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.config import ISA_VERSION, Config, EngineConfig
-from pyhw.hdl.formats import Format, nearest_terms
+from pyhw.hdl.formats import Format
+from pyhw.hdl.signed_digits import nearest_terms
 from pyhw.host import DeviceError, Inference, Protocol, check_images, drive
 from tests.support.device_model import OUT_OF_ORDER, DeviceModel
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pyhw.errors import UserError
-from pyhw.hdl.formats import Format, apply_terms, round_shift, signed_digits, terms_value
+from pyhw.hdl.formats import Format, apply_terms, round_shift, terms_value
+from pyhw.hdl.signed_digits import signed_digits
 from pyhw.quantizer.affine import (
     Line,
     Multipliers,

@@ -1,28 +1,13 @@
-"""The units of an accelerator as a configuration declares them: one record each."""
+"""The units that compute, as a configuration declares them: one record each."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from .config_checks import check_all
 from .engines.registry import engine_of
 from .packing import word_count
 
-__all__ = ["BuildConfig", "DepthwiseConfig", "EngineConfig", "MemoryConfig", "PoolConfig",
-           "PortConfig", "PostConfig", "ResidualConfig", "WeightsConfig", "checked"]
-
-
-def checked(owner, name, value, low, high):
-    """Raise `ValueError` unless a value is an integer within limits."""
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ValueError(f"{owner}.{name} must be an integer from {low} to {high}, not {value!r}")
-
-
-def _check_all(part, owner, **limits):
-    """Check the integers of a part by their limits, and that all other fields are switches."""
-    for entry in fields(part):
-        value = getattr(part, entry.name)
-        if entry.name in limits:
-            checked(owner, entry.name, value, *limits[entry.name])
-        elif not isinstance(value, bool):
-            raise ValueError(f"{owner}.{entry.name} must be true or false, not {value!r}")
+__all__ = ["DepthwiseConfig", "EngineConfig", "MovesConfig", "PoolConfig", "PostConfig",
+           "ResidualConfig", "WeightsConfig", "check_code"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +24,7 @@ class EngineConfig:
     """Bits of an accumulator, 8..32."""
 
     def __post_init__(self):
-        _check_all(self, "EngineConfig", rows=(1, 256), lanes=(1, 128), code_width=(1, 8),
+        check_all(self, "EngineConfig", rows=(1, 256), lanes=(1, 128), code_width=(1, 8),
                    acc_width=(8, 32))
 
     def load_words(self, load_bits):
@@ -59,7 +44,7 @@ class PoolConfig:
     """Whether it can take a maximum instead of a sum."""
 
     def __post_init__(self):
-        _check_all(self, "Config.pool", lanes=(1, 128), acc_width=(9, 32))
+        check_all(self, "Config.pool", lanes=(1, 128), acc_width=(9, 32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +56,16 @@ class DepthwiseConfig:
     unit out; at most 8 and the rows of every engine."""
 
     def __post_init__(self):
-        _check_all(self, "Config.depthwise", columns=(0, 8))
+        check_all(self, "Config.depthwise", columns=(0, 8))
+
+    def check(self, engines, build):
+        """Raise `ValueError` if the unit does not go with the engines or how they are built."""
+        if build.links and self.columns:
+            raise ValueError(f"Config.depthwise.columns must be 0 with links, not {self.columns}")
+        for name, engine in engines.items():
+            if self.columns > engine.rows:
+                raise ValueError(f"Config.depthwise.columns must be at most the rows of the {name} "
+                                 f"engine ({engine.rows}), not {self.columns}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +82,7 @@ class WeightsConfig:
 
     def __post_init__(self):
         owner, bits = "Config.weights", self.load_bits
-        _check_all(self, owner, words=(1, 1 << 22), load_bits=(8, 1024), prototypes=(0, 1 << 16))
+        check_all(self, owner, words=(1, 1 << 22), load_bits=(8, 1024), prototypes=(0, 1 << 16))
         unit = bits // 9 if bits % 9 == 0 else bits
         if unit & (unit - 1):
             raise ValueError(f"{owner}.load_bits must be a power of two or nine eighths of one, "
@@ -122,7 +116,7 @@ class PostConfig:
     """256-byte function tables held at a time, 0..16."""
 
     def __post_init__(self):
-        _check_all(self, "Config.post", width=(1, 32), terms=(1, 4), exponent=(1, 16),
+        check_all(self, "Config.post", width=(1, 32), terms=(1, 4), exponent=(1, 16),
                    sum_bits=(0, 64), tables=(0, 16))
         if 0 < self.sum_bits < 16:
             raise ValueError("Config.post.sum_bits must be 0 or at least 16, "
@@ -139,7 +133,7 @@ class ResidualConfig:
     """Whether it may have two bytes a value."""
 
     def __post_init__(self):
-        _check_all(self, "Config.residual", terms=(0, 4))
+        check_all(self, "Config.residual", terms=(0, 4))
 
     @property
     def exists(self):
@@ -160,85 +154,7 @@ class MovesConfig:
     """Whether there is a unit that copies maps as they are, `post.width` bytes a cycle or four."""
 
     def __post_init__(self):
-        _check_all(self, "Config.moves")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryConfig:
-    """The memories, weights apart."""
-
-    scratch_bytes: int = 16384
-    """Activation bytes per group, 64..2^22; a multiple of `Config.banks`."""
-    program_words: int = 1024
-    """32-bit words of instructions, 64..65536."""
-    param_records: int = 256
-    """Records of channel parameters, one per output channel of every layer, 1..65536."""
-    index_entries: int = 0
-    """Entries of index lists (gathered positions), 0..65536; 0 leaves the unit out."""
-
-    def __post_init__(self):
-        _check_all(self, "Config.memory", scratch_bytes=(64, 1 << 22),
-                   program_words=(64, 1 << 16), param_records=(1, 1 << 16),
-                   index_entries=(0, 1 << 16))
-
-
-@dataclass(frozen=True, kw_only=True)
-class PortConfig:
-    """The byte port. Only `max_payload` is part of the hash."""
-
-    max_payload: int = 1024
-    """Largest payload of a frame, bytes; a power of two, 64..4096."""
-    frame_timeout: int = 1 << 20
-    """Cycles of silence inside a frame after which it is dropped, 16..2^30."""
-    counted_layers: int = 1
-    """Sets of performance counters, one for each layer of a run, to 64; 0 leaves the counters
-    out."""
-    flash_loader: bool = False
-    """On a serial line, play commands out of the board's SPI flash before the line is heard
-    (`hdl/boards/flash_loader.py`)."""
-
-    def __post_init__(self):
-        _check_all(self, "Config.port", max_payload=(64, 4096), frame_timeout=(16, 1 << 30),
-                   counted_layers=(0, 64))
-        if self.max_payload & (self.max_payload - 1):
-            raise ValueError("Config.port.max_payload must be a power of two, "
-                             f"not {self.max_payload}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildConfig:
-    """How the accelerator is built; no program sees it, so it is not part of the hash."""
-
-    overlap: bool = True
-    """Whether a layer's weights and vectors may come while the one before is being stored; without,
-    control keeps one instruction instead of three."""
-    links: bool = False
-    """Whether long wires end in registers, and vectors and codes pass from a cluster of rows to the
-    next, which arrays of hundreds of lanes need for their clock; it takes some cycles more. Not
-    with a depthwise unit."""
-    distributed: bool = True
-    """Accumulators in distributed RAM (ECP5, Gowin) rather than block RAM (iCE40)."""
-    single_port: bool = False
-    """Weight words in a memory of one port (iCE40UP's single-port RAM): the host's writes come
-    first."""
-
-    def __post_init__(self):
-        _check_all(self, "Config.build")
-
-    @property
-    def link_cycles(self):
-        """Registers at the end of a wire between units that lie far apart."""
-        return int(self.links)
-
-    @property
-    def keeps_vectors(self):
-        """Whether what the scratchpad's port A has read is still there after port B has read."""
-        return self.distributed or self.overlap
-
-    @property
-    def accumulator_latency(self):
-        """Cycles from a sum to the first request that can read it."""
-        return 1 + self.distributed
+        check_all(self, "Config.moves")
 
 
 def check_code(name, engine, load_bits):
