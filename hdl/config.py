@@ -8,6 +8,7 @@ from .config_checks import checked
 from .config_derived import Derived
 from .config_names import path_of
 from .config_system import BuildConfig, MemoryConfig, PortConfig
+from .config_text import Shown
 from .config_units import (
     DepthwiseConfig,
     EngineConfig,
@@ -33,11 +34,20 @@ MOST_ENGINES = 3
 """Engines beside the pooling unit that an instruction can tell apart."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config(Derived):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Config(Shown, Derived):
     """Everything that fixes one generated accelerator, unit by unit.
 
-    Two accelerators with equal `hash` run each other's programs.
+    Two accelerators with equal `hash` run each other's programs. `pyhw.preset` gives one to begin
+    with, `pyhw.fit` one for a network and a device.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> engine = pyhw.EngineConfig(rows=4, lanes=8, code_width=8, acc_width=24)
+    >>> config = pyhw.Config(name="small", engines={"l1": engine})
+    >>> config.changed(groups=2, post_width=2).post.width
+    2
     """
 
     name: str = "custom"

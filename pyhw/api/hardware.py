@@ -95,8 +95,8 @@ def fit(
     --------
     >>> import pyhw
     >>> graph = pyhw.load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
-    >>> proposal = pyhw.fit(graph, device="ice40-hx8k", objective="area")
-    >>> proposal.best.luts < 7_680
+    >>> proposal = pyhw.fit(graph, device="ecp5-12f", objective="area")
+    >>> proposal.best.luts < proposal.device.luts
     True
     """
     from pyhw.target import TARGETS
@@ -254,6 +254,14 @@ def build(
     UserError
         If a tool is missing or fails, nothing fits, or the clock is not met: by how much, and what
         may help.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> graph = pyhw.load(pyhw.MODELS / "lenet5_adder_digits.pyhw")
+    >>> built = pyhw.build(graph, board="ulx3s-85f", out="lenet5-board")
+    >>> built.bitstream.name
+    'lenet5.bit'
     """
     if clock_mhz is not None and not 1 <= clock_mhz < MOST_MHZ:
         raise UserError(f"--clock must be at least 1 and below {MOST_MHZ:,} MHz, "

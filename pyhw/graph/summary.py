@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pyhw.hdl.formats import Format, width_of
+from pyhw.table import html_table, text_table
 
 from .infer import operand_types, types
 from .ops import Graph, MapType, Operation, Shape
@@ -14,6 +15,8 @@ __all__ = ["LayerSummary", "Summary", "summarise"]
 
 _KINDS = {"l1": "L1", "pool": "pooling"}
 """Kinds of terms that people call by another name."""
+WORDS = 4
+"""Columns of the table of layers that hold words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,25 +77,24 @@ class Summary:
                 found[layer.kind] = found.get(layer.kind, 0) + layer.terms
         return found
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table of the layers, its head first."""
+        rows: list[tuple[str, ...]] = [
+            ("layer", "operation", "output", "format", "terms", "weights", "acc")]
+        rows += [(
+            layer.name, layer.text, "x".join(map(str, layer.shape)), str(layer.fmt),
+            f"{layer.terms:,}" if layer.terms else "",
+            f"{layer.weights:,}" if layer.weights else "",
+            str(layer.acc_width) if layer.acc_width else "") for layer in self.layers]
+        return rows
+
+    def html(self) -> str:
+        """Return the table of the layers for a notebook."""
+        return html_table(f"Graph {self.name}", self.rows(), WORDS)
+
     def text(self) -> str:
         """Return a table of the layers and the totals below it, lines of plain text."""
-        head = ("layer", "operation", "output", "format", "terms", "weights", "acc")
-        rows = [head]
-        for layer in self.layers:
-            terms = layer.terms
-            rows.append((
-                layer.name, layer.text, "x".join(map(str, layer.shape)), str(layer.fmt),
-                f"{terms:,}" if terms else "", f"{layer.weights:,}" if layer.weights else "",
-                str(layer.acc_width) if layer.acc_width else "",
-            ))  # fmt: skip
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < 4 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths))
-            ).rstrip()
-            for row in rows
-        ]
+        lines = text_table(self.rows(), WORDS).splitlines()
         largest = max(layer.stored_bytes for layer in self.layers)
         lines += [
             "",

@@ -47,6 +47,14 @@ class Profile:
         What loses most, and what helps, in a sentence.
     measured : Measured or None
         The hardware's counters, if the run was simulated.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> graph = pyhw.load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
+    >>> profile = pyhw.profile(graph, pyhw.preset("default"), batch=8)
+    >>> profile.images, profile.svg().startswith("<svg")
+    (8, True)
     """
 
     name: str

@@ -38,6 +38,16 @@ class Program(ABC):
     target : Target
     config : Config or None
         What it was compiled for; None if a file was read whose configuration is not known.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> graph = pyhw.load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
+    >>> program = pyhw.compile(graph, pyhw.preset("default"))
+    >>> program.input_shape, program.output_shape
+    ((28, 28, 1), (1, 1, 10))
+    >>> [layer.name for layer in program.layers]
+    ['conv1', 'pool1', 'conv2', 'pool2', 'fc']
     """
 
     target: "Target"
@@ -132,7 +142,16 @@ class Program(ABC):
 
 
 class Target(Protocol):
-    """What turns an integer graph into hardware. See `pyhw.api` for what the arguments mean."""
+    """What turns an integer graph into hardware: `pyhw.target.TARGETS` has every one by name.
+
+    The functions of `import pyhw` say what the arguments mean.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> pyhw.target.TARGETS["accelerator"].takes(pyhw.preset("tiny"))
+    True
+    """
 
     name: str
     magic: bytes

@@ -27,7 +27,18 @@ class Connection:
     port : str, optional
         Name of the serial port; the only board that is plugged in by default.
     options
-        Of `pyhw.host.connect`: baud, ahead, timeout_s, loaded.
+        Of `pyhw.connect`: baud, ahead, timeout_s, loaded.
+
+    Examples
+    --------
+    >>> import numpy as np, pyhw
+    >>> program = pyhw.load("lenet1.pyhwprog")
+    >>> with pyhw.connect() as board:
+    ...     for outputs in board.stream(program, np.zeros((3, 28, 28), np.uint8)):
+    ...         outputs.shape
+    (1, 1, 1, 10)
+    (1, 1, 1, 10)
+    (1, 1, 1, 10)
     """
 
     def __init__(self, board: "str | Board | None" = None, port: str | None = None,

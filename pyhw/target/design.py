@@ -29,6 +29,12 @@ class Design:
         What stands around its two byte streams.
     divisor : int or None
         Clock cycles of a bit of the serial line.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> pyhw.generate(pyhw.preset("tiny")).lanes
+    {'l1': 32, 'shift': 32}
     """
 
     config: Any

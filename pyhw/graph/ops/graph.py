@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 from ..records import Record
@@ -25,6 +26,13 @@ class Graph(Record):
     meta : dict
         Anything that JSON can hold, for people and reports (scales, accuracy, origin, class
         names); no result depends on it.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> graph = pyhw.load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
+    >>> [op.name for op in graph.ops]
+    ['input', 'conv1', 'pool1', 'conv2', 'pool2', 'fc']
     """
 
     name: str
@@ -41,6 +49,22 @@ class Graph(Record):
         if not self.ops or not isinstance(self.ops[0], Input):
             raise ValueError(f"Graph {self.name!r} must begin with an Input")
         return self.ops[0]
+
+    def __repr__(self) -> str:
+        from ..summary import summarise
+
+        try:
+            return f"Graph {self.name}\n\n{summarise(self).text()}".rstrip()
+        except ValueError as error:  # one that is not finished, or wrong
+            return f"Graph {self.name}, {len(self.ops)} operations: {error}"
+
+    def _repr_html_(self) -> str:
+        from ..summary import summarise
+
+        try:
+            return summarise(self).html()
+        except ValueError:
+            return f"<pre>{escape(repr(self))}</pre>"
 
     def op(self, name: str) -> Operation:
         """Return the operation of a name; `KeyError` if there is none."""
