@@ -31,6 +31,8 @@ ASSUMPTIONS = (
     "movement: every layer's weights come from DRAM once per image (162.5 pJ a byte), its "
     "activations are read and written once in on-chip memory (1.25 pJ a byte), no reuse counted "
     "or lost beyond that",
+    "look-ups: a byte of a function's table, a square or a reciprocal, each a byte from on-chip "
+    "memory; layer norms, softmax and routing are counted",
     "additions: 2 for a difference and its sum, 1 for a product or a shift; control, clock and "
     "leakage are left out: an estimate to compare networks by, not a measurement",
     "masked weights count as if all of them were used and stored as codes; batch norms and "
@@ -45,7 +47,8 @@ class LayerCost:
     Attributes
     ----------
     name : str
-    multiplications, additions, shifts : int
+    multiplications, additions, shifts, lookups : int
+        Look-ups are bytes or multipliers read from tables.
     weight_bytes, read_bytes, written_bytes : int
         Of weights, and of activations in and out.
     number : {"float32", "int8"}
@@ -60,6 +63,7 @@ class LayerCost:
     read_bytes: int
     written_bytes: int
     number: str
+    lookups: int = 0
 
     @property
     def compute_pj(self) -> float:
@@ -69,6 +73,7 @@ class LayerCost:
             self.multiplications * energy["multiply"]
             + self.additions * energy["add"]
             + self.shifts * energy["shift"]
+            + self.lookups * ON_CHIP
         )
 
     @property
@@ -127,6 +132,7 @@ def graph_costs(path: Path) -> list[LayerCost]:
             multiplications=layer.multiplications,
             additions=layer.additions,
             shifts=layer.shifts,
+            lookups=layer.lookups,
             weight_bytes=-(-layer.weight_bits // 8),
             read_bytes=sum(stored[name] for name in op.inputs),
             written_bytes=layer.stored_bytes if op.inputs else 0,
@@ -138,10 +144,11 @@ def graph_costs(path: Path) -> list[LayerCost]:
 
 def costs_text(costs: list[LayerCost]) -> str:
     """Return the layers' costs, their sums and the assumptions, lines of plain text."""
-    head = ("layer", "multiplications", "additions", "shifts", "weights, B", "read, B",
+    head = ("layer", "multiplications", "additions", "shifts", "look-ups", "weights, B", "read, B",
             "written, B", "compute, nJ", "movement, nJ")  # fmt: skip
-    columns = [[cost.multiplications, cost.additions, cost.shifts, cost.weight_bytes,
-                cost.read_bytes, cost.written_bytes] for cost in costs]  # fmt: skip
+    columns = [[cost.multiplications, cost.additions, cost.shifts, cost.lookups,
+                cost.weight_bytes, cost.read_bytes, cost.written_bytes]
+               for cost in costs]  # fmt: skip
     energies = [[cost.compute_pj / 1000, cost.movement_pj / 1000] for cost in costs]
     rows: list[tuple[str, ...]] = [head]
     for cost, numbers, energy in zip(costs, columns, energies):

@@ -16,10 +16,12 @@ from pyhw.hdl.formats import Format, requantise
 from .compiled import Kernels, kernels
 from .infer import operand_types, types
 from .ops import Graph, MapType, Operation
+from .ops.base import RecordType
 from .post import Post, Step
 from .verify import verify
 
-__all__ = ["accumulators", "check_images", "predict", "run", "run_layers"]
+__all__ = ["accumulators", "check_images", "predict", "run", "run_layers", "split_records",
+           "value_of"]  # fmt: skip
 
 Values = dict[str, np.ndarray]
 Progress = Callable[[int, int], None]
@@ -144,12 +146,36 @@ def _execute(
     """Yield each value in order; the caller keeps what is still to be read in `values`."""
     known = types(graph)
     for op in graph.ops:
-        read = tuple(values[name] for name in op.operands) or (images,)
-        operands = operand_types(op, known)
-        value = op.compute_with(fast, read, operands) if fast else op.compute(read, operands)
-        for post in op.posts:
-            value = _post(post, value, values, fast)
-        yield op.name, value
+        yield op.name, value_of(op, values, operand_types(op, known), images, fast)
+
+
+def value_of(
+    op: Operation, values: Values, operands: tuple[MapType, ...], images: np.ndarray,
+    fast: Kernels | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Return the value of one operation, of the values that it reads.
+
+    Parameters
+    ----------
+    op : Operation
+    values : dict of str to int64 array (N, H, W, C)
+        At least what it reads.
+    operands : MapType
+        What is known of its operands.
+    images : integer array (N, H, W, C)
+        What the input reads, and a constant counts.
+    fast : Kernels, optional
+        Compiled kernels; numpy without them.
+
+    Returns
+    -------
+    int64 array (N, H', W', C')
+    """
+    read = tuple(values[name] for name in op.operands) or (images,)
+    value = op.compute_with(fast, read, operands) if fast else op.compute(read, operands)
+    for post in op.posts:
+        value = _post(post, value, values, fast)
+    return value
 
 
 def accumulators(op: Operation, x: np.ndarray, fmt: Format) -> np.ndarray:
@@ -176,7 +202,7 @@ def _post(post: Post, acc: np.ndarray, values: Values, fast: Kernels | None) -> 
     first, second = (
         None if name is None else values[name] for name in (post.residual, post.residual2)
     )
-    if fast is not None:
+    if fast is not None and post.token is None:
         return fast.post(post, acc, first, second)
     shape = acc.shape
 
@@ -188,7 +214,10 @@ def _post(post: Post, acc: np.ndarray, values: Values, fast: Kernels | None) -> 
     rows = max(1, POST_BLOCK // shape[-1])
     for low in range(0, len(acc), rows):
         part = slice(low, low + rows)
-        y = _step(post.first, acc[part], None if first is None else first[part])
+        if post.token is None:
+            y = _step(post.first, acc[part], None if first is None else first[part])
+        else:
+            y = _token_step(post.first, acc[part], values[post.token], part)
         if post.table is not None:
             y = post.table[y & 0xFF].astype(np.int64)
         if post.second is not None:
@@ -202,3 +231,18 @@ def _step(step: Step, value: np.ndarray, residual: np.ndarray | None) -> np.ndar
     if residual is None:
         return requantise(value, step.m, step.bias, shift, step.fmt)
     return requantise(value, step.m, step.bias, shift, step.fmt, residual, step.r)
+
+
+def _token_step(step: Step, value: np.ndarray, records: np.ndarray, part: slice) -> np.ndarray:
+    """Return the first step of some positions, with m, B and S of their tokens and heads."""
+    m, bias, shift = np.moveaxis(split_records(records)[part], 2, 0)[..., None]  # (P, heads, 1)
+    blocks = value.reshape(len(value), m.shape[1], -1)  # (P, heads, C / heads)
+    made = blocks * m
+    made += bias + ((np.int64(1) << shift) >> 1)
+    made >>= shift
+    return np.asarray(step.fmt.clamp(made)).reshape(value.shape)
+
+
+def split_records(records: np.ndarray) -> np.ndarray:
+    """Return a value of records of tokens as (positions, heads, fields)."""
+    return records.reshape(-1, records.shape[-1] // RecordType.FIELDS, RecordType.FIELDS)

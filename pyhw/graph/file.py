@@ -20,14 +20,16 @@ import numpy as np
 from pyhw.files import replacing
 
 from .ops import Graph
-from .schema import DTYPES, graph_from_json, graph_to_json
+from .ops.base import STORED
+from .post import Post
+from .schema import DTYPES, graph_from_json, graph_to_json, later_fields
 from .verify import verify
 
 __all__ = ["FILE_VERSION", "SUFFIX", "fingerprint", "from_bytes", "load", "save", "to_bytes"]
 
-FILE_VERSION = 3
-"""Version of the layout with arrays that are named again; without them 2 if there are masked
-convolutions, else 1."""
+FILE_VERSION = 4
+"""Version of the layout with operations of transformers or records of tokens; without them 3 if
+arrays are named again, else 2 if there are masked convolutions, else 1."""
 SUFFIX = ".pyhw"
 """Usual ending of a model file's name."""
 MAGIC = "pyhw-graph"
@@ -94,7 +96,7 @@ def to_bytes(graph: Graph, *, share: bool = True) -> bytes:
     """
     record, tensors = graph_to_json(verify(graph), share)
     small = tensors.arrays
-    version = FILE_VERSION if tensors.shared else 1 + _has_masks(record)
+    version = max(3 if tensors.shared else 1, _needed_version(record))
     head = {"format": MAGIC, "version": version, "graph": record, "tensors": [
         {"dtype": tensor.dtype.name, "shape": list(tensor.shape)} for tensor in small]}  # fmt: skip
     try:
@@ -151,8 +153,8 @@ def from_bytes(data: bytes) -> Graph:
             raise ValueError(f"damaged: more than {MAX_ARRAYS} bytes of arrays")
         return given[number]
 
-    if head["version"] == 1 and _has_masks(head["graph"]):
-        raise ValueError("damaged: version 1 has no masked convolutions")
+    if head["version"] < (needed := _needed_version(head["graph"])):
+        raise ValueError(f"damaged: operations of version {needed} in version {head['version']}")
     try:
         graph = verify(graph_from_json(head["graph"], tensor))
     except TypeError as error:
@@ -162,10 +164,19 @@ def from_bytes(data: bytes) -> Graph:
     return graph
 
 
-def _has_masks(record: Any) -> bool:
+def _needed_version(record: Any) -> int:
+    """Return the first version that has all operations and fields of a graph's JSON."""
     ops = record.get("ops") if isinstance(record, dict) else None
-    return isinstance(ops, list) and any(
-        isinstance(op, dict) and op.get("op") == "masked_conv" for op in ops)  # fmt: skip
+    needed = 1
+    for op in ops if isinstance(ops, list) else []:
+        if not isinstance(op, dict):
+            continue
+        kind, post = STORED.get(str(op.get("op"))), op.get("post")
+        needed = max(needed, getattr(kind, "since", 1))
+        if isinstance(post, dict):
+            later = later_fields(Post)
+            needed = max([needed, *(later[name] for name in post if name in later)])
+    return needed
 
 
 def _npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:

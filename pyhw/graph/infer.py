@@ -1,6 +1,6 @@
 """Shapes and formats of a graph's values, and the bounds of post-processing's sums."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .ops import Graph, MapType, Operation, Shape, Step
 from .post import Post
 
 __all__ = ["Shape", "formats", "largest_exponent", "most_terms", "operand_types", "shapes",
-           "step_bounds", "sum_widths", "types"]  # fmt: skip
+           "step_bounds", "sum_widths", "types", "types_of"]  # fmt: skip
 
 
 def types(graph: Graph) -> dict[str, MapType]:
@@ -21,8 +21,13 @@ def types(graph: Graph) -> dict[str, MapType]:
     ValueError
         If a kernel is larger than its padded map.
     """
+    return types_of(graph.ops)
+
+
+def types_of(ops: Iterable[Operation]) -> dict[str, MapType]:
+    """Return shape and format of every value by name, as `types`, of operations in order."""
     found: dict[str, MapType] = {}
-    for op in graph.ops:
+    for op in ops:
         found[op.name] = op.infer(*operand_types(op, found))
     return found
 

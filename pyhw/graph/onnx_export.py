@@ -83,12 +83,12 @@ class OnnxBuilder:
         self.tensors: dict[str, str] = {}
         for op in graph.ops:
             self.value = op.name
-            read = [self.tensors[name] for name in op.operands] or [op.name]
+            read = [self.tensors[name] for name in op.operands] or [graph.input.name]
             result = op.onnx_nodes(self, *read)
             for post in op.posts:
                 result = self.post(post, result)
             self.tensors[op.name] = result
-            if op.operands:
+            if op.operands or op.constant:
                 self.nodes.append(helper.make_node("Identity", [result], [op.name]))
 
     def node(self, kind: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -127,7 +127,10 @@ class OnnxBuilder:
 
     def post(self, post: Post, acc: str) -> str:
         """First step, table, second step."""
-        value = self.step(post.first, acc, post.residual)
+        if post.token is None:
+            value = self.step(post.first, acc, post.residual)
+        else:
+            value = self.token_step(post.first, acc, post.token)
         if post.table is not None:
             index = self.node("Mod", [value, self.constant(256)])  # u & 0xff, for negative u too
             value = self.node("Gather", [self.constant(post.table), index], axis=0)
@@ -152,3 +155,27 @@ class OnnxBuilder:
         limits = [self.constant(step.fmt.min, float), self.constant(step.fmt.max, float)]
         total = self.node("Clip", [self.node("Floor", [total]), *limits])
         return self.cast(total, "INT64")
+
+    def token_step(self, step: Step, value: str, token: str) -> str:
+        """Scale, add, round and clamp with m, B and S of each token and head; as `step`."""
+        known, (height, width, channels) = self.types[token].records, self.types[self.value].shape
+        assert known is not None
+        heads = known.heads
+        records = self.reshape(self.tensors[token], height * width, heads, known.FIELDS)
+        m, bias, shift = (
+            self.node("Slice", [records, *(self.constant([v]) for v in (low, low + 1, 3))])
+            for low in range(known.FIELDS)
+        )  # each (N, P, heads, 1)
+        powers = 2.0 ** np.arange(known.shift + 1)
+        unit, scale = (
+            self.node("Gather", [self.constant(table, float), shift], axis=0)
+            for table in (np.floor(powers / 2), 1 / powers)
+        )
+        blocks = self.reshape(value, height * width, heads, channels // heads)
+        total = self.node("Mul", [self.cast(blocks, "DOUBLE"), self.cast(m, "DOUBLE")])
+        total = self.node("Add", [total, self.cast(bias, "DOUBLE")])
+        total = self.node("Add", [total, unit])
+        total = self.node("Floor", [self.node("Mul", [total, scale])])
+        limits = [self.constant(step.fmt.min, float), self.constant(step.fmt.max, float)]
+        made = self.cast(self.node("Clip", [total, *limits]), "INT64")
+        return self.reshape(made, height, width, channels)

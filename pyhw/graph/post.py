@@ -3,7 +3,7 @@
 Source of the arithmetic: ``docs/numerics.md``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from pyhw.hdl.formats import Format
 
 from .records import Record, frozen_array
 
-__all__ = ["DUMMY", "Post", "Step", "freeze_terms"]
+__all__ = ["DUMMY", "Post", "Step", "freeze_terms", "token_step"]
 
 Terms = list[tuple[np.ndarray, np.ndarray]]
 """Signed powers of two, as `pyhw.hdl.formats.apply_terms` takes them."""
@@ -119,6 +119,9 @@ class Post(Record):
         Batch norm or a residual after the activation; reads an at most 8-bit y.
     residual, residual2 : str, optional
         Names of the values added in the first and in the second step.
+    token : str, optional
+        Name of the records of tokens (`pyhw.graph.ops.Stats`) that give the first step's m, B and
+        S in place of the channel; the step's own are those of `token_step` then.
     """
 
     first: Step
@@ -127,6 +130,7 @@ class Post(Record):
     second: Step | None = None
     residual: str | None = None
     residual2: str | None = None
+    token: str | None = field(default=None, metadata={"since": 4})
 
     def __post_init__(self) -> None:
         if (self.table is None) != (self.table_format is None):
@@ -148,9 +152,28 @@ class Post(Record):
         return self.y_format if self.second is None else self.second.fmt
 
     @property
+    def values(self) -> tuple[int, ...] | None:
+        """All values that can be stored if they come out of the table, ascending; else None."""
+        if self.table is None or self.second is not None:
+            return None
+        fmt = self.first.fmt
+        return tuple(np.unique(self.table[np.arange(fmt.min, fmt.max + 1) & 0xFF]).tolist())
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of all values that it reads: those added, then the records of tokens."""
+        return self.residuals if self.token is None else (*self.residuals, self.token)
+
+    @property
     def residuals(self) -> tuple[str, ...]:
         """Names of the values added, first step first."""
         return tuple(name for name in (self.residual, self.residual2) if name is not None)
+
+
+def token_step(channels: int, fmt: Format) -> Step:
+    """Return the first step of a post-processing with records of tokens: m = 1, B = S = 0."""
+    zero = np.zeros((1, channels), np.int8)
+    return Step(zero + 1, zero, zero[0], zero[0], fmt)
 
 
 _ZERO = np.zeros((1, 1), np.int8)

@@ -126,7 +126,7 @@ class Draw:
             value = op.infer(*operands)
         except ValueError:
             return None
-        counts = op.counts(value)
+        counts = op.counts(value, *operands)
         if counts.weights and counts.terms > self.limits.work:
             return None
         shape = value.shape

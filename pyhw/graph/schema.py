@@ -56,6 +56,15 @@ def record_fields(kind: type[Any]) -> dict[str, str]:
     return found
 
 
+@cache
+def later_fields(kind: type[Any]) -> dict[str, int]:
+    """Return the fields that a record gained later, and the file's version that first has them.
+
+    They may be None, and files leave them out then, so that older readers know the others.
+    """
+    return {one.name: one.metadata["since"] for one in fields(kind) if "since" in one.metadata}
+
+
 class Tensors:
     """Arrays of a file in the order of their numbers, each in the smallest dtype that holds it.
 
@@ -99,8 +108,11 @@ def graph_to_json(graph: Graph, share: bool = True) -> tuple[dict[str, Any], Ten
 
 def _record_to_json(record: Any, tensors: Tensors) -> dict[str, Any]:
     out: dict[str, Any] = {}
+    later = later_fields(type(record))  # type: ignore[arg-type]
     for name in record_fields(type(record)):  # type: ignore[arg-type]
         value = getattr(record, name)
+        if name in later and value is None:
+            continue
         if isinstance(value, np.ndarray):
             value = tensors.number(value)
         elif isinstance(value, Format):
@@ -148,10 +160,12 @@ def graph_from_json(record: Any, tensor: Callable[[int], np.ndarray]) -> Graph:
     return Graph(text["name"], tuple(ops), text["output"], record["meta"])
 
 
-def _object(value: Any, names: set[str], what: str) -> dict[str, Any]:
+def _object(
+    value: Any, names: set[str], what: str, optional: set[str] = frozenset()  # type: ignore[assignment]
+) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{what} must be an object")
-    if missing := sorted(names - set(value)):
+    if missing := sorted(names - optional - set(value)):
         raise ValueError(f"{what} has no field {missing[0]!r}")
     if unknown := sorted(set(value) - names):
         raise ValueError(f"{what} has an unknown field {unknown[0]!r:.40}")
@@ -161,11 +175,13 @@ def _object(value: Any, names: set[str], what: str) -> dict[str, Any]:
 def _record_from_json(
     kind: type, value: Any, tensor: Callable[[int], np.ndarray], what: str
 ) -> Any:
-    value = _object(value, set(record_fields(kind)), what)
+    later = set(later_fields(kind))
+    value = _object(value, set(record_fields(kind)), what, later)
     return kind(
         **{
             name: _decode(type_name, value[name], tensor, f"{what}.{name}")
             for name, type_name in record_fields(kind).items()
+            if name in value or name not in later
         }
     )
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from pyhw.hdl.formats import Format, apply_terms, round_shift
 
-from .execute import run_layers
+from .execute import run_layers, split_records
 from .infer import operand_types, types
 from .ops import Graph
 from .post import Post, Step
@@ -57,7 +57,10 @@ def saturated_share(post: Post, acc: np.ndarray, values: dict[str, np.ndarray]) 
     values : dict of str to int64 array
         At least the residuals.
     """
-    u = _before_clamp(post.first, acc, values, post.residual)
+    if post.token is not None:
+        u = _by_token(acc, values[post.token])
+    else:
+        u = _before_clamp(post.first, acc, values, post.residual)
     share = _outside(u, post.first.fmt)
     if post.second is not None:
         y = post.first.fmt.clamp(u)
@@ -75,6 +78,12 @@ def _before_clamp(
     if residual is not None:
         total = total + apply_terms(values[residual], step.r)
     return np.asarray(round_shift(total, step.shift.astype(np.int64)))
+
+
+def _by_token(acc: np.ndarray, records: np.ndarray) -> np.ndarray:
+    m, bias, shift = np.moveaxis(split_records(records), 2, 0)[..., None]
+    total = acc.reshape(len(m), m.shape[1], -1) * m + bias
+    return np.asarray(round_shift(total, shift)).reshape(acc.shape)
 
 
 def _outside(value: np.ndarray, fmt: Format) -> float:

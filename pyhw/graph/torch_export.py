@@ -16,6 +16,7 @@ from pyhw.hdl.formats import terms_value
 
 from .infer import operand_types, types
 from .ops import Graph, MapType, Operation
+from .ops.base import RecordType
 from .post import Post, Step
 from .verify import verify
 
@@ -57,7 +58,8 @@ class IntegerModule(nn.Module):
                     None if name is None else values[name]
                     for name in (one.residual, one.residual2)
                 )
-                value = one(value, first, second)
+                token = None if one.token is None else values[one.token]
+                value = one(value, first, second, token)
             values[op.name] = value
         return values
 
@@ -129,15 +131,26 @@ class _Post(nn.Module):
 
     def __init__(self, post: Post) -> None:
         super().__init__()
-        self.residual, self.residual2 = post.residual, post.residual2
+        self.residual, self.residual2, self.token = post.residual, post.residual2, post.token
         self.first = _Step(post.first)
         self.register_buffer("table", None if post.table is None else _buffer(post.table))
         self.second = None if post.second is None else _Step(post.second)
 
-    def forward(self, acc: Tensor, residual: Tensor | None, residual2: Tensor | None) -> Tensor:
-        value = self.first(acc, residual)
+    def forward(
+        self, acc: Tensor, residual: Tensor | None, residual2: Tensor | None, token: Tensor | None
+    ) -> Tensor:
+        value = self.first(acc, residual) if token is None else self._by_token(acc, token)
         if self.table is not None:
             value = self.table[torch.bitwise_and(value, 255)]
         if self.second is not None:
             value = self.second(value, residual2)
         return value
+
+    def _by_token(self, acc: Tensor, token: Tensor) -> Tensor:
+        """Take the first step with m, B and S of each token and head."""
+        heads = token.shape[3] // RecordType.FIELDS
+        m, bias, shift = token.flatten(1, 2).unflatten(2, (heads, -1)).unsqueeze(3).unbind(4)
+        value = acc.flatten(1, 2).unflatten(2, (heads, -1))  # (N, P, heads, C / heads)
+        total = value * m + bias + torch.bitwise_left_shift(torch.ones_like(shift), shift) // 2
+        made = torch.bitwise_right_shift(total, shift).clamp(self.first.low, self.first.high)
+        return made.reshape(acc.shape)

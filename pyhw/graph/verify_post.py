@@ -3,7 +3,7 @@
 from pyhw.hdl.formats import BIAS_WIDTH, MAX_EXPONENT, MAX_SHIFT, Format
 
 from .ops import MapType, Operation
-from .post import Post, Step
+from .post import Post, Step, token_step
 from .rules import check_terms, require
 
 __all__ = ["MAX_TERMS", "check_post"]
@@ -15,6 +15,8 @@ MAX_TERMS = 4
 def check_post(op: Operation, post: Post, types: dict[str, MapType]) -> None:
     """Check the steps, the table and the residuals of an operation."""
     _check_step(op, "first", post.first, post.residual, types)
+    if post.token is not None:
+        _check_token(op, post, types)
     if post.second is not None:
         _check_step(op, "second", post.second, post.residual2, types)
         require(
@@ -41,6 +43,25 @@ def check_post(op: Operation, post: Post, types: dict[str, MapType]) -> None:
             f"table values must be in the table's format {fmt}, "
             f"not {post.table.min()} to {post.table.max()}",
         )
+
+
+def _check_token(op: Operation, post: Post, types: dict[str, MapType]) -> None:
+    """Check the records of tokens, and that they take the first step's place."""
+    assert post.token is not None
+    height, width, channels = types[op.name].shape
+    given = types[post.token]
+    require(op, given.records is not None,
+            f"token must name records of tokens (Stats), not the map {post.token!r}")  # fmt: skip
+    assert given.records is not None
+    heads = given.records.heads
+    require(op, channels % heads == 0,
+            f"the {channels} channels must fall into the {heads} heads of {post.token!r}")
+    require(op, given.shape[0] * given.shape[1] == height * width,
+            f"{post.token!r} must have a record for each of the {height}x{width} positions, "
+            f"not {given.shape[0]}x{given.shape[1]}")  # fmt: skip
+    require(op, post.residual is None, "the first step must add nothing where m is the token's")
+    require(op, post.first == token_step(channels, post.first.fmt),
+            "the first step's own m must be 1, B and S 0 where they are the token's")  # fmt: skip
 
 
 def _check_step(

@@ -51,7 +51,7 @@ def test_the_command_prints_totals_and_assumptions(capsys):
     assert main(["info", path, "--ops", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["layers"][1]["movement_pj"] > 0
-    assert len(content["assumptions"]) == 4
+    assert len(content["assumptions"]) == 5
 
 
 def test_a_program_is_referred_to_its_graph(tmp_path, capsys):

@@ -5,7 +5,21 @@ Shares nothing with the executor or with `pyhw.hdl.formats`: an independent read
 
 import math
 
-from pyhw.graph.ops import Concat, Conv, Input, Permute, Pool
+from pyhw.graph.ops import (
+    Concat,
+    Constant,
+    Conv,
+    Experts,
+    Input,
+    MatMul,
+    Permute,
+    Pool,
+    Route,
+    Slice,
+    Stats,
+    Transpose,
+)
+from pyhw.hdl.tokens import layer_record, max_record, sum_record
 
 
 def clamp(value, fmt):
@@ -29,11 +43,23 @@ def step(record, channel, value, residual):
     return clamp((2 * total + scale) // (2 * scale), record.fmt)
 
 
-def post(record, channel, acc, at, values):
+def by_token(record, channels, channel, acc, at, shape, values, shapes):
+    _, width, fields = shapes[record.token]
+    position = at[0] * shape[1] + at[1]
+    head = channel // (channels // (fields // 3))
+    m, bias, shift = (values[record.token][position // width, position % width, 3 * head + i]
+                      for i in range(3))
+    return clamp((2 * (m * acc + bias) + 2**shift) // (2 * 2**shift), record.first.fmt)
+
+
+def post(record, channel, acc, at, values, shape=None, shapes=None):
     def residual(name):
         return None if name is None else values[name][(*at, channel)]
 
-    u = step(record.first, channel, acc, residual(record.residual))
+    if record.token is None:
+        u = step(record.first, channel, acc, residual(record.residual))
+    else:
+        u = by_token(record, shape[2], channel, acc, at, shape, values, shapes)
     y = u if record.table is None else int(record.table[u % 256])
     if record.second is None:
         return y
@@ -85,6 +111,72 @@ def accumulator(op, values, shape, fmt, at, channel):
     return total
 
 
+def row_of(values, name, shape, position, head, heads):
+    """Return the channels of a head at a position."""
+    _, width, channels = shape
+    size = channels // heads
+    y, x = divmod(position, width)
+    return [values[name][y, x, c] for c in range(head * size, (head + 1) * size)]
+
+
+def product(op, values, shapes, at, channel):
+    """Return the accumulator of a product of maps: the sums of the table in `MatMul`."""
+    (ah, aw, ac), (bh, bw, bc) = shapes[op.a], shapes[op.b]
+    tokens_a, tokens_b = ah * aw // op.slices, bh * bw // op.slices
+    dim_a, dim_b = ac // op.heads, bc // op.heads
+
+    def a(part, i, head, c):
+        return row_of(values, op.a, shapes[op.a], part * tokens_a + i, head, op.heads)[c]
+
+    def b(part, i, head, c):
+        return row_of(values, op.b, shapes[op.b], part * tokens_b + i, head, op.heads)[c]
+
+    if op.form == "tn":
+        part, row = at
+        head, column = divmod(channel, dim_b)
+        pairs = [(a(part, i, head, row), b(part, i, head, column)) for i in range(tokens_a)]
+    else:
+        part, row = divmod(at[0] * aw + at[1], tokens_a)
+        if op.form == "nt":
+            head, column = divmod(channel, tokens_b)
+            pairs = [(a(part, row, head, c), b(part, column, head, c)) for c in range(dim_a)]
+        else:
+            head, column = divmod(channel, dim_b)
+            pairs = [(a(part, row, head, j), b(part, j, head, column)) for j in range(tokens_b)]
+    return sum(x * y if op.term == "shift" else -abs(x - y) for x, y in pairs)
+
+
+def record(op, row):
+    """Return m, B and S of a row."""
+    made = {
+        "layer": lambda: layer_record(row, op.fraction, op.floor, op.terms),
+        "l2": lambda: layer_record(row, op.fraction, op.floor, op.terms, centred=False),
+        "max": lambda: max_record(row, op.fraction),
+        "sum": lambda: sum_record(row, op.fraction, op.floor, op.terms),
+    }[op.kind]()
+    return made.m, made.bias, made.shift
+
+
+def token_value(op, values, shapes, at, channel):
+    """Return a value of an operation without post-processing that works on tokens."""
+    y, x = at
+    if isinstance(op, Constant):
+        return int(op.values[y, x, channel])
+    if isinstance(op, Slice):
+        return values[op.input][y + op.start[0], x + op.start[1], channel + op.start[2]]
+    if isinstance(op, Experts):
+        return values[op.branches[values[op.route][y, x, 0]]][y, x, channel]
+    width = shapes[op.input][1]
+    if isinstance(op, Transpose):
+        return values[op.input][channel // width, channel % width, x]
+    position = y * width + x
+    if isinstance(op, Route):
+        logits = row_of(values, op.input, shapes[op.input], position, 0, 1)
+        return logits.index(max(logits))
+    head, field = divmod(channel, 3)
+    return record(op, row_of(values, op.input, shapes[op.input], position, head, op.heads))[field]
+
+
 def evaluate(graph, image, shapes, formats):
     """Return every value of one image as a dict of (row, column, channel) -> int, by name."""
     values = {}
@@ -105,8 +197,13 @@ def evaluate(graph, image, shapes, formats):
             elif isinstance(op, Permute):
                 position = int(op.index[y * width + x])
                 made[y, x, c] = values[op.input][position // width, position % width, c]
+            elif isinstance(op, (Constant, Experts, Route, Slice, Stats, Transpose)):
+                made[y, x, c] = token_value(op, values, shapes, (y, x), c)
             else:
-                acc = accumulator(op, values, shapes[op.input], formats[op.input], (y, x), c)
-                made[y, x, c] = post(op.post, c, acc, (y, x), values)
+                if isinstance(op, MatMul):
+                    acc = product(op, values, shapes, (y, x), c)
+                else:
+                    acc = accumulator(op, values, shapes[op.input], formats[op.input], (y, x), c)
+                made[y, x, c] = post(op.post, c, acc, (y, x), values, shapes[op.name], shapes)
         values[op.name] = made
     return values

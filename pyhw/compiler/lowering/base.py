@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from pyhw.graph.ops import Conv, Input, MapType, Operation
 from pyhw.hdl.config import Config
 
+from ..errors import CompileError
 from ..job import Job
 from ..maps import Map
 
@@ -171,13 +172,13 @@ def lowering_of(op: Operation) -> Lowering[Any]:
 
     Raises
     ------
-    NotImplementedError
+    CompileError
         If it does not.
     """
     found = _LOWERINGS.get(type(op))
-    if found is None:
-        raise NotImplementedError(
-            f"operation {op.name!r} ({type(op).__name__}) does not run on the accelerator; "
-            "give its class a lowering"
-        )
+    if found is None or any(post.token is not None for post in op.posts):
+        what = f"{type(op).__name__} does not run" if found is None else (
+            "records of tokens do not run")
+        raise CompileError(op.name, f"{what} on the accelerator",
+                           "evaluate or export the graph, or give the operation a lowering")
     return found

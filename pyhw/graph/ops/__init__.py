@@ -15,11 +15,17 @@ from .pool import Pool
 from .pointwise import Pointwise
 from .concat import Concat
 from .permute import Permute
+from .constant import Constant
+from .slice import Slice
+from .transpose import Transpose
+from .matmul import MatMul
+from .stats import Stats
+from .route import Experts, Route
 from .graph import Graph
 from .processed import Processed, Windowed
 
 __all__ = [
-    "OPERATIONS", "Concat", "Conv", "Counts", "Graph", "Input", "MapType", "Operation", "Permute",
-    "Pointwise", "Pool", "Post", "Processed", "Shape", "Step", "StoredMasked", "Windowed",
-    "operation",
+    "OPERATIONS", "Concat", "Constant", "Conv", "Counts", "Experts", "Graph", "Input", "MapType",
+    "MatMul", "Operation", "Permute", "Pointwise", "Pool", "Post", "Processed", "Route", "Shape",
+    "Slice", "Stats", "Step", "StoredMasked", "Transpose", "Windowed", "operation",
 ]  # fmt: skip

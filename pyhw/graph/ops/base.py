@@ -21,11 +21,11 @@ Fields may be of the types that `pyhw.graph.schema` can store, so that files nee
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from pyhw.hdl.formats import Format
+from pyhw.hdl.formats import Format, signed_digits
 
 from ..post import Post
 from ..records import Record
@@ -38,11 +38,37 @@ if TYPE_CHECKING:
     from ..random import Draw
     from ..random_limits import Limits
 
-__all__ = ["OPERATIONS", "STORED", "Counts", "MapType", "Operation", "Shape", "operation",
-           "stored_record"]  # fmt: skip
+__all__ = ["OPERATIONS", "STORED", "Counts", "MapType", "Operation", "RecordType", "Shape",
+           "operation", "stored_record"]  # fmt: skip
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image's map."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordType:
+    """What is known of the records of tokens: their heads, and bounds of what they hold."""
+
+    heads: int
+    """Records of a token; channels fall into this many equal blocks."""
+    terms: int
+    """Signed powers of two of a multiplier, its gain left out."""
+    gain: int = 1
+    """What every multiplier is scaled by: C of norms."""
+    multiplier: int
+    """Largest multiplier, the gain included."""
+    bias: tuple[int, int]
+    """Least and greatest bias."""
+    shift: int
+    """Largest shift."""
+
+    @property
+    def gain_digits(self) -> int:
+        """Signed powers of two of the gain."""
+        return len(signed_digits(self.gain, 30))
+
+    FIELDS: ClassVar[int] = 3
+    """Channels of a record in the executor's maps: multiplier, bias, shift."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +79,10 @@ class MapType:
     """Height, width, channels."""
     fmt: Format
     """Format of its stored values."""
+    values: tuple[int, ...] | None = None
+    """All values that can be stored, ascending, where they are fewer than the format's."""
+    records: RecordType | None = None
+    """Of records of tokens (`Stats`), which are no map and are read by post-processing alone."""
 
     @property
     def channels(self) -> int:
@@ -74,6 +104,8 @@ class Counts:
     """Additions, subtractions and comparisons that sum up."""
     shifts: int = 0
     """Shifts of a value by a weight's exponent."""
+    lookups: int = 0
+    """Bytes or multipliers looked up in a table."""
     weights: int = 0
     """Weights, digits not counted."""
     weight_bits: int = 0
@@ -91,6 +123,10 @@ class Operation(Record, ABC):
     """
 
     name: str
+    since: ClassVar[int] = 1
+    """Version of graph files (`pyhw.graph.file`) that first has it."""
+    constant: ClassVar[bool] = False
+    """Whether it reads nothing and is the same for every image."""
     if TYPE_CHECKING:
 
         @property
@@ -139,6 +175,13 @@ class Operation(Record, ABC):
     @abstractmethod
     def check_operands(self, *operands: MapType) -> None:
         """Check what formats it takes and what its weights may be with them; as `check_fields`."""
+
+    def check_graph(self, ops: "Mapping[str, Operation]") -> None:
+        """Check what it takes of the whole graph, its operations by name; as `check_fields`."""
+
+    def per_token(self, *operands: MapType) -> bool:
+        """Return whether a position of its value depends on that position of what it reads."""
+        return False
 
     def acc_bounds(self, *operands: MapType) -> tuple[np.ndarray, np.ndarray]:
         """Return the least and the greatest accumulator, int64 (O,); with a `Post` only.
@@ -209,8 +252,8 @@ class Operation(Record, ABC):
         """
         return None
 
-    def counts(self, value: MapType) -> Counts:
-        """Return what it does for one image; `value` is what it makes."""
+    def counts(self, value: MapType, *operands: MapType) -> Counts:
+        """Return what it does for one image; `value` is what it makes of its operands."""
         return Counts()
 
     def describe(self, *operands: MapType) -> str:

@@ -38,6 +38,10 @@ class Concat(Operation):
         height, width, _ = operands[0].shape
         return MapType((height, width, sum(x.channels for x in operands)), operands[0].fmt)
 
+    def per_token(self, *operands: MapType) -> bool:
+        """Return that it works on positions alone."""
+        return True
+
     def check_operands(self, *operands: MapType) -> None:
         """Check that sides and formats agree."""
         sides = sorted({x.shape[:2] for x in operands})

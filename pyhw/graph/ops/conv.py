@@ -144,7 +144,7 @@ class Conv(Windowed):
     def infer(self, *operands: MapType) -> MapType:
         """Return one position a window, and the output channels."""
         height, width = self.positions(operands[0].shape)
-        return MapType((height, width, self.out_channels), self.post.format)
+        return self.stores(height, width, self.out_channels)
 
     def check_fields(self, *operands: MapType) -> None:
         """Check window, channels and groups."""
@@ -171,6 +171,10 @@ class Conv(Windowed):
             f"weights must take {channels // self.groups} input channels per group, "
             f"not {self.weight_shape[3]}",
         )
+
+    def per_token(self, *operands: MapType) -> bool:
+        """Return whether the kernel is a point."""
+        return self.kernel == (1, 1) == self.stride and not any(self.padding)
 
     def check_operands(self, *operands: MapType) -> None:
         """Check the format, the term's rules and the pad values."""
@@ -257,7 +261,7 @@ class Conv(Windowed):
         term = TERMS[str(rng.choice(lim.engines))]
         return term.draw(draw, (out, *kernel, channels // groups), fields)
 
-    def counts(self, value: MapType) -> Counts:
+    def counts(self, value: MapType, *operands: MapType) -> Counts:
         """Return the term's."""
         return self.terms.counts(self, value.shape[0] * value.shape[1])
 

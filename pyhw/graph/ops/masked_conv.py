@@ -1,7 +1,7 @@
 """Convolutions whose weights are a mask and a prototype: their files, rules and random ones."""
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class StoredMasked:
     of the prototype's codes.
     """
 
+    since: ClassVar[int] = 2
+    """As of operations."""
     name: str
     input: str
     post: Post

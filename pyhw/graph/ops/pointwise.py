@@ -32,7 +32,11 @@ class Pointwise(Processed):
 
     def infer(self, *operands: MapType) -> MapType:
         """Return the operand's shape in the format of the post-processing."""
-        return MapType(operands[0].shape, self.post.format)
+        return self.stores(*operands[0].shape)
+
+    def per_token(self, *operands: MapType) -> bool:
+        """Return that it works on positions alone."""
+        return True
 
     def check_operands(self, *operands: MapType) -> None:
         """Check the format, and that a wide map leaves the residual's place free."""

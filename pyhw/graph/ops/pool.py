@@ -78,7 +78,7 @@ class Pool(Windowed):
     def infer(self, *operands: MapType) -> MapType:
         """Return one position a window, and the operand's channels."""
         height, width = self.positions(operands[0].shape)
-        return MapType((height, width, operands[0].channels), self.post.format)
+        return self.stores(height, width, operands[0].channels)
 
     def check_fields(self, *operands: MapType) -> None:
         """Check the window, and that an average has one divisor."""
@@ -155,7 +155,7 @@ class Pool(Windowed):
                    stride=(draw.pick(1, 3), draw.pick(1, 3)), pad_value=pad_value,
                    post=DUMMY)  # fmt: skip
 
-    def counts(self, value: MapType) -> Counts:
+    def counts(self, value: MapType, *operands: MapType) -> Counts:
         """Return a term a tap; comparisons are no additions."""
         height, width, channels = value.shape
         terms = height * width * channels * self.taps

@@ -19,8 +19,8 @@ class Processed(Operation):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Values read: the input, then residuals."""
-        return (self.input, *self.post.residuals)
+        """Values read: the input, then residuals and records of tokens."""
+        return (self.input, *self.post.reads)
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -31,6 +31,11 @@ class Processed(Operation):
     def posts(self) -> tuple[Post, ...]:
         """The post-processing."""
         return (self.post,)
+
+    def stores(self, *shape: int) -> MapType:
+        """Return a map of a shape (H, W, C) as the post-processing stores it."""
+        height, width, channels = shape
+        return MapType((height, width, channels), self.post.format, self.post.values)
 
 
 class Windowed(Processed):

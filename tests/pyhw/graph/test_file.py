@@ -125,8 +125,8 @@ def edit(path, value):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (edit(["version"], 4), "must be of version 1 to 3, not 4; a newer pyhw may read it"),
-        (edit(["version"], KeyError), "must be of version 1 to 3, not None"),
+        (edit(["version"], 5), "must be of version 1 to 4, not 5; a newer pyhw may read it"),
+        (edit(["version"], KeyError), "must be of version 1 to 4, not None"),
         (edit(["format"], "onnx"), "not a pyhw graph"),
         (lambda head: [1], "not a pyhw graph"),
         (edit(["extra"], 1), "must have the fields"),

@@ -127,7 +127,7 @@ DAMAGE = {
     "huge": (field("shape", [60000, 255, 255, 60000]), "at most 16777216 weights"),
     "narrow codes": (field("code_width", 2), "code_width must be 3, 4 or 5, not 2"),
     "old version": (lambda head, parts: head.__setitem__("version", 1),
-                    "version 1 has no masked convolutions"),
+                    "operations of version 2 in version 1"),
     "missing": (lambda head, parts: head["graph"]["ops"][1].pop("mask"), "no field 'mask'"),
     "unknown tensor": (field("prototype", 99), "tensor 99 is not the next one"),
 }
