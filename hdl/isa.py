@@ -56,7 +56,8 @@ class Counter(enum.Enum, shape=4):
 
     In every cycle of a run the address generator does one thing: it issues a vector, it stalls for
     one of three reasons (`STALL_WEIGHTS`, `STALL_LAYER`, `STALL_BANK`), or it has none to issue:
-    then drain and post-processor finish (the rest of the cycles) or nothing is at work (`FETCH`).
+    then store unit and post-processor finish (the rest of the cycles), or nothing is at work
+    (`FETCH`).
     """
 
     CYCLES = 0
@@ -73,11 +74,11 @@ class Counter(enum.Enum, shape=4):
     STALL_PORT = 5
     """Cycles the store unit waited for scratchpad port B (beside the others)."""
     RESULTS = 6
-    """Result vectors drained."""
+    """Result vectors stored."""
     LAYERS = 7
     """Layers completed."""
     FETCH = 8
-    """Cycles with neither address generator nor drain at work."""
+    """Cycles with neither address generator nor store unit at work."""
 
 
 INPUT = Layout("INPUT", [

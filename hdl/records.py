@@ -70,7 +70,7 @@ class IndexList(Record):
 class WriteSchedule(Record):
     """Where results are stored."""
 
-    serial: int = _unsigned(1, "drain one result at a time instead of `post_width`")
+    serial: int = _unsigned(1, "store one result at a time instead of `post_width`")
     out_log_bytes: int = _unsigned(2, "log2 of the bytes of a stored result (0, 1, 2)")
     out_base: int = _unsigned(24, "scratch address of the first result")
     out_x: int = _signed(24, "as in_x")

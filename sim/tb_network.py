@@ -196,7 +196,7 @@ async def run_case(session: Session, case: dict[str, str], loaded: bool, debug: 
     images = np.load(case["images"], allow_pickle=False)
     await session.do("check_program" if loaded else "load_program", program)
     batches = [images[k : k + program.batch] for k in range(0, len(images), program.batch)]
-    if program.twins and not debug:
+    if program.second_buffers and not debug:
         await in_turns(session, batches, found, progress)
     else:
         await one_by_one(session, batches, debug, found, progress)

@@ -81,7 +81,7 @@ def print_estimate(program: "Program") -> None:
     table = Table(title=f"{program.name} on {program.config.name}, {program.batch} images")
     for name in ("layer", "engine"):
         table.add_column(name)
-    for name in ("cycles", "weight stall", "drain stall", "utilisation"):
+    for name in ("cycles", "weight stall", "store stall", "utilisation"):
         table.add_column(name, justify="right")
     for layer in program.layers:
         used = f"{layer.utilisation:.0%}" if layer.utilisation else ""

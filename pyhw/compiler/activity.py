@@ -32,16 +32,16 @@ class Span:
     Parameters
     ----------
     start : int
-        In front.
+        First cycle of the compute stage.
     end : int
         Its last result is written.
     vectors, stall_weights, stall_layer, stall_bank : int
         As in `pyhw.compiler.cycles.LayerCycles`.
-    front : Activity
+    compute : Activity
         ``vectors`` pass the point where weights switch, or wait: ``layer``, ``bank``. What falls
         on a cycle of `held` is put off.
-    back : Activity
-        ``results`` are drained.
+    store : Activity
+        ``results`` are stored.
     held : list of int
         Cycles in which the vectors are held.
     conflicts : list of int

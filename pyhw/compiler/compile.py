@@ -89,5 +89,5 @@ def compile_graph(
         groups=config.groups, sections=[(s, 0, raw) for s, raw in sections if raw],
         input=stored(graph.input.name), input_shape=graph.input.shape, layers=layers,
         output=stored(graph.output), placements=placements,
-        twins=tuple(stored(second_buffer(name)) for name in doubled))
+        second_buffers=tuple(stored(second_buffer(name)) for name in doubled))
 

@@ -78,21 +78,21 @@ class Machine:
         self._pipeline = Pipeline()
         self._fetch = 0
         """When the fetch of the next instruction begins."""
-        self._may_start = self._may_drain = 0
+        self._may_start = self._may_store = 0
         """First cycles in which the compute stage and the store stage can start with the next
         layer."""
         self._tail = 0
         """First cycle in which all but the last burst of the layer before is stored."""
         self._freed = [-1, -1]
         """When the two banks that were filled last were free, but for requests on their way."""
-        self._drained = 0
+        self._last_stored = 0
 
     def run(self, layer: Instruction, slots: int) -> Span:
         """Run one instruction."""
         timing, opcode = self._timing, Opcode(layer.control.opcode)
         fetched = self._fetch + self._words[opcode] + slots + timing.fetch_overhead
         start = max(fetched, self._may_start)
-        store = max(start + timing.compute_to_store, self._may_drain)
+        store = max(start + timing.compute_to_store, self._may_store)
         return (self._compute if opcode is Opcode.COMPUTE else self._copy)(
             layer, slots, start, store)
 
@@ -105,7 +105,7 @@ class Machine:
         self._tail = 0
         self._may_start = max(last + timing.copy_to_free + timing.free_to_start,
                               store + timing.store_to_start)
-        self._may_drain = end + timing.write_to_store
+        self._may_store = end + timing.write_to_store
         compute, stores = Activity(), Activity()
         compute.add("layer", start, store)
         compute.add("vectors", store + 1, last + 1)
@@ -125,7 +125,7 @@ class Machine:
 
         passes = _Passes(pipeline, timing, layer, nest, start)
         requested = store + timing.start_to_request
-        drains, tail = Activity(), 0
+        results, tail = Activity(), 0
         for index, (block, number) in enumerate(order):
             early = layer.read.early and index == 0
             passes.gate(min(stored, self._tail) if early else stored, self._freed[-2] + 1)
@@ -135,29 +135,29 @@ class Machine:
             if index + 1 < len(order) and passes.goes_on(stored, self._freed[-1] + 1):
                 passes.wait()
             full = pipeline.free(passes.last + 1) - 1 + accumulate
-            time = max(full + 1, self._drained)
+            time = max(full + 1, self._last_stored)
             for first, count in port.vectors(nest.channels_of(block)):
                 time = max(time, requested + timing.request_to_ready)
                 begun, time = port.results(time, block, number, first, count, burst)
-                drains.add("results", begun, time)
+                results.add("results", begun, time)
                 requested = begun + timing.take_to_request
             ahead = 0 if layer.residual.res else min(timing.freed_ahead, burst - 1)
             self._freed = [self._freed[-1], time - 1 - ahead]
-            self._drained = time
+            self._last_stored = time
             if index == len(order) - 2:
                 tail = time - 1 + timing.issue_to_write + timing.write_to_tail
 
-        end = self._drained - 1 + timing.issue_to_write
+        end = self._last_stored - 1 + timing.issue_to_write
         self._fetch = start if config.build.overlap else end + timing.write_to_store
         self._tail = tail
         self._may_start = max(
             pipeline.free(passes.last + 1) - 1 + timing.take_to_free(engine)
             + timing.free_to_start,
             store + timing.store_to_start)
-        self._may_drain = end + timing.write_to_store
+        self._may_store = end + timing.write_to_store
         held = pipeline.held(start + 1, pipeline.free(passes.last + 1) + 1)
         return Span(start, end, nest.vectors, len(held), passes.stall_layer, passes.stall_bank,
-                    passes.activity, drains, held, port.conflicts)
+                    passes.activity, results, held, port.conflicts)
 
 
 class _Passes:

@@ -49,7 +49,7 @@ def emit(jobs: list[Job], config: Config, moves: dict[str, int] | None = None) -
             burst=layer.nest.burst or burst_length(positions * slots, config.burst_depth),
             in_base=(job.source.base + job.source_offset) % (1 << 24))
         layer = _emit_weights(job, layer, image, places.get(index))
-        layer = layer.changed(**_emit_drain(job, image))
+        layer = layer.changed(**_emit_store(job, image))
         laid.append(_emit_index(job, layer, image))
     for moved in ({}, moves) if moves else ({},):
         before = None
@@ -148,7 +148,7 @@ def _emit_weights(job: Job, layer: Instruction, image: Image,
         w_base=image.weights.add(np.concatenate(parts, axis=1).tobytes()), **counts)
 
 
-def _emit_drain(job: Job, image: Image) -> dict[str, int]:
+def _emit_store(job: Job, image: Image) -> dict[str, int]:
     config, post, target = image.config, job.post, job.target
     serial = target.fmt.bytes > 1
     fields = {"serial": serial, "out_log_bytes": target.fmt.bytes.bit_length() - 1,

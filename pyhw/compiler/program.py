@@ -19,6 +19,8 @@ __all__ = ["Layer", "Program", "StoredMap", "MAGIC"]
 
 MAGIC = b"pyhwprog"
 """First bytes of a program file."""
+VERSION = 2
+"""Of the file; a reader refuses any other."""
 _HEADER = struct.Struct("<8sHHIII")
 _MAX_META = 16 << 20
 _MAX_SECTION = 64 << 20
@@ -89,7 +91,7 @@ class Program:
         In order of execution.
     placements : list of Placement
         Memory map, for reports.
-    twins : tuple of StoredMap
+    second_buffers : tuple of StoredMap
         Second input and output, if the program has them: the instructions of all `layers` then
         follow a second time, for these.
     """
@@ -105,13 +107,16 @@ class Program:
     layers: list[Layer]
     output: StoredMap
     placements: list[Placement] = field(default_factory=list)
-    twins: tuple[StoredMap, ...] = ()
+    second_buffers: tuple[StoredMap, ...] = ()
 
     @property
     def turns(self) -> list[tuple[StoredMap, StoredMap]]:
         """Input and output of every batch in turn: of one kind, or of two."""
         first = (self.input, self.output)
-        return [first, (self.twins[0], self.twins[1])] if self.twins else [first]
+        if not self.second_buffers:
+            return [first]
+        image, result = self.second_buffers
+        return [first, (image, result)]
 
     def section(self, space: Space) -> bytes:
         """Return a memory's contents, empty if it has none."""
@@ -126,11 +131,11 @@ class Program:
             "input_shape": self.input_shape, "layers": [asdict(la) for la in self.layers],
             "placements": [asdict(p) for p in self.placements],
             "sections": [[s.name, word, len(raw)] for s, word, raw in self.sections],
-            "twins": [asdict(twin) for twin in self.twins],
+            "second_buffers": [asdict(one) for one in self.second_buffers],
         }
         text = json.dumps(meta, sort_keys=True, separators=(",", ":")).encode()
         body = b"".join(raw for _, _, raw in self.sections)
-        head = _HEADER.pack(MAGIC, 1, ISA_VERSION, len(text), len(body), 0)
+        head = _HEADER.pack(MAGIC, VERSION, ISA_VERSION, len(text), len(body), 0)
         raw = head + text + body
         return raw + zlib.crc32(raw).to_bytes(4, "little")
 
@@ -146,9 +151,10 @@ class Program:
             raise ValueError("Program file must begin with 'pyhwprog': this is another kind of "
                              "file, or it is truncated")
         _, version, isa, meta_size, body_size, _ = _HEADER.unpack_from(raw)
-        if version != 1 or isa != ISA_VERSION:
-            raise ValueError(f"Program file must have version 1 for instruction set {ISA_VERSION}, "
-                             f"not version {version} for {isa}; compile the model again")
+        if version != VERSION or isa != ISA_VERSION:
+            raise ValueError(f"Program file must have version {VERSION} for instruction set "
+                             f"{ISA_VERSION}, not version {version} for {isa}; compile the model "
+                             "again")
         if meta_size > _MAX_META or body_size > _MAX_SECTION:
             raise ValueError("Program file must have a header within its limits, not "
                              f"{meta_size} + {body_size} bytes")
@@ -186,15 +192,15 @@ class Program:
 
         layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
         height, width, channels = (_natural(v) for v in meta["input_shape"])
-        twins = tuple(stored(twin) for twin in meta.get("twins", []))
-        if len(twins) not in (0, 2):
+        second = tuple(stored(one) for one in meta["second_buffers"])
+        if len(second) not in (0, 2):
             raise ValueError("other than two second buffers")
         return cls(
             name=str(meta["name"]), graph=str(meta["graph"]),
             config_hash=bytes.fromhex(meta["config_hash"]), batch=_natural(meta["batch"]),
             groups=_natural(meta["groups"]), sections=sections, input=stored(meta["input"]),
             input_shape=(height, width, channels), layers=layers, output=stored(meta["output"]),
-            placements=[Placement(**p) for p in meta["placements"]], twins=twins)
+            placements=[Placement(**p) for p in meta["placements"]], second_buffers=second)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Program":

@@ -108,7 +108,7 @@ class Inference:
         if images is not None and not 0 < len(images) <= self.program.batch:
             raise ValueError(f"images must be 1 to {self.program.batch}, not {len(images)}")
         before, self._waiting, self._outputs = self._waiting, None, None
-        ahead = self._overlapped if self.program.twins else self._ahead
+        ahead = self._overlapped if self.program.second_buffers else self._ahead
         ran = yield from self._tried(ahead(before, images))
         self._outputs, self._flight = self.rescue(), None
         if before is not None and self._outputs is None:

@@ -24,8 +24,8 @@ _REMEDIES = {
     "port": "more scratchpad banks (more lanes of the widest unit; there are {banks})",
     "fill": "more images a group (--batch): short layers mostly wait for their last results",
 }
-_LANEWISE = "taps that divide its kernel's width, and engines of few rows"
-_DEPTHWISE = "a chain for depthwise layers (taps above 0)"
+_DEPTHWISE_REMAINDER = "taps that divide its kernel's width, and engines of few rows"
+_NO_CHAIN = "a chain for depthwise layers (taps above 0)"
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ def hint(accounts: Sequence[LayerAccount], config: Config,
     lost = one.share(cause) * one.counted.cycles
     remedy = _REMEDIES[cause]
     if cause == "reduction" and layers[worst].chain.depthwise:
-        remedy = _LANEWISE
+        remedy = _DEPTHWISE_REMAINDER
     elif cause == "reduction" and layers[worst].steps.run_bytes == 1 and not (
             config.depthwise.columns):
-        remedy = _DEPTHWISE
+        remedy = _NO_CHAIN
     if one.engine == POOLING.upper() and cause == "channels":
         remedy = "pool_lanes that divide its channels"
     run = sum(a.counted.cycles for a in accounts)

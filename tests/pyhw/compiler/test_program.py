@@ -10,7 +10,7 @@ import pytest
 
 from pyhw.compiler import Program, compile_graph
 from pyhw.compiler.disassemble import disassemble, instructions
-from pyhw.compiler.program import StoredMap
+from pyhw.compiler.program import VERSION, StoredMap
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import ISA_VERSION
 from pyhw.hdl.instruction import instruction
@@ -43,7 +43,7 @@ def described(raw, change):
     meta, body = parts(raw)
     change(meta)
     text = json.dumps(meta).encode()
-    head = struct.pack("<8sHHIII", raw[:8], 1, ISA_VERSION, len(text), len(body), 0)
+    head = struct.pack("<8sHHIII", raw[:8], VERSION, ISA_VERSION, len(text), len(body), 0)
     return sealed(head + text + body + bytes(4))
 
 
@@ -122,8 +122,8 @@ def test_a_false_description_is_refused(program, change):
 
 @pytest.mark.parametrize(("position", "value", "message"), [
     (0, b"PYHW", "must begin with 'pyhwprog'"),
-    (8, b"\2\0", "must have version 1 for instruction set 4, not version 2 for 4"),
-    (10, b"\3\0", "not version 1 for 3; compile the model again"),
+    (8, b"\1\0", "must have version 2 for instruction set 4, not version 1 for 4"),
+    (10, b"\3\0", "not version 2 for 3; compile the model again"),
     (12, b"\xff\xff\xff\xff", "must have a header within its limits"),
     (16, b"\xff\xff\xff\xff", "must have a header within its limits"),
 ])  # fmt: skip
