@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass
 from functools import cache
 
-from .formats import MAX_SHIFT, nearest_terms, signed_digits, terms_value
+from .formats import MAX_SHIFT, terms_value
+from .signed_digits import nearest_terms, signed_digits
 
 __all__ = [
     "FRACTION", "INDEX", "MAX_STATISTIC", "PRECISION", "TokenRecord", "digits_of",

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pyhw.hdl.formats import Format, nearest_terms, signed_digits, terms_value
+from pyhw.hdl.formats import Format, terms_value
+from pyhw.hdl.signed_digits import nearest_terms, signed_digits
 
 from .execute import value_of
 from .infer import operand_types

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
-from pyhw.hdl.formats import Format, signed_digits
+from pyhw.hdl.formats import Format
+from pyhw.hdl.signed_digits import signed_digits
 
 from ..post import Post
 from ..records import Record

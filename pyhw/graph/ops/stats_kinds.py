@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pyhw.hdl.formats import Format, signed_digits
+from pyhw.hdl.formats import Format
+from pyhw.hdl.signed_digits import signed_digits
 from pyhw.hdl.tokens import PRECISION, largest_shift, reciprocal_table, root_table
 
 from ..lookup import looked_up, onnx_looked_up, torch_looked_up
