@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.formats import ShiftCode, signed_digits
+from pyhw.hdl.formats import ShiftCode
 from pyhw.hdl.moves.recode import Recode, digit_codes, row_words
 from pyhw.hdl.packing import codes_per_word, word_count
+from pyhw.hdl.signed_digits import signed_digits
 from tests.support.helpers import simulate
 
 LATENCY = 5
