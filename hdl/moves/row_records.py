@@ -158,14 +158,15 @@ class RowRecords(wiring.Component):
         octave, greatest = Signal(signed(10)), Signal(signed(9), reset_less=True)
         ones = Signal(9)
         m.d.comb += [ones.eq((1 << self.i_fraction) - 1), octave.eq((greatest + ones) & ~ones)]
-        exponent = SPREAD_BITS - 1 - kind.matches(Kind.LAYER, Kind.L2) - moved
+        norm = (kind == Kind.LAYER) | (kind == Kind.L2)
+        exponent = SPREAD_BITS - 1 - norm - moved
         with m.If(steps[0]):
             m.d.sync += [
                 mean.eq(Mux(kind == Kind.LAYER, total, 0)), greatest.eq(most), record.bias.eq(0),
                 shift.eq(PRECISION - self.i_fraction
                          + Mux(kind == Kind.SUM, exponent, exponent >> 1)[:6]),
             ]
-        gain = Mux(kind.matches(Kind.LAYER, Kind.L2), self.i_gain, 0)
+        gain = Mux(norm, self.i_gain, 0)
         with m.If(steps[1]):
             m.d.sync += record.shift.eq(Mux(kind == Kind.MAX, 0, shift))
             for number in range(self._terms):

@@ -130,7 +130,8 @@ class Stats(wiring.Component):
         ]
         with m.If(issue & first):
             m.d.sync += wait.eq(ROW_CYCLES - 1)
-        with m.Elif(wait != 0):
+        with m.Elif(self.i_advance & (wait != 0)):
+            # Rows come apart as they were asked for if waiting stands still with the port.
             m.d.sync += wait.eq(wait - 1)
         with m.If(issue):
             m.d.sync += [chunk.eq(chunk + 1), self.o_address.eq(place),

@@ -81,11 +81,18 @@ def run_stats(rows, heads, kind, *, lanes=4, fraction=6, floor=1, terms=3, signe
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
-@pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("kind", [Kind.LAYER, Kind.L2, Kind.MAX, Kind.SUM])
+@pytest.mark.parametrize(
+    ("kind", "signed"),
+    [
+        (Kind.LAYER, True),
+        (Kind.LAYER, False),
+        (Kind.L2, True),
+        (Kind.MAX, True),
+        (Kind.MAX, False),
+        (Kind.SUM, False),
+    ],
+)
 def test_records_of_random_rows(kind, signed, stall):
-    if kind == Kind.SUM and signed:
-        pytest.skip("a sum is of unsigned values")
     rng = random.Random(kind.value)
     low, high = (-128, 127) if signed else (0, 255)
     rows = [
