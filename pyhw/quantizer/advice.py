@@ -3,26 +3,23 @@
 __all__ = ["SUPPORTED", "advise"]
 
 SUPPORTED = (
-    "Conv2d, Linear, AdderConv2d, AdderLinear, coded layers, BatchNorm1d/2d, ReLU, ReLU6, GELU, "
-    "SiLU, Hardswish, Sigmoid, Tanh, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d(1), Flatten, "
-    "Dropout, Identity, + and torch.cat"
+    "Conv2d, Linear, AdderConv2d, AdderLinear, coded layers, BatchNorm1d/2d, ReLU and the other "
+    "activations, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, ZeroPad2d, Flatten, Dropout, Identity, "
+    "+, arithmetic with constants, and torch.cat"
 )
 """What the quantiser knows."""
 
 _INSTEAD = {
-    "use ReLU": (
-        "CELU ELU Hardtanh LeakyReLU LogSigmoid Mish PReLU RReLU SELU Softplus Softsign Threshold"
-    ),
     "use BatchNorm2d": (
         "GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm LocalResponseNorm RMSNorm SyncBatchNorm"
     ),
-    "use AvgPool2d with the map's size as its kernel": "AdaptiveAvgPool1d AdaptiveAvgPool3d",
-    "use MaxPool2d with the map's size as its kernel": "AdaptiveMaxPool1d AdaptiveMaxPool2d",
+    "use AdaptiveAvgPool2d of a map": "AdaptiveAvgPool1d AdaptiveAvgPool3d",
+    "use AdaptiveMaxPool2d of a map": "AdaptiveMaxPool1d AdaptiveMaxPool3d",
     "use AvgPool2d or MaxPool2d": "FractionalMaxPool2d LPPool2d AvgPool1d MaxPool1d",
-    "leave it out: the largest output is the same": "LogSoftmax Softmax Softmax2d Softmin",
+    "negate what it reads (-x) and leave it out: the largest output is the same": "Softmin",
     "use Conv2d with a kernel of height 1": "Conv1d",
     "use Conv2d with a larger map": "ConvTranspose2d Upsample",
-    "use the padding of the layer after it": "ConstantPad2d ReflectionPad2d ZeroPad2d",
+    "use ZeroPad2d and train again": "ConstantPad2d ReflectionPad2d ReplicationPad2d CircularPad2d",
     "use Dropout, which does nothing at inference": "AlphaDropout FeatureAlphaDropout",
 }
 

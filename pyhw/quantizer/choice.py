@@ -10,7 +10,7 @@ import numpy as np
 
 from pyhw.hdl.formats import Format
 
-from .activations import apply_activation
+from .activations import RELU, apply_activation
 from .forms import form_of
 from .reference import Reals
 from .scales import activation_scale
@@ -100,7 +100,7 @@ class Chooser:
     def inner(self, stage: Stage) -> Choice:
         """Choose for what lies between a stage's first step and its table or second step."""
         real = self.reals[stage.path]
-        if stage.activation in (None, "relu"):
+        if stage.activation in (None, RELU):
             assert real.a is not None
             fmt = Format(INNER_BITS, stage.activation is None)
             return Choice(fmt, activation_scale(real.a, fmt))

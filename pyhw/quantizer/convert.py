@@ -4,20 +4,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from pyhw.nn.kinds import layer_class_of
 
 from .forms import FORMS, ReadWeights
 from .functions import Unsupported
+from .refs import Shape
 from .stage import Norm, Stage
 
-__all__ = ["UNKNOWN", "Shape", "batch_norm", "convolution", "linear", "output_sides", "pool"]
+__all__ = ["batch_norm", "convolution", "linear", "output_sides", "pair"]
 
-Shape = tuple[int, int, int]
 
-UNKNOWN = (0, 0, 0)
-"""Shape of what follows a layer that cannot be quantised; nothing is required of it."""
+Sides = tuple[int, int, int, int]
 
 
 def pair(value: Any) -> tuple[int, int]:
@@ -46,11 +44,24 @@ def _padding(layer: Any) -> tuple[int, int, int, int]:
     return down, across, down, across
 
 
-def convolution(path: str, layer: Any) -> Stage:
-    """Return the stage of an ordinary, an adder or a coded convolution."""
+def convolution(path: str, layer: Any, around: Sides | None = None) -> Stage:
+    """Return the stage of an ordinary, an adder or a coded convolution.
+
+    Parameters
+    ----------
+    path : str
+        Of the layer.
+    layer : torch.nn.Module
+        With weights of four dimensions.
+    around : (int, int, int, int), optional
+        Zeros that were put around the map before: top, left, bottom, right.
+    """
     if getattr(layer, "padding_mode", "zeros") != "zeros":
         raise Unsupported(f"padding_mode must be 'zeros', not {layer.padding_mode!r}")
     form, read = _read(layer)
+    top, left, bottom, right = (
+        own + more for own, more in zip(_padding(layer), around or (0, 0, 0, 0))
+    )
     weight, codes = read.weight, read.codes
     weight = weight.transpose(0, 2, 3, 1)  # (O, C / groups, KH, KW) -> (O, KH, KW, C / groups)
     if codes is not None:
@@ -67,23 +78,32 @@ def convolution(path: str, layer: Any) -> Stage:
         kernel=pair(weight.shape[1:3]),
         stride=pair(layer.stride),
         dilation=pair(layer.dilation),
-        padding=_padding(layer),
+        padding=(top, left, bottom, right),
         groups=layer.groups,
     )
 
 
-def linear(path: str, layer: Any, shape: Shape) -> Stage:
+def linear(path: str, layer: Any, shape: Shape, features: Norm | None = None) -> Stage:
     """Return the stage of a linear layer that reads a whole map of `shape`.
 
-    PyTorch flattens (C, H, W), maps here are (H, W, C).
+    PyTorch flattens (C, H, W), maps here are (H, W, C). `features` is applied to what it reads
+    first, in PyTorch's order.
     """
     height, width, channels = shape
     form, read = _read(layer)
-    weight, codes = read.weight, read.codes
+    weight, codes, bias = read.weight, read.codes, _optional(layer.bias)
     if weight.shape[1] != height * width * channels:
         raise Unsupported(
             f"it takes {weight.shape[1]} features and gets {height}x{width}x{channels}"
         )
+    if features is not None:
+        if not FORMS[form].linear:
+            raise Unsupported(
+                "it reads what a batch norm makes of a flattened map, which cannot go into weights "
+                "of its kind; put the batch norm before the Flatten, as BatchNorm2d"
+            )
+        constant = weight @ (features.shift - features.scale * features.mean)
+        weight, bias = weight * features.scale, constant + (0 if bias is None else bias)
     weight = weight.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
     if codes is not None:
         terms = (len(codes[0]), len(weight), channels, height, width)
@@ -96,7 +116,7 @@ def linear(path: str, layer: Any, shape: Shape) -> Stage:
         weight=weight,
         codes=codes,
         prototype=read.prototype,
-        bias=_optional(layer.bias),
+        bias=bias,
         kernel=(height, width),
     )
 
@@ -106,35 +126,6 @@ def _read(layer: Any) -> tuple[str, ReadWeights]:
     known = layer_class_of(layer)
     assert known is not None
     return known.form, FORMS[known.form].read(layer, known)
-
-
-def pool(path: str, layer: Any, shape: Shape) -> Stage:
-    """Return the stage of a maximum or average pool that reads a map of `shape`."""
-    if isinstance(layer, nn.AdaptiveAvgPool2d):
-        if pair(layer.output_size) != (1, 1):
-            raise Unsupported("only an output_size of 1 is supported; use AvgPool2d")
-        whole = shape[:2] if shape != UNKNOWN else (1, 1)
-        return Stage(path=path, kind="sum", channels=shape[2], kernel=whole, whole=True)
-    if layer.ceil_mode:
-        raise Unsupported("ceil_mode is not supported; pad the map instead")
-    if isinstance(layer, nn.MaxPool2d):
-        if pair(layer.dilation) != (1, 1) or layer.return_indices:
-            raise Unsupported("dilation and return_indices are not supported")
-        kind = "max"
-    else:
-        if layer.divisor_override is not None:
-            raise Unsupported("divisor_override is not supported")
-        if any(pair(layer.padding)) and not layer.count_include_pad:
-            raise Unsupported("with padding it needs count_include_pad=True")
-        kind = "sum"
-    return Stage(
-        path=path,
-        kind=kind,
-        channels=shape[2],
-        kernel=pair(layer.kernel_size),
-        stride=pair(layer.stride),
-        padding=_padding(layer),
-    )
 
 
 def batch_norm(layer: Any) -> Norm:
@@ -152,7 +143,7 @@ def batch_norm(layer: Any) -> Norm:
 
 
 def output_sides(stage: Stage, shape: Shape) -> tuple[int, int]:
-    """Return height and width of what a stage makes of a map of `shape`."""
+    """Return height and width of what a stage makes of a map of `shape`, its padding included."""
     height, width, _ = shape
     top, left, bottom, right = stage.padding
     sides = []

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from .activations import RELU, Activation
 from .stage import Affine, Norm, Residual, Stage
 
 __all__ = ["with_activation", "with_norm", "with_residual"]
@@ -16,11 +17,11 @@ def with_norm(stage: Stage, norm: Norm) -> Stage | None:
     return replace(stage, second=(stage.second or Affine()).then(norm))
 
 
-def with_activation(stage: Stage, name: str | None) -> Stage | None:
+def with_activation(stage: Stage, activation: Activation) -> Stage | None:
     """Return a stage with an activation after it."""
     if stage.second is not None:
-        return replace(stage, relu2=True) if name == "relu" else None
-    return replace(stage, activation=name) if stage.activation is None else None
+        return replace(stage, relu2=True) if activation is RELU else None
+    return replace(stage, activation=activation) if stage.activation is None else None
 
 
 def with_residual(stage: Stage, residual: Residual) -> Stage | None:

@@ -9,7 +9,7 @@ from pyhw.graph.ops import Concat, Operation
 from pyhw.graph.post import Post, Step
 from pyhw.hdl.formats import Format, apply_terms, round_shift, terms_value
 
-from .activations import ends_signed, make_table
+from .activations import RELU, ends_signed, make_table
 from .affine import Line, affine_step, identity_step, snap
 from .choice import INNER_BITS, Choice, Chooser
 from .operation import Value, draft
@@ -125,7 +125,7 @@ def quantise_stage(
     read, real = values[stage.source], reals[stage.path]
     if chooser.keeps(stage) and not (last and stage.kind == "sum"):
         return _pooled(stage, name, read, real, settings)
-    table = stage.activation not in (None, "relu")
+    table = stage.activation not in (None, RELU)
     one_step = not table and stage.second is None  # makes the stored value
     wide = last and (one_step or stage.second is not None)
     if wide:
@@ -189,10 +189,9 @@ def quantise_stage(
 def _pooled(stage: Stage, name: str, read: Value, real: Real, settings: Settings) -> Made:
     """Pool and keep the format; an average's step takes what lacks to an exact division."""
     made = draft(stage, name, read, read.scale, 0, settings)
-    taps = stage.kernel[0] * stage.kernel[1] if stage.kind == "sum" else 1
-    step, scale = identity_step(
-        stage.channels, read.fmt, taps, settings.multipliers), read.scale
-    scale /= taps * int(terms_value(step.m)[0]) / (1 << int(step.shift[0]))
+    divisor, scale = stage.divides_by, read.scale
+    step = identity_step(stage.channels, read.fmt, divisor, settings.multipliers)
+    scale /= divisor * int(terms_value(step.m)[0]) / (1 << int(step.shift[0]))
     op = made.build(Post(step))
     x, beyond = _apply(step, accumulators(op, read.x, read.fmt), None)
     value = Value(name, read.fmt, scale, x)

@@ -6,20 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from pyhw.errors import UserError
 from pyhw.graph.ops import Graph, Input, Operation
 from pyhw.graph.verify import verify
 from pyhw.hdl.formats import Format
 
 from .choice import Chooser
 from .forms import form_of
+from .guard import read_network
+from .images import check_images, check_normalise
 from .layer import LayerReport, concatenate, quantise_stage
-from .normalisation import fold_normalisation, normalised
 from .operation import Value, operation_name, round_weights
 from .reference import Reals
 from .settings import EDGE_WEIGHT_BITS, Settings
 from .stage import IMAGES, Stage
-from .walk import walk
 
 __all__ = ["LayerReport", "Quantised", "quantize_model"]
 
@@ -82,21 +81,13 @@ def quantize_model(
         accelerator's numbers; if images are not what the model takes.
     """
     settings = settings or Settings()
-    images = _check_images(images)
+    images = check_images(images)
     height, width, channels = images.shape[1:]
-    stages = walk(model, (height, width, channels))
     if normalise is not None:
-        mean, deviation = (np.asarray(part, np.float64) for part in normalise)
-        fits = mean.shape == deviation.shape == (channels,)
-        if not fits or not (np.isfinite(mean).all() and (deviation > 0).all()):
-            raise UserError(
-                f"normalise must be {channels} mean(s) and {channels} deviation(s) above 0, "
-                f"one for each channel, not {normalise!r}"
-            )
-        stages = normalised(stages, mean, deviation)
+        mean, deviation = normalise = check_normalise(normalise, channels)
         told = {"mean": mean.tolist(), "deviation": deviation.tolist()}
         meta = dict(meta or {}) | {"normalise": told}
-    stages = fold_normalisation(stages)
+    stages = read_network(model, images, normalise).stages
     reals = Reals(stages, images / PIXEL.max)
     chooser = Chooser(stages, reals, settings.bits, dict(scales or {}))
     values = {IMAGES: Value("input", PIXEL, 1 / PIXEL.max, images.astype(np.int64))}
@@ -142,17 +133,3 @@ def _done(stages: list[Stage], number: int) -> list[str]:
     """Return the paths of values that nothing after a stage reads."""
     later = {path for stage in stages[number + 1 :] for path in stage.reads}
     return [path for path in dict.fromkeys(stages[number].reads) if path not in later]
-
-
-def _check_images(images: np.ndarray) -> np.ndarray:
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        found = getattr(images, "dtype", type(images).__name__)
-        raise UserError(f"calibration images must be unsigned bytes (uint8), not {found}")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or not len(images):
-        raise UserError(
-            "calibration images must be an array (images, height, width, channels) of at least "
-            f"one image, not of shape {images.shape}"
-        )
-    return images

@@ -1,5 +1,6 @@
 """The normalisation of the input: a stage of its own, or part of the first convolution."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -7,42 +8,26 @@ import numpy as np
 from .forms import form_of
 from .stage import IMAGES, Affine, Norm, Stage
 
-__all__ = ["fold_normalisation", "normalised"]
+__all__ = ["fold_normalisation", "normalisation_stage"]
 
 
-def normalised(stages: list[Stage], mean: np.ndarray, deviation: np.ndarray) -> list[Stage]:
-    """Put a stage first that takes a mean off the images and divides by a deviation, per channel.
+def normalisation_stage(
+    mean: np.ndarray, deviation: np.ndarray, names: Collection[str] = ()
+) -> Stage:
+    """Return a stage that takes a mean off the images and divides by a deviation, per channel.
 
     Parameters
     ----------
-    stages : list of Stage
-        Of a whole network.
     mean, deviation : float64 array (C,)
         In units of the model's unnormalised input, 0..1 for pixels.
+    names : collection of str
+        That it must not have.
     """
-    names = {stage.path for stage in stages}
     path = "normalisation"
     while path in names:
         path += "_"
     norm = Norm(1 / deviation, mean, np.zeros(len(mean)))
-    point = Stage(path=path, kind="point", channels=len(mean), first=Affine(norm))
-    return [point, *(relink(stage, IMAGES, path) for stage in stages)]
-
-
-def relink(stage: Stage, old: str, new: str) -> Stage:
-    """Return a stage that reads `new` wherever it read `old`."""
-
-    def moved(step: Affine) -> Affine:
-        if step.residual is None or step.residual.path != old:
-            return step
-        return replace(step, residual=replace(step.residual, path=new))
-
-    return replace(
-        stage,
-        sources=tuple(new if path == old else path for path in stage.sources),
-        first=moved(stage.first),
-        second=None if stage.second is None else moved(stage.second),
-    )
+    return Stage(path=path, kind="point", channels=len(mean), first=Affine(norm))
 
 
 def fold_normalisation(stages: list[Stage]) -> list[Stage]:
@@ -70,8 +55,9 @@ def fold_normalisation(stages: list[Stage]) -> list[Stage]:
         return stages
     if conv.weight is None or not form_of(conv).linear or conv.groups != 1:
         return stages
-    if conv.source != point.path or any(point.path in stage.reads for stage in stages[2:]):
-        return stages
+    others = [*conv.residuals, *(path for stage in stages[2:] for path in stage.reads)]
+    if conv.source != point.path or point.path in others:
+        return stages  # something else reads it, too
     assert conv.weight is not None
     zero = norm.mean - norm.shift / norm.scale  # what the normalisation turns into 0
     if any(conv.padding) and not ((zero >= 0) & (zero <= 1)).all():

@@ -84,8 +84,7 @@ def draft(
     common |= {"stride": stage.stride, "padding": stage.padding}
     if stage.weight is None:
         common |= {"kind": stage.kind, "kernel": stage.kernel}
-        taps = stage.kernel[0] * stage.kernel[1] if stage.kind == "sum" else 1
-        slope = np.full(stage.channels, read.scale / taps)
+        slope = np.full(stage.channels, read.scale / stage.divides_by)
         return Draft(lambda post: Pool(**common, post=post), slope)
     common |= {"dilation": stage.dilation, "groups": stage.groups}
     made = form_of(stage).quantise(stage, read.scale, read.fmt, scale, bits, settings)

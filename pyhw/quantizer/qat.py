@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
+
+from pyhw.errors import UserError
+from pyhw.nn.kinds import layer_class_of
 
 from .choice import Chooser
 from .fake import FakeValue
 from .forms import form_of
+from .guard import NARROW, read_network
+from .images import check_images, check_normalise
 from .model import PIXEL, Quantised, quantize_model
 from .reference import Reals
 from .settings import EDGE_WEIGHT_BITS, Settings
-from .walk import Reading, read
+from .walk import Reading
+from .wrappers import unwrapped
 
 __all__ = ["QatModel", "finish", "prepare_qat"]
 
@@ -45,8 +52,23 @@ def prepare_qat(
         In training mode.
     """
     settings = settings or Settings()
+    model = unwrapped(model)
+    for path, layer in model.named_modules():
+        hooked = layer._forward_pre_hooks or parametrize.is_parametrized(layer)
+        if layer_class_of(layer) is not None and hooked:
+            raise UserError(
+                f"layer {path!r} computes its weights from others before each pass, which training "
+                "with rounding cannot follow; make them plain first (prune.remove, "
+                "remove_weight_norm or parametrize.remove_parametrizations)"
+            )
+    if any(parameter.dtype in NARROW for parameter in model.parameters()):
+        raise UserError("the model must be float32 for training with rounding; use model.float()")
     made = quantize_model(model, images, settings, **options)
-    reading = read(model, made.graph.input.shape)
+    images = check_images(images)
+    normalise = options.get("normalise")
+    if normalise is not None:
+        normalise = check_normalise(normalise, images.shape[-1])
+    reading = read_network(model, images, normalise)
     return QatModel(model, reading, settings, made.steps).train()
 
 

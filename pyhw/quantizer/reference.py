@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from .activations import apply_activation
+from .activations import RELU, apply_activation
 from .forms import form_of
 from .stage import IMAGES, Affine, Stage
 
@@ -94,7 +94,7 @@ class Reals:
         keep = stage.second is not None
         return Real(
             y.reshape(-1, y.shape[3]).mean(axis=0),
-            v if keep or stage.activation not in (None, "relu") else None,
+            v if keep or stage.activation not in (None, RELU) else None,
             a if keep else None,
             z,
         )
@@ -116,7 +116,7 @@ def _block(stage: Stage, block: np.ndarray) -> np.ndarray:
     if stage.kind == "max":
         y = F.max_pool2d(x, stage.kernel, stage.stride)
     elif stage.kind == "sum":
-        y = F.avg_pool2d(x, stage.kernel, stage.stride)
+        y = F.avg_pool2d(x, stage.kernel, stage.stride, divisor_override=stage.divisor)
     else:
         assert stage.weight is not None
         weight = torch.tensor(np.moveaxis(stage.weight, 3, 1))  # (O, C / groups, KH, KW)

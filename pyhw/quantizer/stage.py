@@ -5,8 +5,12 @@ torch; a network is a list of them in which each reads only earlier ones.
 """
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from .activations import Activation
 
 __all__ = ["IMAGES", "Affine", "Norm", "Residual", "Stage"]
 
@@ -118,12 +122,14 @@ class Stage:
         What padded taps read; 0 if None.
     groups : int
         Of convolutions.
+    divisor : int or None
+        Of a 'sum' what it is divided by; the taps of a window if None.
     whole : bool
-        Of a 'sum' whether it was asked for as the average of the whole map.
+        Of a 'sum' whether it makes one position of the whole map.
     first : Affine
         Batch norm and a residual before the activation.
-    activation : str or None
-        ``relu``, or a function of `pyhw.quantizer.activations`.
+    activation : Activation or None
+        A function of single values (`pyhw.quantizer.activations`).
     second : Affine or None
         Batch norm and a residual after the activation.
     relu2 : bool
@@ -144,9 +150,10 @@ class Stage:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     pad: np.ndarray | None = None
     groups: int = 1
+    divisor: int | None = None
     whole: bool = False
     first: Affine = Affine()
-    activation: str | None = None
+    activation: "Activation | None" = None
     second: Affine | None = None
     relu2: bool = False
 
@@ -165,6 +172,13 @@ class Stage:
     def reads(self) -> tuple[str, ...]:
         """Paths of all stages whose values it reads."""
         return (*self.sources, *self.residuals)
+
+    @property
+    def divides_by(self) -> int:
+        """What sums are divided by: of an average by its taps, of others by 1."""
+        if self.kind != "sum":
+            return 1
+        return self.divisor or self.kernel[0] * self.kernel[1]
 
     @property
     def bare_pool(self) -> bool:

@@ -1,18 +1,23 @@
 """From a torch module to a list of calls: what is computed of what, in order.
 
-`torch.fx` traces the model; layers that the quantiser knows and PyTorch's own are leaves, and
-modules of users are traced through. Functions become the layers that compute the same.
+`RunningTracer` traces the model on a few images; layers that the quantiser knows and PyTorch's own
+are leaves, and modules of users are traced through. Functions become the layers that compute the
+same, and what does not depend on the images becomes constants.
 """
 
-from dataclasses import dataclass
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from pyhw.errors import UserError
-from pyhw.nn.kinds import layer_class_of
 
-from .functions import Shape, Size, Tensor, Unsupported, layers_of
+from .functions import Constant, Unsupported, Value, layers_of
+from .inplace import explicit
+from .tracer import MISSING, RunningTracer, Whole, attribute, evaluation
 
 __all__ = ["Call", "Traced", "trace"]
 
@@ -35,10 +40,12 @@ class Call:
         Names of the results read, in order.
     layers : tuple of torch.nn.Module
         Of 'layers', to apply one after the other.
+    dims : tuple of int, optional
+        Shape of the result for one image; None where it could not be computed.
     readers : int
         Calls that read the result; a returned result counts as one.
     problem : str
-        Of 'refused': why, and what to use instead.
+        Of 'refused': why, and what to use instead. Of others: why the call fails, "" if it works.
     """
 
     name: str
@@ -46,6 +53,7 @@ class Call:
     kind: str
     inputs: tuple[str, ...]
     layers: tuple[nn.Module, ...] = ()
+    dims: tuple[int, ...] | None = None
     readers: int = 1
     problem: str = ""
 
@@ -54,7 +62,9 @@ class Call:
 class Traced:
     """A model's calls: `images` is the name of its input, `output` of its result.
 
-    `graph` is the traced graph, whose nodes have the calls' names.
+    `graph` is the traced graph of `root`, which holds the model; its nodes have the calls' names,
+    and none changes anything in place that another reads. `readers` counts the readers of the
+    images; `copies` are the values by name where they were asked for.
     """
 
     calls: tuple[Call, ...]
@@ -62,21 +72,21 @@ class Traced:
     output: str
     graph: fx.Graph
     root: nn.Module
+    readers: int = 1
+    copies: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        # Layers with weights are never traced through, subclasses of users included.
-        return layer_class_of(module) is not None or super().is_leaf_module(module, path)
-
-
-def trace(model: nn.Module) -> Traced:
+def trace(model: nn.Module, images: torch.Tensor, keep: bool = False) -> Traced:
     """Trace a model in evaluation mode.
 
     Parameters
     ----------
     model : torch.nn.Module
-        Takes one tensor and returns one.
+        Takes one tensor and returns one; further arguments have defaults.
+    images : Tensor, shape (N, C, H, W), N > 1
+        What it is given.
+    keep : bool
+        Copy all values.
 
     Returns
     -------
@@ -87,64 +97,88 @@ def trace(model: nn.Module) -> Traced:
     UserError
         If it cannot be traced, for a loop or a condition that depends on the values.
     """
-    tracer = _Tracer()
-    if tracer.is_leaf_module(model, "") and type(model) is not nn.Sequential:
-        model = nn.Sequential(model)
-        renamed = {"0": ITSELF}
-    else:
-        renamed = {}
-    training = model.training
+    needed = _needed(model)
+    if needed != 1:
+        raise UserError(f"the model must take one tensor of images, not {needed} inputs")
+    tracer, root = RunningTracer(images.clone(), keep), Whole(model)
     try:
-        graph = tracer.trace(model.eval())
+        with evaluation(root):
+            graph = tracer.trace(root)
+    except UserError:
+        raise
     except Exception as error:  # user code may raise anything
         text = str(error).strip().splitlines()
         raise UserError(
             f"the model cannot be read: {text[0] if text else type(error).__name__}; its forward "
             "must compute the same layers whatever the values are"
         ) from error
-    finally:
-        model.train(training)
-    graph.eliminate_dead_code(
-        lambda node: node.op in ("placeholder", "output") or _in_place(node, model)
-    )
-    return _Reader(tracer, graph, model, renamed).read()
+    problems = explicit(graph, tracer.changed, tracer.values)
+    _free_count(graph, tracer.values, len(images))
+    graph.eliminate_dead_code(lambda node: node.op in ("placeholder", "output"))
+    return _Reader(tracer, graph, root, problems, len(images)).read()
+
+
+def _needed(model: nn.Module) -> int:
+    """Return how many arguments a model must be given."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return 1
+    usual = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = len([p for p in usual if p.default is p.empty])
+    return needed or min(1, len([p for p in parameters if p.kind != p.VAR_KEYWORD]))
+
+
+def _free_count(graph: fx.Graph, values: Mapping[fx.Node, Any], count: int) -> None:
+    """Let reshapes that were told the number of images take any number.
+
+    ``x.view(x.size(0), -1)`` was traced with the number that there was.
+    """
+    for node in graph.nodes:
+        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+        value = values.get(node)
+        kept = isinstance(value, torch.Tensor) and value.shape[:1] == (count,)
+        if name in ("view", "reshape") and kept and node.all_input_nodes:
+            node.args = (node.all_input_nodes[0], (-1, *value.shape[1:]))
+            node.kwargs = {}
 
 
 class _Reader:
     """Turns nodes into calls; what a node stands for that is no tensor is kept by name."""
 
     def __init__(
-        self, tracer: fx.Tracer, graph: fx.Graph, root: nn.Module, renamed: dict[str, str]
-    ) -> None:
-        self.tracer, self.graph, self.root, self.renamed = tracer, graph, root, renamed
+        self, tracer: RunningTracer, graph: fx.Graph, root: nn.Module,
+        problems: dict[fx.Node, str], count: int,
+    ) -> None:  # fmt: skip
+        self.tracer, self.graph, self.root = tracer, graph, root
+        self.problems, self.count = problems, count
         self.meaning: dict[str, object] = {}
         self.calls: list[Call] = []
 
     def read(self) -> Traced:
-        images = [node for node in self.graph.nodes if node.op == "placeholder"]
-        if len(images) != 1:
-            raise UserError(f"the model must take one tensor of images, not {len(images)} inputs")
-        self.meaning[images[0].name] = Tensor(images[0].name)
+        images = next(node for node in self.graph.nodes if node.op == "placeholder")
         for node in self.graph.nodes:
-            if node.op == "output":
+            if node.op == "placeholder":
+                self.meaning[node.name] = Value(node.name)
+            elif node.op == "get_attr":
+                self.meaning[node.name] = Constant(attribute(self.root, str(node.target)))
+            elif node.op == "output":
                 result = self._means(node.args[0])
-                if not isinstance(result, Tensor):
+                if not isinstance(result, Value):
                     raise UserError("the model must return one tensor, not a tuple or a constant")
                 return Traced(
-                    calls=tuple(self.calls),
-                    images=images[0].name,
-                    output=result.name,
-                    graph=self.graph,
-                    root=self.root,
-                )
-            if node.op not in ("placeholder", "get_attr"):
+                    calls=tuple(self.calls), images=images.name, output=result.name,
+                    graph=self.graph, root=self.root, readers=len(images.users),
+                    copies=self.tracer.copies,
+                )  # fmt: skip
+            else:
                 self.meaning[node.name] = self._visit(node)
         raise AssertionError("a traced graph ends in an output")
 
     def _means(self, argument: Any) -> Any:
         """Return an argument with nodes replaced by what they stand for."""
         if isinstance(argument, fx.Node):
-            return self.meaning.get(argument.name)
+            return self.meaning[argument.name]
         if isinstance(argument, (list, tuple)):
             return [self._means(item) for item in argument]
         return argument
@@ -153,57 +187,58 @@ class _Reader:
         args = [self._means(argument) for argument in node.args]
         kwargs = {name: self._means(argument) for name, argument in node.kwargs.items()}
         if node.op == "call_module":
-            path, name = self.renamed.get(str(node.target), str(node.target)), ""
+            path = str(node.target).partition(".")[2] or ITSELF
+            name = ""
         else:
             name = node.target if isinstance(node.target, str) else node.target.__name__
-            scope = self.tracer.node_name_to_scope[node.name][0]
+            scope = self.tracer.node_name_to_scope[node.name][0].partition(".")[2]
             path = f"{scope}.{name}" if scope else name
-            if args and (meaning := _measure(name, args)) is not None:
-                return meaning
-        inputs = tuple(value.name for value in _flat([args, kwargs]) if isinstance(value, Tensor))
+        inputs = tuple(value.name for value in _flat([args, kwargs]) if isinstance(value, Value))
+        value = self.tracer.values[node]
+        if not inputs and value is not MISSING:
+            return Constant(value)
         found: dict[str, Any]
+        kind = "function"
         try:
             if node.op == "call_module":
                 layer = self.root.get_submodule(str(node.target))
+                kind = type(layer).__name__
                 found = {"kind": "layers", "layers": (layer,)}
                 if len(inputs) != 1:
                     raise Unsupported("it must read one tensor")
             else:
-                kind, layers = layers_of(name, args, kwargs)
-                found = {"kind": kind, "layers": layers}
-            if _in_place(node, self.root) and len(node.all_input_nodes[0].users) > 1:
-                raise Unsupported(
-                    "it changes in place what another layer reads, too; use inplace=False"
-                )
+                made, layers = layers_of(name, args, kwargs)
+                found = {"kind": made, "layers": layers}
+            if node in self.problems:
+                raise Unsupported(self.problems[node])
         except Unsupported as problem:
-            kind = "function" if node.op != "call_module" else type(layer).__name__
             found = {"kind": "refused", "problem": f"{path} ({kind}): {problem}"}
+        else:
+            if text := self._problem(node, value):
+                found["problem"] = f"{path} ({kind}): {text}"
+            elif value is not MISSING:
+                found["dims"] = tuple(value.shape[1:])
         self.calls.append(
             Call(name=node.name, path=path, inputs=inputs, readers=len(node.users), **found)
         )
-        return Tensor(node.name)
+        return Value(node.name)
 
-
-def _in_place(node: fx.Node, root: nn.Module) -> bool:
-    """Return whether a call changes what it reads."""
-    if node.op == "call_module":
-        return bool(getattr(root.get_submodule(str(node.target)), "inplace", False))
-    name = node.target if isinstance(node.target, str) else node.target.__name__
-    return bool(node.kwargs.get("inplace", False)) or name == "iadd" or name.endswith("_")
+    def _problem(self, node: fx.Node, value: Any) -> str:
+        """Say what is wrong with a result that a layer is known for; "" if it is one."""
+        if value is MISSING:
+            failed = self.tracer.failed.get(node)
+            return f"it fails: {failed}" if failed else ""
+        if not isinstance(value, torch.Tensor):
+            return "it makes no tensor of the images"
+        if value.shape[:1] != (self.count,):
+            return (
+                f"it makes a tensor {tuple(value.shape)} of {self.count} images; the first "
+                "dimension must stay the images', so use x.flatten(1)"
+            )
+        return ""
 
 
 def _flat(tree: Any) -> list[Any]:
     if isinstance(tree, dict):
         tree = list(tree.values())
     return [leaf for item in tree for leaf in _flat(item)] if isinstance(tree, list) else [tree]
-
-
-def _measure(name: str, args: list[Any]) -> object | None:
-    """Return what a question about a shape stands for; None if it is none."""
-    if name == "size":
-        return Size(args[1]) if len(args) > 1 else Shape()
-    if name == "getattr" and args[1] == "shape":
-        return Shape()
-    if name == "getitem" and isinstance(args[0], Shape) and isinstance(args[1], int):
-        return Size(args[1])
-    return None

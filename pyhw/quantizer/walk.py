@@ -1,31 +1,29 @@
-"""Reading a torch model: traced calls become stages, or one report of what cannot be.
+"""Reading a torch model: traced calls become stages, or one report of what cannot be."""
 
-What can be computed on the way from an accumulator to a stored value (batch norms, an activation,
-residuals) becomes part of the stage before it, as long as nothing else reads what lies between.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from pyhw.errors import UserError
-from pyhw.nn.kinds import layer_class_of
 
-from .activations import activation_name
 from .advice import advise
-from .convert import UNKNOWN, Shape, batch_norm, convolution, linear, output_sides, pool
-from .extend import with_activation, with_norm, with_residual
+from .build import Builder
 from .functions import Unsupported
-from .signs import is_signed
-from .stage import IMAGES, Residual, Stage
+from .layers import Site, take_of
+from .normalisation import normalisation_stage
+from .refs import Ref, Shape
+from .stage import IMAGES, Stage
 from .trace import Call, Traced, trace
+from .wrappers import unwrapped
 
 __all__ = ["Reading", "read", "walk"]
 
-IGNORED = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+PROBES = 3
+"""Images that a model is traced on where none are given."""
 
 
 def walk(model: nn.Module, shape: Shape) -> list[Stage]:
@@ -64,264 +62,169 @@ class Reading:
         Where they come from.
     first, last : dict of str to str
         By stage, the call of its layer, and the call whose result is the stage's value.
+    left_out : torch.nn.Module or None
+        A softmax after the last stage, and its path: the class is the same without it.
+    left_out_path : str
+        Its path, "" without one.
     """
 
     stages: list[Stage]
     traced: Traced
     first: dict[str, str]
     last: dict[str, str]
+    left_out: nn.Module | None = None
+    left_out_path: str = ""
 
 
-def read(model: nn.Module, shape: Shape) -> Reading:
-    """Read a model as `walk` does, and keep where its stages come from."""
-    traced = trace(model)
-    walker = _Walker(traced.images, shape)
+def read(
+    model: nn.Module,
+    shape: Shape,
+    images: torch.Tensor | None = None,
+    normalise: tuple[np.ndarray, np.ndarray] | None = None,
+    apart: bool = False,
+) -> Reading:
+    """Read a model as `walk` does, and keep where its stages come from.
+
+    Parameters
+    ----------
+    model, shape
+        As for `walk`.
+    images : Tensor, shape (N, C, H, W), optional
+        What the model is traced on, normalised; no number of the result depends on it.
+    normalise : (array (C,), array (C,)), optional
+        Mean and deviation that the first stage takes off and divides by.
+    apart : bool
+        Make every call a stage of its own, to compare values layer by layer.
+    """
+    model = unwrapped(model)
+    if images is None:
+        height, width, channels = shape
+        kind = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+        noise = torch.rand(PROBES, channels, height, width,
+                           generator=torch.Generator().manual_seed(0))  # fmt: skip
+        images = noise.to(kind)
+    traced = trace(model, images)
+    walker = _Walker(traced, shape, normalise, apart)
     for call in traced.calls:
         walker.visit(call)
-    if walker.problems:
-        count = len(walker.problems)
-        raise UserError(
-            f"{count} layer{'s' * (count > 1)} cannot be quantised: " + "; ".join(walker.problems)
-        )
-    if not any(stage.weight is not None for stage in walker.stages.values()):
-        raise UserError("the model has no convolution or linear layer: there is nothing to run")
-    return Reading(walker.finish(traced.output), traced, walker.first, walker.last)
-
-
-@dataclass(frozen=True)
-class _Ref:
-    """A value in reading: the stage that it comes of so far, its shape, whether it is flat."""
-
-    path: str
-    shape: Shape
-    flat: bool = False
-
-    def need(self, kept: bool, text: str) -> None:
-        """Refuse with the text unless a rule is kept or the shape is not known."""
-        if not kept and self.shape != UNKNOWN:
-            raise Unsupported(text)
+    return walker.finish()
 
 
 class _Walker:
-    """The stages so far by path, and the values; problems are collected, not raised."""
+    """Takes one call after the other; problems are collected, not raised."""
 
-    def __init__(self, images: str, shape: Shape) -> None:
-        self.values = {images: _Ref(IMAGES, shape)}
-        self.stages: dict[str, Stage] = {}
+    def __init__(
+        self, traced: Traced, shape: Shape, normalise: tuple[np.ndarray, np.ndarray] | None,
+        apart: bool,
+    ) -> None:  # fmt: skip
+        self.traced, self.build, self.apart = traced, Builder(), apart
         self.first: dict[str, str] = {}
         self.last: dict[str, str] = {}
+        self.softmax = ""
         self.problems: list[str] = []
-        # Stages whose value is read as it is, so that nothing more can become part of them.
-        self.closed = {IMAGES}
+        path = IMAGES
+        if normalise is not None:
+            names = {call.path.partition(".")[0] for call in traced.calls}
+            stage = normalisation_stage(*normalise, names)
+            path = stage.path
+            self.build.stages[path] = stage
+            self.first[path] = self.last[path] = traced.images
+            if traced.readers > 1 or apart:
+                self.build.closed.add(path)
+        self.values = {traced.images: Ref.map(path, shape)}
 
     def visit(self, call: Call) -> None:
         """Take one call."""
         inputs = [self.values[name] for name in call.inputs]
+        problems = len(self.problems)
         if call.kind == "refused":
-            self.problems.append(call.problem)
             # What comes after is still searched for layers that are not known, but its sizes
             # cannot be judged any more.
-            result = _Ref(inputs[0].path if inputs else IMAGES, UNKNOWN)
+            self.problems.append(call.problem)
+            result = inputs[0].lost() if inputs else self.values[self.traced.images].lost()
         elif call.kind == "layers":
             result = inputs[0]
             for layer in call.layers:
-                result = self._layer(call, layer, result)
+                last = layer is call.layers[-1]
+                result = self._layer(call, layer, result, call.dims if last else None)
         else:
             result = self._joined(call, inputs)
+        if len(self.problems) == problems:
+            if call.problem:
+                self.problems.append(call.problem)
+                result = result.lost()
+            elif result.known and call.dims is not None and call.dims != result.dims:
+                self.problems.append(
+                    f"{call.path}: it makes {'x'.join(map(str, call.dims))} of each image where "
+                    f"{'x'.join(map(str, result.dims))} was expected; use a layer of its own"
+                )
+                result = result.lost()
         self.values[call.name] = result
         self.first.setdefault(result.path, call.name)
-        if result.path not in self.closed:
+        if result.path not in self.build.closed and not result.pending:
             self.last[result.path] = call.name
-        if call.readers > 1:
-            self.closed.add(result.path)
+        if call.readers > 1 or self.apart:
+            self.build.closed.add(result.path)
+        if result.left_out is not None and not self.softmax:
+            self.softmax = call.path
 
-    def finish(self, output: str) -> list[Stage]:
+    def finish(self) -> Reading:
         """Return all stages; the result is made sure to be the last, read by nobody."""
-        path = self.values[output].path
-        read = {name for stage in self.stages.values() for name in stage.reads}
-        if path in read or path == IMAGES or self.stages[path].kind == "concat":
-            self._new(self._free("output"), "point", self.values[output])
+        result = self.values[self.traced.output]
+        try:
+            result.need_none_pending(frozenset({"left_out"}))
+        except Unsupported as problem:
+            self.problems.append(f"the model's result: {problem}")
+        if self.problems:
+            count = len(self.problems)
+            raise UserError(
+                f"{count} layer{'s' * (count > 1)} cannot be quantised: " + "; ".join(self.problems)
+            )
+        stages = self.build.stages
+        if not any(stage.weight is not None for stage in stages.values()):
+            raise UserError("the model has no convolution or linear layer: there is nothing to run")
+        read = {name for stage in stages.values() for name in stage.reads}
+        path = result.path
+        if path in read or path == IMAGES or stages[path].kind == "concat":
+            self.build.new(self.build.free("output"), "point", result)
         else:
-            self.stages[path] = self.stages.pop(path)
-        return list(self.stages.values())
+            stages[path] = stages.pop(path)
+        return Reading(list(stages.values()), self.traced, self.first, self.last,
+                       result.left_out, self.softmax)  # fmt: skip
 
-    def _layer(self, call: Call, layer: nn.Module, ref: _Ref) -> _Ref:
-        values = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
-        for name, tensor in values:
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise UserError(
-                    f"layer {call.path!r}: its {name} holds NaN or infinite values, so it computes "
-                    "nothing; train again with a smaller learning rate"
-                )
-        take = _take(layer)
+    def _layer(
+        self, call: Call, layer: nn.Module, ref: Ref, dims: tuple[int, ...] | None
+    ) -> Ref:
+        _check_finite(call.path, layer)
+        take = take_of(layer)
         try:
             if take is None:
                 raise Unsupported(advise(layer))
-            return take(self, call.path, layer, ref)
+            return take(Site(self.build, call.path, dims), layer, ref)
         except Unsupported as problem:
-            self.problems.append(f"{call.path} ({type(layer).__name__}): {problem}")
-            return replace(ref, shape=UNKNOWN)
+            kind = parametrize.type_before_parametrizations(layer)
+            self.problems.append(f"{call.path} ({kind.__name__}): {problem}")
+            return ref.lost()
 
-    def _joined(self, call: Call, inputs: list[_Ref]) -> _Ref:
-        take = self._sum if call.kind == "add" else self._concat
+    def _joined(self, call: Call, inputs: list[Ref]) -> Ref:
+        take = self.build.added if call.kind == "add" else self.build.joined
         try:
+            for ref in inputs:
+                ref.need_none_pending()
             return take(call.path, inputs)
         except Unsupported as problem:
             self.problems.append(f"{call.path} (function): {problem}")
-            return replace(inputs[0], shape=UNKNOWN)
+            return inputs[0].lost()
 
-    # Stages.
 
-    def _free(self, path: str) -> str:
-        """Return a path that no stage has: a layer may be called more than once."""
-        number, free = 2, path
-        while free in self.stages:
-            free, number = f"{path}_{number}", number + 1
-        return free
-
-    def _place(self, stage: Stage, ref: _Ref, takes: int) -> _Ref:
-        """Append a stage that computes, and return its value."""
-        if ref.shape != UNKNOWN:
-            ref.need(takes == ref.shape[2], f"it takes {takes} channels and gets {ref.shape[2]}")
-            shape = (*output_sides(stage, ref.shape), stage.channels)
-        else:
-            shape = UNKNOWN
-        path = self._free(stage.path)
-        self.stages[path] = replace(stage, path=path, sources=(ref.path,))
-        return _Ref(path, shape)
-
-    def _new(self, path: str, kind: str, ref: _Ref) -> Stage:
-        """Append a stage that changes no shape."""
-        stage = Stage(path=path, kind=kind, channels=ref.shape[2], sources=(ref.path,))
-        self.stages[path] = stage
-        return stage
-
-    def _extended(self, path: str, ref: _Ref, change: Callable[[Stage], Stage | None]) -> _Ref:
-        """Make something part of the stage of a value, or of a new one where it has no room."""
-        stage = None if ref.path in self.closed else change(self.stages[ref.path])
-        if stage is None:
-            stage = change(self._new(self._free(path), "point", ref))
-        assert stage is not None
-        self.stages[stage.path] = stage
-        return replace(ref, path=stage.path)
-
-    # Layers: each takes its path, itself and what it reads.
-
-    def _ignore(self, path: str, layer: nn.Module, ref: _Ref) -> _Ref:
-        return ref
-
-    def _flatten(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        whole = layer.start_dim == 1 and layer.end_dim in (-1, 3)
-        ref.need(whole, "only start_dim=1, end_dim=-1 is supported")
-        return replace(ref, flat=True)
-
-    def _convolution(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        stage = convolution(path, layer)
-        ref.need(not ref.flat, "it follows a Flatten; put it before")
-        assert stage.weight is not None
-        return self._place(stage, ref, stage.weight.shape[3] * stage.groups)
-
-    def _linear(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        if ref.shape == UNKNOWN:
-            return ref
-        ref.need(ref.flat or ref.shape[:2] == (1, 1), "it must follow a Flatten")
-        stage = linear(path, layer, ref.shape)
-        return replace(self._place(stage, ref, ref.shape[2]), flat=True)
-
-    def _weighted(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        known = layer_class_of(layer)
-        flat = known is not None and known.weight(layer).ndim == 2
-        return (self._linear if flat else self._convolution)(path, layer, ref)
-
-    def _pool(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        ref.need(not ref.flat, "it follows a Flatten; put it before")
-        return self._place(pool(path, layer, ref.shape), ref, ref.shape[2])
-
-    def _batch_norm(self, path: str, layer: Any, ref: _Ref) -> _Ref:
-        height, width, channels = ref.shape
-        norm = batch_norm(layer)
-        ref.need(
-            layer.num_features == channels and (not ref.flat or height * width <= 1),
-            f"it has {layer.num_features} features for a map of {height}x{width}x{channels}; "
-            "put it before the Flatten",
-        )
-        if ref.shape == UNKNOWN:
-            return ref
-        return self._extended(path, ref, lambda stage: with_norm(stage, norm))
-
-    def _activation(self, path: str, layer: nn.Module, ref: _Ref) -> _Ref:
-        name = activation_name(layer)
-        if name == "relu" and not is_signed(ref.path, self.stages):
-            return ref
-        return self._extended(path, ref, lambda stage: with_activation(stage, name))
-
-    # Functions of several values.
-
-    def _sum(self, path: str, inputs: list[_Ref]) -> _Ref:
-        a, b = inputs
-        if UNKNOWN in (a.shape, b.shape):
-            return replace(a, shape=UNKNOWN)
-        if a.shape != b.shape or a.flat != b.flat:
-            raise Unsupported(
-                f"it adds maps of {'x'.join(map(str, a.shape))} and {'x'.join(map(str, b.shape))}"
+def _check_finite(path: str, layer: nn.Module) -> None:
+    values: list[tuple[str, Any]] = [
+        *layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]  # fmt: skip
+    if parametrize.is_parametrized(layer):
+        values += [(name, getattr(layer, name)) for name in layer.parametrizations]  # type: ignore
+    for name, tensor in values:
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"layer {path!r}: its {name} holds NaN or infinite values, so it computes "
+                "nothing; train again with a smaller learning rate"
             )
-        order = [IMAGES, *self.stages]
-        early, late = sorted(inputs, key=lambda ref: order.index(ref.path))
-        for target, other in ((late, early), (early, late)):
-            if a.path == b.path or target.path in self.closed:
-                continue
-            stage = with_residual(self.stages[target.path], Residual(other.path))
-            if stage is not None:
-                del self.stages[target.path]  # nothing reads it yet: it can come last
-                self.stages[target.path] = stage
-                return target
-        stage = with_residual(self._new(self._free(path), "point", late), Residual(early.path))
-        assert stage is not None
-        self.stages[stage.path] = stage
-        return replace(late, path=stage.path)
-
-    def _concat(self, path: str, inputs: list[_Ref]) -> _Ref:
-        if any(ref.shape == UNKNOWN for ref in inputs):
-            return replace(inputs[0], shape=UNKNOWN)
-        sides = {ref.shape[:2] for ref in inputs}
-        flat = {ref.flat for ref in inputs}
-        if len(sides) > 1 or len(flat) > 1 or (flat == {True} and sides != {(1, 1)}):
-            raise Unsupported(
-                "it joins maps of different sides, or flat ones; join the maps, then use Flatten"
-            )
-        sources = []
-        for ref in inputs:
-            # The images' step cannot be chosen, and a ReLU after a second step needs a clamp at 0.
-            if ref.path == IMAGES or self.stages[ref.path].relu2:
-                sources.append(self._new(self._free(f"{path}_part"), "point", ref).path)
-            else:
-                sources.append(ref.path)
-        self.closed.update(sources)
-        shape = (*inputs[0].shape[:2], sum(ref.shape[2] for ref in inputs))
-        stage = self._new(self._free(path), "concat", _Ref(IMAGES, shape))
-        self.stages[stage.path] = replace(stage, sources=tuple(sources))
-        self.closed.add(stage.path)
-        return _Ref(stage.path, shape, inputs[0].flat)
-
-
-Take = Callable[[_Walker, str, Any, _Ref], _Ref]
-
-_TAKE: dict[type, Take] = {
-    **dict.fromkeys(IGNORED, _Walker._ignore),
-    nn.Flatten: _Walker._flatten,
-    nn.MaxPool2d: _Walker._pool,
-    nn.AvgPool2d: _Walker._pool,
-    nn.AdaptiveAvgPool2d: _Walker._pool,
-    nn.BatchNorm1d: _Walker._batch_norm,
-    nn.BatchNorm2d: _Walker._batch_norm,
-}
-"""What is done with each kind of layer; subclasses may compute something else and are refused."""
-
-
-def _take(layer: nn.Module) -> Take | None:
-    known = layer_class_of(layer)
-    if known is not None and (known.subclasses or type(layer) in known.classes):
-        return _Walker._weighted
-    if activation_name(layer) is not None:
-        return _Walker._activation
-    return _TAKE.get(type(layer))

@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 import pyhw
+from pyhw.errors import UserError
 from pyhw.graph.execute import predict, run
 from pyhw.nn import AdderConv2d
 from pyhw.quantizer.qat import finish, prepare_qat
@@ -39,7 +41,7 @@ class Small(nn.Module):
     def forward(self, x):
         x = F.max_pool2d(self.stem(x), 2)
         x = F.relu(self.block(x) + x)
-        return self.last(torch.cat([x, self.side(x)], 1)).flatten(1)
+        return self.last(torch.cat([x, self.side(x)], 1)).view(x.size(0), -1)
 
 
 @pytest.mark.parametrize(("bits", "weight_bits"), [(8, 8), (4, 4), (4, 3), (5, 6)])
@@ -80,6 +82,17 @@ def test_steps_and_weights_are_trained_and_used():
     assert all(after[path] != before[path] and after[path] > 0 for path in before)
     made = finish(qat, images)
     assert made.steps["stem.0"] == pytest.approx(after["stem.0"])
+
+
+def test_layers_that_compute_their_weights_are_refused_until_they_are_plain():
+    model, images = trained(Small(), SHAPE), smooth_images(8, SHAPE)
+    prune.l1_unstructured(model.stem[0], "weight", 0.5)
+    with pytest.raises(UserError, match=r"layer 'stem\.0' computes its weights"):
+        prepare_qat(model, images)
+    prune.remove(model.stem[0], "weight")
+    prepare_qat(model, images)
+    with pytest.raises(UserError, match="must be float32"):
+        prepare_qat(model.half(), images)
 
 
 def test_a_network_trained_with_rounding_keeps_its_accuracy_as_a_graph():

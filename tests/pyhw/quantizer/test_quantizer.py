@@ -18,9 +18,9 @@ from pyhw.graph.ops import Conv, Pointwise, Pool
 from pyhw.hdl.presets import PRESETS
 from pyhw.nn import AdderConv2d, LeNet5
 from pyhw.quantizer.model import quantize_model
-from pyhw.quantizer.normalisation import fold_normalisation, normalised
+from pyhw.quantizer.normalisation import fold_normalisation
 from pyhw.quantizer.settings import Settings
-from pyhw.quantizer.walk import walk
+from pyhw.quantizer.walk import read
 from pyhw.quantizer.weights import (
     digit_grid,
 )
@@ -163,10 +163,11 @@ def test_a_normalisation_folds_into_the_first_convolution_with_its_padding():
 def test_a_normalisation_that_does_not_fold_stands_alone():
     model = sequence(nn.Conv2d(2, 4, 3, padding=1)).eval()
     mean = np.array([-0.5, 0.1])  # its zero is no pixel
-    stages = normalised(walk(model, (5, 5, 2)), mean, np.ones(2))
+    stages = read(model, (5, 5, 2), None, (mean, np.ones(2))).stages
     assert fold_normalisation(stages) == stages
     assert fold_normalisation(stages[:1]) == stages[:1]
-    adder = normalised(walk(sequence(AdderConv2d(2, 3, 1)), (5, 5, 2)), np.zeros(2), np.ones(2))
+    plain = np.zeros(2), np.ones(2)
+    adder = read(sequence(AdderConv2d(2, 3, 1)), (5, 5, 2), None, plain).stages
     assert fold_normalisation(adder) == adder
     made = quantize_model(model, smooth_images(8, (5, 5, 2)), normalise=(mean, np.ones(2)))
     assert isinstance(made.graph.ops[1], Pointwise)

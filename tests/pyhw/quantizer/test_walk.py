@@ -61,16 +61,16 @@ def test_one_report_names_every_layer_that_cannot_be_quantised():
             return torch.sin(x)
 
     model = nn.Sequential()
-    model.add_module("stem", sequence(nn.Conv2d(1, 4, 3), nn.ELU()))
+    model.add_module("stem", sequence(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4)))
     model.add_module("odd", Own())
-    model.add_module("pool", nn.AdaptiveMaxPool2d(1))
-    model.add_module("head", sequence(nn.Flatten(), nn.Linear(4, 2), nn.Softmax(1)))
+    model.add_module("pool", nn.LPPool2d(2, 6))
+    model.add_module("head", sequence(nn.Flatten(), nn.LayerNorm(4), nn.Linear(4, 2)))
     with pytest.raises(UserError) as refused:
         walk(model, (8, 8, 1))
     text = str(refused.value)
-    assert text.startswith("4 layers cannot be quantised: stem.1 (ELU): use ReLU; odd.sin ")
-    assert "pool (AdaptiveMaxPool2d): use MaxPool2d with the map's size" in text
-    assert "head.2 (Softmax): leave it out" in text
+    assert text.startswith("4 layers cannot be quantised: stem.1 (GroupNorm): use BatchNorm2d; odd")
+    assert "pool (LPPool2d): use AvgPool2d or MaxPool2d" in text
+    assert "head.1 (LayerNorm): use BatchNorm2d" in text
     assert "\n" not in text
 
 
@@ -82,15 +82,26 @@ def test_one_report_names_every_layer_that_cannot_be_quantised():
         ([nn.Conv2d(1, 2, 9)], "its kernel does not fit the 8x8 map"),
         ([nn.Flatten(), nn.Conv2d(1, 2, 3)], "it follows a Flatten"),
         ([nn.Flatten(), nn.MaxPool2d(2)], "it follows a Flatten"),
-        ([nn.Flatten(2)], "only start_dim=1"),
+        ([nn.Flatten(2)], "only flattening to"),
         ([nn.Linear(8, 2)], "it must follow a Flatten"),
         ([nn.Flatten(), nn.Linear(63, 2)], "it takes 63 features and gets 8x8x1"),
-        ([nn.MaxPool2d(3, ceil_mode=True)], "ceil_mode"),
+        ([nn.AvgPool2d(3, ceil_mode=True)], "ceil_mode=False"),
+        ([nn.AdaptiveAvgPool2d(3)], "divides 8"),
+        ([nn.AdaptiveMaxPool2d(16)], "divides 8"),
+        ([nn.MaxPool2d(9)], "its kernel does not fit the map"),
+        ([nn.AdaptiveMaxPool2d(1, return_indices=True)], "return_indices=False"),
+        ([nn.PReLU(1), nn.Conv2d(1, 2, 1), nn.PReLU(2)], "one slope"),
+        ([nn.ZeroPad2d(1)], "it reads a padded map"),
+        ([nn.ZeroPad2d(1), nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3)], "it reads a padded map"),
+        ([nn.Conv2d(1, 2, 3), nn.ZeroPad2d(1), nn.MaxPool2d(2)], "may be negative"),
+        ([nn.ZeroPad2d(-1), nn.Conv2d(1, 2, 3)], "padding with zeros"),
+        ([nn.ConstantPad2d(1, 0.5), nn.Conv2d(1, 2, 3)], "padding with zeros"),
+        ([nn.Conv2d(1, 2, 3), nn.Softmax(2)], "dim=1"),
+        ([nn.Flatten(), nn.BatchNorm1d(64), AdderLinear(64, 2)], "as BatchNorm2d"),
         ([nn.MaxPool2d(3, dilation=2)], "dilation and return_indices"),
-        ([nn.AvgPool2d(3, divisor_override=2)], "divisor_override"),
         ([nn.AvgPool2d(3, padding=1, count_include_pad=False)], "count_include_pad=True"),
         ([nn.BatchNorm2d(1, track_running_stats=False)], "track_running_stats=True"),
-        ([nn.Flatten(), nn.BatchNorm1d(64)], "put it before the Flatten"),
+        ([nn.Flatten(), nn.BatchNorm1d(64)], "put the batch norm before the Flatten"),
         ([nn.BatchNorm2d(3)], "3 features for a map of 8x8x1"),
     ],
 )
@@ -100,8 +111,8 @@ def test_settings_that_cannot_be_quantised_are_refused_by_name(layers, text):
 
 
 def test_a_model_that_is_no_sequence_or_has_no_weights_is_refused():
-    with pytest.raises(UserError, match=r"\(the model itself\) \(Softplus\): use ReLU"):
-        walk(nn.Softplus(), (8, 8, 1))
+    with pytest.raises(UserError, match=r"\(the model itself\) \(RMSNorm\): use BatchNorm2d"):
+        walk(nn.RMSNorm(8), (8, 8, 1))
     with pytest.raises(UserError, match="no convolution or linear layer"):
         walk(sequence(nn.MaxPool2d(2), nn.ReLU()), (8, 8, 1))
 

@@ -1,0 +1,229 @@
+"""What is done with each kind of layer: the one place where a module becomes stages.
+
+A new kind of layer is one function given to `layer_kind`. It gets the stages so far, the layer and
+the value that the layer reads, and returns the layer's value:
+
+    @layer_kind(nn.Hypothetical)
+    def _hypothetical(site: Site, layer: Any, ref: Ref) -> Ref:
+        return site.build.place(Stage(path=site.path, ...), ref, takes=ref.shape[2])
+
+It raises `Unsupported` for settings that cannot be quantised. What is only to become part of a
+later stage is marked on the value (`Ref.pending`); a function that can take such marks names them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from pyhw.nn.kinds import layer_class_of
+
+from .activations import RELU, TABLES, activation_of
+from .convert import batch_norm, convolution, linear
+from .extend import with_activation, with_norm
+from .functions import Reshape, ScaleShift, Unsupported
+from .pools import pool
+from .refs import Ref
+from .stage import Norm
+
+if TYPE_CHECKING:
+    from .build import Builder
+
+__all__ = ["Site", "Take", "layer_kind", "take_of"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a layer is called: the stages so far, its path, and the shape of its result.
+
+    `dims` is the result's shape for one image in PyTorch, None if it is not known.
+    """
+
+    build: "Builder"
+    path: str
+    dims: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Take:
+    """What is done with a kind of layer, and which marks of `Ref.pending` it can take."""
+
+    function: Callable[[Site, Any, Ref], Ref]
+    pending: frozenset[str] = frozenset()
+
+    def __call__(self, site: Site, layer: nn.Module, ref: Ref) -> Ref:
+        """Return the value of a layer."""
+        ref.need_none_pending(self.pending)
+        return self.function(site, layer, ref)
+
+
+_KINDS: dict[type, Take] = {}
+
+_Function = Callable[[Site, Any, Ref], Ref]
+
+
+def layer_kind(
+    *classes: type[nn.Module], pending: tuple[str, ...] = ()
+) -> Callable[[_Function], _Function]:
+    """Register what is done with layers of some classes; subclasses may compute something else.
+
+    Raises
+    ------
+    ValueError
+        If a class is registered.
+    """
+
+    def register(function: _Function) -> _Function:
+        for cls in classes:
+            if cls in _KINDS:
+                raise ValueError(f"{cls.__name__} is registered already")
+            _KINDS[cls] = Take(function, frozenset(pending))
+        return function
+
+    return register
+
+
+def take_of(layer: nn.Module) -> Take | None:
+    """Return what is done with a layer, None if it cannot be quantised."""
+    known = layer_class_of(layer)
+    cls = parametrize.type_before_parametrizations(layer)
+    if known is not None and (known.subclasses or cls in known.classes):
+        return _WEIGHTED
+    return _KINDS.get(cls)
+
+
+@layer_kind(
+    nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
+    nn.FeatureAlphaDropout, pending=("padding", "features", "left_out"),
+)  # fmt: skip
+def _ignore(site: Site, layer: nn.Module, ref: Ref) -> Ref:
+    return ref
+
+
+@layer_kind(nn.Flatten, nn.Unflatten, Reshape)
+def _reshape(site: Site, layer: Any, ref: Ref) -> Ref:
+    if site.dims is None or not ref.known:
+        return ref.lost()
+    return ref.reshaped(site.dims)
+
+
+def _weighted(site: Site, layer: Any, ref: Ref) -> Ref:
+    known = layer_class_of(layer)
+    assert known is not None
+    if known.weight(layer).ndim == 2:
+        return _linear(site, layer, ref)
+    if ref.features is not None:
+        ref.need_none_pending()
+    stage = convolution(site.path, layer, ref.padding)
+    ref.need_map()
+    assert stage.weight is not None
+    return site.build.place(stage, ref, stage.weight.shape[3] * stage.groups)
+
+
+_WEIGHTED = Take(_weighted, frozenset({"padding", "features"}))
+
+
+def _linear(site: Site, layer: Any, ref: Ref) -> Ref:
+    ref.need_none_pending(frozenset({"features"}))
+    if not ref.known:
+        return ref
+    ref.need(ref.flat, "it must follow a Flatten")
+    stage = linear(site.path, layer, ref.shape, ref.features)
+    made = site.build.place(stage, replace(ref, features=None), ref.shape[2])
+    return replace(made, dims=(stage.channels,))
+
+
+@layer_kind(nn.MaxPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
+            pending=("padding",))  # fmt: skip
+def _pool(site: Site, layer: Any, ref: Ref) -> Ref:
+    ref.need_map()
+    if not ref.known:
+        return ref
+    stage = pool(site.path, layer, ref)
+    if stage is None:
+        return ref
+    if ref.padding is not None and stage.kind == "max" and site.build.is_signed(ref.path):
+        raise Unsupported(
+            "it takes the maximum of padded zeros and values that may be negative; put a ReLU "
+            "before, or use the padding of the pool"
+        )
+    return site.build.place(stage, ref, ref.shape[2])
+
+
+@layer_kind(nn.ZeroPad2d, nn.ConstantPad2d, pending=("padding",))
+def _zero_pad(site: Site, layer: Any, ref: Ref) -> Ref:
+    left, right, top, bottom = layer.padding
+    if min(layer.padding) < 0 or (layer.value and any(layer.padding)):
+        raise Unsupported("only padding with zeros is supported; use ZeroPad2d")
+    ref.need_map()
+    if not ref.known:
+        return ref
+    before = ref.padding or (0, 0, 0, 0)
+    sides = (before[0] + top, before[1] + left, before[2] + bottom, before[3] + right)
+    made = replace(ref, padding=sides if any(sides) else None)
+    return replace(made, dims=(ref.shape[2], *made.padded))
+
+
+@layer_kind(nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, pending=("features",))
+def _batch_norm(site: Site, layer: Any, ref: Ref) -> Ref:
+    norm = batch_norm(layer)
+    wanted = ref.dims[0] if ref.dims else 0
+    ref.need(
+        layer.num_features == wanted,
+        f"it has {layer.num_features} features for a map of {'x'.join(map(str, ref.shape))}",
+    )
+    return _normed(site, ref, norm)
+
+
+@layer_kind(ScaleShift, pending=("features",))
+def _scale_shift(site: Site, layer: ScaleShift, ref: Ref) -> Ref:
+    if not ref.known:
+        return ref
+    scale, shift = (_per_channel(tensor, ref.dims) for tensor in (layer.scale, layer.shift))
+    return _normed(site, ref, Norm(scale, np.zeros(len(scale)), shift))
+
+
+def _per_channel(constant: torch.Tensor, dims: tuple[int, ...]) -> np.ndarray:
+    """Return a constant that is broadcast to (N, *dims) as one number per channel or feature."""
+    count = dims[0] if dims else 1
+    missing = 1 + len(dims) - constant.ndim
+    shape = (1,) * missing + tuple(constant.shape)  # as PyTorch broadcasts
+    others = [n for i, n in enumerate(shape) if i != 1 and n != 1]
+    if missing < 0 or others or (dims and shape[1] not in (1, count)):
+        raise Unsupported(
+            f"its constant of shape {tuple(constant.shape)} is not one number per channel; use a "
+            "batch norm or a bias"
+        )
+    return np.full(count, constant.flatten().numpy())
+
+
+def _normed(site: Site, ref: Ref, norm: Norm) -> Ref:
+    """Apply a norm per channel of a map, or per feature of a flat value."""
+    if not ref.known:
+        return ref
+    if len(ref.dims) == 1 and not ref.single:
+        before = ref.features
+        return replace(ref, features=norm if before is None else before.then(norm))
+    return site.build.extended(site.path, ref, lambda stage: with_norm(stage, norm))
+
+
+@layer_kind(nn.ReLU, *TABLES)
+def _activation(site: Site, layer: nn.Module, ref: Ref) -> Ref:
+    activation = activation_of(layer)
+    assert activation is not None
+    if not ref.known or (activation is RELU and not site.build.is_signed(ref.path)):
+        return ref
+    return site.build.extended(site.path, ref, lambda stage: with_activation(stage, activation))
+
+
+@layer_kind(nn.Softmax, nn.LogSoftmax)
+def _softmax(site: Site, layer: Any, ref: Ref) -> Ref:
+    ref.need(
+        layer.dim in (1, -len(ref.dims)) or (layer.dim is None and ref.flat),
+        "it must be over the classes (dim=1)",
+    )
+    return replace(ref, left_out=layer) if ref.known else ref
