@@ -4,7 +4,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def scaling_of(graph: "Graph") -> str:
     found = graph.meta.get("normalise")
     if not isinstance(found, Mapping):
         return ""
-    parts = [found.get(name) for name in ("mean", "deviation")]
+    parts: list[Any] = [found.get(name) for name in ("mean", "deviation")]
     if not all(isinstance(part, list) and all(isinstance(n, float) for n in part)
                for part in parts):
         return ""
