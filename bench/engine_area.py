@@ -1,4 +1,4 @@
-"""Print the area of the engines and of the weight expander, per lane, as Yosys maps them.
+"""Print the area of engines, weight expander and moves, per lane, as Yosys maps them.
 
 ``python -m bench.engine_area [case ...]``; cases are named in `CASES`. ECP5 cells are counted as
 LUT4 equivalents: LUT4 + 2 per CCU2C + 4 per TRELLIS_DPR16X4. iCE40 cells are SB_LUT4 (a carry
@@ -12,11 +12,22 @@ from amaranth.back import rtlil
 from pyhw.families import find_family
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.engines.lone_engine import LoneEngine
+from pyhw.hdl.moves.copy import Copy
+from pyhw.hdl.moves.recode import Recode
+from pyhw.hdl.moves.stats import Stats
 from pyhw.hdl.weights.expander import Expander
 from pyhw.synthesis.yosys import synthesize
 
 ACC_WIDTH = {"l1": 20, "shift": 24}
 PROTOTYPES = 1024
+
+READ_LATENCY = 4
+"""Of the scratchpad that moves read."""
+MOVES = {
+    "copy": lambda config: Copy(config, READ_LATENCY),
+    "recode": lambda config: Recode(config, READ_LATENCY),
+    "stats": lambda config: Stats(config, READ_LATENCY, config.read_lanes),
+}
 
 
 def case(
@@ -35,7 +46,7 @@ def case(
     pool_max=True,
 ):
     """Return (engine name, family, `Config`) of one line of the table."""
-    kind = "shift" if engine == "expander" else "l1" if engine == "pool" else engine
+    kind = "shift" if engine in ("expander", *MOVES) else "l1" if engine == "pool" else engine
     shape = EngineConfig(
         rows=rows, lanes=lanes, code_width=code_width, acc_width=ACC_WIDTH[kind]
     )
@@ -82,6 +93,9 @@ CASES = {
     "shift-4x8-ice40": case(
         "shift", 1, 4, 8, 4, family="ice40", depth=16, post_width=1, load_bits=32
     ),
+    "copy-16": case("copy", 1, 1, 16, 4, load_bits=64),
+    "recode-16": case("recode", 1, 1, 16, 4, load_bits=64),
+    "stats-16": case("stats", 1, 1, 16, 4, load_bits=64),
 }
 
 
@@ -99,11 +113,14 @@ def main():
     )
     for name in names:
         engine, family, config = CASES[name]
-        component = Expander(config) if engine == "expander" else LoneEngine(config, engine)
+        if engine in MOVES:
+            component = MOVES[engine](config)
+        else:
+            component = Expander(config) if engine == "expander" else LoneEngine(config, engine)
         report = synthesize(rtlil.convert(component, name="top"), "top", family)
         rows, wide = config.pool.lanes, 1
         if engine != "pool":
-            shape = config.engines["shift" if engine == "expander" else engine]
+            shape = config.engines.get(engine, config.engines.get("shift"))
             rows, wide = shape.rows, shape.lanes
         lanes = config.groups * rows * wide
         luts = report.cells.get("LUT4", 0) + report.cells.get("SB_LUT4", 0)
