@@ -5,8 +5,8 @@ A test holds each to the list it repeats.
 
 from enum import StrEnum
 
-__all__ = ["Data", "Device", "Gradient", "Interface", "Model", "Ops", "Optimizer", "Precision",
-           "Schedule", "Sharing", "Source", "Sweep"]
+__all__ = ["Attention", "Data", "Device", "Gradient", "Interface", "Mlp", "Model", "Ops",
+           "Optimizer", "Precision", "Schedule", "Sharing", "Source", "Sweep"]
 
 
 class Model(StrEnum):
@@ -28,6 +28,12 @@ class Model(StrEnum):
     SRET_S = "sret-s"
     SRET_CIFAR = "sret-cifar"
     SRET_MNIST = "sret-mnist"
+    PVTV2_B0 = "pvtv2-b0"
+    PVTV2_B1 = "pvtv2-b1"
+    PVT_TINY = "pvt-tiny"
+    SHIFTADDVIT_CIFAR = "shiftaddvit-cifar"
+    SHIFTADDVIT_MNIST = "shiftaddvit-mnist"
+    DEIT_TINY = "deit-tiny"
     MNIST_LINEAR = "mnist-linear"
     MNIST_CONV = "mnist-conv"
     VGG19_SMALL = "vgg19-small"
@@ -96,6 +102,25 @@ class Gradient(StrEnum):
 
     FULL = "full"
     SIGN = "sign"
+
+
+class Attention(StrEnum):
+    """Forms of attention: `pyhw.training.recipe.ATTENTIONS`."""
+
+    SOFTMAX = "softmax"
+    LOG2 = "log2"
+    ADDER = "adder"
+    BINARY = "binary"
+    LINEAR = "linear"
+    SHIFTADD = "shiftadd"
+
+
+class Mlp(StrEnum):
+    """Layers of MLPs: `pyhw.training.recipe.MLPS`."""
+
+    DENSE = "dense"
+    SHIFT = "shift"
+    MOE = "moe"
 
 
 class Interface(StrEnum):

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from pyhw.cli.names import (
+    Attention,
     Data,
     Device,
     Gradient,
+    Mlp,
     Model,
     Ops,
     Optimizer,
@@ -188,6 +190,63 @@ def train(
             rich_help_panel=_METHOD,
         ),
     ] = None,
+    attention: Annotated[
+        Attention | None,
+        typer.Option(
+            help="Transformers: softmax, with powers of two for weights, by L1 distances, of "
+            "signs; linear, of signs; that with shift layers.",
+            show_default="softmax",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    mlp: Annotated[
+        Mlp | None,
+        typer.Option(
+            help="ShiftAddViT: MLPs of ordinary layers, shift layers, or mixtures of both.",
+            show_default="dense",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    latency_ratio: Annotated[
+        float | None,
+        typer.Option(
+            help="ShiftAddViT, moe: time of a token in multiplication over that in shift.",
+            show_default="1.5",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    balance: Annotated[
+        float | None,
+        typer.Option(
+            help="ShiftAddViT, moe: weight of the latency-aware loss.",
+            show_default="0.01",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="Start from this checkpoint of the same network in any form.",
+            show_default="fresh weights",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    learn_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoint of a teacher whose answers take the place of the labels.",
+            show_default="none",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            help="With --learn-from: divides the logits of both.",
+            show_default="1",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     sliced: Annotated[
         bool | None,
         typer.Option(
@@ -332,6 +391,8 @@ def train(
     pyhw train lenet5 --ops shiftadd --frozen --prune 0.5 --low -7
 
     pyhw train lenet5 --ops pemn --sharing rp --fraction 0.01
+
+    pyhw train shiftaddvit-mnist --attention linear --start vit.pt --out linear.pt
     """
     given: dict[str, Any] = dict(locals())
     need_pytorch()

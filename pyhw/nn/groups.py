@@ -5,11 +5,11 @@ from typing import Any
 from torch import nn
 
 from pyhw.nn.kinds import layer_class_of
-from pyhw.nn.tokens import Coefficient, PositionEmbedding
+from pyhw.nn.tokens import ClassToken, Coefficient, PositionEmbedding
 
 __all__ = ["parameter_groups"]
 
-UNDECAYED = (nn.LayerNorm, Coefficient, PositionEmbedding)
+UNDECAYED = (nn.LayerNorm, ClassToken, Coefficient, PositionEmbedding)
 """Modules whose parameters do not decay, as in the published recipes of transformers."""
 
 

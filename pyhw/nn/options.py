@@ -36,6 +36,14 @@ class LayerOptions:
         SReT: tokens attend within slices.
     loops : int
         SReT: how often each block is run in a row, 1..4.
+    attention : {'softmax', 'log2', 'adder', 'binary', 'linear', 'shiftadd'}
+        Transformers: softmax attention; with powers of two for its weights; by L1 distances; of
+        signs; linear in the tokens, of signs; that with shift layers for projections.
+    mlp : {'dense', 'shift', 'moe'}
+        ShiftAddViT: MLPs of ordinary layers, of shift layers, or mixtures of both.
+    latency_ratio : float
+        ShiftAddViT with 'moe': time of a token in the multiplication expert over that in the shift
+        expert, above 0, at most 100.
     drop_path : float
         Transformers: share of the images that skip the last block's branches in training, from 0
         to below 1; earlier blocks skip fewer.
@@ -53,4 +61,7 @@ class LayerOptions:
     sparsity: float = 0.5
     sliced: bool = True
     loops: int = 2
+    attention: str = "softmax"
+    mlp: str = "dense"
+    latency_ratio: float = 1.5
     drop_path: float = 0.0

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pyhw.nn.kinds import Layers
 
-__all__ = ["Coefficient", "DropPath", "Mlp", "Permutation", "PositionEmbedding", "ToMap",
-           "ToTokens", "TokenModule"]  # fmt: skip
+__all__ = ["ClassToken", "Coefficient", "DropPath", "Mlp", "Permutation", "PositionEmbedding",
+           "ToMap", "ToTokens", "TokenModule"]  # fmt: skip
 
 SPREAD = 0.02
 """Standard deviation of fresh position embeddings (SReT, PVT and DeiT alike)."""
@@ -67,6 +67,23 @@ class PositionEmbedding(TokenModule):
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum."""
         return x + self.embedding
+
+
+class ClassToken(TokenModule):
+    """Put a trained token before all others, the same for every image.
+
+    Parameters
+    ----------
+    channels : int
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.zeros(1, 1, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, 1 + T, C) for tokens (N, T, C)."""
+        return torch.cat((self.token.expand(len(x), -1, -1), x), 1)
 
 
 class Coefficient(TokenModule):

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pyhw.errors import UserError
 from pyhw.nn.adaptive import adaptive_step
 from pyhw.nn.kinds import layer_class_of
+from pyhw.nn.mixture import balance_loss
 from pyhw.training.augment import blend, distort, mirror, to_input
 from pyhw.training.data import Dataset
 from pyhw.training.guard import Diverged, first_not_finite, out_of_memory
+from pyhw.training.losses import Answers, soft_cross_entropy
 from pyhw.training.networks import build, check_fit
 from pyhw.training.optim import make_optimizer
 from pyhw.training.parallel import (
@@ -114,6 +115,8 @@ class Trainer:
         Where to compute.
     processes : Processes
         This process among those that train together.
+    teacher : torch.nn.Module, optional
+        A trained network for the same images, whose answers take the place of the labels.
 
     Attributes
     ----------
@@ -136,6 +139,7 @@ class Trainer:
         dataset: Dataset,
         device: torch.device | str = "cpu",
         processes: Processes = ALONE,
+        teacher: nn.Module | None = None,
     ) -> None:
         check_fit(recipe, dataset)
         self._batch = min(recipe.batch, len(dataset.train_labels))
@@ -159,6 +163,7 @@ class Trainer:
         self.optimizer = make_optimizer(recipe, whole)
         if processes.size > 1 and any(getattr(m, "eta", None) for m in self.model.modules()):
             adaptive_step(self.model, self.optimizer)
+        self.teacher = None if teacher is None else teacher.eval().to(self.device)
         self._share = slice(processes.rank, None, processes.size)
         self.history: list[EpochRecord] = []
         self._images = torch.tensor(dataset.train_images).to(self.device)
@@ -199,7 +204,7 @@ class Trainer:
         """Return what decides all that is random in an epoch."""
         return torch.Generator().manual_seed(self.recipe.seed * 10007 + epoch)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, "_Answers"]]:
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Answers]]:
         """Yield this process's images and what they should be taken for."""
         recipe, generator = self.recipe, self._generator(epoch)
         for index in self._indices(generator):
@@ -211,22 +216,29 @@ class Trainer:
             if recipe.mixup:
                 images, order, share = blend(images, recipe.mixup, generator)
                 other = labels[order][self._share]
-            yield images[self._share], _Answers(labels[self._share], other, share)
+            yield images[self._share], Answers(labels[self._share], other, share)
 
     def _sample(self, epoch: int) -> Iterator[Tensor]:
         """Yield this process's undistorted images of an epoch's first batches."""
         for index in itertools.islice(self._indices(self._generator(epoch)), SAMPLE):
             yield to_input(self._images[index[self._share]])
 
-    def _step(self, images: Tensor, wanted: "_Answers") -> Tensor:
+    def _step(self, images: Tensor, wanted: Answers) -> Tensor:
         """Take one step and return the loss; the weights stay when it is not finite (on a CPU)."""
         half = self.recipe.precision == "bfloat16"
         with torch.autocast(self.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             answers = self.model(images)
             if self.distillation is not None:
                 loss, shown = self.distillation.loss(images, answers.float(), wanted.labels)
+            elif self.teacher is not None:
+                with torch.no_grad():
+                    lesson = self.teacher(images)
+                loss = shown = soft_cross_entropy(answers, lesson, self.recipe.temperature)
             else:
                 loss = shown = wanted.loss(answers.float(), self.recipe.smoothing)
+            unfair = balance_loss(self.model)
+            if unfair is not None:
+                loss = loss + self.recipe.balance * unfair
         shown = self.processes.total(shown.detach()) / self.processes.size
         if self.device.type == "cpu" and not shown.isfinite():
             return shown
@@ -295,23 +307,6 @@ class Trainer:
         )
         self.history.append(record)
         return record
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """What a batch should be taken for: labels, or a blend of two of each image."""
-
-    labels: Tensor
-    other: Tensor | None = None
-    share: float = 1.0
-
-    def loss(self, answers: Tensor, smoothing: float) -> Tensor:
-        """Return the mean cross-entropy of logits (N, classes), in nats."""
-        loss = F.cross_entropy(answers, self.labels, label_smoothing=smoothing)
-        if self.other is None:
-            return loss
-        mixed = F.cross_entropy(answers, self.other, label_smoothing=smoothing)
-        return self.share * loss + (1 - self.share) * mixed
 
 
 def _keep_distances_exact(model: nn.Module) -> None:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from pyhw.errors import UserError
+from pyhw.nn.attention import FORMS
 from pyhw.nn.kinds import OPS, asked_kinds
 from pyhw.nn.models import MODELS, network_options
 from pyhw.nn.options import LayerOptions
@@ -13,10 +14,13 @@ from pyhw.nn.shift import MAX_SPAN
 from pyhw.training.data import DATASETS
 from pyhw.training.methods import OPTIMIZERS, SCHEDULES, defaults, used_by
 
-__all__ = ["GRADIENTS", "PRECISIONS", "SHARINGS", "Recipe", "from_saved", "make_recipe"]
+__all__ = ["ATTENTIONS", "GRADIENTS", "MLPS", "PRECISIONS", "SHARINGS", "Recipe", "from_saved",
+           "make_recipe"]  # fmt: skip
 
 PRECISIONS = ("float32", "bfloat16")
 GRADIENTS = ("full", "sign")
+ATTENTIONS = (*FORMS, "linear", "shiftadd")
+MLPS = ("dense", "shift", "moe")
 SHARINGS = ("dense", "one-layer", "mp", "rp")
 _LAYERS = tuple(entry.name for entry in fields(LayerOptions))
 _CHOICES = {
@@ -25,6 +29,8 @@ _CHOICES = {
     "precision": PRECISIONS,
     "gradient": GRADIENTS,
     "sharing": SHARINGS,
+    "attention": ATTENTIONS,
+    "mlp": MLPS,
 }
 
 
@@ -82,6 +88,17 @@ class Recipe:
         Train a convolutional teacher side by side and learn from it (PKKD).
     alpha, beta : float
         With a teacher: weight of the labels, and of its features, at least 0 and below 100.
+    balance : float
+        Weight of the routers' latency-aware loss (`pyhw.nn.mixture.Router`), at least 0 and below
+        10.
+    start : str
+        Checkpoint whose weights the training starts from, of this network in any form; "" for fresh
+        weights.
+    learn_from : str
+        Checkpoint of a trained teacher, any network for the same images: its answers take the place
+        of the labels; "" for none.
+    temperature : float
+        Teacher's and student's logits are divided by this, above 0, at most 100.
     layers : LayerOptions
         Options of the inner layers.
 
@@ -119,6 +136,10 @@ class Recipe:
     teacher: bool = False
     alpha: float = 1.0
     beta: float = 0.03
+    balance: float = 0.01
+    start: str = ""
+    learn_from: str = ""
+    temperature: float = 1.0
     layers: LayerOptions = field(default_factory=LayerOptions)
 
     def __post_init__(self) -> None:
@@ -141,6 +162,8 @@ class Recipe:
             ("increase", self.increase, 1000),
             ("eta", 1 if layers.eta is None else layers.eta, 10),
             ("fraction", layers.fraction, 1),
+            ("latency_ratio", layers.latency_ratio, 100),
+            ("temperature", self.temperature, 100),
         ):
             if not 0 < number <= most:
                 raise UserError(f"{name} must be above 0 and at most {most}, not {number}")
@@ -157,6 +180,7 @@ class Recipe:
             ("smoothing", self.smoothing, 1),
             ("mixup", self.mixup, 10),
             ("drop_path", layers.drop_path, 1),
+            ("balance", self.balance, 10),
         ):
             if not 0 <= number < end:
                 raise UserError(f"{name} must be at least 0 and below {end}, not {number}")
@@ -224,7 +248,8 @@ class Recipe:
         return shlex.join(words)
 
 
-_LATER = ("warmup", "smoothing", "mixup", "low", "sliced", "loops", "drop_path")
+_LATER = ("warmup", "smoothing", "mixup", "balance", "start", "learn_from", "temperature", "low",
+          "sliced", "loops", "attention", "mlp", "latency_ratio", "drop_path")  # fmt: skip
 """Fields that came after the graphs of `pyhw/models`, which hold all others."""
 _FIRST = ("model", "ops", "data", "epochs", "batch", "lr", "seed", "momentum", "weight_decay",
           "shift", "turn", "zoom")  # fmt: skip
@@ -295,6 +320,11 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
         if layers.get(name, getattr(LayerOptions, name)) != getattr(LayerOptions, name):
             having = ", ".join(known for known in MODELS if name in MODELS[known].options)
             raise UserError(f"{name} is an option of {having}: leave it out")
+    if layers.get("attention", "softmax") not in network.attention:
+        raise UserError(
+            f"attention of {given['model']} must be one of {', '.join(network.attention)}, "
+            f"not {layers['attention']!r}"
+        )
     for name, kinds in used_by().items():
         usual = getattr(Recipe, name, None)
         if ops not in kinds and (name in layers or given.get(name, usual) != usual):
@@ -308,11 +338,11 @@ def make_recipe(saved: dict[str, Any] | None = None, **options: Any) -> Recipe:
         usual["warmup"] = epochs / 4
     recipe = Recipe(**{**usual, **given})
     recipe = replace(recipe, layers=replace(recipe.layers, **layers))
-    _refuse_idle(recipe)
+    _refuse_idle(recipe, usual)
     return recipe
 
 
-def _refuse_idle(recipe: Recipe) -> None:
+def _refuse_idle(recipe: Recipe, usual: dict[str, Any]) -> None:
     """Refuse options that nothing would read, and those that exclude each other."""
     layers, shared = recipe.layers, recipe.layers.sharing == "rp"
     lesson = (recipe.alpha, recipe.beta) != (Recipe.alpha, Recipe.beta)
@@ -329,6 +359,15 @@ def _refuse_idle(recipe: Recipe) -> None:
          f"momentum is read by sgd, not by {recipe.optimizer}: leave it out"),
         (recipe.warmup >= recipe.epochs,
          f"warmup must be below the {recipe.epochs} epochs, not {recipe.warmup:g}"),
+        (layers.mlp != "moe" and (recipe.balance, layers.latency_ratio)
+         != (Recipe.balance, LayerOptions.latency_ratio),
+         "balance and latency_ratio are for routers: add --mlp moe"),
+        (recipe.learn_from and recipe.teacher,
+         "learn_from names a trained teacher, --teacher trains one beside: leave one out"),
+        (recipe.temperature != 1 and not recipe.learn_from,
+         "temperature is of a teacher's answers: add --learn-from"),
+        (recipe.learn_from and recipe.smoothing != usual.get("smoothing", 0),
+         "smoothing is of labels, which a teacher's answers take the place of: leave one out"),
         (recipe.mixup and recipe.teacher,
          "mixup blends labels, which a teacher beside (--teacher) does not read: leave one out"),
         (recipe.smoothing and recipe.teacher,

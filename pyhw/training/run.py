@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from pyhw.errors import UserError
+from pyhw.training.beginning import load_teacher, start_from
 from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
 from pyhw.training.data import Dataset, load_dataset
 from pyhw.training.guard import Diverged
@@ -94,7 +95,11 @@ def prepare(
             raise UserError(
                 f"{out} exists: go on with it by --resume, remove it, or choose another --out"
             )
-        return Trainer(recipe, _images(recipe, data_dir), device, processes), out
+        trainer = Trainer(
+            recipe, _images(recipe, data_dir), device, processes, load_teacher(recipe)
+        )
+        start_from(recipe, trainer.model)
+        return trainer, out
     model, meta = load_checkpoint(out)
     if meta.origin is not None:
         raise UserError(f"{out} was imported from {meta.origin.source}: it cannot be resumed")
@@ -103,7 +108,7 @@ def prepare(
         raise UserError(f"{out} is finished ({meta.epoch} epochs): there is nothing to resume")
     if meta.optimizer is None:
         raise UserError(f"{out} has no optimiser state: it cannot be resumed")
-    trainer = Trainer(recipe, _images(recipe, data_dir), device, processes)
+    trainer = Trainer(recipe, _images(recipe, data_dir), device, processes, load_teacher(recipe))
     try:
         trainer.restore(model.state_dict(), meta.optimizer, meta.history, meta.distillation)
     except (KeyError, TypeError, ValueError, RuntimeError):

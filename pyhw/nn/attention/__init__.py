@@ -1,6 +1,12 @@
 """Forms of attention between tokens."""
 
-from pyhw.nn.attention.products import Scores, Weighing
-from pyhw.nn.attention.softmax import SoftmaxAttention, SoftmaxCore
+from pyhw.nn.attention.binary import Binarise, Log2Softmax
+from pyhw.nn.attention.linear import BinaryLinearAttention, HeadNorm, TokenConvolution
+from pyhw.nn.attention.products import Context, Distances, Reading, Scores, Weighing
+from pyhw.nn.attention.softmax import FORMS, ReducedAttention, SoftmaxAttention, SoftmaxCore
 
-__all__ = ["Scores", "SoftmaxAttention", "SoftmaxCore", "Weighing"]
+__all__ = [
+    "FORMS", "Binarise", "BinaryLinearAttention", "Context", "Distances", "HeadNorm",
+    "Log2Softmax", "Reading", "ReducedAttention", "Scores", "SoftmaxAttention", "SoftmaxCore",
+    "TokenConvolution", "Weighing",
+]  # fmt: skip

@@ -5,11 +5,12 @@ C / heads; attention happens within a slice and a head. Between the two products
 attention values are (N, slices, heads, T / slices, S / slices): a row for each query.
 """
 
+import torch
 from torch import Tensor
 
 from pyhw.nn.tokens import TokenModule
 
-__all__ = ["Scores", "Weighing", "check_parts", "merge", "split"]
+__all__ = ["Context", "Distances", "Reading", "Scores", "Weighing", "check_parts", "merge", "split"]
 
 
 def check_parts(tokens: int, channels: int, slices: int, heads: int) -> None:
@@ -82,3 +83,64 @@ class Weighing(_Product):
     def forward(self, weights: Tensor, v: Tensor) -> Tensor:
         """Return tokens (N, T, C) for weights as `Scores` shapes them, and values (N, S, C)."""
         return merge(weights @ split(v, self.slices, self.heads))
+
+
+class Distances(_Product):
+    """Scores without products: ``s[i, j] = -scale * sum_c |q[i, c] - k[j, c]|``.
+
+    The gradient is the derivative, the sign of each difference.
+
+    Parameters
+    ----------
+    heads, slices : int
+        As the module's text says.
+    scale : float
+        Usually one over the root of a head's channels.
+
+    Source
+    ------
+    Shu et al., "Adder Attention for Vision Transformer", NeurIPS 2021.
+    """
+
+    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
+        super().__init__(heads, slices)
+        self.scale = scale
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return the scores of queries (N, T, C) and keys (N, S, C), never positive."""
+        q, k = (split(x.float(), self.slices, self.heads).contiguous() for x in (q, k))
+        return -self.scale * torch.cdist(q, k, p=1)
+
+
+class Context(_Product):
+    """What keys say of values: ``z[c, d] = sum_j k[j, c] v[j, d]``.
+
+    Parameters
+    ----------
+    heads, slices : int
+        As the module's text says.
+    """
+
+    def forward(self, k: Tensor, v: Tensor) -> Tensor:
+        """Return (N, slices, heads, D, D) for keys and values (N, S, C)."""
+        k, v = (split(x, self.slices, self.heads) for x in (k, v))
+        return k.transpose(-1, -2) @ v
+
+
+class Reading(_Product):
+    """What queries take of a context: ``y[i, d] = scale * sum_c q[i, c] z[c, d]``.
+
+    Parameters
+    ----------
+    heads, slices : int
+        As the module's text says.
+    scale : float
+    """
+
+    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
+        super().__init__(heads, slices)
+        self.scale = scale
+
+    def forward(self, q: Tensor, context: Tensor) -> Tensor:
+        """Return tokens (N, T, C) for queries (N, T, C) and a `Context`."""
+        return self.scale * merge(split(q, self.slices, self.heads) @ context)

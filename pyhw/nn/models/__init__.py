@@ -10,11 +10,14 @@ from typing import Any
 
 from torch import nn
 
+from pyhw.nn.attention import FORMS
 from pyhw.nn.kinds import OPS
 from pyhw.nn.models.convmixer import ConvMixer
+from pyhw.nn.models.deit import DeiT
 from pyhw.nn.models.digits import DigitsConv, DigitsLinear
 from pyhw.nn.models.ds_cnn import DSCNN
 from pyhw.nn.models.lenet import LeNet1, LeNet5
+from pyhw.nn.models.pvt import PVT, PVTSizes, PVTv2
 from pyhw.nn.models.resnet import (
     BasicBlock,
     Bottleneck,
@@ -27,9 +30,9 @@ from pyhw.nn.models.sret import SReT, SReTSizes
 from pyhw.nn.models.vgg import VGG19Small, VGGSmall
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "ImageResNet", "LeNet1", "LeNet5", "Network",
-           "PlainResNet", "SReT", "SReTSizes", "SmallResNet", "VGG19Small", "VGGSmall",
-           "build_model", "network_options"]  # fmt: skip
+__all__ = ["MODELS", "OPS", "ConvMixer", "DSCNN", "DeiT", "ImageResNet", "LeNet1", "LeNet5",
+           "Network", "PVT", "PVTSizes", "PVTv2", "PlainResNet", "SReT", "SReTSizes",
+           "SmallResNet", "VGG19Small", "VGGSmall", "build_model", "network_options"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Network:
         Kinds of layers that it can have, the usual one first.
     options : tuple of str
         Options of `LayerOptions` that only some networks read, this one among them.
+    attention : tuple of str
+        Forms of attention that it can have; see `LayerOptions`.
     recipe : dict
         What its recipe changes of the data set's and the kind's, by data set; ``""`` for all.
     theirs : bool
@@ -59,6 +64,7 @@ class Network:
     classes: int = 10
     kinds: tuple[str, ...] = ("adder", *(name for name in OPS if name != "adder"))
     options: tuple[str, ...] = ()
+    attention: tuple[str, ...] = ("softmax",)
     recipe: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     theirs: bool = False
 
@@ -100,6 +106,25 @@ SRETS = (
     ("sret-cifar", _SRET_CIFAR, CIFAR, 10, SMALL),
     ("sret-mnist", _SRET_MNIST, MNIST, 10, SMALL),
 )
+_PVT_B0 = PVTSizes(
+    channels=(32, 64, 160, 256), heads=(1, 2, 5, 8), hidden=(8, 8, 4, 4), blocks=(2, 2, 2, 2)
+)
+_PVT_B1 = replace(_PVT_B0, channels=(64, 128, 320, 512))
+_PVT_CIFAR = PVTSizes(
+    channels=(32, 64, 128), heads=(1, 2, 4), hidden=(4, 4, 4), blocks=(1, 2, 1), ratios=(0, 0, 0),
+    kernels=(3, 3, 3), strides=(2, 2, 2), last=False, along_tokens=False, side=32,
+)  # fmt: skip
+_PVT_MNIST = PVTSizes(
+    channels=(32, 64), heads=(1, 2), hidden=(4, 4), blocks=(1, 1), ratios=(0, 0),
+    kernels=(7, 3), strides=(4, 2), last=False, along_tokens=False, side=28,
+)  # fmt: skip
+PVTS = (
+    ("pvtv2-b0", PVTv2, _PVT_B0, IMAGENET, 1000, {"": DEIT}),
+    ("pvtv2-b1", PVTv2, _PVT_B1, IMAGENET, 1000, {"": DEIT}),
+    ("pvt-tiny", PVT, replace(_PVT_B1, kernels=(4, 2, 2, 2)), IMAGENET, 1000, {"": DEIT}),
+    ("shiftaddvit-cifar", PVTv2, _PVT_CIFAR, CIFAR, 10, SMALL),
+    ("shiftaddvit-mnist", PVTv2, _PVT_MNIST, MNIST, 10, SMALL),
+)
 
 MODELS = {
     "lenet1": Network(LeNet1, (1, 28, 28)),
@@ -116,10 +141,23 @@ MODELS = {
     **{
         name: Network(
             partial(SReT, sizes, shape[0]), shape, classes, kinds=WITHOUT_NORM,
-            options=("sliced", "loops", "drop_path"), recipe=recipe,
+            options=("attention", "sliced", "loops", "drop_path"), attention=tuple(FORMS),
+            recipe=recipe,
         )
         for name, sizes, shape, classes, recipe in SRETS
     },
+    **{
+        name: Network(
+            partial(build, sizes, shape[0]), shape, classes, kinds=WITHOUT_NORM,
+            options=("attention", "mlp", "latency_ratio", "drop_path"),
+            attention=(*FORMS, "linear", "shiftadd"), recipe=recipe,
+        )
+        for name, build, sizes, shape, classes, recipe in PVTS
+    },
+    "deit-tiny": Network(
+        DeiT, IMAGENET, 1000, kinds=WITHOUT_NORM, options=("attention", "drop_path"),
+        attention=tuple(FORMS), recipe={"": DEIT},
+    ),
     "mnist-linear": Network(DigitsLinear, (1, 28, 28), theirs=True),
     "mnist-conv": Network(DigitsConv, (1, 28, 28), theirs=True),
     "vgg19-small": Network(VGG19Small, CIFAR, theirs=True),

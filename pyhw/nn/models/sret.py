@@ -48,11 +48,11 @@ class _Block(nn.Module):
 
     def __init__(
         self, make: Layers, channels: int, heads: int, hidden: int, tokens: int,
-        slices: Sequence[int], drop: float,
+        slices: Sequence[int], form: str, drop: float,
     ) -> None:  # fmt: skip
         super().__init__()
         self.norm1 = nn.LayerNorm(channels, eps=EPS)
-        self.attn = SoftmaxAttention(make, channels, heads, tokens, slices)
+        self.attn = SoftmaxAttention(make, channels, heads, tokens, slices, form)
         self.norm2 = nn.LayerNorm(channels, eps=EPS)
         self.mlp = Mlp(make, channels, hidden)
         self.drop_path = DropPath(drop)
@@ -135,9 +135,10 @@ class SReT(nn.Module):
     channels : int
         Of the images.
     ops, classes, layers
-        As in :class:`pyhw.nn.LeNet5`. Of the layers' options, `sliced` tells whether there are
-        slices, `loops` how often each block runs, and `drop_path` which share of the images skips
-        the last block's branches; earlier blocks skip fewer.
+        As in :class:`pyhw.nn.LeNet5`. Of the layers' options, `attention` is ``softmax``,
+        ``log2``, ``adder`` or ``binary``, `sliced` tells whether there are slices, `loops` how
+        often each block runs, and `drop_path` which share of the images skips the last block's
+        branches; earlier blocks skip fewer.
 
     Raises
     ------
@@ -179,7 +180,7 @@ class SReT(nn.Module):
             for _ in range(sizes.blocks[stage]):
                 block = _Block(
                     make, width, sizes.heads[stage], int(width * sizes.hidden), side * side,
-                    slices, options.drop_path * done / max(1, total - 1),
+                    slices, options.attention, options.drop_path * done / max(1, total - 1),
                 )  # fmt: skip
                 hidden = int(width * sizes.projection)
                 recursions.append(

@@ -42,6 +42,8 @@ from tests.support.few_digits import RECIPE, same, weights
         (names.Gradient, recipe.GRADIENTS),
         (names.Sharing, recipe.SHARINGS),
         (names.Model, MODELS),
+        (names.Attention, recipe.ATTENTIONS),
+        (names.Mlp, recipe.MLPS),
         (names.Ops, OPS),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

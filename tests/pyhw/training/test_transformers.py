@@ -4,10 +4,13 @@ import torch
 from torch.nn import functional as F
 
 from pyhw.errors import UserError
+from pyhw.nn.mixture import routers
 from pyhw.training.augment import blend
+from pyhw.training.checkpoint import load_checkpoint, save_checkpoint
 from pyhw.training.data import Dataset
 from pyhw.training.loop import Trainer
 from pyhw.training.recipe import make_recipe
+from pyhw.training.run import prepare, run
 
 
 def few(images=32):
@@ -88,3 +91,92 @@ def test_a_resumed_training_draws_what_an_unbroken_one_draws():
     second.run_epoch()
     for one, other in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+# --- beginnings: another network's weights, a teacher
+
+
+def checkpoint(path, **options):
+    recipe = make_recipe(data="digits", batch=16, epochs=1, **options)
+    trainer = Trainer(recipe, few())
+    trainer.run_epoch()
+    save_checkpoint(path, trainer.model, recipe, trainer.history)
+    return str(path)
+
+
+def test_the_steps_of_shiftaddvit_start_from_each_other(tmp_path):
+    first = checkpoint(tmp_path / "vit.pt", model="shiftaddvit-mnist")
+    trainer, _ = prepare(
+        tmp_path / "linear.pt", model="shiftaddvit-mnist", attention="linear", start=first,
+        epochs=1, images=32, batch=16,
+    )  # fmt: skip
+    old, _ = load_checkpoint(first)
+    assert torch.equal(trainer.model.block1[0].attn.qkv.weight, old.block1[0].attn.qkv.weight)
+    run(trainer, tmp_path / "linear.pt")
+    model, meta = load_checkpoint(tmp_path / "linear.pt")
+    assert meta.recipe.layers.attention == "linear"
+    assert f"--start {first}" in meta.recipe.command()
+    mixed, _ = prepare(
+        tmp_path / "moe.pt", model="shiftaddvit-mnist", attention="shiftadd", mlp="moe",
+        start=str(tmp_path / "linear.pt"), epochs=1, images=32, batch=16,
+    )  # fmt: skip
+    thresholds = mixed.model.block1[0].attn.binarise_q.threshold
+    assert torch.equal(thresholds, model.block1[0].attn.binarise_q.threshold)
+
+
+def test_routers_learn_by_the_balance_of_latencies():
+    gates = []
+    for balance in (0.0, 5.0):
+        recipe = make_recipe(
+            model="shiftaddvit-mnist", mlp="moe", latency_ratio=4.0, balance=balance, epochs=1,
+            batch=16,
+        )  # fmt: skip
+        trainer = Trainer(recipe, few())
+        assert {router.latencies for router in routers(trainer.model).values()} == {(4.0, 1.0)}
+        images, wanted = next(trainer._batches(0))
+        torch.manual_seed(0)
+        trainer._step(images, wanted)
+        gates.append(trainer.model.block1[0].mlp.fc1.router.gate.weight.grad)
+    assert (gates[1] - gates[0]).norm() > gates[0].norm()
+
+
+def test_a_teachers_answers_take_the_place_of_labels(tmp_path):
+    teacher = checkpoint(tmp_path / "teacher.pt", model="lenet5", ops="conv")
+    out = tmp_path / "student.pt"
+    options = dict(
+        model="sret-mnist", learn_from=teacher, temperature=2.0, epochs=2, images=32, batch=16
+    )
+    trainer, _ = prepare(out, **options)
+    images, wanted = next(trainer._batches(0))
+    lesson = (load_checkpoint(teacher)[0](images) / 2).softmax(1)
+    goal = -(lesson * (trainer.model.train()(images) / 2).log_softmax(1)).sum(1).mean()
+    assert trainer._step(images, wanted).item() == pytest.approx(goal.item(), rel=1e-4)
+    trainer, _ = prepare(out, **options)
+    trainer.run_epoch()
+    save_checkpoint(out, trainer.model, trainer.recipe, trainer.history, trainer.optimizer)
+    resumed, _ = prepare(out, resume=True)
+    assert resumed.teacher is not None
+    assert not any(p.requires_grad for p in resumed.teacher.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"start": "missing.pt"}, "missing.pt does not exist"),
+        ({"start": "lenet.pt"}, "start: .*lenet.pt is lenet1, not sret-mnist"),
+        ({"learn_from": "vit.pt", "data": "mnist"}, "was trained on digits, not on mnist"),
+        ({"learn_from": "lenet.pt", "smoothing": 0.2}, "smoothing is of labels"),
+        ({"temperature": 2.0}, "temperature is of a teacher's answers: add --learn-from"),
+        ({"attention": "linear"}, "attention of sret-mnist must be one of softmax, log2"),
+        ({"mlp": "moe"}, "mlp is an option of pvtv2-b0"),
+        ({"balance": 0.1}, "balance and latency_ratio are for routers: add --mlp moe"),
+    ],
+)
+def test_beginnings_that_do_not_fit_are_refused(tmp_path, options, told):
+    checkpoint(tmp_path / "lenet.pt", model="lenet1", ops="conv")
+    checkpoint(tmp_path / "vit.pt", model="sret-mnist")
+    for name in ("start", "learn_from"):
+        if name in options:
+            options = options | {name: str(tmp_path / options[name])}
+    with pytest.raises(UserError, match=told):
+        prepare(tmp_path / "out.pt", model="sret-mnist", **options)

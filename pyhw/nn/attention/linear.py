@@ -1,0 +1,132 @@
+"""Binary linear attention: its work grows with the tokens, not with their square."""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pyhw.nn.attention.binary import Binarise
+from pyhw.nn.attention.products import Context, Reading, check_parts
+from pyhw.nn.kinds import Layers
+from pyhw.nn.tokens import TokenModule, ToMap, ToTokens
+
+__all__ = ["BinaryLinearAttention", "HeadNorm", "TokenConvolution"]
+
+
+class HeadNorm(TokenModule):
+    """Bring the channels of each head of a token to length 1: ``y = x / |x|``; zeros stay zeros.
+
+    Parameters
+    ----------
+    heads : int
+    """
+
+    def __init__(self, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens (N, T, C) for such."""
+        return F.normalize(x.unflatten(2, (self.heads, -1)), dim=-1).flatten(2)
+
+    def extra_repr(self) -> str:
+        """Return the heads as ``print(model)`` shows them."""
+        return f"heads={self.heads}"
+
+
+class TokenConvolution(TokenModule):
+    """A filter along the tokens, row after row, one for each head.
+
+    Parameters
+    ----------
+    heads : int
+        Each has a filter, which all its channels share.
+    taps : int
+        Odd.
+
+    Source
+    ------
+    ShiftAddViT's authors' code (`dconv`).
+    """
+
+    def __init__(self, heads: int, taps: int = 9) -> None:
+        super().__init__()
+        self.heads, self.taps = heads, taps
+        self.weight = nn.Parameter(nn.Conv2d(heads, heads, (taps, 1), groups=heads).weight.detach())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens (N, T, C) for such."""
+        heads = x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (N, heads, T, D)
+        padding = (self.taps // 2, 0)
+        y = F.conv2d(heads, self.weight, padding=padding, groups=self.heads)
+        return y.transpose(1, 2).flatten(2)
+
+    def extra_repr(self) -> str:
+        """Return the sizes as ``print(model)`` shows them."""
+        return f"heads={self.heads}, taps={self.taps}"
+
+
+class BinaryLinearAttention(nn.Module):
+    """Attention of signs, products ordered so that no token meets another.
+
+    ``q, k, v = qkv(x)``; ``q, k = sign(q - t_q), sign(k - t_k)``;
+    ``y = proj(norm(v + (2 / (pi D)) q (k^T v)) + conv(v))``, with norm per token and head.
+    That is linear angular attention, ``sim(q, k) = 1/2 + q k^T / pi`` for q and k of length 1: D
+    signs have the length sqrt(D), and norm makes a common factor of 2 vanish.
+
+    Parameters
+    ----------
+    make : Layers
+        Makes the linear layers.
+    channels, heads : int
+        D is channels / heads.
+    side : int
+        Of the square map.
+    along_tokens : bool
+        The convolution of values is `TokenConvolution`, as published; by default a 3x3 depthwise
+        one on the map.
+    values : Layers, optional
+        Makes that depthwise convolution; `make` by default.
+
+    Raises
+    ------
+    ValueError
+        If heads do not divide the channels.
+
+    Source
+    ------
+    You et al., "ShiftAddViT: Mixture of Multiplication Primitives Towards Efficient Vision
+    Transformer", NeurIPS 2023, section 4.1, and its authors' code, which adds v itself where
+    linear angular attention (You et al., "Castling-ViT", CVPR 2023, equation 5) has the sum of v.
+    """
+
+    def __init__(
+        self,
+        make: Layers,
+        channels: int,
+        heads: int,
+        side: int,
+        along_tokens: bool = False,
+        values: Layers | None = None,
+    ) -> None:
+        super().__init__()
+        check_parts(side * side, channels, 1, heads)
+        self.qkv = make.linear(channels, 3 * channels, bias=True)
+        self.binarise_q, self.binarise_k = Binarise(heads), Binarise(heads)
+        self.context = Context(heads)
+        self.reading = Reading(heads, scale=2 * heads / (math.pi * channels))
+        self.norm = HeadNorm(heads)
+        self.dconv: nn.Module
+        if along_tokens:
+            self.dconv = TokenConvolution(heads)
+        else:
+            conv = (values or make).conv(channels, channels, 3, padding=1, groups=channels)
+            self.dconv = nn.Sequential(ToMap(side, side), conv, ToTokens())
+        self.proj = make.linear(channels, channels, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens (N, T, C) for such."""
+        q, k, v = self.qkv(x).chunk(3, -1)
+        context = self.context(self.binarise_k(k), v)
+        y = self.norm(v + self.reading(self.binarise_q(q), context))
+        return self.proj(y + self.dconv(v))
