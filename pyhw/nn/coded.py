@@ -1,10 +1,19 @@
 """What layers have in common whose weights are sums of signed powers of two."""
 
 import abc
+from typing import Any
 
+import torch
 from torch import Tensor
 
-__all__ = ["CodedWeight"]
+__all__ = ["CodedWeight", "apply"]
+
+
+def apply(function: type[torch.autograd.Function], *inputs: Any) -> Tensor:
+    """Call a function with a gradient of its own; files of ONNX have its forward pass alone."""
+    computed = function.forward if torch.onnx.is_in_onnx_export() else function.apply
+    found: Tensor = computed(*inputs)
+    return found
 
 
 class CodedWeight(abc.ABC):

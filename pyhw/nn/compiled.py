@@ -9,6 +9,7 @@ import ctypes
 import functools
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -114,6 +115,23 @@ def _dims(
 
 def _channel_last(images: int, channels: int, height: int, width: int) -> Tensor:
     return torch.empty((images, height, width, channels)).permute(0, 3, 1, 2)
+
+
+def empty(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a map for an output or an input gradient, not filled.
+
+    Parameters
+    ----------
+    x : Tensor
+        Input.
+    shape : (N, C, H, W)
+
+    Returns
+    -------
+    Tensor, shape `shape`, type of `x`
+        Channel-last in memory.
+    """
+    return _channel_last(*shape)
 
 
 def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:

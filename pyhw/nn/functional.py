@@ -1,76 +1,16 @@
 """The adder convolution as a differentiable function with the published gradients."""
 
-import contextlib
-import math
-from types import ModuleType
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from pyhw.nn import compiled, plain
+from pyhw.nn import plain
 from pyhw.nn.geometry import Geometry
+from pyhw.nn.operators import Adder, rescale_
 
 __all__ = ["GRADIENTS", "adder_conv2d", "rescale_"]
 
 GRADIENTS = ("full", "sign")
-NORM_FLOOR = 1e-12
 NARROW = (torch.float16, torch.bfloat16)
-
-
-def _kernel(x: Tensor, weight: Tensor) -> ModuleType:
-    return compiled if compiled.usable(x, weight) else plain
-
-
-def _exactly(device: str) -> contextlib.AbstractContextManager:
-    """Return a context in which autocast leaves types alone."""
-    if not torch.amp.is_autocast_available(device):
-        return contextlib.nullcontext()
-    return torch.autocast(device, enabled=False)
-
-
-def rescale_(gradient: Tensor, eta: float | Tensor) -> None:
-    """Bring a gradient to the root mean square `eta`, in place; a zero gradient stays zero.
-
-    Parameters
-    ----------
-    gradient : Tensor
-        Of one layer's weights.
-    eta : float or Tensor of one element
-        Positive.
-
-    Source
-    ------
-    AdderNet (CVPR 2020), equations 12-13; the floor of the norm is that of the authors' code.
-    """
-    norm = gradient.norm().clamp_min(NORM_FLOOR)
-    gradient *= eta * math.sqrt(gradient.numel()) / norm
-
-
-class _AdderConv2d(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, geometry: Geometry, eta: float | None, sign: bool
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.geometry, ctx.eta, ctx.sign = geometry, eta, sign
-        with _exactly(x.device.type):
-            return _kernel(x, weight).forward(x, weight, geometry)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        kernel, grad_x, grad_weight = _kernel(x, weight), None, None
-        with _exactly(x.device.type):
-            if ctx.needs_input_grad[0]:
-                grad_x = kernel.grad_input(x, weight, gradient, ctx.geometry)
-            if ctx.needs_input_grad[1]:
-                grad_weight = kernel.grad_weight(x, weight, gradient, ctx.geometry, ctx.sign)
-                if ctx.eta is not None:
-                    rescale_(grad_weight, ctx.eta)
-        return grad_x, grad_weight, None, None, None
 
 
 def adder_conv2d(
@@ -92,7 +32,7 @@ def adder_conv2d(
 
     Parameters
     ----------
-    x : Tensor, shape (N, C, H, W)
+    x : Tensor, shape (N, C, H, W) or (C, H, W)
         Input. Padding adds zeros, and a padded tap contributes ``-|w|``.
     weight : Tensor, shape (O, C / groups, KH, KW)
         Adder weights.
@@ -108,7 +48,7 @@ def adder_conv2d(
 
     Returns
     -------
-    Tensor, shape (N, O, H', W')
+    Tensor, shape (N, O, H', W') or (O, H', W')
         Never positive. 16-bit floats are computed in float32; the result has the wider type of
         `x` and `weight`, so under autocast it is float32.
 
@@ -128,9 +68,16 @@ def adder_conv2d(
     for name, tensor in (("Input", x), ("weight", weight)):
         if not tensor.is_floating_point():
             raise TypeError(f"{name} must hold floats, not {tensor.dtype}; convert it first")
+    if x.dim() == 3:
+        return adder_conv2d(
+            x[None], weight, stride, padding, dilation, groups, eta=eta, gradient=gradient
+        )[0]
     geometry = Geometry.of(stride, padding, dilation, groups)
     geometry.out_shape(x, weight)  # refuses what does not fit
     dtype = torch.promote_types(x.dtype, weight.dtype)
     wide = torch.float32 if dtype in NARROW else dtype
-    y = _AdderConv2d.apply(x.to(wide), weight.to(wide), geometry, eta, gradient == "sign")
+    x, weight = x.to(wide), weight.to(wide)
+    if torch.onnx.is_in_onnx_export():  # there are standard operators only
+        return plain.distances(x, weight, geometry).to(dtype)
+    y: Tensor = Adder.apply(x, weight, geometry, eta, gradient == "sign")
     return y.to(dtype)

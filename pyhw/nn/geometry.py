@@ -98,7 +98,7 @@ class Geometry:
                 f"not {tuple(x.shape)}"
             )
         height, width = (self._places(x, weight, axis) for axis in (0, 1))
-        return len(x), outputs, height, width
+        return x.shape[0], outputs, height, width
 
     def _places(self, x: Tensor, weight: Tensor, axis: int) -> int:
         size, kernel, padding = x.shape[2 + axis], weight.shape[2 + axis], self.padding[axis]

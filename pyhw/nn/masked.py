@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyhw.nn.coded import apply
 from pyhw.nn.coded_layers import CodedConv2d, CodedLayer, CodedLinear, Pair
 from pyhw.nn.powers import exponent_range, powers_of, round_to_powers, value
 
@@ -44,11 +45,20 @@ def random_powers(
 class _Keep(torch.autograd.Function):
     """1 for all but the smallest scores; the gradient passes as it is."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, score: Tensor, dropped: int) -> Tensor:
-        mask = torch.ones_like(score).flatten()
-        mask[score.flatten().argsort(stable=True)[:dropped]] = 0
-        return mask.view_as(score)
+    def forward(score: Tensor, dropped: int) -> Tensor:
+        flat = score.flatten()
+        if torch.onnx.is_in_onnx_export():  # its TopK takes the first of equals, as a stable sort
+            order = flat.topk(dropped, largest=False).indices
+        else:
+            order = flat.argsort(stable=True)[:dropped]
+        return torch.ones_like(flat).scatter(0, order, 0.0).view_as(score)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -129,7 +139,7 @@ class _Masked(CodedLayer):
         -------
         Tensor, float, shape of the weights
         """
-        return _Keep.apply(self.scores.abs(), self.dropped)
+        return apply(_Keep, self.scores.abs(), self.dropped)
 
     def effective_weight(self) -> Tensor:
         """Return the masked weights; see `CodedWeight`."""

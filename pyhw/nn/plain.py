@@ -7,7 +7,7 @@ go together through one fused function of ``torch.compile``, if Triton is there.
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from torch.nn.grad import conv2d_weight
 from pyhw.nn.geometry import Geometry
 from pyhw.nn.powers import signum
 
-__all__ = ["forward", "grad_input", "grad_weight"]
+__all__ = ["distances", "empty", "forward", "grad_input", "grad_weight"]
 
 CHUNK = 1 << 20
 """Most unfolded input elements held at once on the CPU (4 MiB in float32)."""
@@ -74,6 +74,47 @@ def _fused(function: Callable[..., Tensor], device: str) -> Callable[..., Tensor
     return torch.compile(function, dynamic=True)
 
 
+def empty(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a map for an output or an input gradient, not filled.
+
+    Parameters
+    ----------
+    x : Tensor
+        Input.
+    shape : (N, C, H, W)
+
+    Returns
+    -------
+    Tensor, shape `shape`, type of `x`
+    """
+    return x.new_empty(shape)
+
+
+def distances(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Compute the adder convolution in operations that other formats have too.
+
+    Parameters
+    ----------
+    x, weight, geometry
+        As in :func:`forward`.
+
+    Returns
+    -------
+    Tensor, shape (N, O, H', W')
+    """
+    sizes = dict(dilation=geometry.dilation, padding=geometry.padding, stride=geometry.stride)
+    columns = F.unfold(x, (weight.shape[2], weight.shape[3]), **sizes)
+    columns = columns.unflatten(1, (geometry.groups, -1))  # (N, G, R, L)
+    outputs, *positions = geometry.out_shape(x, weight)[1:]
+    weights = weight.reshape(geometry.groups, -1, weight[0].numel())  # (G, O / G, R)
+    elements = weights.shape[2] * geometry.groups * positions[0] * positions[1]
+    parts = [
+        (columns[:, :, None] - rows[None, :, :, :, None]).abs().sum(3)  # (N, G, o, L)
+        for rows in weights.split(max(1, CHUNK // elements), 1)
+    ]
+    return -torch.cat(parts, 2).reshape(-1, outputs, *positions)
+
+
 def forward(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Compute the adder convolution chunk by chunk of images.
 
@@ -112,7 +153,7 @@ def grad_input(x: Tensor, weight: Tensor, gradient: Tensor, geometry: Geometry) 
     -------
     Tensor, shape (N, C, H, W)
     """
-    grad_x = torch.empty_like(x)
+    grad_x = empty(x, x.shape)
     windows = _Windows(x, weight, geometry)
     fused = _fused(_clipped, x.device.type)
     for chunk, columns in windows:

@@ -48,7 +48,10 @@ def power(exponent: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     dtype : torch.dtype
         Of the result.
     """
-    found = _TABLE.to(exponent.device, dtype)[exponent.nan_to_num(0).long() - LOWEST]
+    table = _TABLE.to(exponent.device, dtype)
+    if not exponent.is_floating_point():
+        return table[exponent.long() - LOWEST]
+    found = table[exponent.nan_to_num(0).long() - LOWEST]
     return torch.where(exponent.isnan(), torch.nan, found)
 
 

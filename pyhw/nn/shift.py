@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pyhw.nn.coded import apply
 from pyhw.nn.coded_layers import CodedConv2d, CodedLayer, CodedLinear, Pair
 from pyhw.nn.powers import exponent_range, power, round_to_powers, signum, value
 
@@ -25,11 +26,15 @@ MAX_SPAN = 22
 class _ShiftAndSign(torch.autograd.Function):
     """``sgn(round(sign)) * 2 ** round(shift)`` with the published, asymmetric product rule."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, shift: Tensor, sign: Tensor, low: int, high: int) -> Tensor:
-        weight = signum(sign.round()) * power(shift.round().clamp(low, high), shift.dtype)
-        ctx.save_for_backward(weight)
-        return weight
+    def forward(shift: Tensor, sign: Tensor, low: int, high: int) -> Tensor:
+        return signum(sign.round()) * power(shift.round().clamp(low, high), shift.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -40,10 +45,16 @@ class _ShiftAndSign(torch.autograd.Function):
 class _Rounded(torch.autograd.Function):
     """Round to sums of powers of two; the gradient passes as it is."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, low: int, high: int, terms: int) -> Tensor:
+    def forward(weight: Tensor, low: int, high: int, terms: int) -> Tensor:
         rounded = value(*round_to_powers(weight, low, high, terms), weight.dtype)
         return torch.where(weight.isnan(), weight, rounded)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -110,8 +121,8 @@ class _Shift(CodedLayer):
     def effective_weight(self) -> Tensor:
         """Return the rounded weights; see `CodedWeight`."""
         if self.mode == "q":
-            return _Rounded.apply(self.weight, self.low, self.high, self.terms)
-        rounded = _ShiftAndSign.apply(self.shift, self.sign, self.low, self.high)
+            return apply(_Rounded, self.weight, self.low, self.high, self.terms)
+        rounded = apply(_ShiftAndSign, self.shift, self.sign, self.low, self.high)
         return rounded if self.terms == 1 else rounded.sum(0)
 
     def codes(self) -> tuple[Tensor, Tensor]:

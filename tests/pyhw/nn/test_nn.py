@@ -222,7 +222,7 @@ def test_linear_refuses_impossible_sizes(options, name):
         AdderLinear(*options)
 
 
-@pytest.mark.parametrize("shape", [(1, 3, 5, 5), (2, 5, 5), (1, 2, 5, 5, 1)])
+@pytest.mark.parametrize("shape", [(1, 3, 5, 5), (3, 5, 5), (1, 2, 5, 5, 1)])
 def test_conv_refuses_inputs_of_another_shape(shape):
     with pytest.raises(ValueError, match=r"Input must have shape \(images, 2, height, width\)"):
         AdderConv2d(2, 1, 3)(torch.zeros(shape))
