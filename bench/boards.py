@@ -28,7 +28,7 @@ from pyhw.hdl.formats import Format
 from pyhw.hdl.signed_digits import nearest_terms
 from pyhw.inputs import read_graph
 
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,28 @@ def package_version(package: str) -> str | None:
         return None
 
 
+def require_torch(reason: str = "") -> None:
+    """Refuse to go on without PyTorch; to be called before it is first imported.
+
+    Parameters
+    ----------
+    reason : str
+        What needs it, if that is not plain.
+
+    Raises
+    ------
+    MissingTool
+        If it is not installed.
+    """
+    # Waiting threads that spin make a shared computer several times slower; PyTorch reads this
+    # when it is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingTool("PyTorch", from_extra("train"), reason) from None
+
+
 def find_program(name: str, *, remedy: str, version_flag: str = "--version") -> Tool:
     """Find a program on PATH.
 

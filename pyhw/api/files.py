@@ -57,9 +57,9 @@ def load(path: str | os.PathLike[str], *, config: "Config | Proposal | None" = N
         return read_graph(file)
     if kind == "program":
         return read_program(file, config.config if isinstance(config, Proposal) else config)
-    from pyhw.api.models import _need_torch
+    from pyhw.tools import require_torch
 
-    _need_torch()
+    require_torch()
     from pyhw.training.checkpoint import load_checkpoint
 
     model, meta = load_checkpoint(file)

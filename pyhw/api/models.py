@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyhw.errors import MissingTool, UserError, from_extra
+from pyhw.errors import UserError
+from pyhw.tools import require_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,16 +17,6 @@ if TYPE_CHECKING:
     from pyhw.quantizer.settings import Settings
 
 __all__ = ["convert", "example", "quantize", "quantize_checkpoint"]
-
-
-def _need_torch(reason: str = "") -> None:
-    # Waiting threads that spin make a shared computer several times slower; PyTorch reads this
-    # when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingTool("PyTorch", from_extra("train"), reason) from None
 
 
 def convert(model: Any, ops: str, *, exempt: Sequence[str] | None = None
@@ -59,7 +50,7 @@ def convert(model: Any, ops: str, *, exempt: Sequence[str] | None = None
     >>> [one.after for one in pyhw.convert(model, "shift-q", exempt=[])]
     ['ShiftConv2d', 'ShiftConv2d']
     """
-    _need_torch()
+    require_torch()
     from pyhw.nn.convert import convert
 
     return convert(model, ops, exempt)
@@ -125,7 +116,7 @@ def quantize(
     >>> graph.input.shape, len(graph.ops)
     ((8, 8, 1), 2)
     """
-    _need_torch()
+    require_torch()
     from pyhw.quantizer.settings import Settings
 
     settings = Settings(bits=bits, weight_bits=weight_bits, digits=digits, terms=terms,
@@ -192,7 +183,7 @@ def quantize_checkpoint(
     >>> f"{found.integer_accuracy:.2f} % of {found.tested} test images"
     '99.83 % of 599 test images'
     """
-    _need_torch()
+    require_torch()
     from pyhw.inputs import expect
     from pyhw.quantizer.run import quantize_checkpoint
 
@@ -258,7 +249,7 @@ def example(
         from pyhw.inputs import read_graph
 
         return read_graph(chosen.path)
-    _need_torch(f"it draws {name}")
+    require_torch(f"it draws {name}")
     from pyhw.examples.draw import draw_example
 
     return draw_example(name, seed, settings, progress=progress)

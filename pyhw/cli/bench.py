@@ -1,21 +1,29 @@
 """``pyhw bench``: how fast a board is, and how fast its line lets it be."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import Ahead, Baud, BoardFile, ConfigFile, Loaded, Port, Set, Timeout
+from pyhw.cli.options import (
+    Ahead,
+    Baud,
+    BoardFile,
+    ConfigFile,
+    Loaded,
+    Port,
+    PresetOfProgram,
+    ProgramFile,
+    Set,
+    Timeout,
+)
 
 
 def bench(
-    program: Annotated[Path, typer.Argument(help="Program (.pyhwprog) of pyhw compile.")],
+    program: ProgramFile,
     port: Port = None,
     board_file: BoardFile = None,
     baud: Baud = 1_000_000,
-    preset: Annotated[
-        str | None, typer.Option(help="What the program is for.", show_default="by its hash")
-    ] = None,
+    preset: PresetOfProgram = None,
     config: ConfigFile = None,
     set_: Set = None,
     images: Annotated[int, typer.Option(min=1, help="How many.")] = 256,

@@ -61,7 +61,7 @@ def demo(
     find_simulator(simulator)
     find_exports(torch=True, onnx=False)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as for `pyhw train`
-    checkpoint = Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pt"
+    checkpoint = pyhw.MODELS / "lenet5_adder_digits.pt"
 
     typer.echo("1. A trained AdderNet: LeNet-5 with L1 distances instead of products")
     from pyhw.quantizer.run import quantize_checkpoint

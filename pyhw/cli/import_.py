@@ -50,9 +50,9 @@ def import_(
 
       pyhw import resnet20-cifar100-FIX8.pth.tar --from shiftaddnet --model resnet20 --classes 100
     """
-    from pyhw.cli.train import need_pytorch
+    from pyhw.tools import require_torch
 
-    need_pytorch()
+    require_torch()
     from pyhw.training.importer import import_checkpoint
 
     path = out or Path(f"{model}-{source}.pt")

@@ -5,18 +5,28 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.options import Ahead, Baud, BoardFile, ConfigFile, DataDir, Loaded, Port, Set, Timeout
+from pyhw.cli.options import (
+    Ahead,
+    Baud,
+    BoardFile,
+    ConfigFile,
+    DataDir,
+    Loaded,
+    Port,
+    PresetOfProgram,
+    ProgramFile,
+    Set,
+    Timeout,
+)
 from pyhw.errors import UserError
 
 
 def infer(
-    program: Annotated[Path, typer.Argument(help="Program (.pyhwprog) of pyhw compile.")],
+    program: ProgramFile,
     port: Port = None,
     board_file: BoardFile = None,
     baud: Baud = 1_000_000,
-    preset: Annotated[
-        str | None, typer.Option(help="What the program is for.", show_default="by its hash")
-    ] = None,
+    preset: PresetOfProgram = None,
     config: ConfigFile = None,
     set_: Set = None,
     graph: Annotated[

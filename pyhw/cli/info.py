@@ -78,9 +78,9 @@ def _operations(file: Path, as_json: bool) -> None:
     if kind == "program":
         raise UserError(f"{file} is a program: count the operations of its graph")
     if kind == "checkpoint":
-        from pyhw.cli.train import need_pytorch
+        from pyhw.tools import require_torch
 
-        need_pytorch()
+        require_torch()
     costs = (checkpoint_costs if kind == "checkpoint" else graph_costs)(file)
     if as_json:
         import json

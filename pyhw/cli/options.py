@@ -39,6 +39,11 @@ DataDir = Annotated[
     typer.Option(help="Folder of the data files.", show_default="environment PYHW_DATA"),
 ]
 
+ProgramFile = Annotated[Path, typer.Argument(help="Program (.pyhwprog) of pyhw compile.")]
+PresetOfProgram = Annotated[
+    str | None,
+    typer.Option("--preset", help="What the program is for.", show_default="by its hash"),
+]
 Port = Annotated[
     str | None,
     typer.Option(help="Serial port of the board.", show_default="the only board plugged in"),

@@ -26,8 +26,8 @@ def _progress(*columns: ProgressColumn) -> Progress:
 @contextlib.contextmanager
 def spinner(text: str) -> Iterator[None]:
     """Show a text with a spinner and the time since it began."""
-    with _progress(TextColumn("{task.description}"), TimeElapsedColumn()) as progress:
-        progress.add_task(text, total=None)
+    with status() as show:
+        show(text)
         yield
 
 

@@ -72,9 +72,9 @@ def quantize(
 
       pyhw quantize resnet50-shiftaddnet.pt --data images.npy
     """
-    from pyhw.cli.train import need_pytorch
+    from pyhw.tools import require_torch
 
-    need_pytorch()
+    require_torch()
     import pyhw
     from pyhw.cli.progress import bar
     from pyhw.inputs import check_output, expect

@@ -29,10 +29,10 @@ def results(
 
       pyhw results *.pt --name lenet5 --records results.jsonl
     """
-    from pyhw.cli.train import need_pytorch
     from pyhw.inputs import expect
+    from pyhw.tools import require_torch
 
-    need_pytorch()
+    require_torch()
     from pyhw.training.records import add_row, update_docs
     from pyhw.training.sweep import measure
 

@@ -49,9 +49,9 @@ def sweep(
 
       pyhw sweep cifar10 --device auto --data-dir ~/cifar10
     """
-    from pyhw.cli.train import need_pytorch
+    from pyhw.tools import require_torch
 
-    need_pytorch()
+    require_torch()
     from pyhw.training.report import train_with_progress
     from pyhw.training.sweep import missing_rows, run_sweep
 

@@ -1,6 +1,5 @@
 """The command ``pyhw train``."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,21 +19,9 @@ from pyhw.cli.names import (
     Sharing,
 )
 from pyhw.cli.options import DataDir
-from pyhw.errors import MissingTool, from_extra
 
 _METHOD = "Options of methods"
 _RECIPE = "Options of the recipe"
-
-
-def need_pytorch() -> None:
-    """Refuse to go on without PyTorch; call it before the first import of it."""
-    # Waiting threads that spin make a shared computer several times slower; PyTorch reads this
-    # when it is imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise MissingTool("PyTorch", from_extra("train")) from None
 
 
 def train(
@@ -395,7 +382,9 @@ def train(
     pyhw train shiftaddvit-mnist --attention linear --start vit.pt --out linear.pt
     """
     given: dict[str, Any] = dict(locals())
-    need_pytorch()
+    from pyhw.tools import require_torch
+
+    require_torch()
     from pyhw.training.report import train_with_progress
 
     options: dict[str, Any] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pyhw import MODELS
 from pyhw.errors import UserError
 
 __all__ = ["EXAMPLES", "WEIGHTS", "Example", "find_example"]
@@ -50,10 +51,8 @@ class Example:
     @property
     def path(self) -> Path | None:
         """The bundled file."""
-        return None if self.bundled is None else MODELS_FOLDER / self.bundled
+        return None if self.bundled is None else MODELS / self.bundled
 
-
-MODELS_FOLDER = Path(__file__).parent.parent / "models"
 
 # Four-bit codes hold exponents 0..6; `bits=4` draws weights that span no more.
 EXAMPLES = {

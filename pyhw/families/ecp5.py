@@ -17,7 +17,7 @@ from .family import (
     Device,
     Family,
     Program,
-    what,
+    cells_of,
 )
 from .pll import Pll, between, choose, every
 
@@ -157,9 +157,10 @@ FAMILY = _Ecp5(
     command="synth_ecp5",
     # A CCU2C is two LUT4 with their carry; a DPR16X4 takes four LUT4 as memory.
     cells={
-        **what(LUTS, 1, "LUT4"), **what(LUTS, 2, "CCU2C"), **what(LUTS, 4, "TRELLIS_DPR16X4"),
-        **what(FLIP_FLOPS, 1, "TRELLIS_FF"), **what(BLOCK_RAMS, 1, "DP16KD PDPW16KD"),
-        **what(MULTIPLIERS, 1, "MULT18X18 MULT9X9 ALU54 ALU24"),
+        **cells_of(LUTS, 1, "LUT4"), **cells_of(LUTS, 2, "CCU2C"),
+        **cells_of(LUTS, 4, "TRELLIS_DPR16X4"),
+        **cells_of(FLIP_FLOPS, 1, "TRELLIS_FF"), **cells_of(BLOCK_RAMS, 1, "DP16KD PDPW16KD"),
+        **cells_of(MULTIPLIERS, 1, "MULT18X18 MULT9X9 ALU54 ALU24"),
     },
     other_cells=("PFUMX", "L6MUX21"),
     models=("ecp5/cells_sim.v",),

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 __all__ = ["BLOCK_RAMS", "FLIP_FLOPS", "LOGIC_CELLS", "LUTS", "MULTIPLIERS", "SINGLE_PORT_RAMS",
-           "TOP", "Device", "Family", "Program", "clock_line", "what"]  # fmt: skip
+           "TOP", "Device", "Family", "Program", "clock_line", "cells_of"]  # fmt: skip
 
 LUTS, FLIP_FLOPS, BLOCK_RAMS = "LUT4", "flip-flops", "block RAMs"
 SINGLE_PORT_RAMS, MULTIPLIERS, LOGIC_CELLS = "single-port RAMs", "multipliers", "logic cells"
@@ -17,7 +17,7 @@ TOP = "top"
 Cells = Mapping[str, tuple[str, int]]
 
 
-def what(name: str, number: int, kinds: str) -> dict[str, tuple[str, int]]:
+def cells_of(name: str, number: int, kinds: str) -> dict[str, tuple[str, int]]:
     """Return a part of `Family.cells`: kinds, separated by blanks, and what each takes."""
     return dict.fromkeys(kinds.split(), (name, number))
 

@@ -20,8 +20,8 @@ from .family import (
     Device,
     Family,
     Program,
+    cells_of,
     clock_line,
-    what,
 )
 from .pll import Pll, choose
 
@@ -208,9 +208,9 @@ FAMILY = _GateMate(
     until="map_bram",
     # A multiplexer of four, or a table of five inputs, takes both halves of an element.
     cells={
-        **what(LUTS, 1, "CC_LUT CC_L2T4 CC_MX2 CC_ADDF"), **what(LUTS, 2, "CC_L2T5 CC_MX4"),
-        **what(FLIP_FLOPS, 1, "CC_DFF CC_DLT"), **what(BLOCK_RAMS, 1, "CC_BRAM_20K"),
-        **what(BLOCK_RAMS, 2, "CC_BRAM_40K"), **what(MULTIPLIERS, 1, "CC_MULT"),
+        **cells_of(LUTS, 1, "CC_LUT CC_L2T4 CC_MX2 CC_ADDF"), **cells_of(LUTS, 2, "CC_L2T5 CC_MX4"),
+        **cells_of(FLIP_FLOPS, 1, "CC_DFF CC_DLT"), **cells_of(BLOCK_RAMS, 1, "CC_BRAM_20K"),
+        **cells_of(BLOCK_RAMS, 2, "CC_BRAM_40K"), **cells_of(MULTIPLIERS, 1, "CC_MULT"),
     },
     other_cells=("CC_",),
     pairs=("CC_LUT", "CC_L2T", "CC_MX", "CC_ADDF"),

@@ -15,8 +15,8 @@ from .family import (
     Device,
     Family,
     Program,
+    cells_of,
     clock_line,
-    what,
 )
 from .pll import Pll, choose, every
 
@@ -149,10 +149,10 @@ FAMILY = _Gowin(
     # Larger tables are LUT4 with multiplexers beside them; an adder bit is a LUT4, and a slice of
     # 16 x 4 memory takes four.
     cells={
-        **what(LUTS, 1, "LUT1 LUT2 LUT3 LUT4 ALU RAM16SDP1"), **what(LUTS, 2, "RAM16SDP2"),
-        **what(LUTS, 4, "RAM16SDP4"), **what(FLIP_FLOPS, 1, "DFF"),
-        **what(BLOCK_RAMS, 1, "SDPB SDPX9B DPB DPX9B SP SPX9 pROM"),
-        **what(MULTIPLIERS, 1, "MULT PADD ALU54"),
+        **cells_of(LUTS, 1, "LUT1 LUT2 LUT3 LUT4 ALU RAM16SDP1"), **cells_of(LUTS, 2, "RAM16SDP2"),
+        **cells_of(LUTS, 4, "RAM16SDP4"), **cells_of(FLIP_FLOPS, 1, "DFF"),
+        **cells_of(BLOCK_RAMS, 1, "SDPB SDPX9B DPB DPX9B SP SPX9 pROM"),
+        **cells_of(MULTIPLIERS, 1, "MULT PADD ALU54"),
     },
     other_cells=("MUX2_LUT",),
     models=("gowin/cells_sim.v",),

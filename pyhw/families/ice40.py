@@ -16,7 +16,7 @@ from .family import (
     Device,
     Family,
     Program,
-    what,
+    cells_of,
 )
 from .pll import Pll, choose, every
 
@@ -134,9 +134,9 @@ FAMILY = _Ice40(
     command="synth_ice40 -dsp",
     # A carry lies beside a LUT4 that is counted by itself.
     cells={
-        **what(LUTS, 1, "SB_LUT4"), **what(FLIP_FLOPS, 1, "SB_DFF"),
-        **what(BLOCK_RAMS, 1, "SB_RAM40_4K"), **what(SINGLE_PORT_RAMS, 1, "SB_SPRAM256KA"),
-        **what(MULTIPLIERS, 1, "SB_MAC16"),
+        **cells_of(LUTS, 1, "SB_LUT4"), **cells_of(FLIP_FLOPS, 1, "SB_DFF"),
+        **cells_of(BLOCK_RAMS, 1, "SB_RAM40_4K"), **cells_of(SINGLE_PORT_RAMS, 1, "SB_SPRAM256KA"),
+        **cells_of(MULTIPLIERS, 1, "SB_MAC16"),
     },
     other_cells=("SB_",),
     pairs=("SB_LUT4",),

@@ -2,14 +2,12 @@
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
-from pyhw.cache import cache_dir, content_key
 from pyhw.errors import MissingTool, from_extra
 from pyhw.families import Family, find_family
 from pyhw.files import write_atomically
-from pyhw.synthesis.yosys import StageCallback, read_command, run_yosys
+from pyhw.synthesis.yosys import StageCallback, kept_file, read_command, run_yosys
 from pyhw.tools import Tool, find_yosys
 
 __all__ = ["cell_models", "netlist"]
@@ -65,12 +63,10 @@ def netlist(design: str, top: str, family: str, *, on_stage: StageCallback | Non
         "rename -hide w:* c:*",
         "write_verilog -noattr -simple-lhs netlist.v",
     ))
-    kept = cache_dir("netlists") / f"{content_key(design, script, tool.version)}.v"
+    kept = kept_file("netlists", ".v", tool, design, script)
     if not kept.is_file():
-        with tempfile.TemporaryDirectory(prefix="pyhw-netlist-") as folder:
-            run_yosys(tool, design, script, Path(folder), kept.with_suffix(".log"), on_stage)
-            text = (Path(folder) / "netlist.v").read_text("utf-8")
-        write_atomically(kept, text)
+        write_atomically(kept, run_yosys(tool, design, script, "netlist.v",
+                                         kept.with_suffix(".log"), on_stage))
     text = kept.read_text("utf-8")
     return heading + text + cell_models(rules, tool, text)
 

@@ -74,14 +74,12 @@ def synthesize(
             "tee -q -o cells.json stat -json",
         )
     )
-    kept = cache_dir("synthesis") / f"{content_key(design, script, tool.version)}.json"
+    kept = kept_file("synthesis", ".json", tool, design, script)
     if kept.is_file():
         return replace(SynthesisReport(**json.loads(kept.read_text("utf-8"))), cached=True)
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="pyhw-synth-") as folder:
-        run_yosys(tool, design, script, Path(folder), kept.with_suffix(".log"), on_stage)
-        statistics = json.loads((Path(folder) / "cells.json").read_text("utf-8"))
-    cells = statistics["design"]["num_cells_by_type"]
+    statistics = run_yosys(tool, design, script, "cells.json", kept.with_suffix(".log"), on_stage)
+    cells = json.loads(statistics)["design"]["num_cells_by_type"]
     report = SynthesisReport.from_cells(
         # Names of flattened modules are kept in cells that are not hardware.
         {kind: number for kind, number in cells.items() if kind != "$scopeinfo"},
@@ -155,15 +153,25 @@ def _is_rtlil(design: str) -> bool:
     return re.search(r"^module \\\S+\s*$", design, re.M) is not None
 
 
-def run_yosys(
-    tool: Tool,
-    design: str,
-    script: str,
-    work: Path,
-    log: Path,
-    on_stage: StageCallback | None,
-) -> None:
-    """Run a script on a design, with its output in the log, which is kept when it fails."""
+def kept_file(kind: str, suffix: str, tool: Tool, design: str, script: str) -> Path:
+    """Return where the result of a script on a design is kept."""
+    return cache_dir(kind) / f"{content_key(design, script, tool.version)}{suffix}"
+
+
+def run_yosys(tool: Tool, design: str, script: str, result: str, log: Path,
+              on_stage: StageCallback | None) -> str:
+    """Run a script on a design and return the text of the file ``result`` that it writes.
+
+    What Yosys says is kept in `log` when it fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="pyhw-synth-") as folder:
+        work = Path(folder)
+        _run(tool, design, script, work, log, on_stage)
+        return (work / result).read_text("utf-8")
+
+
+def _run(tool: Tool, design: str, script: str, work: Path, log: Path,
+         on_stage: StageCallback | None) -> None:
     # Names are relative to the work folder, because the WebAssembly build has a /tmp of its own. It
     # also loses its standard output after the first run of ABC, so the log is read instead.
     (work / "design").write_text(design, encoding="utf-8")

@@ -1,7 +1,6 @@
 """Operations, traffic and energy of files: counted by hand for LeNet-5."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,7 @@ import pyhw
 from pyhw.cli.main import main
 from pyhw.energy import ENERGY, OFF_CHIP, ON_CHIP, LayerCost, checkpoint_costs, graph_costs
 
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 
 
 def test_energy_is_the_sum_of_operations_and_bytes():

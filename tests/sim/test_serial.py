@@ -4,7 +4,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,15 @@ from pyhw.compiler import compile_graph
 from pyhw.graph.execute import run as execute
 from pyhw.graph.file import load, save
 from pyhw.hdl.config_file import config_to_json
-from pyhw.simulation.serial import emulate, transfer
+from pyhw.simulation.serial import transfer
 from tests.pyhw.cli.test_input import TINY, small_graph, small_images
+from tests.support.emulated import emulated
 
 CONFIG = TINY.changed(name="tiny_lenet", scratch_bytes=16384, weight_words=16128,
                              param_records=512)
 DIVISOR = 4
 """`tiny` with memories for LeNet-5 on 28 x 28 pixels: one simulator for all tests."""
-MODEL = Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pyhw"
+MODEL = pyhw.MODELS / "lenet5_adder_digits.pyhw"
 
 
 def pyhw_infer(graph, program, images, folder):
@@ -31,32 +31,15 @@ def pyhw_infer(graph, program, images, folder):
     program.save(folder / "net.pyhwprog")
     (folder / "config.json").write_text(config_to_json(CONFIG))
     np.save(folder / "images.npy", images)
-    port, found, failed = [], [], []
-    opened = threading.Event()
-
-    def serve():
-        try:
-            found.append(emulate(CONFIG, lambda name: (port.append(name), opened.set()),
-                                 divisor=DIVISOR, once=True))
-        except Exception as error:
-            failed.append(error)
-            opened.set()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert opened.wait(600)
-    assert not failed
     root = str(Path(pyhw.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-m", "pyhw", "infer", "net.pyhwprog", "--port", port[0], "--config",
-         "config.json", "--graph", "net.pyhw", "--data", "images.npy", "--images",
-         str(len(images)), "--timeout", "60", "--out", "out.npz"],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=900,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(
-            filter(None, [root, os.environ.get("PYTHONPATH")]))})
-    thread.join(60)
-    assert not thread.is_alive()
-    assert not failed
+    with emulated(CONFIG, divisor=DIVISOR) as (port, found):
+        done = subprocess.run(
+            [sys.executable, "-m", "pyhw", "infer", "net.pyhwprog", "--port", port, "--config",
+             "config.json", "--graph", "net.pyhw", "--data", "images.npy", "--images",
+             str(len(images)), "--timeout", "60", "--out", "out.npz"],
+            cwd=folder, capture_output=True, text=True, check=False, timeout=900,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(
+                filter(None, [root, os.environ.get("PYTHONPATH")]))})
     with np.load(folder / "out.npz") as results:
         outputs = results["outputs"]
     return done, outputs, found[0]

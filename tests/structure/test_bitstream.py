@@ -1,7 +1,6 @@
 """What is in a bitstream is what was routed (ECP5), and behaves like the design (iCE40)."""
 
 import re
-import threading
 
 import numpy as np
 import pytest
@@ -17,10 +16,10 @@ from pyhw.graph.execute import run as execute
 from pyhw.hdl.port.uart import Uart
 from pyhw.host import DeviceError, connect
 from pyhw.simulation.launch import run_bench
-from pyhw.simulation.serial import emulate
 from pyhw.verilog import cached_verilog
 from tests.pyhw.cli.test_input import small_graph, small_images
 from tests.pyhw.test_netlist import SMALL
+from tests.support.emulated import emulated
 
 ECP5 = ("nextpnr-ecp5", "ecppack", "ecpunpack")
 ICE40 = ("nextpnr-ice40", "icepack", "iceunpack", "icebox_vlog")
@@ -129,28 +128,13 @@ def test_an_accelerator_out_of_an_ice40_bitstream_runs_its_program_and_a_loaded_
     first, second = (compile_graph(graph, config, 1) for graph in graphs)
     contents = contents_of(first, config)
     text = logic(cached_verilog(config, DIVISOR, contents=contents), PINS, tmp_path)
-    port, failed = [], []
-    opened = threading.Event()
-
-    def serve():
-        try:
-            emulate(config, lambda name: (port.append(name), opened.set()), divisor=DIVISOR,
-                    once=True, verilog=text)
-        except Exception as error:
-            failed.append(error)
-            opened.set()
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert opened.wait(900)
-    assert not failed
-    with connect(first, port[0], config=config, timeout_s=60, loaded=True) as device:
-        outputs = [device.infer(images)]
-        with pytest.raises(DeviceError, match="holds another program"):
-            device.start(second, loaded=True)
-        device.start(second)
-        outputs.append(device.infer(images))
-    thread.join(60)
+    with emulated(config, divisor=DIVISOR, verilog=text) as (port, _):
+        with connect(first, port, config=config, timeout_s=60, loaded=True) as device:
+            outputs = [device.infer(images)]
+            with pytest.raises(DeviceError, match="holds another program"):
+                device.start(second, loaded=True)
+            device.start(second)
+            outputs.append(device.infer(images))
     for graph, values in zip(graphs, outputs, strict=True):
         assert np.array_equal(values, execute(graph, images.astype(np.int64)))
         assert len(np.unique(values)) > 8

@@ -67,3 +67,17 @@ async def take(ctx, port, deliver, *, count=None, stall=0.0, seed=0):
         elif valid:
             waiting = payload
     ctx.set(port.ready, 0)
+
+
+def check_delay(dut, cycles):
+    """Check that `o_value` is the 7-bit `i_value` of so many cycles before."""
+    sent = [(37 * k) % 128 for k in range(40)]
+
+    async def testbench(ctx):
+        for k, value in enumerate(sent):
+            ctx.set(dut.i_value, value)
+            if k >= cycles:
+                assert ctx.get(dut.o_value) == sent[k - cycles]
+            await ctx.tick()
+
+    simulate(dut, testbench)

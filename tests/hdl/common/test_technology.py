@@ -8,7 +8,7 @@ from pyhw.hdl.common.technology import Technology
 from pyhw.hdl.engines.accumulators import BlockAccumulators, LutAccumulators
 from pyhw.hdl.isa import Space
 from pyhw.hdl.presets import PRESETS
-from tests.support.helpers import simulate
+from tests.support.helpers import check_delay, simulate
 
 
 def technology(**changes):
@@ -28,17 +28,7 @@ def test_accumulators_lie_where_the_configuration_says(distributed, kind):
 @pytest.mark.parametrize("large", [True, False])
 @pytest.mark.parametrize("cycles", [2, 9])
 def test_a_delay_line_is_as_long_of_any_memory(distributed, large, cycles):
-    dut = technology(distributed=distributed).delay_line(7, cycles, large=large)
-    sent = [(37 * k) % 128 for k in range(40)]
-
-    async def testbench(ctx):
-        for k, value in enumerate(sent):
-            ctx.set(dut.i_value, value)
-            if k >= cycles:
-                assert ctx.get(dut.o_value) == sent[k - cycles]
-            await ctx.tick()
-
-    simulate(dut, testbench)
+    check_delay(technology(distributed=distributed).delay_line(7, cycles, large=large), cycles)
 
 
 @pytest.mark.parametrize("single_port", [True, False])

@@ -19,6 +19,7 @@ from pyhw.hdl.post.function_table import FunctionTable
 from pyhw.hdl.post.processor import PostProcessor
 from pyhw.hdl.post.scale_step import ScaleStep
 from pyhw.hdl.post.term_sum import TermSum
+from tests.support.helpers import check_delay
 from tests.support.netlist import assert_multiplier_free
 from tests.support.records import values_of
 
@@ -79,17 +80,7 @@ def test_thermometer_compares_with_every_constant(width):
 @pytest.mark.parametrize("ring", [None, *Ring], ids=["registers", "luts", "block"])
 @pytest.mark.parametrize("cycles", [1, 3, 4, 5, 8, 9])
 def test_delay_line_delays(cycles, ring):
-    dut = DelayLine(7, cycles, ring)
-    sent = [(37 * k) % 128 for k in range(40)]
-
-    async def testbench(ctx):
-        for k, value in enumerate(sent):
-            ctx.set(dut.i_value, value)
-            if k >= cycles:
-                assert ctx.get(dut.o_value) == sent[k - cycles]
-            await ctx.tick()
-
-    simulate(dut, testbench)
+    check_delay(DelayLine(7, cycles, ring), cycles)
 
 
 def test_delay_line_refuses_no_delay():

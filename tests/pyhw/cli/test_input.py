@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -357,7 +356,7 @@ def quantised(monkeypatch):
     pytest.importorskip("torch")
     from pyhw.quantizer.run import Quantized
 
-    graph = load(Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pyhw")
+    graph = load(pyhw.MODELS / "lenet5_adder_digits.pyhw")
     outcome = Quantized(graph=graph, layers=(), data="digits", tested=599, float_accuracy=99.0,
                       integer_accuracy=99.0)
     monkeypatch.setattr("pyhw.quantizer.run.quantize_checkpoint", lambda *_, **__: outcome)

@@ -3,7 +3,6 @@
 import itertools
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +17,7 @@ from tests.support.device_model import DeviceModel
 from tests.support.pty_board import PtyBoard
 
 README = ROOT / "README.md"
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 ORDER = ["train", "quantize", "info", "compile", "generate", "simulate", "build", "flash",
          "infer", "synth"]
 

@@ -7,7 +7,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve t
 import hashlib
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,7 +281,7 @@ def test_calibration_count_is_checked_for_large_sets():
         calibration_images(np.zeros((60000, 1)), 5000)
 
 
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 
 
 def checkpoint_of(graph):

@@ -1,7 +1,6 @@
 """The compiler: programs mean what their graphs mean, and what cannot run is refused clearly."""
 
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -57,7 +56,7 @@ CONFIGS = {
 }
 CONFIG = CONFIGS["odd"]
 U8 = Format(8)
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 
 
 def step(channels, fmt=U8, **changes):

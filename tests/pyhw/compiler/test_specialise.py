@@ -1,6 +1,5 @@
 """Specialised accelerators: ranges hold a program's fields, and nothing outside them compiles."""
 
-from pathlib import Path
 
 import pytest
 
@@ -44,7 +43,7 @@ def test_ranges_hold_every_field_and_both_ends_occur(seed):
 
 
 def test_pad_values_of_an_unfolded_input_come_from_training():
-    graph = load(Path(pyhw.__file__).parent / "models" / "lenet1_adder_mnist.pyhw")
+    graph = load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
     folded, plain = compile_graph(graph, CONFIG), compile_graph(graph, CONFIG, fold=False)
     assert "input.pad_value0" not in program_ranges(folded, CONFIG)
     assert "input.pad_value0" in program_ranges(plain, CONFIG)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ from pyhw.hdl.presets import PRESETS
 from pyhw.memory_map import memory_use, picture
 from tests.support.masked_models import random_prototype, three
 
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 LENET = MODELS / "lenet5_adder_digits.pyhw"
 DS_CNN = MODELS / "ds_cnn_adder.pyhw"
 

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import xml.etree.ElementTree as ElementTree
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ from pyhw.verilog import cached_verilog
 from tests.support import ROOT
 from tests.support.small_graphs import DEPTHWISE, depthwise_case
 
-MODELS = Path(pyhw.__file__).parent / "models"
+MODELS = pyhw.MODELS
 LENET = MODELS / "lenet5_adder_digits.pyhw"
 DOCS = ROOT / "docs"
 

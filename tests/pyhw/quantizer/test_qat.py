@@ -4,7 +4,6 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve the other tests
 
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -97,7 +96,7 @@ def test_layers_that_compute_their_weights_are_refused_until_they_are_plain():
 
 def test_a_network_trained_with_rounding_keeps_its_accuracy_as_a_graph():
     torch.manual_seed(0)
-    path = Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pt"
+    path = pyhw.MODELS / "lenet5_adder_digits.pt"
     model, _ = load_checkpoint(path)
     data = load_dataset("digits")
     images = calibration_images(data.train_images, 128)

@@ -11,7 +11,7 @@ import torch
 
 from pyhw.errors import MissingTool, UserError
 from pyhw.training import cifar
-from pyhw.training.augment import distort, mirror, to_input
+from pyhw.training.augment import mirror, to_input
 from pyhw.training.data import Dataset, load_dataset
 from pyhw.training.networks import check_fit
 from pyhw.training.recipe import Recipe
@@ -155,22 +155,6 @@ def test_colour_pictures_become_channels_first():
     x = to_input(pixels)
     assert x.shape == (1, 3, 2, 2)
     assert x[0, 1, 0, 1] == pytest.approx(4 / 255)
-
-
-def test_the_crop_is_a_window_of_the_padded_image_to_the_bit():
-    x = torch.rand(200, 3, 8, 8)
-    moved = distort(x, 1, 0, 0, torch.Generator().manual_seed(0))
-    padded, seen = torch.nn.functional.pad(x, (1,) * 4), set()
-    for image, source in zip(moved, padded):
-        fits = [
-            (row, column)
-            for row in range(3)
-            for column in range(3)
-            if torch.equal(image, source[:, row : row + 8, column : column + 8])
-        ]
-        assert len(fits) == 1
-        seen.update(fits)
-    assert len(seen) == 9
 
 
 def test_about_half_of_the_images_are_mirrored():

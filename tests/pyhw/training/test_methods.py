@@ -3,7 +3,6 @@
 import io
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -188,7 +187,7 @@ def test_options_that_nothing_reads_are_refused(options, words):
 
 
 def test_the_recipe_of_a_graph_in_the_repository_is_written_as_it_was():
-    graph = load(Path(pyhw.__file__).parent / "models" / "lenet5_adder_digits.pyhw")
+    graph = load(pyhw.MODELS / "lenet5_adder_digits.pyhw")
     saved = graph.meta["origin"]["recipe"]
     assert from_saved(saved).to_dict() == saved
 

@@ -86,20 +86,19 @@ def test_input_is_the_byte_over_255():
     assert x.tolist() == [[[[0, pytest.approx(0.2), 1]]]]
 
 
-def test_shifted_images_are_windows_of_the_padded_ones():
-    x = torch.rand(90, 1, 28, 28)
-    moved = distort(x, 2, 0, 0, torch.Generator().manual_seed(0))
-    padded, seen = torch.nn.functional.pad(x, (2,) * 4), set()
+@pytest.mark.parametrize(("images", "channels", "side", "most"), [
+    (200, 3, 8, 1), (90, 1, 28, 2)])
+def test_shifted_images_are_windows_of_the_padded_ones_to_the_bit(images, channels, side, most):
+    x = torch.rand(images, channels, side, side)
+    moved = distort(x, most, 0, 0, torch.Generator().manual_seed(0))
+    padded, seen = torch.nn.functional.pad(x, (most,) * 4), set()
+    places = range(2 * most + 1)
     for image, source in zip(moved, padded):
-        fits = [
-            (row, column)
-            for row in range(5)
-            for column in range(5)
-            if torch.allclose(image, source[:, row : row + 28, column : column + 28], atol=1e-4)
-        ]
+        fits = [(row, column) for row in places for column in places
+                if torch.equal(image, source[:, row:row + side, column:column + side])]
         assert len(fits) == 1
         seen.update(fits)
-    assert len(seen) > 20  # all 25 moves happen, up to luck
+    assert len(seen) > len(places) ** 2 - 5  # all moves happen, up to luck
 
 
 def test_half_of_the_images_keep_their_pixels():
