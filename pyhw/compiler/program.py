@@ -6,14 +6,13 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-
 from pyhw.files import replacing
 from pyhw.hdl.config import ISA_VERSION
-from pyhw.hdl.formats import Format
 from pyhw.hdl.isa import Space
 
 from .allocate import Placement
+from .description import read_description
+from .stored import Layer, StoredMap
 
 __all__ = ["Layer", "Program", "StoredMap", "MAGIC"]
 
@@ -24,49 +23,6 @@ VERSION = 2
 _HEADER = struct.Struct("<8sHHIII")
 _MAX_META = 16 << 20
 _MAX_SECTION = 64 << 20
-
-
-def _natural(value: object) -> int:
-    """Return a number of a file, or raise `ValueError` if it is none."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 32:
-        raise ValueError(f"{value!r:.40} for a whole number")
-    return value
-
-
-@dataclass(frozen=True)
-class StoredMap:
-    """A value in scratch memory, as the host reads it back.
-
-    `shape` is (H, W, C), `fmt` its format's text, `base` the address of slot 0 and
-    `slot_bytes` the distance to the next slot.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    fmt: str
-    base: int
-    slot_bytes: int
-
-    def decode(self, raw: bytes) -> np.ndarray:
-        """Return the stored bytes of one image as integers, int64 (H, W, C)."""
-        fmt = Format.parse(self.fmt)
-        kind = f"<{'i' if fmt.signed else 'u'}{fmt.bytes}"
-        return np.frombuffer(raw, kind).astype(np.int64).reshape(self.shape)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One LAYER instruction: operation, engine, where its result lies, its useful terms.
-
-    `complete` tells whether the result's map is whole after it (a map may take several layers).
-    """
-
-    name: str
-    engine: str
-    target: StoredMap
-    useful_terms: int
-    digits: int
-    complete: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,42 +121,9 @@ class Program:
             raise ValueError("Program file must match its checksum: it is damaged")
         try:
             meta = json.loads(raw[_HEADER.size:_HEADER.size + meta_size])
-            return cls._from_meta(meta, raw[_HEADER.size + meta_size:-4])
-        except (KeyError, TypeError, AttributeError, RecursionError, ValueError) as error:
-            raise ValueError(
-                f"Program file must have a sound description, not one with {error!r}") from None
-
-    @classmethod
-    def _from_meta(cls, meta: dict, body: bytes) -> "Program":
-        sections, offset = [], 0
-        for name, word, size in meta["sections"]:
-            if not (isinstance(size, int) and 0 <= size <= len(body) - offset):
-                raise ValueError("sections of another length than the file's")
-            sections.append((Space[name], _natural(word), body[offset:offset + size]))
-            offset += size
-        if offset != len(body):
-            raise ValueError("sections of another length than the file's")
-
-        def stored(record: dict) -> StoredMap:
-            fmt = Format.parse(record["fmt"])
-            height, width, channels = (_natural(v) for v in record["shape"])
-            stored = StoredMap(**{**record, "shape": (height, width, channels)})
-            if _natural(stored.slot_bytes) < height * width * channels * fmt.bytes:
-                raise ValueError("maps larger than their slots")
-            _natural(stored.base)
-            return stored
-
-        layers = [Layer(**{**la, "target": stored(la["target"])}) for la in meta["layers"]]
-        height, width, channels = (_natural(v) for v in meta["input_shape"])
-        second = tuple(stored(one) for one in meta["second_buffers"])
-        if len(second) not in (0, 2):
-            raise ValueError("other than two second buffers")
-        return cls(
-            name=str(meta["name"]), graph=str(meta["graph"]),
-            config_hash=bytes.fromhex(meta["config_hash"]), batch=_natural(meta["batch"]),
-            groups=_natural(meta["groups"]), sections=sections, input=stored(meta["input"]),
-            input_shape=(height, width, channels), layers=layers, output=stored(meta["output"]),
-            placements=[Placement(**p) for p in meta["placements"]], second_buffers=second)
+            return cls(**read_description(meta, raw[_HEADER.size + meta_size:-4]))
+        except (RecursionError, ValueError) as error:
+            raise ValueError(f"Program file must have a sound description: {error}") from None
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Program":

@@ -32,8 +32,9 @@ def _exactly(device: str) -> contextlib.AbstractContextManager:
 
 
 def _geometry(stride: list[int], padding: list[int], dilation: list[int], groups: int) -> Geometry:
-    pairs = ((first, second) for first, second in (stride, padding, dilation))
-    return Geometry(*pairs, groups)
+    return Geometry(
+        (stride[0], stride[1]), (padding[0], padding[1]), (dilation[0], dilation[1]), groups
+    )
 
 
 def rescale_(gradient: Tensor, eta: float | Tensor) -> None:

@@ -113,9 +113,28 @@ def test_a_damaged_description_never_ends_in_another_error(program):
     lambda meta: meta["layers"].append(None),
     lambda meta: meta["layers"][0].update(target=[]),
     lambda meta: meta["placements"].append({"name": "x"}),
-], ids=range(20))  # fmt: skip
+    lambda meta: meta["placements"][0].update(size=0),
+    lambda meta: meta["placements"][0].update(size="9"),
+    lambda meta: meta["placements"][0].update(base=None),
+    lambda meta: meta["placements"][0].update(first="a"),
+    lambda meta: meta["placements"][0].update(first=9, last=3),
+    lambda meta: meta["placements"][0].update(replaces="nothing there"),
+    lambda meta: meta["placements"][0].update(replaces=[]),
+    lambda meta: meta["placements"][0].update(name=[1]),
+    lambda meta: meta["placements"].clear(),
+    lambda meta: meta["layers"].clear(),
+    lambda meta: meta["layers"][0].update(name=None),
+    lambda meta: meta["layers"][0].update(useful_terms="many"),
+    lambda meta: meta["layers"][0].update(complete=1),
+    lambda meta: meta["layers"][0].update(engine={}),
+    lambda meta: meta.update(groups=0),
+    lambda meta: meta.update(batch=meta["groups"] + 1, groups=2 * meta["groups"]),
+    lambda meta: meta.update(name="x" * 2000),
+    lambda meta: meta.update(extra=1),
+    lambda meta: meta.update(config_hash="00"),
+], ids=range(39))  # fmt: skip
 def test_a_false_description_is_refused(program, change):
-    with pytest.raises(ValueError, match="must have a sound description, not one with") as caught:
+    with pytest.raises(ValueError, match="must have a sound description: ") as caught:
         Program.from_bytes(described(program.to_bytes(), change))
     assert "\n" not in str(caught.value)
 
