@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pyhw.hdl.formats import Format
-from pyhw.hdl.isa import Space
+from pyhw.hdl.isa import INPUT, Space, input_record
 
 from .allocate import Placement
 from .stored import Layer, StoredMap
@@ -17,6 +17,8 @@ Check = Callable[[Any, str], Any]
 
 MOST_BATCH = 1 << 16
 MOST_LAYERS = 1 << 14
+MOST_BELOW = 1024
+"""Rows of padding below an image."""
 MOST_NAME = 1000
 """Characters of a name."""
 
@@ -45,6 +47,9 @@ def read_description(meta: Any, body: bytes) -> dict[str, Any]:
         raise ValueError(f"sections must take the {len(body)} bytes of the file, not {offset}")
     found["sections"] = sections
     found["second_buffers"] = tuple(found["second_buffers"])
+    for space, word, raw in sections:
+        if space is Space.INPUT:
+            _check_unfolding(word, raw, found["input_shape"], found["input"])
     if found["batch"] % found["groups"]:
         raise ValueError(f"batch must be a multiple of groups {found['groups']}, "
                          f"not {found['batch']}")  # fmt: skip
@@ -54,12 +59,32 @@ def read_description(meta: Any, body: bytes) -> dict[str, Any]:
     names = {place.name for place in found["placements"]}
     for place in found["placements"]:
         if place.last < place.first:
-            raise ValueError(f"placements: {place.name!r:.60} must lie from a layer to a later one, "
-                             f"not {place.first} to {place.last}")  # fmt: skip
+            raise ValueError(f"placements: {place.name!r:.60} must lie from a layer to a later one"
+                             f", not {place.first} to {place.last}")  # fmt: skip
         if place.replaces and place.replaces not in names:
             raise ValueError(f"placements: {place.name!r:.60} must take the place of a map that is "
                              f"there, not of {place.replaces!r:.60}")  # fmt: skip
     return found
+
+
+def _check_unfolding(word: int, raw: bytes, image: tuple[int, int, int], stored: StoredMap) -> None:
+    """Refuse a record that is not that of an image and its map: images would be written for long.
+
+    An accelerator has no other bound for the bytes that it writes for one of an image.
+    """
+    if word or len(raw) != INPUT.bytes:
+        raise ValueError(f"the INPUT record must be {INPUT.bytes} bytes at word 0, "
+                         f"not {len(raw)} at {word}")  # fmt: skip
+    record = INPUT.decode(raw)
+    (height, width, channels), rows = image, stored.shape[0]
+    pads = [record[f"pad_value{c}"] for c in range(4)]
+    fold, stride, pad = (record[name] for name in ("fold", "stride", "pad"))
+    plain = input_record(width=width * channels, rows=height, channels=1, pad_values=pads)
+    folded = input_record(width=width, rows=height, channels=channels, fold=fold,
+                          stride=stride or 1, pad=pad, out_rows=rows, pad_values=pads)  # fmt: skip
+    right = record == folded and stored.shape == (rows, width, fold * channels)
+    if record != plain and not (right and fold and 0 < rows * stride <= height + pad + MOST_BELOW):
+        raise ValueError("the INPUT record must unfold images of input_shape into the input's map")
 
 
 def _number(least: int, most: int) -> Check:

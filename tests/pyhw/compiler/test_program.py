@@ -1,5 +1,6 @@
 """Program files: what is written is read back, and damage ends in one clear line."""
 
+import dataclasses
 import json
 import random
 import struct
@@ -11,10 +12,12 @@ import pytest
 from pyhw.compiler import Program, compile_graph
 from pyhw.compiler.disassemble import disassemble, instructions
 from pyhw.compiler.program import VERSION, StoredMap
+from pyhw.graph.ops import Conv, Graph, Input, Post, Step
 from pyhw.graph.random import random_graph
 from pyhw.hdl.config import ISA_VERSION
+from pyhw.hdl.formats import Format
 from pyhw.hdl.instruction import instruction
-from pyhw.hdl.isa import Opcode, Space
+from pyhw.hdl.isa import INPUT, Opcode, Space
 from pyhw.hdl.presets import PRESETS
 from pyhw.hdl.records import Instruction
 from tests.support.records import flat
@@ -137,6 +140,30 @@ def test_a_false_description_is_refused(program, change):
     with pytest.raises(ValueError, match="must have a sound description: ") as caught:
         Program.from_bytes(described(program.to_bytes(), change))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("row_values", 65535), ("rows", 65535), ("channels", 0), ("fold", 0), ("fold", 255),
+    ("stride", 0), ("stride", 255), ("out_rows", 65535), ("pixel_step", 0),
+    ("row_step", 0), ("copy_step", 0),
+])  # fmt: skip
+def test_a_record_that_would_unfold_for_long_is_refused(field, value):
+    graph = Graph("unfolded", (
+        Input(name="image", shape=(16, 16, 3), fmt=Format(8)),
+        Conv(name="layer", input="image", term="l1", weight=np.ones((4, 3, 3, 3), int),
+             stride=(2, 2), padding=(1, 1, 1, 1), post=Post(Step(
+                 m_sign=[[1] * 4], m_exponent=[[0] * 4], bias=[0] * 4, shift=[4] * 4,
+                 fmt=Format(8)))),
+    ), output="layer")  # fmt: skip
+    program = compile_graph(graph, PRESETS["default"])
+    assert Program.from_bytes(program.to_bytes()) == program
+    sections = [
+        (space, word, INPUT.encode(**INPUT.decode(raw) | {field: value})
+         if space is Space.INPUT else raw) for space, word, raw in program.sections
+    ]  # fmt: skip
+    changed = dataclasses.replace(program, sections=sections)
+    with pytest.raises(ValueError, match="the INPUT record must unfold images of input_shape"):
+        Program.from_bytes(changed.to_bytes())
 
 
 @pytest.mark.parametrize(("position", "value", "message"), [
