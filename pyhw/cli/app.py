@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from pyhw.cache import cache_root
 from pyhw.errors import UserError
 
-from .main import (
+from .commands import (
     COMMANDS,
     EXIT_ERROR,
     EXIT_INTERRUPTED,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from pyhw.hdl.formats import Format, width_of
 from pyhw.hdl.tokens import PRECISION
-from pyhw.table import html_table, text_table
+from pyhw.table import text_table
 
 from .infer import operand_types, types
 from .ops import Graph, MapType, Operation, Shape
@@ -116,10 +116,6 @@ class Summary:
             f"{layer.weights:,}" if layer.weights else "",
             str(layer.acc_width) if layer.acc_width else "") for layer in self.layers]
         return rows
-
-    def html(self) -> str:
-        """Return the table of the layers for a notebook."""
-        return html_table(f"Graph {self.name}", self.rows(), WORDS)
 
     def text(self) -> str:
         """Return a table of the layers and the totals below it, lines of plain text."""

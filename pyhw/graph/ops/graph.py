@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
+
+from pyhw.table import html_table, text_table
 
 from ..records import Record
 from .base import Operation
@@ -50,21 +51,18 @@ class Graph(Record):
             raise ValueError(f"Graph {self.name!r} must begin with an Input")
         return self.ops[0]
 
-    def __repr__(self) -> str:
-        from ..summary import summarise
+    def _title(self) -> str:
+        return f"Graph {self.name}: {len(self.ops)} operations, result {self.output}"
 
-        try:
-            return f"Graph {self.name}\n\n{summarise(self).text()}".rstrip()
-        except ValueError as error:  # one that is not finished, or wrong
-            return f"Graph {self.name}, {len(self.ops)} operations: {error}"
+    def _rows(self) -> list[tuple[str, ...]]:
+        return [("operation", "kind", "reads"),
+                *((op.name, type(op).__name__.lower(), ", ".join(op.inputs)) for op in self.ops)]
+
+    def __repr__(self) -> str:
+        return f"{self._title()}\n\n{text_table(self._rows(), 3)}".rstrip()
 
     def _repr_html_(self) -> str:
-        from ..summary import summarise
-
-        try:
-            return summarise(self).html()
-        except ValueError:
-            return f"<pre>{escape(repr(self))}</pre>"
+        return html_table(self._title(), self._rows(), 3)
 
     def op(self, name: str) -> Operation:
         """Return the operation of a name; `KeyError` if there is none."""

@@ -11,6 +11,7 @@ import pytest
 
 from pyhw import __version__
 from pyhw.cli import main as cli
+from pyhw.cli.commands import COMMANDS, help_page
 from pyhw.errors import MissingTool, UserError
 
 HEAVY = ("torch", "amaranth", "numpy", "sklearn", "onnx", "serial", "typer", "rich")
@@ -31,13 +32,13 @@ def command(monkeypatch):
 def test_help_lists_every_command_there_is(capsys):
     assert cli.main(["--help"]) == 0
     printed = capsys.readouterr().out
-    for name, summary in cli.COMMANDS.items():
+    for name, summary in COMMANDS.items():
         assert re.search(rf"^  {name} +{re.escape(summary)}$", printed, re.M)
 
 
 def test_without_a_command_the_help_is_shown_and_the_status_is_2(capsys):
     assert cli.main([]) == 2
-    assert capsys.readouterr().out == cli.help_page() + "\n"
+    assert capsys.readouterr().out == help_page() + "\n"
 
 
 def test_help_imports_nothing_heavy():
@@ -63,7 +64,7 @@ def test_importing_pyhw_imports_nothing_else():
     assert done.stdout.strip() == "{'pyhw'}"
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_with_examples(name, capsys):
     assert cli.main([name, "--help"]) == 0
     printed = capsys.readouterr().out

@@ -1,0 +1,1 @@
+"""How well the structure holds: see `bench.structure.__main__`."""
