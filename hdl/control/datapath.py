@@ -1,6 +1,4 @@
-"""Datapath: address generator, scratchpads, engines, drain and post-processor of one
-accelerator.
-"""
+"""Datapath: address generator, scratchpads, engines, store unit and post-processor together."""
 
 from amaranth import Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
@@ -21,10 +19,10 @@ from ..moves.copy import Copy
 from ..post.function_table import table_write_layout
 from ..post.parameter_loader import ParameterLoader
 from ..post.processor import PostProcessor
-from ..weights.expander import Expander, PrototypeWrite
-from ..weights.fetch import WeightFetch
+from ..post.residual_bytes import residual_values
+from ..weights.expander import PrototypeWrite
+from ..weights.supply import WeightSupply
 from .address_generator import AddressGenerator
-from .stages import Stages
 from .store_unit import StoreUnit, tag_layout
 
 __all__ = ["Datapath"]
@@ -107,7 +105,6 @@ class Datapath(wiring.Component):
             self.o_store_busy.eq(links.state(m, store_unit.o_busy | copies, "store_busy",
                                              sets=self.i_store.start)),
             self.o_vector.eq(addresses.o_vector | copy_issues),
-            self.o_vector.eq(addresses.o_vector | copy_issues),
             self.o_stall_weights.eq(~advance & addresses.o_busy),
             self.o_stall_layer.eq(addresses.o_wait_layer | copy_waits),
             self.o_stall_bank.eq(addresses.o_wait_bank),
@@ -147,35 +144,23 @@ class Datapath(wiring.Component):
         """
         config, run = self._config, self._compute
         m.submodules.address_generator = addresses = AddressGenerator(config, scratchpad.a_latency)
-        m.submodules.fetch = fetch = WeightFetch(config)
-        m.submodules.loader = loader = Stages(config).loader(config)
+        m.submodules.supply = supply = WeightSupply(config, self._contents)
         m.submodules.window = window = Window(config)
-        # Out of many block RAMs, and before the way to all rows.
-        words, ahead = self._links.stream(m, "word", fetch.o_stream, fetch.o_ahead)
-        if config.weights.prototypes:
-            m.submodules.expander = expander = Expander(config, self._contents)
-            connect(m, words=words, expander=expander.i_stream)
-            m.d.comb += [expander.i_ahead.eq(ahead), *hand(expander.i_run, run),
-                         expander.i_write.eq(self.i_prototype_write)]
-            words, ahead = expander.o_stream, expander.o_ahead
-        connect(m, words=words, loader=loader.i_stream)
-        m.d.comb += loader.i_ahead.eq(ahead)
         # All of the pipeline moves by it.
         advance = Signal()
         m.d.comb += [
-            loader.i_swap.eq(addresses.o_swap), loader.i_swap_ahead.eq(addresses.o_swap_ahead),
-            advance.eq(~loader.o_hold & ~scratchpad.o_a_stall),
-            loader.i_take.eq(addresses.o_swap & advance), *hand(fetch.i_run, run),
-            loader.i_operand.eq(run.operand), loader.i_terms.eq(run.terms),
-            fetch.i_data.eq(self.i_weights),
-            self.o_weights_address.eq(fetch.o_address), self.o_weights_enable.eq(fetch.o_enable),
+            supply.i_swap.eq(addresses.o_swap), supply.i_swap_ahead.eq(addresses.o_swap_ahead),
+            advance.eq(~supply.o_hold & ~scratchpad.o_a_stall),
+            supply.i_take.eq(addresses.o_swap & advance), *hand(supply.i_run, run),
+            supply.i_prototype_write.eq(self.i_prototype_write), supply.i_data.eq(self.i_weights),
+            self.o_weights_address.eq(supply.o_address), self.o_weights_enable.eq(supply.o_enable),
             *hand(addresses.i_run, run), addresses.i_advance.eq(advance),
             addresses.i_stored.eq(self._links.delay(m, self.i_stored, "stored", reset=True)),
             addresses.i_index_data.eq(self.i_index),
             self.o_index_address.eq(addresses.o_index_address), self.o_index_enable.eq(advance),
             scratchpad.i_a_address.eq(addresses.o_address), scratchpad.i_a_enable.eq(advance),
             window.i_terms.eq(run.terms),
-            window.i_raw.eq(scratchpad.o_a_data), window.i_pad.eq(loader.o_pad),
+            window.i_raw.eq(scratchpad.o_a_data), window.i_pad.eq(supply.o_pad),
             window.i_border_left.eq(addresses.o_border_left),
             window.i_border_from.eq(addresses.o_border_from),
             window.i_run_left.eq(addresses.o_run_left),
@@ -205,8 +190,8 @@ class Datapath(wiring.Component):
         Depthwise(config).connect(m, run, token, engines, accumulators)
         for name in config.engines:
             engine = engines[name]
-            m.d.comb += [engine.i_load.eq(getattr(loader, f"o_{name}")),
-                         engine.i_swap.eq(loader.o_swap), *engine.controls(run.terms)]
+            m.d.comb += [engine.i_load.eq(getattr(supply, f"o_{name}")),
+                         engine.i_swap.eq(supply.o_swap), *engine.controls(run.terms)]
         return accumulators, advance, moving
 
     def _empty(self, m, scratchpad, accumulators):
@@ -243,16 +228,9 @@ class Datapath(wiring.Component):
             Value.cast(post.i_records).eq(records.o_records),
         ]
         if config.residual.exists:
-            m.d.comb += post.i_adds.eq(run.residual)
-            for lane in range(config.post.width):
-                low, residual = scratchpad.o_r_data[lane], post.i_residuals[lane]
-                m.d.comb += residual.eq(Cat(low, low[7] & run.residual.res_signed).as_signed())
-                if config.residual.wide:
-                    wide = Cat(scratchpad.o_r_data[2 * lane], scratchpad.o_r_data[2 * lane + 1])
-                    with m.If(run.residual.res_wide):
-                        m.d.comb += residual.eq(
-                            Cat(wide, wide[15] & run.residual.res_signed).as_signed())
-
+            values = residual_values(config, run.residual, scratchpad.o_r_data)
+            m.d.comb += [post.i_adds.eq(run.residual), *(
+                port.eq(value) for port, value in zip(post.i_residuals, values, strict=True))]
         connect(m, wiring.flipped(self.i_host), scratchpad.i_host)
         m.d.comb += [
             scratchpad.i_w_enable.eq(post.o_valid), scratchpad.i_w_data.eq(post.o_data),

@@ -11,6 +11,7 @@ from ..instruction import run_layout
 from ..timing import Timing
 from .bursts import Bursts
 from .positions import Positions
+from .record_requests import RecordRequests
 from .results_on_way import ResultsOnWay
 from .stages import Stages
 
@@ -107,8 +108,15 @@ class StoreUnit(wiring.Component):
 
         block_left = self._rows(m, vector_last, vector_end, burst_end, bursts.o_last, take_rows)
         m.d.comb += lanes_now.eq(Mux(vector_last, block_left, take_rows))
-        first_request = self._request(m, vector_last, vector_end, burst_end, bursts.o_last,
-                                      block_last, lanes_now)
+        m.submodules.requests = requests = RecordRequests(config.memory.param_records)
+        m.d.comb += [
+            requests.i_start.eq(run.start), requests.i_base.eq(run.parameters.param_base),
+            requests.i_take.eq(self.o_take), requests.i_taken.eq(self.i_taken),
+            requests.i_lanes.eq(lanes_now), requests.i_vector_last.eq(vector_last),
+            requests.i_vector_end.eq(vector_end), requests.i_burst_end.eq(burst_end),
+            requests.i_burst_last.eq(bursts.o_last), requests.i_block_last.eq(block_last),
+            self.o_request.eq(requests.o_request), self.o_record.eq(requests.o_record),
+        ]
         self._issue(m, bursts, busy & (~vector_first | self.i_ready), issue, burst_end)
         out, residual = self._place(m, positions, bursts, vector_end, burst_end)
         m.d.comb += [
@@ -132,7 +140,7 @@ class StoreUnit(wiring.Component):
             # are results on their way.
             final = Signal()
             m.d.sync += final.eq(block_last)
-            m.d.comb += self.o_tail.eq(~on_way.o_older & ~first_request
+            m.d.comb += self.o_tail.eq(~on_way.o_older & ~requests.o_first
                                        & (~busy | (bursts.o_last & final)))
         return m
 
@@ -203,35 +211,6 @@ class StoreUnit(wiring.Component):
             m.d.sync += [register.eq(value) for register, value in zip(
                 (vector_last, rows_left, block_left), following, strict=True)]
         return block_left
-
-    def _request(self, m, vector_last, vector_end, burst_end, burst_last, block_last, lanes_now):
-        """Request the records of the next vector as soon as the current ones are in use.
-
-        Return the strobe of a layer's first request.
-        """
-        run = self.i_run
-        record, block_record, next_record = (
-            Signal(range(self._config.memory.param_records + 1), name=name, reset_less=True)
-            for name in ("record", "block_record", "next_record"))
-        first_request, more = Signal(), Signal()
-        m.d.sync += first_request.eq(run.start)
-        m.d.comb += [self.o_request.eq(first_request | (self.i_taken & more)),
-                     self.o_record.eq(next_record)]
-        with m.If(self.o_take):
-            m.d.sync += [
-                more.eq(~(vector_last & burst_last & block_last)),
-                next_record.eq(Mux(vector_last & ~burst_last, block_record, record + lanes_now)),
-            ]
-        with m.If(vector_end):
-            m.d.sync += record.eq(record + lanes_now)
-        with m.If(burst_end):
-            m.d.sync += record.eq(block_record)
-            with m.If(burst_last):
-                m.d.sync += [record.eq(record + lanes_now), block_record.eq(record + lanes_now)]
-        with m.If(run.start):
-            m.d.sync += [value.eq(run.parameters.param_base)
-                         for value in (record, block_record, next_record)]
-        return first_request
 
     def _place(self, m, positions, bursts, vector_end, burst_end):
         """Add the addresses of a result and of what is added to it; return both."""

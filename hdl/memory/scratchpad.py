@@ -2,7 +2,6 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..common.delay_line import delay
@@ -11,6 +10,7 @@ from ..common.rotate import replicate_rotated, rotate_down
 from ..common.technology import Technology
 from ..common.thermometer import thermometer
 from ..control.stages import Stages
+from .banks import Banks
 
 __all__ = ["HostAccess", "Scratchpad"]
 
@@ -78,6 +78,10 @@ class Scratchpad(wiring.Component):
         self.write_bytes = max(4, config.post.width)
         self.read_bytes = max(1, config.residual_bytes)
         self._links = Links(config)
+        self._depth = config.memory.scratch_bytes // config.banks
+        self._low_bits = (config.banks - 1).bit_length()
+        self._row_bits = max((self._depth - 1).bit_length(), 1)
+        self._size = 1 << (self.write_bytes - 1).bit_length()
         self._shared = not Technology(config).dual_port
         self._holds = self._shared and config.reads_in_run
         # Rows, memory, a link behind it, two parts of the rotation; port B has one more link behind
@@ -105,158 +109,44 @@ class Scratchpad(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        groups, banks = self._config.groups, self._config.banks
-        depth = self._config.memory.scratch_bytes // banks
-        low_bits = (banks - 1).bit_length()
-        row_bits = max((depth - 1).bit_length(), 1)
+        groups, links = self._config.groups, self._links
         advance = Signal()
         m.d.comb += advance.eq(self.i_a_enable & ~self.o_a_stall)
-
-        def stage(value, enable, name):
-            after = Signal(value.shape(), name=name, reset_less=True)
-            with m.If(enable):
-                m.d.sync += after.eq(value)
-            return after
-
-        def bank_rows(address):
-            """Return every bank's row; banks below the start of the vector take the next."""
-            row, after = address[low_bits:low_bits + row_bits], Signal(row_bits)
-            m.d.comb += after.eq(row + 1)
-            return [Mux(below, after, row) for below in thermometer(address[:low_bits], banks)]
-
-        a_rows = [stage(row, advance, f"a_row{bank}")
-                  for bank, row in enumerate(bank_rows(self.i_a_address))]
-        a_low = [self.i_a_address[:low_bits]]
+        a_rows = [delay(m, row, 1, f"a_row{bank}", enable=advance)
+                  for bank, row in enumerate(self._rows(m, self.i_a_address))]
+        a_low = [self.i_a_address[:self._low_bits]]
         for k in range(self.a_latency - 1):
-            a_low.append(stage(a_low[-1], advance, f"a_low{k + 1}"))
-
-        # Port B: the written bytes go to every bank, turned so that each finds its own.
-        host, host_read = self.i_host.payload, Signal()
-        host_here, reads_now, writes_now = Signal(), Signal(), Signal()
-        w_group, r_group = Signal.like(self.i_w_group), [Signal.like(self.i_r_group)]
-        w_address, r_address = Signal(24), Signal(24)
-        w_count = Signal.like(self.i_w_count)
-        w_data = Signal(8 * self.write_bytes)
-        m.d.comb += [
-            self.i_host.ready.eq(~self.i_w_enable & ~self.i_r_enable),
-            host_here.eq(self.i_host.valid & self.i_host.ready),
-            host_read.eq(host_here & ~host.write),
-            reads_now.eq((self.i_r_enable & ~self.o_conflict) | host_read),
-            writes_now.eq(self.i_w_enable | (host_here & host.write)),
-            w_group.eq(host.group), w_address.eq(host.address), w_count.eq(1),
-            w_data.eq(host.data), r_group[0].eq(host.group),
-        ]
-        with m.If(self.i_w_enable):
-            m.d.comb += [w_group.eq(self.i_w_group), w_address.eq(self.i_w_address),
-                         w_count.eq(self.i_w_count), w_data.eq(Cat(self.i_w_data))]
-        # The host alone reads where nothing is being written.
-        m.d.comb += r_address.eq(host.address if self._config.residual.exists else w_address)
-        if self._config.residual.exists:
-            with m.If(self.i_r_enable):
-                m.d.comb += [r_group[0].eq(self.i_r_group), r_address.eq(self.i_r_address)]
-        links = self._links
-        reads_late, writes_now = (links.delay(m, strobe, name, reset=True) for name, strobe in (
-            ("b_reads", reads_now), ("b_writes", writes_now)))
-        w_group, w_count, w_data, r_group[0] = (links.delay(m, value, name) for name, value in (
-            ("b_w_group", w_group), ("b_w_count", w_count), ("b_w_data", w_data),
-            ("b_r_group", r_group[0])))
-        # One register for both where they are one.
-        both = Cat(w_address, r_address) if self._config.residual.exists else w_address
-        addresses = links.delay(m, both, "b_address")
-        w_address, r_address = addresses[:24], addresses[-24:]
-        w_low, r_low = w_address[:low_bits], [r_address[:low_bits]]
-        for k in range(self.b_latency - 1 - links.cycles):
-            r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
-            r_group.append(delay(m, r_group[-1], 1, f"r_group{k}"))
-        size = 1 << (self.write_bytes - 1).bit_length()
-        fill = 8 * (size - self.write_bytes)
-        padded = Cat(w_data, Signal(fill, name="fill")) if fill else w_data
-        written = delay(m, replicate_rotated(m, padded, w_low, 1, name="w_data"), 1, "w_data")
-        lanes_mask = Cat(*thermometer(w_count, self.write_bytes),
-                         Const(0, banks - self.write_bytes))
-        bank_mask = replicate_rotated(m, lanes_mask, w_low, 1, width=1, name="w_mask")
-        mask = delay(m, bank_mask, 1, "w_mask")
-        writes, reads = Signal(groups), Signal(groups)
-        for group in range(groups):
-            written_to = (w_group == group) if groups > 1 else 1
-            read_from = (r_group[0] == group) if groups > 1 else 1
-            m.d.sync += [writes[group].eq(writes_now & written_to),
-                         reads[group].eq(reads_late & read_from)]
-        w_rows, r_rows = bank_rows(w_address), bank_rows(r_address)
-        if not self._config.residual.exists:
-            w_rows = r_rows = [stage(row, 1, f"b_row{bank}") for bank, row in enumerate(w_rows)]
-        elif self._shared:
-            w_rows = [stage(row, 1, f"w_row{bank}") for bank, row in enumerate(w_rows)]
-            r_rows = [stage(row, 1, f"r_row{bank}") for bank, row in enumerate(r_rows)]
-        else:
-            # One address for both halves of the port, chosen before the register.
-            w_rows = r_rows = [
-                stage(Mux(writes_now & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
-                for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
-            # The store unit decides by this whether it goes on: it does not wait for the host.
-            ahead, behind = Signal(low_bits), Signal(low_bits)
-            m.d.comb += [
-                ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
-                self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
-                                                      | (behind < self.i_r_count))),
-            ]
-        if self._holds:
-            m.d.comb += self.o_a_stall.eq(reads.any())
-
+            a_low.append(delay(m, a_low[-1], 1, f"a_low{k}", enable=advance))
+        w_rows, r_rows, written, mask, writes, reads, r_group, r_low = self._port_b(m)
         a_banks, b_banks = [], []
         for group in range(groups):
-            read = reads[group]
-            use_held = Signal(name=f"use_held{group}")
-            if self._holds:
-                with m.If(read):
-                    m.d.sync += use_held.eq(1)
-                with m.Elif(advance):
-                    m.d.sync += use_held.eq(0)
-            a_bytes, b_bytes = [], []
-            for bank in range(banks):
-                memory = Memory(shape=8, depth=depth, init=[], attrs={"no_rw_check": 1})
-                m.submodules[f"group{group}_bank{bank}"] = memory
-                write, a_port = memory.write_port(), memory.read_port()
-                m.d.comb += [
-                    write.addr.eq(w_rows[bank]), write.en.eq(writes[group] & mask[bank]),
-                    write.data.eq(written.word_select(bank % size, 8)),
-                    a_port.addr.eq(a_rows[bank]), a_port.en.eq(advance),
-                ]
-                a_byte = b_byte = a_port.data
-                if self._shared:
-                    m.d.comb += [a_port.addr.eq(Mux(read, r_rows[bank], a_rows[bank])),
-                                 a_port.en.eq(advance | read)]
-                if self._holds:
-                    # A read of port B overwrites the memory's output: keep port A's byte.
-                    held = stage(a_port.data, read & ~use_held, f"held{group}_{bank}")
-                    a_byte = Mux(use_held, held, a_port.data)
-                if not self._shared:
-                    # The enable tells synthesis that both halves of the port take turns.
-                    b_port = memory.read_port()
-                    m.d.comb += [b_port.addr.eq(r_rows[bank]),
-                                 b_port.en.eq(read & ~write.en)]
-                    b_byte = b_port.data
-                a_bytes.append(a_byte)
-                b_bytes.append(b_byte)
-            a_banks.append(Cat(a_bytes))
-            b_banks.append(Cat(b_bytes))
-
-        a_banks = [links.delay(m, banked, f"a{group}_read", enable=advance)
-                   for group, banked in enumerate(a_banks)]
-        b_banks = [links.delay(m, banked, f"b{group}_read") for group, banked in enumerate(b_banks)]
+            m.submodules[f"group{group}"] = banks = Banks(
+                self._config.banks, self._depth, shared=self._shared, holds=self._holds)
+            m.d.comb += [
+                banks.i_a_enable.eq(advance), banks.i_read.eq(reads[group]),
+                banks.i_write.eq(mask & writes[group].replicate(len(mask))),
+                banks.i_data.as_value().eq(written.replicate(self._config.banks // self._size)),
+                banks.i_a_rows.as_value().eq(Cat(a_rows)),
+                banks.i_w_rows.as_value().eq(Cat(w_rows)),
+                banks.i_r_rows.as_value().eq(Cat(r_rows)),
+            ]
+            a_banks.append(links.delay(m, banks.o_a.as_value(), f"a{group}_read", enable=advance))
+            b_banks.append(links.delay(m, banks.o_b.as_value(), f"b{group}_read"))
         # Block RAM is late: of many banks' bytes there is time for one stage.
-        middle = low_bits - 1 if Stages(self._config).registers else low_bits // 2
-        coarse, fine = list(reversed(range(middle, low_bits))), list(reversed(range(middle)))
-        lanes = self._config.read_lanes
+        low = self._low_bits
+        middle = low - 1 if Stages(self._config).registers else low // 2
+        coarse, fine = list(reversed(range(middle, low))), list(reversed(range(middle)))
         for group in range(groups):
+            lanes = self._config.read_lanes
             half = rotate_down(m, a_banks[group], a_low[-2], coarse,
                                lanes + sum(1 << bit for bit in fine), name=f"a{group}_by")
-            half = stage(half, advance, f"a{group}_half")
+            half = delay(m, half, 1, f"a{group}_half", enable=advance)
             vector = rotate_down(m, half, a_low[-1], fine, lanes, name=f"a{group}_by")
-            m.d.comb += self.o_a_data[group].eq(stage(vector, advance, f"a{group}_vector"))
+            m.d.comb += self.o_a_data[group].eq(
+                delay(m, vector, 1, f"a{group}_vector", enable=advance))
 
         # Port B: choose the group, then rotate; alone, the group leaves time for half of it.
-        chosen = Signal(8 * banks)
+        chosen = Signal(8 * self._config.banks)
         m.d.comb += chosen.eq(b_banks[0])
         for group in range(1, groups):
             with m.If(r_group[-2] == group):
@@ -266,9 +156,95 @@ class Scratchpad(wiring.Component):
                            self.read_bytes + sum(1 << bit for bit in after), name="b_by")
         vector = rotate_down(m, delay(m, half, 1, "b_half"), r_low[-1], after, self.read_bytes,
                              name="b_by")
+        m.d.comb += self.o_r_data.eq(delay(m, vector, 1, "b_vector"))
+        return m
+
+    def _rows(self, m, address):
+        """Return every bank's row; banks below the start of the vector take the next."""
+        row = address[self._low_bits:self._low_bits + self._row_bits]
+        after = Signal(self._row_bits)
+        m.d.comb += after.eq(row + 1)
+        return [Mux(below, after, row)
+                for below in thermometer(address[:self._low_bits], self._config.banks)]
+
+    def _port_b(self, m):
+        """Add what port B does before the memories.
+
+        Return rows of writes and reads; the written bytes, turned so that each bank finds its own;
+        banks and groups that are written, groups read; group and place of reads, by stage.
+        """
+        residual, links = self._config.residual.exists, self._links
+        w_group, w_address, w_count, w_data, r_group, r_address, writes_now, reads_now = (
+            self._accesses(m))
+        reads_late, writes_now = (links.delay(m, strobe, name, reset=True) for name, strobe in (
+            ("b_reads", reads_now), ("b_writes", writes_now)))
+        w_group, w_count, w_data, r_group = (links.delay(m, value, name) for name, value in (
+            ("b_w_group", w_group), ("b_w_count", w_count), ("b_w_data", w_data),
+            ("b_r_group", r_group)))
+        # One register for both where they are one.
+        addresses = links.delay(m, Cat(w_address, r_address) if residual else w_address,
+                                "b_address")
+        w_address, r_address = addresses[:24], addresses[-24:]
+        w_low, r_low, r_groups = w_address[:self._low_bits], [r_address[:self._low_bits]], [r_group]
+        for k in range(self.b_latency - 1 - links.cycles):
+            r_low.append(delay(m, r_low[-1], 1, f"r_low{k}"))
+            r_groups.append(delay(m, r_groups[-1], 1, f"r_group{k}"))
+        padded = Cat(w_data, Const(0, 8 * (self._size - self.write_bytes)))
+        written = delay(m, replicate_rotated(m, padded, w_low, 1, name="w_data"), 1, "w_data")
+        lanes_mask = Cat(*thermometer(w_count, self.write_bytes),
+                         Const(0, self._config.banks - self.write_bytes))
+        bank_mask = replicate_rotated(m, lanes_mask, w_low, 1, width=1, name="w_mask")
+        mask = delay(m, bank_mask, 1, "w_mask")
+        groups = self._config.groups
+        writes, reads = Signal(groups), Signal(groups)
+        for group in range(groups):
+            m.d.sync += [writes[group].eq(writes_now & ((w_group == group) if groups > 1 else 1)),
+                         reads[group].eq(reads_late & ((r_group == group) if groups > 1 else 1))]
+        if self._holds:
+            m.d.comb += self.o_a_stall.eq(reads.any())
+        w_rows, r_rows = self._rows(m, w_address), self._rows(m, r_address)
+        if not residual:
+            w_rows = r_rows = [delay(m, row, 1, f"b_row{bank}") for bank, row in enumerate(w_rows)]
+        elif self._shared:
+            w_rows = [delay(m, row, 1, f"w_row{bank}") for bank, row in enumerate(w_rows)]
+            r_rows = [delay(m, row, 1, f"r_row{bank}") for bank, row in enumerate(r_rows)]
+        else:
+            # One address for both halves of the port, chosen before the register.
+            w_rows = r_rows = [
+                delay(m, Mux(writes_now & bank_mask[bank], w_row, r_row), 1, f"b_row{bank}")
+                for bank, (w_row, r_row) in enumerate(zip(w_rows, r_rows, strict=True))]
+        return w_rows, r_rows, written, mask, writes, reads, r_groups, r_low
+
+    def _accesses(self, m):
+        """Choose what port B does: the store unit's accesses come before the host's."""
+        host, host_read = self.i_host.payload, Signal()
+        host_here, reads_now, writes_now = Signal(), Signal(), Signal()
+        w_group, r_group = Signal.like(self.i_w_group), Signal.like(self.i_r_group)
+        w_address, r_address = Signal(24), Signal(24)
+        w_count, w_data = Signal.like(self.i_w_count), Signal(8 * self.write_bytes)
         m.d.comb += [
-            self.o_r_data.eq(delay(m, vector, 1, "b_vector")),
+            self.i_host.ready.eq(~self.i_w_enable & ~self.i_r_enable),
+            host_here.eq(self.i_host.valid & self.i_host.ready),
+            host_read.eq(host_here & ~host.write),
+            reads_now.eq((self.i_r_enable & ~self.o_conflict) | host_read),
+            writes_now.eq(self.i_w_enable | (host_here & host.write)),
+            w_group.eq(host.group), w_address.eq(host.address), w_count.eq(1),
+            w_data.eq(host.data), r_group.eq(host.group),
             self.o_r_valid.eq(delay(m, reads_now, self.b_latency, "r_valid", reset=True)),
             self.o_host_valid.eq(delay(m, host_read, self.b_latency, "host_read", reset=True)),
         ]
-        return m
+        with m.If(self.i_w_enable):
+            m.d.comb += [w_group.eq(self.i_w_group), w_address.eq(self.i_w_address),
+                         w_count.eq(self.i_w_count), w_data.eq(Cat(self.i_w_data))]
+        # The host alone reads where nothing is being written.
+        m.d.comb += r_address.eq(host.address if self._config.residual.exists else w_address)
+        if self._config.residual.exists:
+            with m.If(self.i_r_enable):
+                m.d.comb += [r_group.eq(self.i_r_group), r_address.eq(self.i_r_address)]
+        if self._config.residual.exists and not self._shared:
+            # The store unit decides by this whether it goes on: it does not wait for the host.
+            ahead, behind = Signal(self._low_bits), Signal(self._low_bits)
+            m.d.comb += [ahead.eq(self.i_r_address - self.i_w_address), behind.eq(-ahead),
+                         self.o_conflict.eq(self.i_w_enable & ((ahead < self.i_w_count)
+                                                               | (behind < self.i_r_count)))]
+        return w_group, w_address, w_count, w_data, r_group, r_address, writes_now, reads_now

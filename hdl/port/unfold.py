@@ -106,26 +106,7 @@ class Unfold(wiring.Component):
                                         for name in ("fold", "stride", "pad", "rows"))
         kernel_width = (fold + stride).bit_length()
 
-        # Copies of one byte: kernel row ky of map row oy, then ky + stride of oy - 1 ...
-        copying = Signal()
-        address = Signal(address_width, reset_less=True)
-        byte = Signal(8, reset_less=True)
-        next_ky = Signal(kernel_width, reset_less=True)
-        oy = Signal(sides["out_rows"], reset_less=True)
-        more, step, accept = Signal(), Signal(), Signal()
-        inside = Signal()
-        m.d.comb += [
-            inside.eq(~above(address, self._config.memory.scratch_bytes - 1)),
-            self.o.valid.eq(copying & inside),
-            self.o.payload.address.eq(address),
-            self.o.payload.data.eq(byte),
-            more.eq((next_ky < record.fold) & (oy != 0)),
-            step.eq(copying & (self.o.ready | ~inside)),
-            accept.eq(~copying | (step & ~more)),
-        ]
-        with m.If(step):
-            m.d.sync += [copying.eq(more), address.eq(address + record.copy_step),
-                         next_ky.eq(next_ky + record.stride), oy.eq(oy - 1)]
+        copying, address, byte, next_ky, oy, accept = self._copies(m, fold, stride)
 
         # The row: its place in the map, the address of its first copy, what kind it is.
         row = Signal(sides["out_rows"], reset_less=True)
@@ -226,3 +207,29 @@ class Unfold(wiring.Component):
             ]
             enter(0)
         return m
+
+    def _copies(self, m, fold, stride):
+        """Add the copies of one byte: kernel row ky of map row oy, then ky + stride of oy - 1 ...
+
+        Return what a byte sets, the first that some are left, and whether the next may come.
+        """
+        record = self.i_record
+        copying = Signal()
+        address = Signal(self._config.unfold_width, reset_less=True)
+        byte = Signal(8, reset_less=True)
+        next_ky = Signal((fold + stride).bit_length(), reset_less=True)
+        oy = Signal(self._config.bits_of("input.out_rows"), reset_less=True)
+        more, step, accept, inside = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            inside.eq(~above(address, self._config.memory.scratch_bytes - 1)),
+            self.o.valid.eq(copying & inside),
+            self.o.payload.address.eq(address),
+            self.o.payload.data.eq(byte),
+            more.eq((next_ky < record.fold) & (oy != 0)),
+            step.eq(copying & (self.o.ready | ~inside)),
+            accept.eq(~copying | (step & ~more)),
+        ]
+        with m.If(step):
+            m.d.sync += [copying.eq(more), address.eq(address + record.copy_step),
+                         next_ky.eq(next_ky + record.stride), oy.eq(oy - 1)]
+        return copying, address, byte, next_ky, oy, accept
