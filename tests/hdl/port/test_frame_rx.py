@@ -157,6 +157,26 @@ def test_pauses_below_the_timeout_are_harmless():
     assert simulate(sending(*parts)) == [OK]
 
 
+@pytest.mark.parametrize("cut", [2, 4, 7, 9, len(GOOD) - 1])
+def test_a_frame_is_dropped_after_exactly_the_cycles_of_its_timeout(cut):
+    # The byte that comes in the last of them still belongs to the frame.
+    timeout = CONFIG.port.frame_timeout
+    assert simulate(sending(GOOD[:cut], timeout - 1, GOOD[cut:])) == [OK]
+    got = simulate(sending(GOOD[:cut], timeout, GOOD[cut:], SILENCE, GOOD))
+    assert (got[0][0], got[-1]) == (Status.TRUNCATED, OK)
+    assert OK not in got[:-1]
+
+
+def test_a_byte_that_lies_on_an_idle_bus_is_no_start_of_a_frame():
+    # The last byte, a5, stays on the bus without being offered; then 5a and the rest come.
+    frame = encode(0xA5, 3, b"after")
+    assert frame[3] == 0xA5
+    got = simulate(sending(frame[:4], SILENCE, GOOD[1:], SILENCE))
+    assert [status for status, *_ in got] == [Status.TRUNCATED]
+    # One that gives an error away is.
+    assert simulate(sending(frame[:2] + b"\xa5", GOOD[1:]))[-1] == OK
+
+
 def test_bytes_outside_frames_are_skipped():
     noise = bytes(b for b in range(256) if b != 0xA5) + b"\xa5" + b"\x00" + b"\xa5\xa5"
     assert simulate(sending(noise, GOOD, noise, 3 * SILENCE, GOOD)) == [OK, OK]

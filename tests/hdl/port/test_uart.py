@@ -80,6 +80,44 @@ def test_a_byte_waits_and_the_next_one_replaces_it():
     assert sum(overruns) == 1
 
 
+def receive_two(ready_at=None):
+    """Receive two bytes, the stream ready in one cycle only; return (cycle, payload, valid) of
+    every cycle, the bytes taken, and the overruns.
+    """
+    dut, seen, taken, overruns = UartReceiver(4), [], [], []
+
+    async def line(ctx):
+        ctx.set(dut.i_rx, 1)
+        await ctx.tick().repeat(8)
+        await drive(ctx, dut.i_rx, levels(b"\x12\x34"), 4)
+        await ctx.tick().repeat(8)
+
+    async def sink(ctx):
+        for cycle in range(100):
+            ready = cycle == ready_at
+            ctx.set(dut.o.ready, ready)
+            _, _, payload, valid, overrun = await ctx.tick().sample(
+                dut.o.payload, dut.o.valid, dut.o_overrun)
+            seen.append((cycle, payload, valid))
+            overruns.append(overrun)
+            if ready and valid:
+                taken.append(payload)
+
+    simulate(dut, line, sink)
+    return seen, taken, sum(overruns)
+
+
+def test_a_byte_taken_in_the_cycle_in_which_the_next_one_is_complete_is_not_lost():
+    seen, _, overruns = receive_two()
+    assert overruns == 1
+    arrives = next(cycle for cycle, payload, valid in seen if valid and payload == 0x34) - 1
+    for ready_at, left in ((arrives, 1), (arrives + 1, 0), (arrives - 1, 1)):
+        seen, taken, overruns = receive_two(ready_at)
+        late = ready_at > arrives
+        assert (taken, overruns) == ([0x34 if late else 0x12], late)
+        assert seen[-1][1:] == (0x34, left)
+
+
 def test_spikes_breaks_and_missing_stop_bits_give_no_bytes():
     dut, got, framing = UartReceiver(8), [], []
 
