@@ -12,6 +12,7 @@ from pyhw.hdl.isa import Space, space_bytes, space_depth
 from pyhw.hdl.port.command_port import CommandPort
 from pyhw.host import DeviceError, Protocol, encode
 from pyhw.host.frames import pack
+from tests.support.helpers import feed
 from tests.support.port_bench import CONFIG, simulate
 
 HASH = int.from_bytes(CONFIG.hash, "little")
@@ -204,7 +205,9 @@ def test_a_program_is_valid_only_after_the_right_checksum():
         assert await host.command(Command.BEGIN, hash=HASH) == OK
         assert await host.command(Command.COMMIT, crc=0) == OK  # nothing is a program, too
         assert await host.command(Command.BEGIN, hash=HASH) == OK
+        assert await host.command(Command.WRITE, b"56", space=0, address=7) == OK
         assert await host.command(Command.WRITE, b"1234", space=1, address=0) == OK
+        assert await host.command(Command.WRITE, b"789", space=0, address=0) == OK
         assert await host.command(Command.COMMIT, crc=crc) == OK
         assert await state() is State.IDLE
         assert await host.command(Command.RUN, **run) == OK
@@ -270,6 +273,24 @@ def test_a_begin_in_a_load_starts_it_again():
         assert await host.command(Command.COMMIT, crc=0) == OK
 
     simulate(test)
+
+
+@pytest.mark.parametrize("written", [1, 2, 3, 6])
+def test_a_reset_within_a_word_leaves_nothing_of_it_behind(written):
+    async def test(host):
+        writes = host.device.writes
+        assert await host.command(Command.BEGIN, hash=HASH) == OK
+        raw = encode(77, Command.WRITE.value, pack(Command.WRITE, b"abcdefgh", space=1, address=2))
+        await feed(host.ctx, host.dut.i, raw)
+        while len(writes) < written:
+            await host.ctx.tick()
+        await host.reset()
+        writes.clear()
+        await host.load(b"1234")
+        assert writes == [(Space.PROGRAM, 0, lane, 0x31 + lane) for lane in range(4)]
+        assert (await host.do(host.protocol.status()))[0] is State.IDLE
+
+    simulate(test, stall=0.5)
 
 
 def test_what_is_refused_and_allowed_while_running():
