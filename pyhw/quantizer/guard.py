@@ -16,10 +16,10 @@ from pyhw.errors import UserError
 
 from .images import Normalise, probe_images
 from .normalisation import fold_normalisation
+from .reading import Reading, read
 from .reference import Reals
 from .trace import trace
 from .tracer import evaluation
-from .walk import Reading, read
 from .wrappers import unwrapped
 
 __all__ = ["ROUNDING", "read_network"]

@@ -53,7 +53,7 @@ def quantize_model(
     Parameters
     ----------
     model : torch.nn.Module
-        Of layers and functions that `pyhw.quantizer.walk.walk` reads; it sees pixels / 255.
+        Of layers and functions that `pyhw.quantizer.reading.read` reads; it sees pixels / 255.
     images : uint8 array (N, H, W) or (N, H, W, C)
         Calibration images, a few hundred of the training set.
     settings : Settings, optional

@@ -22,9 +22,9 @@ from .forms import form_of
 from .guard import NARROW, read_network
 from .images import check_images, check_normalise
 from .model import PIXEL, Quantised, quantize_model
+from .reading import Reading
 from .reference import Reals
 from .settings import EDGE_WEIGHT_BITS, Settings
-from .walk import Reading
 from .wrappers import unwrapped
 
 __all__ = ["QatModel", "finish", "prepare_qat"]

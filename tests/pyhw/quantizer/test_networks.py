@@ -20,7 +20,7 @@ from pyhw.hdl.formats import Format
 from pyhw.hdl.presets import PRESETS
 from pyhw.nn import AdderConv2d
 from pyhw.nn.coded import CodedWeight
-from pyhw.quantizer.walk import walk
+from pyhw.quantizer.reading import read
 from pyhw.quantizer.weights import codes_of
 from tests.support.small_models import quantised_error, sequence, smooth_images
 
@@ -319,7 +319,7 @@ class Liar(MaskedLinear):
 ])  # fmt: skip
 def test_what_cannot_be_read_is_named(forward, layers, text):
     with pytest.raises(UserError, match=f"^1 layer cannot be quantised: .*{text}"):
-        walk(Function(forward, *layers), (10, 10, 2))
+        read(Function(forward, *layers), (10, 10, 2))
 
 
 @pytest.mark.parametrize(("forward", "text"), [
@@ -328,7 +328,7 @@ def test_what_cannot_be_read_is_named(forward, layers, text):
 ])  # fmt: skip
 def test_models_of_another_form_are_refused(forward, text):
     with pytest.raises(UserError, match=text):
-        walk(Function(forward, nn.Conv2d(2, 2, 1)), (10, 10, 2))
+        read(Function(forward, nn.Conv2d(2, 2, 1)), (10, 10, 2))
 
 
 def test_models_of_two_inputs_are_refused():
@@ -337,4 +337,4 @@ def test_models_of_two_inputs_are_refused():
             return x + y
 
     with pytest.raises(UserError, match="one tensor of images, not 2 inputs"):
-        walk(Two(), (10, 10, 2))
+        read(Two(), (10, 10, 2))

@@ -19,8 +19,8 @@ from pyhw.hdl.presets import PRESETS
 from pyhw.nn import AdderConv2d, LeNet5
 from pyhw.quantizer.model import quantize_model
 from pyhw.quantizer.normalisation import fold_normalisation
+from pyhw.quantizer.reading import read
 from pyhw.quantizer.settings import Settings
-from pyhw.quantizer.walk import read
 from pyhw.quantizer.weights import (
     digit_grid,
 )

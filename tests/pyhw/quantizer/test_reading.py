@@ -11,8 +11,8 @@ from torch import nn
 
 from pyhw.errors import UserError
 from pyhw.nn import AdderConv2d, AdderLinear, LeNet5
+from pyhw.quantizer.reading import read
 from pyhw.quantizer.reference import forward
-from pyhw.quantizer.walk import walk
 from tests.support.small_models import model_output, sequence, smooth_images, trained
 
 
@@ -36,7 +36,7 @@ def test_the_stages_compute_what_the_model_computes():
     )
     trained(model, shape)
     images = smooth_images(5, shape)
-    found = forward(walk(model, shape), images / 255)
+    found = forward(read(model, shape).stages, images / 255)
     assert np.allclose(found.reshape(5, 7), model_output(model, images), atol=1e-4)
 
 
@@ -46,7 +46,7 @@ def test_a_linear_layer_after_a_map_reads_it_in_pytorchs_order(linear):
     shape = (2, 3, 4)
     model = sequence(nn.Flatten(), linear(24, 5)).eval()
     images = smooth_images(6, shape)
-    stages = walk(model, shape)
+    stages = read(model, shape).stages
     assert stages[0].weight.shape == (5, 2, 3, 4)
     weight = model[1].weight.detach().numpy()
     assert stages[0].weight[1, 1, 2, 3] == weight[1, 3 * 6 + 1 * 3 + 2]  # (c, y, x) flattened
@@ -66,7 +66,7 @@ def test_one_report_names_every_layer_that_cannot_be_quantised():
     model.add_module("pool", nn.LPPool2d(2, 6))
     model.add_module("head", sequence(nn.Flatten(), nn.LayerNorm(4), nn.Linear(4, 2)))
     with pytest.raises(UserError) as refused:
-        walk(model, (8, 8, 1))
+        read(model, (8, 8, 1))
     text = str(refused.value)
     assert text.startswith("4 layers cannot be quantised: stem.1 (GroupNorm): use BatchNorm2d; odd")
     assert "pool (LPPool2d): use AvgPool2d or MaxPool2d" in text
@@ -107,14 +107,14 @@ def test_one_report_names_every_layer_that_cannot_be_quantised():
 )
 def test_settings_that_cannot_be_quantised_are_refused_by_name(layers, text):
     with pytest.raises(UserError, match=f"^1 layer cannot be quantised: .*{text}"):
-        walk(sequence(*layers), (8, 8, 1))
+        read(sequence(*layers), (8, 8, 1))
 
 
 def test_a_model_that_is_no_sequence_or_has_no_weights_is_refused():
     with pytest.raises(UserError, match=r"\(the model itself\) \(RMSNorm\): use BatchNorm2d"):
-        walk(nn.RMSNorm(8), (8, 8, 1))
+        read(nn.RMSNorm(8), (8, 8, 1))
     with pytest.raises(UserError, match="no convolution or linear layer"):
-        walk(sequence(nn.MaxPool2d(2), nn.ReLU()), (8, 8, 1))
+        read(sequence(nn.MaxPool2d(2), nn.ReLU()), (8, 8, 1))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -124,4 +124,4 @@ def test_values_that_are_no_numbers_are_refused_by_layer(name, value):
     model.state_dict()[name].view(-1)[1] = value
     path, tensor = name.split(".")
     with pytest.raises(UserError, match=f"layer '{path}': its {tensor} holds NaN or infinite"):
-        walk(model, (28, 28, 1))
+        read(model, (28, 28, 1))

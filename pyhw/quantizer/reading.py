@@ -20,34 +20,10 @@ from .stage import IMAGES, Stage
 from .trace import Call, Traced, trace
 from .wrappers import unwrapped
 
-__all__ = ["Reading", "read", "walk"]
+__all__ = ["Reading", "read"]
 
 PROBES = 3
 """Images that a model is traced on where none are given."""
-
-
-def walk(model: nn.Module, shape: Shape) -> list[Stage]:
-    """Read a model in evaluation mode.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        Of the layers and functions that `docs/quantization.md` lists.
-    shape : (int, int, int)
-        Height, width and channels of its input.
-
-    Returns
-    -------
-    list of Stage
-        In an order in which each reads only earlier ones; the last is the result.
-
-    Raises
-    ------
-    UserError
-        If a layer is not supported (one report of all of them, by path in the model), holds NaN
-        or infinite values, or does not fit the shape of its input.
-    """
-    return read(model, shape).stages
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +33,7 @@ class Reading:
     Attributes
     ----------
     stages : list of Stage
-        As `walk` returns them.
+        In an order in which each reads only earlier ones; the last is the result.
     traced : Traced
         Where they come from.
     first, last : dict of str to str
@@ -83,18 +59,26 @@ def read(
     normalise: tuple[np.ndarray, np.ndarray] | None = None,
     apart: bool = False,
 ) -> Reading:
-    """Read a model as `walk` does, and keep where its stages come from.
+    """Read a model in evaluation mode.
 
     Parameters
     ----------
-    model, shape
-        As for `walk`.
+    model : torch.nn.Module
+        Of the layers and functions that `docs/quantization.md` lists.
+    shape : (int, int, int)
+        Height, width and channels of its input.
     images : Tensor, shape (N, C, H, W), optional
         What the model is traced on, normalised; no number of the result depends on it.
     normalise : (array (C,), array (C,)), optional
         Mean and deviation that the first stage takes off and divides by.
     apart : bool
         Make every call a stage of its own, to compare values layer by layer.
+
+    Raises
+    ------
+    UserError
+        If a layer is not supported (one report of all of them, by path in the model), holds NaN
+        or infinite values, or does not fit the shape of its input.
     """
     model = unwrapped(model)
     if images is None:
@@ -104,13 +88,13 @@ def read(
                            generator=torch.Generator().manual_seed(0))  # fmt: skip
         images = noise.to(kind)
     traced = trace(model, images)
-    walker = _Walker(traced, shape, normalise, apart)
+    reader = _Reader(traced, shape, normalise, apart)
     for call in traced.calls:
-        walker.visit(call)
-    return walker.finish()
+        reader.take(call)
+    return reader.finish()
 
 
-class _Walker:
+class _Reader:
     """Takes one call after the other; problems are collected, not raised."""
 
     def __init__(
@@ -133,7 +117,7 @@ class _Walker:
                 self.build.closed.add(path)
         self.values = {traced.images: Ref.map(path, shape)}
 
-    def visit(self, call: Call) -> None:
+    def take(self, call: Call) -> None:
         """Take one call."""
         inputs = [self.values[name] for name in call.inputs]
         problems = len(self.problems)
