@@ -13,7 +13,7 @@ ifdef PYHW_DATA
 export PYHW_DATA := $(abspath $(PYHW_DATA))
 endif
 
-.PHONY: demo test check proof boards synth-all install clean distclean
+.PHONY: demo test check proof mutants boards synth-all install clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -37,6 +37,10 @@ synth-all: $(VENV)/.dev-installed
 # Netlists of every family and a whole bitstream, turned back and simulated: docs/proof.md.
 proof: $(VENV)/.dev-installed
 	$(BIN)/python -m pytest -n 1 -m long $(PYTEST_ARGS)
+
+# Faults planted in the gateware, 300 of them: hours; an interrupted run goes on. docs/proof.md.
+mutants: $(VENV)/.dev-installed
+	$(BIN)/python -m bench.mutants $(MUTANTS_ARGS)
 
 # Bitstreams of whole accelerators: an hour and more; fails if one misses its clock.
 boards: $(VENV)/.dev-installed
