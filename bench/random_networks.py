@@ -216,8 +216,7 @@ def draw_cases(config: Config, seeds: Iterator[int], count: int, batch: int = 4)
     """Draw networks that a configuration accepts, each with its golden values."""
     limits = Limits(
         engines=tuple(config.engines),
-        l1_code_width=config.engines["l1"].code_width if config.engines.get("l1") else 8,
-        code_widths=(config.engines["shift"].code_width,) if config.engines.get("shift") else (4,),
+        code_widths={name: (one.code_width,) for name, one in config.engines.items()},
         acc_width=min(e.acc_width for e in config.engines.values()),
         terms=min(config.post.terms, config.residual.terms or config.post.terms),
         masked=config.weights.prototypes > 0,

@@ -63,8 +63,7 @@ class L1Engine(RowArray):
     name, x_width = "l1", 8
 
     def __init__(self, config, *, register_every=1):
-        super().__init__(config, term=8, signed=False, extra=1, carry=True,
-                         register_every=register_every,
+        super().__init__(config, term=8, carry=True, register_every=register_every,
                          ports={"i_w_signed": In(1), "i_w_shift": In(3)})
 
     def controls(self, terms):
@@ -113,4 +112,4 @@ class L1Engine(RowArray):
 
 ENGINE = Descriptor(
     name=L1Engine.name, title="L1", array=L1Engine, latency=row_latency(L1Engine.name),
-    code_widths=tuple(range(2, 9)), flipped=True, value_bits=2)
+    code_widths=tuple(range(2, 9)), flipped=True, value_bits=2, signed=False, extra=1)

@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-__all__ = ["POOLING", "Descriptor", "engine_of", "known_engines", "register"]
+from ..registry import Registry
+
+__all__ = ["ENGINES", "POOLING", "WITH_WEIGHTS", "Descriptor", "engine_of", "known_engines",
+           "register"]
 
 POOLING = "pool"
 """Name of the pooling unit: an engine without weights, which every accelerator has."""
 
-_BUILT_IN = ("l1", "shift", POOLING)
-_registered: dict[str, "Descriptor"] = {}
+WITH_WEIGHTS = ("l1", "shift")
+"""The other engines of this package."""
+
+_BUILT_IN = (*WITH_WEIGHTS, POOLING)
+ENGINES: "Registry[str, Descriptor]" = Registry("Engine name")
+"""Those that were registered or asked for; `known_engines` names all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +49,10 @@ class Descriptor:
         two's complement.
     value_bits : int
         Bits that a result has more than an accumulator.
+    signed : bool
+        Whether its sums are signed.
+    extra : int
+        Sums of each group beside those of the rows: of rows that see the vectors only.
     masked : bool
         Whether the weight expander can make its codes.
     """
@@ -54,6 +65,8 @@ class Descriptor:
     zero: Callable[[int], int] = lambda code_width: 0
     flipped: bool = False
     value_bits: int = 0
+    signed: bool = True
+    extra: int = 0
     masked: bool = False
 
     def check(self, shape):
@@ -75,21 +88,20 @@ def register(descriptor):
     name = descriptor.name
     if not name.isidentifier() or name != name.lower():
         raise ValueError(f"Engine name must be an identifier in lower case, not {name!r}")
-    if name in known_engines():
-        raise ValueError(f"Engine name {name!r} is taken")
-    _registered[name] = descriptor
-    return descriptor
+    if name in _BUILT_IN:
+        engine_of(name)
+    return ENGINES.add(name, descriptor)
 
 
 def known_engines():
     """Return the names of all engines, those of this package first."""
-    return (*_BUILT_IN, *(name for name in _registered if name not in _BUILT_IN))
+    return (*_BUILT_IN, *(name for name in ENGINES if name not in _BUILT_IN))
 
 
 def engine_of(name):
     """Return an engine's descriptor; `ValueError` if there is no such engine."""
-    if name not in _registered:
+    if name not in ENGINES:
         if name not in _BUILT_IN:
             raise ValueError(f"Engine must be one of {', '.join(known_engines())}, not {name!r}")
-        _registered[name] = import_module(f"{__package__}.{name}").ENGINE
-    return _registered[name]
+        ENGINES[name] = import_module(f"{__package__}.{name}").ENGINE
+    return ENGINES[name]

@@ -7,6 +7,7 @@ from ..common.adder_tree import tree_latency
 from ..common.library import place
 from .base import BaseEngine, checked_config, code_registers
 from .depthwise import Depthwise
+from .registry import engine_of
 from .token import Load
 
 __all__ = ["RowArray", "row_latency"]
@@ -31,10 +32,6 @@ class RowArray(BaseEngine):
         Has the engine.
     term : Shape
         Of a term, as a tap gives it to its chain.
-    signed : bool
-        Whether sums are.
-    extra : int
-        Rows of each group that see the vectors only; their sums come behind the others'.
     carry : bool
         Whether a tap's terms come with carries.
     register_every : int
@@ -62,16 +59,17 @@ class RowArray(BaseEngine):
     x_width = 9
     """Bits of an operand that rows take."""
 
-    def __init__(self, config, *, term, signed, extra=0, carry=False, register_every=1, ports=()):
+    def __init__(self, config, *, term, carry=False, register_every=1, ports=()):
         shape = checked_config(config).engines.get(self.name)
         if shape is None:
             raise ValueError(f"{type(self).__name__} must be made from a Config with the engine "
                              f"{self.name!r}")
         self._shape_of, self._register_every = shape, register_every
         self.term, self.carry, self._depthwise = Shape.cast(term), carry, Depthwise(config)
+        known = engine_of(self.name)
         super().__init__(
-            config, rows=shape.rows, lanes=shape.lanes, shape=Shape(shape.acc_width, signed),
-            extra=extra, clusters=config.clusters(self.name), ports={
+            config, rows=shape.rows, lanes=shape.lanes, shape=Shape(shape.acc_width, known.signed),
+            extra=known.extra, clusters=config.clusters(self.name), ports={
                 "i_load": In(Load(config.weights.load_bits)), "i_swap": In(1),
             } | dict(ports) | self._depthwise.tap_ports(shape.lanes, term, carry))
 

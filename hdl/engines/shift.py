@@ -73,7 +73,7 @@ class ShiftEngine(RowArray):
     def __init__(self, config, *, register_every=1):
         shape = getattr(config, "engines", {}).get(self.name)
         self._code = ShiftCode(shape.code_width if shape else 3)
-        super().__init__(config, term=signed(9 + self._code.max_exponent), signed=True,
+        super().__init__(config, term=signed(9 + self._code.max_exponent),
                          register_every=register_every)
 
     def _converter(self, m):

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -136,13 +137,15 @@ def build(
     pins = make_pins(job.board, platform, pll, MODULE, config.port.flash_loader)
     seconds = time.monotonic() - started
     finished("generate", seconds, False)
+    apart = rows_of(verilog, config.engines) if config.build.links else ()
     made = implement(job.board, platform, verilog, pins, float(pll.output_hz) / 1e6, job.seeds,
-                     logs, rows_of(verilog) if config.build.links else (), progress, finished)
+                     logs, apart, progress, finished)
     return Outcome(build=job, pll=pll, made=made, generate_s=seconds,
                    texts={f"{MODULE}.v": verilog, f"{TOP}.il": pins.rtlil, **pins.constraints})
 
 
-def rows_of(verilog: str) -> list[str]:
+def rows_of(verilog: str, engines: Iterable[str]) -> list[str]:
     """Return the modules with registers that equal those of others: engines, rows, results."""
-    return re.findall(rf"^module +({MODULE}_(?:(?:l1|shift|sum)row|accumulators)\w*|"
-                      rf"\\{MODULE}_datapath\d+\.(?:l1|shift)(?= ))", verilog, re.MULTILINE)
+    return re.findall(rf"^module +({MODULE}_(?:[a-z0-9]+row|accumulators)\w*|"
+                      rf"\\{MODULE}_datapath\d+\.(?:{'|'.join(engines)})(?= ))",
+                      verilog, re.MULTILINE)

@@ -1,6 +1,7 @@
 """Every board by name."""
 
 from pyhw.errors import UserError
+from pyhw.hdl.registry import Registry
 
 from .board import Board, Loader
 
@@ -19,7 +20,7 @@ def _ulx3s(size: str) -> Board:
         lights=_LEDS, loader=Loader(arguments=("-b", "ulx3s"), usb=(0x0403, 0x6015)))
 
 
-BOARDS: dict[str, Board] = {
+BOARDS: Registry[str, Board] = Registry("Board", UserError, {
     board.name: board
     for board in (
         *(_ulx3s(size) for size in ("85f", "45f", "25f", "12f")),
@@ -62,16 +63,13 @@ BOARDS: dict[str, Board] = {
             lights=(("led", 0, None), None, None),
             loader=Loader(arguments=("-b", "olimex_gatemateevb"), usb=(0x1209, 0xC0CA))),
     )
-}
+})
 """Every board by name; the clocks are what designs of pyhw reach there."""
 
 
 def register(board: Board) -> Board:
     """Add a board; `UserError` if its name is taken."""
-    if board.name in BOARDS:
-        raise UserError(f"there is a board {board.name} already: choose another name")
-    BOARDS[board.name] = board
-    return board
+    return BOARDS.add(board.name, board)
 
 
 def find_board(name: str) -> Board:

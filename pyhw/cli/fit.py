@@ -109,16 +109,18 @@ def _print(found: "Proposal", clock_hz: float) -> None:
     from rich.table import Table
 
     from pyhw.cli.options import console
+    from pyhw.hdl.engines.registry import engine_of
 
     table = Table(title=found.title)
-    for column in ("groups", "L1", "shift", "post", "word", "images", "cycles an image",
-                   "images/s", "LUT4", "block RAMs", "most cycles"):
+    engines = sorted({name for one in found.candidates for name in one.config.engines})
+    for column in ("groups", *(engine_of(name).title for name in engines), "post", "word",
+                   "images", "cycles an image", "images/s", "LUT4", "block RAMs", "most cycles"):
         table.add_column(column, justify="right")
     for one in found.candidates:
         config = one.config
         table.add_row(
-            str(config.groups), _shape(config.engines.get("l1")),
-            _shape(config.engines.get("shift")), str(config.post.width),
+            str(config.groups), *(_shape(config.engines.get(name)) for name in engines),
+            str(config.post.width),
             str(config.weights.load_bits), str(one.batch), f"{one.cycles / one.batch:,.0f}",
             f"{one.images_per_second(clock_hz):,.0f}", f"{one.luts:,}", str(one.block_rams),
             one.limit)

@@ -5,13 +5,20 @@ from typing import Annotated
 
 import typer
 
-from pyhw.cli.names import Model, Source
+from pyhw.cli.names import SOURCES, Model
 from pyhw.errors import UserError
 
 
 def import_(
     file: Annotated[Path, typer.Argument(help="Checkpoint: a state_dict, wrapped or not.")],
-    source: Annotated[Source, typer.Option("--from", help="Implementation that wrote it.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar=f"[{'|'.join(SOURCES)}|...]",
+            help="Implementation that wrote it, or one of an extension.",
+        ),
+    ],
     model: Annotated[Model, typer.Option(help="Network that it holds.")],
     out: Annotated[
         Path | None,
@@ -65,7 +72,7 @@ def import_(
         normalise = (_numbers("--mean", mean), _numbers("--deviation", deviation))
     options = {} if bits is None else {"bits": bits}
     found = import_checkpoint(
-        file, str(source), str(model), path, classes=classes, normalise=normalise, **options
+        file, source, str(model), path, classes=classes, normalise=normalise, **options
     )
     for theirs, ours in found.matched:
         typer.echo(f"{theirs}" if theirs == ours else f"{theirs} -> {ours}")

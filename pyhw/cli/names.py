@@ -5,8 +5,13 @@ A test holds each to the list it repeats.
 
 from enum import StrEnum
 
-__all__ = ["Attention", "Data", "Device", "Gradient", "Interface", "Mlp", "Model", "Ops",
-           "Optimizer", "Precision", "Schedule", "Sharing", "Source", "Sweep"]
+__all__ = ["OPS", "SOURCES", "Attention", "Data", "Device", "Gradient", "Interface", "Mlp", "Model",
+           "Optimizer", "Precision", "Schedule", "Sharing", "Sweep"]
+
+OPS = ("adder", "conv", "shift-ps", "shift-q", "shiftadd", "pemn")
+"""Kinds of inner layers that come with pyhw: `pyhw.nn.kinds.OPS`. Extensions may add some."""
+SOURCES = ("addernet", "shiftaddnet", "deepshift", "pemn")
+"""Reference implementations that come with pyhw: `pyhw.training.keys.sources()`."""
 
 
 class Model(StrEnum):
@@ -45,17 +50,6 @@ class Model(StrEnum):
     RESNET18_FC = "resnet18-fc"
     RESNET50_FC = "resnet50-fc"
     RESNET18_1X1 = "resnet18-1x1"
-
-
-class Ops(StrEnum):
-    """Kinds of inner layers: `pyhw.nn.models.OPS`."""
-
-    CONV = "conv"
-    ADDER = "adder"
-    SHIFT_PS = "shift-ps"
-    SHIFT_Q = "shift-q"
-    SHIFTADD = "shiftadd"
-    PEMN = "pemn"
 
 
 class Data(StrEnum):
@@ -147,12 +141,3 @@ class Sweep(StrEnum):
     DIGITS = "digits"
     CIFAR10 = "cifar10"
     CIFAR10_TRIAL = "cifar10-trial"
-
-
-class Source(StrEnum):
-    """Reference implementations: `pyhw.training.keys.sources()`."""
-
-    ADDERNET = "addernet"
-    SHIFTADDNET = "shiftaddnet"
-    DEEPSHIFT = "deepshift"
-    PEMN = "pemn"

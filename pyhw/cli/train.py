@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from pyhw.cli.names import (
+    OPS,
     Attention,
     Data,
     Device,
     Gradient,
     Mlp,
     Model,
-    Ops,
     Optimizer,
     Precision,
     Schedule,
@@ -27,10 +27,11 @@ _RECIPE = "Options of the recipe"
 def train(
     model: Annotated[Model, typer.Argument(help="Network to train.")],
     ops: Annotated[
-        Ops | None,
+        str | None,
         typer.Option(
-            help="Inner layers: convolution, L1 distance, shifts (DeepShift PS or Q), shift then "
-            "L1 (ShiftAddNet), masks on random weights (PEMN).",
+            metavar=f"[{'|'.join(OPS)}|...]",
+            help="Inner layers: L1 distance, convolution, shifts (DeepShift PS or Q), shift then "
+            "L1 (ShiftAddNet), masks on random weights (PEMN), or a kind of an extension.",
             show_default="adder, transformers conv",
         ),
     ] = None,

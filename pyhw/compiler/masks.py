@@ -1,11 +1,9 @@
 """Masked layers for the weight expander: mask bits in its order, prototypes in its memory."""
 
-import numpy as np
 
-from pyhw.graph.masked import decode_codes
+from pyhw.engines import DoesNotFit, host_engine
 from pyhw.graph.ops import Conv
 from pyhw.hdl.config import Config, EngineConfig
-from pyhw.hdl.formats import ShiftCode
 from pyhw.hdl.isa import Space
 from pyhw.hdl.records import Expansion
 
@@ -86,16 +84,17 @@ def _masks(conv: Conv, engine: EngineConfig, order: CodeOrder, counts: dict[str,
     assert conv.prototype is not None
     assert conv.sign is not None
     assert conv.code_width is not None
-    code = ShiftCode(engine.code_width)
-    sign, exponent = decode_codes(conv.prototype[:conv.sign.size], conv.code_width)
-    if exponent.max() > code.max_exponent:
+    used = conv.prototype[:conv.sign.size]
+    sign, exponent = conv.terms.expand(used, conv.code_width, (1, 1, 1, len(used)))
+    try:
+        codes = host_engine(conv.term).codes(sign.ravel(), exponent.ravel(), engine.code_width)
+    except DoesNotFit:
         return None
-    codes = np.where(sign == 0, code.zero, exponent | (sign < 0) << (engine.code_width - 1))
     fields = {"masked": 1, "proto_size": len(codes)} | counts | {
         name: step % len(codes) for name, step in steps.items()}
     if any(value > Expansion.layout().fields[name].high for name, value in fields.items()):
         return None
-    return Masks(order.bits(conv.sign[0] != 0), codes.astype(np.uint8), Expansion(**fields))
+    return Masks(order.bits(conv.sign[0] != 0), codes, Expansion(**fields))
 
 
 def _candidates(jobs: list[Job]) -> dict[int, Masks]:

@@ -4,14 +4,15 @@ import importlib
 import pkgutil
 
 from pyhw.errors import UserError
+from pyhw.hdl.registry import Registry
 
 from .family import Device, Family
 
 __all__ = ["DEVICES", "FAMILIES", "find_device", "find_family", "register"]
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: Registry[str, Family] = Registry("Family", UserError)
 """Every family by name."""
-DEVICES: dict[str, Device] = {}
+DEVICES: Registry[str, Device] = Registry("Device", UserError)
 """Every device by name."""
 
 
@@ -23,17 +24,15 @@ def register(family: Family) -> Family:
     UserError
         If it, or one of its devices, has a name that is taken, or a device is of another family.
     """
-    if family.name in FAMILIES:
-        raise UserError(f"there is a family {family.name} already")
+    FAMILIES.free(family.name)
+    DEVICES.free(*(device.name for device in family.devices))
     for device in family.devices:
-        if device.name in DEVICES:
-            raise UserError(f"there is a device {device.name} already")
         if device.family != family.name:
             raise UserError(f"device {device.name} must be of family {family.name}, not "
                             f"{device.family}")
-    FAMILIES[family.name] = family
-    DEVICES.update({device.name: device for device in family.devices})
-    return family
+    for device in family.devices:
+        DEVICES.add(device.name, device)
+    return FAMILIES.add(family.name, family)
 
 
 def find_family(name: str) -> Family:

@@ -5,37 +5,28 @@ two, a `DPR16X4` four) and stand in ``docs/area.md`` and ``docs/datapath.md``. `
 the sums against whole accelerators.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from pyhw.engines import host_engine
 from pyhw.families import find_family
 from pyhw.hdl.config import Config
+from pyhw.hdl.engines.registry import engine_of
 from pyhw.hdl.formats import MAX_EXPONENT
 
-__all__ = ["Part", "area", "cells", "control", "expander", "l1_engine", "luts",
-           "pooling", "post_processor", "result_bits", "results", "scratchpad", "shift_engine",
-           "unpaired", "window"]  # fmt: skip
+__all__ = ["Part", "accumulator_rows", "area", "cells", "control", "engine", "expander", "luts",
+           "pooling", "post_processor", "result_bits", "results", "scratchpad", "unpaired",
+           "window"]  # fmt: skip
 
-L1_LANE = 21.0
-"""Subtraction, reset and its share of the tree: docs/area.md, "Where it goes"; 20.8 to 21.5 in the
-table's four ECP5 cases after the parts below are taken off."""
-SUM_LANE = 10.0
-"""A lane of the sum of x, once a group: docs/area.md, tree of bytes."""
-L1_CODE = 22.0
-"""Conversion of each code of a memory word: docs/area.md."""
-SHIFT_LANE = {3: 36.0, 4: 49.5, 5: 74.3}
-"""By code width, with its share of the tree: docs/area.md (4: 33 + 16.5; 5: the two cases of the
-table less their accumulators). 3 bits: two multiplexers of 10 and 11 bits, estimated."""
 POOL_LANE, POOL_TAPS, MAXIMUM_BIT = 5.0, 22.0, 5.3
 """Sum without accumulators, what chains add, and each bit that a maximum adds: docs/area.md, the
 four cases of pool-8 less 8 rows of 20 bits."""
 CHOICE_BIT = 1.5
 """A bit of an engine's sum that shares an accumulator with others: one input of a choice. With it
 an engine alone has the accumulators of docs/area.md."""
-CHAIN = {"l1": 19.8, "shift": 14.2}
-"""A tap of a chain, for each channel: docs/area.md, the cases with taps less those without."""
 EXPANDER, EXPANDER_LANE, EXPANDER_BIT = 1070.0, 100.0, 1.9
 """Weight expander, each code a cycle, each bit of a word: docs/area.md, its two cases; how the
 difference between them divides is estimated."""
@@ -82,23 +73,14 @@ def _accumulator_bit(depth: int, distributed: bool) -> float:
     return 2.0 * halves + 2.0 * (halves - 1) + 4.0
 
 
-def _chains(kind: str, config: Config, groups: Any, lanes: Any) -> Any:
-    return groups * config.depthwise.columns * np.minimum(lanes, config.pool.lanes) * CHAIN[kind]
-
-
-def l1_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
-              load_bits: Any, code_width: int) -> Any:  # fmt: skip
-    """Return the LUT4s of L1 engines of some shapes; the rest is that of a configuration."""
-    each = rows * lanes * L1_LANE + lanes * SUM_LANE + (rows + 1) * acc_width * CHOICE_BIT
-    chains = _chains("l1", config, groups, lanes)
-    return groups * each + load_bits // code_width * L1_CODE + chains
-
-
-def shift_engine(config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
-                 load_bits: Any, code_width: int) -> Any:  # fmt: skip
-    """Return the LUT4s of shift engines of some shapes."""
-    each = rows * lanes * SHIFT_LANE[code_width] + rows * acc_width * CHOICE_BIT
-    return groups * each + load_bits // code_width + _chains("shift", config, groups, lanes)
+def engine(name: str, config: Config, groups: Any, rows: Any, lanes: Any, acc_width: Any,
+           load_bits: Any, code_width: int) -> Any:  # fmt: skip
+    """Return the LUT4s of engines of some shapes; the rest is that of a configuration."""
+    luts, extra = host_engine(name).luts(code_width), engine_of(name).extra
+    each = rows * lanes * luts.lane + extra * lanes * luts.extra_lane
+    each = each + (rows + extra) * acc_width * CHOICE_BIT
+    taps = groups * config.depthwise.columns * np.minimum(lanes, config.pool.lanes)
+    return groups * each + load_bits // code_width * luts.code + taps * luts.tap
 
 
 def pooling(config: Config, groups: Any) -> Any:
@@ -108,17 +90,29 @@ def pooling(config: Config, groups: Any) -> Any:
     return groups * config.pool.lanes * lane
 
 
-def result_bits(config: Config, l1_rows: Any, l1_width: Any, shift_rows: Any, shift_width: Any
-                ) -> Any:  # fmt: skip
+def result_bits(config: Config, shapes: Mapping[str, tuple[Any, Any]]) -> Any:
     """Return the accumulator bits of a position of a group that the engines share.
 
-    Rows that the L1 engine alone has are as wide as that needs
-    (`accumulator_array.AccumulatorArray`); 0 rows for an engine that is not there.
+    Rows that engines of unsigned sums alone have are as wide as those need
+    (`accumulator_array.AccumulatorArray`). `shapes` are rows and accumulator bits by engine.
     """
-    width = np.maximum(np.maximum(l1_width * (l1_rows > 0), shift_width), config.pool.acc_width)
-    shared = np.maximum(shift_rows, config.pool.lanes)
-    alone = np.maximum(l1_rows - shared, 0) + (l1_rows > 0)
-    return shared * width + alone * l1_width
+    parts = accumulator_rows(config, shapes)
+    return sum(rows * width for rows, width in parts)
+
+
+def accumulator_rows(config: Config, shapes: Mapping[str, tuple[Any, Any]]
+                     ) -> list[tuple[Any, Any]]:  # fmt: skip
+    """Return numbers of accumulators of a group and their widths: shared ones, then the others."""
+    shared, width, rows, narrow, extra = config.pool.lanes, config.pool.acc_width, 0, 0, 0
+    for name, (own, acc_width) in shapes.items():
+        known = engine_of(name)
+        width = np.maximum(width, acc_width)
+        if known.signed:
+            shared = np.maximum(shared, own)
+        else:
+            rows, narrow = np.maximum(rows, own), np.maximum(narrow, acc_width)
+        extra = max(extra, known.extra)
+    return [(shared, width), (np.maximum(rows - shared, 0) + extra, narrow)]
 
 
 def results(config: Config, groups: Any, bits: Any) -> Any:
@@ -188,15 +182,13 @@ def area(config: Config) -> list[Part]:
         In LUT4 equivalents of ECP5; see `luts` for other families.
     """
     parts = []
-    for name, engine in config.engines.items():
-        make = l1_engine if name == "l1" else shift_engine
-        size = make(config, config.groups, engine.rows, engine.lanes, engine.acc_width,
-                    config.weights.load_bits, engine.code_width)  # fmt: skip
-        parts.append(Part("L1 engine" if name == "l1" else "shift engine", float(size)))
+    for name, one in config.engines.items():
+        size = engine(name, config, config.groups, one.rows, one.lanes, one.acc_width,
+                      config.weights.load_bits, one.code_width)  # fmt: skip
+        parts.append(Part(f"{engine_of(name).title} engine", float(size)))
     parts.append(Part("pooling", float(pooling(config, config.groups))))
-    l1, shift = config.engines.get("l1"), config.engines.get("shift")
-    bits = result_bits(config, l1.rows if l1 else 0, l1.acc_width if l1 else 0,
-                       shift.rows if shift else 0, shift.acc_width if shift else 0)  # fmt: skip
+    bits = result_bits(config, {name: (one.rows, one.acc_width)
+                                for name, one in config.engines.items()})  # fmt: skip
     parts.append(Part("accumulators", float(results(config, config.groups, bits))))
     if config.weights.prototypes:
         parts.append(Part("expander", float(expander(config.expand_lanes,

@@ -14,6 +14,8 @@ from pyhw.families import Device, Family, find_family
 from pyhw.hdl.config import Config
 from pyhw.hdl.isa import param_layout
 
+from .area import accumulator_rows
+
 __all__ = ["Memory", "block_rams", "in_blocks", "memories", "placed", "single_port_blocks",
            "single_port_rams", "word_blocks"]  # fmt: skip
 
@@ -91,9 +93,10 @@ def memories(config: Config) -> list[Memory]:
         found += [replace(table, count=pairs, two_reads=True)] * bool(pairs)
         found += [table] * single
     # a copy for each code made in a cycle
-    if config.engines.get("shift") is not None and config.weights.prototypes:
+    if config.masked is not None and config.weights.prototypes:
         found.append(Memory(name="prototypes", depth=config.weights.prototypes,
-                            width=config.engines["shift"].code_width, count=config.expand_lanes))
+                            width=config.engines[config.masked].code_width,
+                            count=config.expand_lanes))
     found.append(Memory(name="received frames", depth=2 * config.port.max_payload, width=8))
     places = address + (config.groups - 1).bit_length() + max(config.post.width, 4).bit_length()
     found.append(Memory(name="places of results", depth=16, width=places, distributed=True))
@@ -114,12 +117,8 @@ def _control(config: Config) -> list[Memory]:
 
 def _accumulators(config: Config) -> list[Memory]:
     """Two banks a group: a word for each row, or (block RAM) one for all rows."""
-    l1, shift = config.engines.get("l1"), config.engines.get("shift")
-    wide = max(config.pool.lanes, shift.rows if shift else 0)
-    width = max([config.pool.acc_width] + [one.acc_width for one in config.engines.values()])
-    rows = [(wide, width)]
-    if l1 is not None:
-        rows.append((max(l1.rows - wide, 0) + 1, l1.acc_width))
+    rows = [(int(count), int(width)) for count, width in accumulator_rows(
+        config, {name: (one.rows, one.acc_width) for name, one in config.engines.items()}) if count]
     bank = Memory(name="accumulators", depth=config.burst_depth, width=0, distributed=True)
     if config.build.distributed:
         return [replace(bank, width=bits, count=2 * config.groups * count) for count, bits in rows]

@@ -1,17 +1,46 @@
 """What a graph asks of every accelerator for it, whatever the shape of the engines is."""
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from pyhw.compiler.lowering import Demands, lowering_of
+from pyhw.engines import host_engine
 from pyhw.graph.content import content_hash
 from pyhw.graph.infer import largest_exponent, most_terms, operand_types, sum_widths, types
 from pyhw.graph.ops import Conv, Graph, MapType, Operation
 from pyhw.hdl.formats import Format
 
-__all__ = ["Needs", "needs"]
+__all__ = ["EngineNeeds", "Needs", "needs"]
+
+LEAST_ACC_WIDTH = 8
+"""Bits of the narrowest accumulator that an engine may have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineNeeds:
+    """What a graph's layers ask of the engine that runs them.
+
+    Attributes
+    ----------
+    code_width : int
+        Bits of the narrowest code that holds all weights.
+    layers : tuple of (Conv, Format)
+        The layers, and the formats that they read.
+    """
+
+    code_width: int
+    layers: tuple[tuple[Conv, Format], ...]
+    _widths: dict[int, int] = field(default_factory=dict)
+
+    def acc_width(self, lanes: int) -> int:
+        """Return bits of an accumulator that hold every sum, at most 32, by lanes of a row."""
+        if lanes not in self._widths:
+            each = [host_engine(conv.term).acc_width(conv, fmt, lanes) for conv, fmt in self.layers]
+            self._widths[lanes] = min(max(LEAST_ACC_WIDTH, *each), 32)
+        return self._widths[lanes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +49,8 @@ class Needs:
 
     Attributes
     ----------
-    l1, shift : int or None
-        Bits of codes; None without such layers.
-    shift_acc_width : int
-    windows : tuple of (int, int, bool)
-        Of each L1 layer: terms, taps of the kernel, whether what it reads is signed.
+    engines : dict of str to EngineNeeds
+        Those that run its layers, by name in order.
     pool_acc_width : int
         Bits that hold every pooled sum.
     chain_acc_width : int
@@ -40,10 +66,7 @@ class Needs:
         As in `Config`.
     """
 
-    l1: int | None
-    shift: int | None
-    shift_acc_width: int
-    windows: tuple[tuple[int, int, bool], ...]
+    engines: Mapping[str, EngineNeeds]
     pool_acc_width: int
     chain_acc_width: int
     kernels: tuple[int, ...]
@@ -60,12 +83,6 @@ class Needs:
     residual_wide: bool
     second_step: bool
 
-    def l1_acc_width(self, lanes: int) -> int:
-        """Return bits that hold every L1 sum; lanes past a run count where inputs are signed."""
-        sums = [terms * 255 + signed * taps * (lanes - 1) * 128
-                for terms, taps, signed in self.windows]  # fmt: skip
-        return min(max([*sums, 255]).bit_length(), 32)
-
 
 def needs(graph: Graph) -> Needs:
     """Read from a graph what every accelerator for it has to have."""
@@ -80,19 +97,14 @@ def needs(graph: Graph) -> Needs:
     layers = sum(demand.layers for demand in demands)
     chained = [conv for conv in convs if conv.depthwise]
     pool_acc = max(10, *(demand.pool_sum.bit_length() + 1 for demand in demands))
-    shift, acc = _shift_needs([c for c in convs if c.term == "shift"], known)
+    engines = _engines(convs, known)
     return Needs(
-        l1=_l1_code([c for c in convs if c.term == "l1"], known),
-        shift=shift,
-        shift_acc_width=acc,
-        windows=tuple(
-            (int(np.prod(c.weight_shape[1:])), c.kernel[0] * c.kernel[1], known[c.input].fmt.signed)
-            for c in convs if c.term == "l1"
-        ),
+        engines=engines,
         pool_acc_width=pool_acc,
-        chain_acc_width=max([pool_acc, *(_chain_bits(c, known[c.input].fmt) for c in chained)]),
+        chain_acc_width=max([pool_acc, *(
+            host_engine(c.term).chain_bits(c, known[c.input].fmt) for c in chained)]),
         kernels=tuple(sorted({c.kernel[1] for c in chained})),
-        prototypes=_prototypes(convs, known, shift or 0),
+        prototypes=_prototypes(convs, known, engines),
         terms=max([1, *(most_terms(step.m_sign) for step in steps)]),
         exponent=max([1, *map(largest_exponent, steps)]),
         sum_bits=max(16, *(_sum_bits(op, known) for op in graph.ops)),
@@ -110,8 +122,13 @@ def needs(graph: Graph) -> Needs:
     )  # fmt: skip
 
 
-def _most(fmt: Format) -> int:
-    return int(max(fmt.max, -fmt.min))
+def _engines(convs: list[Conv], known: dict[str, MapType]) -> dict[str, EngineNeeds]:
+    found = {}
+    for name in sorted({conv.term for conv in convs}):
+        layers = tuple((c, known[c.input].fmt) for c in convs if c.term == name)
+        width = max(host_engine(name).code_width(conv, fmt) for conv, fmt in layers)
+        found[name] = EngineNeeds(code_width=width, layers=layers)
+    return found
 
 
 def _records(graph: Graph, demands: list[Demands], known: dict[str, MapType]) -> int:
@@ -142,54 +159,17 @@ def _sum_bits(op: Operation, known: dict[str, MapType]) -> int:
     return max(widths)
 
 
-def _l1_code(convs: list[Conv], known: dict[str, MapType]) -> int | None:
-    if not convs:
-        return None
-    code = 2
-    for op in convs:
-        assert op.weight is not None
-        low, high = int(op.weight.min()), int(op.weight.max())
-        code = max(code, max(high, -1 - low).bit_length() + known[op.input].fmt.signed)
-    return code
-
-
-def _shift_needs(convs: list[Conv], known: dict[str, MapType]) -> tuple[int | None, int]:
-    if not convs:
-        return None, 8
-    exponent, acc = 0, 8
-    for op in convs:
-        assert op.sign is not None
-        assert op.exponent is not None
-        exponent = max(exponent, int(op.exponent.max()))
-        most = _most_powers(op) * ((_most(known[op.input].fmt) << op.ex) + 1)
-        acc = max(acc, most.bit_length() + 1)
-    code = next(width for width in (3, 4, 5) if exponent <= (1 << (width - 1)) - 2)
-    return code, min(acc, 32)
-
-
-def _chain_bits(op: Conv, source: Format) -> int:
-    """Return the bits of a depthwise layer's sums (`pyhw.compiler.lowering.depthwise`)."""
-    if op.term == "l1":
-        return (256 * op.kernel[0] * op.kernel[1]).bit_length() + 1
-    return (_most_powers(op) * (_most(source) + 1) << op.ex).bit_length() + 1
-
-
-def _most_powers(op: Conv) -> int:
-    """Return the largest sum of powers of two of a channel."""
-    assert op.sign is not None
-    assert op.exponent is not None
-    powers = np.where(op.sign == 0, 0, 1 << op.exponent.astype(np.int64))
-    return int(powers.sum(axis=(0, 2, 3, 4)).max())
-
-
-def _prototypes(convs: list[Conv], known: dict[str, MapType], code_width: int) -> int:
+def _prototypes(convs: list[Conv], known: dict[str, MapType],
+                engines: Mapping[str, EngineNeeds]) -> int:  # fmt: skip
     """Return the codes of vectors that save memory, those inside another one left out."""
     weights: dict[bytes, int] = {}
+    code_width = 0
     for op in convs:
         if op.prototype is not None and op.sign is not None and not op.border_values(
                 op.weight_shape[3] * op.groups, known[op.input].fmt).any():
             used = op.prototype[: op.sign.size].tobytes()
             weights[used] = weights.get(used, 0) + op.sign.size
+            code_width = engines[op.term].code_width
     memory = b""
     for used in sorted(weights, key=lambda used: (-len(used), used)):
         saved = weights[used] * (code_width - 1) - len(used) * code_width

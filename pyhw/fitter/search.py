@@ -1,6 +1,5 @@
 """The search for an accelerator: many shapes by a quick bound, the best few by the exact model."""
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,16 +10,17 @@ from pyhw.compiler import CompileError
 from pyhw.compiler.cycles import estimate, run_cycles
 from pyhw.compiler.specialise import specialise as specialised_for
 from pyhw.errors import UserError
-from pyhw.families import DEVICES, Device
+from pyhw.families import Device
 from pyhw.graph.ops import Graph
 from pyhw.graph.verify import verify
 from pyhw.hdl.config import Config
+from pyhw.hdl.engines.registry import POOLING, engine_of
 from pyhw.hdl.isa import Space, param_layout
 
 from .area import cells
 from .bound import Bound
-from .memories import block_rams, memories, placed
-from .space import BURSTS, CHAINED, FILL, GROUPS, LARGE, POOLS, SLOTS, DesignSpace, Point
+from .shortage import too_small
+from .space import FILL, GROUPS, LARGE, SLOTS, DesignSpace
 from .work import sizes_of, work_of
 
 __all__ = ["FILL", "OBJECTIVES", "Candidate", "limits_of", "propose"]
@@ -31,8 +31,6 @@ EXACT = 8
 """Candidates that are compiled."""
 ALIKE = 0.01
 """Rates in steps of about a hundredth: of those that are alike, fewer LUTs come first."""
-NARROW = 4
-"""Bits of weight codes that are narrow already: with these, half of the words hold them all."""
 
 Progress = Callable[[int, int, str], None]
 
@@ -52,8 +50,7 @@ class Candidate:
         Estimated LUT4s.
     block_rams : int
     limit : str
-        Where most cycles go: ``l1``, ``shift``, ``pool`` (their engine), ``weights`` (loading),
-        ``post-processor``.
+        Where most cycles go: the name of an engine, ``weights`` (loading), ``post-processor``.
     """
 
     config: Config
@@ -129,7 +126,7 @@ def propose(
         if plain.scratch < search.scratch:
             search, best = plain, plain.best(objective, show)
     if not best:
-        raise UserError(search.too_small())
+        raise UserError(too_small(search.space, batch))
 
     def order(one: Candidate) -> tuple[float, float]:
         per_image = one.cycles / one.batch
@@ -148,13 +145,9 @@ def limits_of(candidate: Candidate, device: Device) -> str:
     }
     name, share = max(used.items(), key=lambda item: item[1])
     are = "is" if name == "block RAM" else "are"
-    where = {
-        "weights": "the loading of weights",
-        "post-processor": "the post-processor",
-        "l1": "the L1 engine",
-        "shift": "the shift engine",
-        "pool": "pooling",
-    }[candidate.limit]
+    where = {"weights": "the loading of weights", "post-processor": "the post-processor",
+             POOLING: "pooling"}.get(candidate.limit)  # fmt: skip
+    where = where or f"the {engine_of(candidate.limit).title} engine"
     return f"most cycles go to {where}; of the device, {name} {are} scarcest ({share:.0%} used)"
 
 
@@ -162,8 +155,8 @@ class _Search:
     def __init__(self, graph: Graph, device: Device, batch: int | None, specialised: bool,
                  fill: float, fold: bool = True) -> None:
         self._graph, self._device, self._batch = graph, device, batch
-        self._space = DesignSpace(graph, device, specialised, fill, fold)
-        self.scratch = self._space.scratch
+        self.space = DesignSpace(graph, device, specialised, fill, fold)
+        self.scratch = self.space.scratch
 
     def best(self, objective: str, progress: Progress) -> list[Candidate]:
         """Return the candidates that fit, compiled, in no order."""
@@ -180,23 +173,23 @@ class _Search:
         if self._batch is None:
             return np.array([SLOTS for _ in GROUPS])
         each = [-(-self._batch // g) if g <= self._batch else 0 for g in GROUPS]
-        return np.array([[slots if self._space.holds(slots) else 0] for slots in each])
+        return np.array([[slots if self.space.holds(slots) else 0] for slots in each])
 
     def rank(self, objective: str, progress: Progress) -> list[_Ranked]:
         """Return the best candidates that fit by the estimates, the best first."""
         found: list[_Ranked] = []
         small, room = objective == "area", 3 * EXACT
-        bound = Bound(self._space, self._slots(), small, self._batch)
+        bound = Bound(self.space, self._slots(), small, self._batch)
         # The largest pools first: good candidates early spare the look at others.
-        variants = sorted(self._space.variants(), key=lambda v: (-v.taps, -v.prototypes))
+        variants = sorted(self.space.variants(), key=lambda v: (-v.taps, -v.prototypes))
         for number, variant in enumerate(variants):
             progress(number, len(variants), "ranking")
             worst = found[-1].cost if len(found) >= room else math.inf
             for cost, point in bound.points(variant, worst, EXACT, small):
                 if len(found) >= room and cost >= found[-1].cost:
                     continue
-                config = self._space.config(point)
-                if config is not None and self._space.fits(config):
+                config = self.space.config(point)
+                if config is not None and self.space.fits(config):
                     found.append(_Ranked(cost, config, point.slots))
                     found.sort(key=lambda one: one.cost)
                     found = self._varied(found)[:room]
@@ -209,7 +202,7 @@ class _Search:
         for one in found:
             config = one.config
             key = (config.groups, config.post.width, config.pool.lanes, config.depthwise.columns,
-                   config.weights.prototypes, config.engines.get("l1"), config.engines.get("shift"))
+                   config.weights.prototypes, *config.engines.items())
             if key not in seen:
                 seen.add(key)
                 kept.append(one)
@@ -220,7 +213,7 @@ class _Search:
         roomy = ranked.config.changed(**LARGE)
         batch = self._batch or ranked.config.groups * ranked.slots
         try:
-            program = self._space.compiled(roomy, batch)
+            program = self.space.compiled(roomy, batch)
         except CompileError:
             return None
         sizes = {space: len(raw) for space, _, raw in program.sections}
@@ -231,10 +224,10 @@ class _Search:
             param_records=max(sizes[Space.PARAMS] // param_layout(roomy).bytes, 1),
             program_words=max(sizes[Space.PROGRAM] // 4, 64),
         )
-        config = self._space.rounded(config)
+        config = self.space.rounded(config)
         if config.ranges:
             config = specialised_for(config, program)
-        if not self._space.fits(config):
+        if not self.space.fits(config):
             return None
         layers = estimate(program, roomy, batch)
         return Candidate(
@@ -242,7 +235,7 @@ class _Search:
             batch=batch,
             cycles=run_cycles(layers),
             luts=round(cells(config, self._device.family)),
-            block_rams=self._space.blocks(config),
+            block_rams=self.space.blocks(config),
             limit=self._limit(config, ranked.slots),
         )
 
@@ -258,62 +251,3 @@ class _Search:
                 name = "weights"
             spent[name] = spent.get(name, 0) + max(engine, weights, drain)
         return max(spent, key=lambda name: spent[name])
-
-    def too_small(self) -> str:
-        """Return one line: what is short, by how much, and what would fit."""
-        slots = 1 if self._batch is None else self._batch
-        tried = [
-            config
-            for variant in self._space.variants()
-            if variant.burst_depth == BURSTS[0] and variant.pool_lanes in (POOLS[0], CHAINED[0])
-            for l1, shift in itertools.product(*(
-                [shape for shape in shapes if shape[0] in (1, 2, 4, 16) and shape[1] in (1, 4, 16)]
-                or shapes[:1] for shapes in self._space.shapes(True, variant.taps)))
-            for bits in self._space.words[:3]
-            if (config := self._space.config(Point(
-                variant=variant, l1=l1, shift=shift, groups=1, post=1, bits=bits,
-                slots=slots))) is not None
-        ]  # fmt: skip
-        if not tried:
-            what = "more weights" if self._space.holds(slots) else f"with {slots} images more maps"
-            return f"{self._graph.name} has {what} than any memory here holds"
-        family = self._device.family
-        least_luts = min(tried, key=lambda c: cells(c, family))
-        least_rams = min(tried, key=lambda c: (
-            self._space.single_ports(c), self._space.blocks(c), cells(c, family)))  # fmt: skip
-        room, rams = int(self._space.room), self._device.block_rams
-        short = []
-        if (need_luts := round(cells(least_luts, family))) > room:
-            short.append(f"{need_luts - room:,} LUTs short ({need_luts:,} of {room:,} usable)")
-        if (need := self._space.blocks(least_rams)) > rams:
-            short.append(f"{need - rams:,} block RAMs short ({need:,} of {rams:,})")
-        single, singles = self._space.single_ports(least_rams), self._device.single_port_rams
-        if single > singles:
-            short.append(f"{single - singles:,} single-port RAMs short ({single:,} of {singles:,})")
-        if not short:
-            short.append("LUTs and block RAMs suffice one by one, but not for one accelerator")
-        ways = []
-        if need_luts > room and not self._space.ranges:
-            ways.append("leaving out what the model does not need (--specialise)")
-        if need_luts > room and (least_luts.post.terms > 2 or least_luts.post.exponent > 7):
-            ways.append("a smaller post-processor (pyhw quantize --digits 2 --terms 2 "
-                        "--exponent 7)")
-        if slots > 1:
-            ways.append("fewer images at once")
-        narrow = least_rams.changed(weight_words=-(-least_rams.weights.words // 2))
-        if ((need > rams or single > singles) and least_rams.engines.get("l1") is not None
-                and least_rams.engines["l1"].code_width > NARROW
-                and self._space.blocks(narrow) <= rams
-                and self._space.single_ports(narrow) <= singles):
-            ways.append("quantising with narrower weights (--weight-bits)")
-        nearest = sorted(DEVICES.values(), key=lambda d: (d.family != family, d.luts))
-        larger = [d.name for d in nearest if d.luts > self._device.luts
-                  and any(cells(c, d.family) <= self._space.fill * d.luts
-                          and sum(block_rams(m, d.family) for m in memories(placed(c, d)))
-                          <= d.block_rams
-                          for c in (least_luts, least_rams))][:3]  # fmt: skip
-        if larger:
-            ways.append(f"a larger device ({', '.join(larger)}; `pyhw build` lists boards)")
-        hint = f"; what may help: {', '.join(ways)}" if ways else ""
-        return (f"{self._device.name} is too small for {self._graph.name} with {slots} "
-                f"image{'s' * (slots > 1)} at once: {' and '.join(short)}{hint}")  # fmt: skip

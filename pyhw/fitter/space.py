@@ -2,8 +2,8 @@
 
 import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pyhw.compiler import CompileError, compile_graph
@@ -12,15 +12,16 @@ from pyhw.errors import UserError
 from pyhw.families import Device, find_family
 from pyhw.graph.ops import Graph
 from pyhw.hdl.config import Config, EngineConfig
+from pyhw.hdl.engines.registry import POOLING
 from pyhw.hdl.instruction import instruction
 
 from .area import cells
 from .memories import block_rams, memories, single_port_rams
 from .needs import Needs, needs
+from .point import Point, Shape, Variant, least_engine
 from .work import Work, sizes_of, stored_once, work_of
 
-__all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace", "Point",
-           "Variant"]  # fmt: skip
+__all__ = ["FILL", "GROUPS", "LARGE", "POST", "SIDES", "SLOTS", "WORDS", "DesignSpace"]  # fmt: skip
 
 FILL = 0.92
 """Share of a device's LUTs that a design may take; place and route needs the rest."""
@@ -59,37 +60,6 @@ LARGE: dict[str, Any] = {
 """Memories that hold any program."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """Choices that decide which layers there are and how they run.
-
-    Attributes
-    ----------
-    taps, pool_lanes, burst_depth, prototypes : int
-    second_step : bool
-        As in `Config`.
-    """
-
-    taps: int
-    pool_lanes: int
-    burst_depth: int
-    second_step: bool
-    prototypes: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Point:
-    """One accelerator: a variant, shapes of both engines (rows, lanes), and widths."""
-
-    variant: Variant
-    l1: tuple[int, int]
-    shift: tuple[int, int]
-    groups: int
-    post: int
-    bits: int
-    slots: int
-
-
 class DesignSpace:
     """The accelerators for one graph on one device.
 
@@ -113,7 +83,7 @@ class DesignSpace:
 
     def __init__(self, graph: Graph, device: Device, specialise: bool = False, fill: float = FILL,
                  fold: bool = True) -> None:
-        self._graph, self.device, self.fill, self._fold = graph, device, fill, fold
+        self.graph, self.device, self.fill, self._fold = graph, device, fill, fold
         self.family = find_family(device.family)
         self.room = fill * device.luts
         """LUTs for accelerators."""
@@ -130,11 +100,11 @@ class DesignSpace:
         """Bits of a weight word to try."""
         self.sides = SIDES + NINES * any(bits % 9 == 0 for bits in self.words)
         """Rows and lanes to try."""
-        self._work: dict[tuple[int, int, bool], list[Work]] = {}
+        self._work: dict[tuple[tuple[int, ...], bool], list[Work]] = {}
         plain = Variant(taps=0, pool_lanes=4, burst_depth=16, prototypes=0,
                         second_step=self.needs.second_step)  # fmt: skip
-        self._sides = {name: self._sides_of(name, plain) for name in ("l1", "shift")}
-        self._pooling = any(w.engine == "pool" for w in self.works(plain, 8, 8))
+        self._sides = {name: self._sides_of(name, plain) for name in self.needs.engines}
+        self._pooling = any(w.engine == POOLING for w in self.works(plain, 8))
         self.scratch = self._scratch_bytes(plain)
         """Bytes of one image slot."""
 
@@ -153,21 +123,19 @@ class DesignSpace:
                 yield Variant(taps=taps, pool_lanes=pool, burst_depth=burst, second_step=second,
                               prototypes=codes)  # fmt: skip
 
-    def shapes(self, small: bool, taps: int) -> tuple[list[tuple[int, int]], ...]:
-        """Return the rows and lanes of both engines to try; `small`: of sides up to 16."""
-        found = []
-        for name, need in (("l1", self.needs.l1), ("shift", self.needs.shift)):
-            rows, lanes = self._sides[name]
+    def shapes(self, small: bool, taps: int) -> dict[str, list[Shape]]:
+        """Return the rows and lanes of every engine to try; `small`: of sides up to 16."""
+        found = {}
+        for name, (rows, lanes) in self._sides.items():
             if small:
                 rows = lanes = [side for side in self.sides if side <= 16]
-            every = [(r, n) for r in rows for n in lanes if r >= taps]
-            found.append(every if need else [(max(taps, 1), 1)])
-        return tuple(found)
+            found[name] = [(r, n) for r in rows for n in lanes if r >= taps]
+        return found or {name: [(1, 1)] for name in least_engine()}
 
     def _sides_of(self, name: str, plain: Variant) -> tuple[list[int], list[int]]:
         """Return the rows and the lanes of an engine to try: those that layers fill."""
         rows, lanes = list(self.sides), list(self.sides)
-        works = [w for w in self.works(plain, 16, 16) if w.engine == name and not w.chain]
+        works = [w for w in self.works(plain, 16) if w.engine == name and not w.chain]
         terms = [w.positions * w.channels * w.runs * w.run * w.digits for w in works]
         for sides, sizes in ((rows, [w.block for w in works]), (lanes, [w.run for w in works])):
             filled = {
@@ -179,19 +147,14 @@ class DesignSpace:
             sides += [side for side in best if filled[side] > FILLED]
         return sorted(rows), sorted(lanes)
 
-    def engines(self, l1: tuple[int, int], shift: tuple[int, int]) -> dict[str, Any]:
-        """Return the engines that the graph needs, in these shapes."""
-        need = self.needs
-        found: dict[str, EngineConfig | None] = {"l1": None, "shift": None}
-        if need.l1 is not None:
-            found["l1"] = EngineConfig(rows=l1[0], lanes=l1[1], code_width=need.l1,
-                                       acc_width=need.l1_acc_width(l1[1]))  # fmt: skip
-        if need.shift is not None:
-            found["shift"] = EngineConfig(rows=shift[0], lanes=shift[1], code_width=need.shift,
-                                          acc_width=need.shift_acc_width)  # fmt: skip
-        if found["l1"] is None and found["shift"] is None:  # a configuration has one
-            found["shift"] = EngineConfig(rows=1, lanes=1, code_width=3, acc_width=16)
-        return found
+    def engines(self, shapes: Mapping[str, Shape]) -> dict[str, EngineConfig]:
+        """Return engines of these shapes as the graph needs them; a configuration has one."""
+        needs = self.needs.engines
+        return {
+            name: EngineConfig(rows=rows, lanes=lanes, acc_width=needs[name].acc_width(lanes),
+                               code_width=needs[name].code_width)
+            for name, (rows, lanes) in shapes.items() if name in needs
+        } or least_engine()
 
     def fixed(self, variant: Variant) -> dict[str, Any]:
         """Return the fields that the graph and a variant decide."""
@@ -220,17 +183,19 @@ class DesignSpace:
             "counted_layers": int(self.overlap),
         }
 
-    def works(self, variant: Variant, lanes: int, shift_lanes: int) -> list[Work]:
-        """Return the layers as engines of these lanes run them."""
-        key = lanes, shift_lanes, variant.second_step
+    def works(self, variant: Variant, lanes: int | Mapping[str, int]) -> list[Work]:
+        """Return the layers as engines of these lanes run them, all alike or by name."""
+        names = list(self.needs.engines)
+        each = tuple(lanes if isinstance(lanes, int) else lanes[name] for name in names)
+        key = each, variant.second_step
         if key not in self._work:
             plain = replace(variant, taps=0)
-            engines = self.engines((8, lanes), (8, shift_lanes))
-            self._work[key] = work_of(self._graph, Config.of(**self.fixed(plain), **engines))
+            engines = self.engines({name: (8, n) for name, n in zip(names, each, strict=True)})
+            self._work[key] = work_of(self.graph, Config.of(**self.fixed(plain), **engines))
         return self._work[key]
 
     def _scratch_bytes(self, plain: Variant) -> int:
-        engines = self.engines((16, 16), (16, 16))
+        engines = self.engines(dict.fromkeys(self.needs.engines, (16, 16)))
         try:
             program = self.compiled(
                 Config.of(**self.fixed(plain) | LARGE, **engines, load_bits=512), 1)  # fmt: skip
@@ -240,15 +205,16 @@ class DesignSpace:
 
     def compiled(self, config: Config, batch: int) -> Program:
         """Return the graph's program."""
-        return compile_graph(self._graph, config, batch, fold=self._fold)
+        return compile_graph(self.graph, config, batch, fold=self._fold)
 
     def config(self, point: Point) -> Config | None:
         """Return the configuration with memories just large enough, by the estimates."""
         probe = self.probe(point)
         engines = probe.engines
+        lanes = {name: shape[1] for name, shape in point.shapes.items()}
         words = sum(
             int(work.words(sizes_of(probe, work.engine)))
-            for work in stored_once(self.works(point.variant, point.l1[1], point.shift[1]))
+            for work in stored_once(self.works(point.variant, lanes))
             if work.engine in engines
         )
         if words > 1 << 20 or not self.holds(point.slots):
@@ -261,7 +227,7 @@ class DesignSpace:
 
     def probe(self, point: Point) -> Config:
         """Return a configuration whose memories are not yet sized."""
-        return Config.of(**self.fixed(point.variant), **self.engines(point.l1, point.shift),
+        return Config.of(**self.fixed(point.variant), **self.engines(point.shapes),
                          groups=point.groups, post_width=point.post, load_bits=point.bits,
                          scratch_bytes=1 << 14)  # fmt: skip
 

@@ -64,7 +64,7 @@ class Sizes:
 def sizes_of(config: Config, engine: str) -> Sizes:
     """Return the sizes of a configuration for the layers of an engine, or of 'pool'."""
     shape, visits = config.engines.get(engine), 0
-    if shape is not None and engine == "shift" and config.weights.prototypes:
+    if shape is not None and engine == config.masked and config.weights.prototypes:
         per_word = codes_per_word(config.weights.load_bits, shape.code_width)
         visits = visit_count(shape.rows, shape.lanes, per_word, config.expand_lanes)
     return Sizes(

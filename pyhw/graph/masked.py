@@ -1,4 +1,4 @@
-"""Masked weights (PEMN): a short vector of shift codes, and one bit a weight.
+"""Masked weights (PEMN): a short vector of codes, and one bit a weight.
 
 Weight i of a convolution, counted in the published order (o, c, ky, kx), is the prototype's entry
 ``i % d`` or 0. Source: Bai et al., "Parameter-Efficient Masking Networks", NeurIPS 2022.
@@ -6,12 +6,13 @@ Weight i of a convolution, counted in the published order (o, c, ky, kx), is the
 
 import numpy as np
 
-from pyhw.hdl.formats import ShiftCode
-
 __all__ = [
-    "decode_codes", "expand", "from_published", "mask_bits", "pack_codes", "published",
+    "MAX_WEIGHTS", "from_published", "mask_bits", "pack_codes", "published", "repeat",
     "unpack_bits", "unpack_codes",
 ]  # fmt: skip
+
+MAX_WEIGHTS = 1 << 24
+"""Most weights of a layer, so that a small file does not ask for much memory."""
 
 
 def published(weights: np.ndarray) -> np.ndarray:
@@ -25,41 +26,10 @@ def from_published(weights: np.ndarray, shape: tuple[int, int, int, int]) -> np.
     return weights.reshape(out, channels, height, width).transpose(0, 2, 3, 1)
 
 
-def decode_codes(codes: np.ndarray, code_width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return sign and exponent (int8, shape of the codes) of shift codes.
-
-    Raises
-    ------
-    ValueError
-        If one of them is no code of that width.
-    """
-    code = ShiftCode(code_width)
-    low, high = int(codes.min(initial=0)), int(codes.max(initial=0))
-    if low < 0 or high > 2 * code.zero or (codes == 2 * code.zero + 1).any():
-        raise ValueError(f"prototype codes must be from 0 to {2 * code.zero}, codes of "
-                         f"{code_width} bits, not {low} to {high}")  # fmt: skip
-    zero = codes == code.zero
-    sign = np.where(zero, 0, np.where(codes > code.zero, -1, 1))
-    return sign.astype(np.int8), np.where(zero, 0, codes & code.zero).astype(np.int8)
-
-
-def expand(
-    prototype: np.ndarray, code_width: int, shape: tuple[int, int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sign and exponent (int8, `shape`) of all weights, as if no mask left one out.
-
-    Parameters
-    ----------
-    prototype : int array (d,)
-        Shift codes.
-    code_width : int
-        Bits of a code.
-    shape : (int, int, int, int)
-        O, KH, KW, C / groups.
-    """
+def repeat(prototype: np.ndarray, shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Return a prototype's entries (d,) for all weights, as an array (O, KH, KW, C) of `shape`."""
     index = np.arange(int(np.prod(shape))) % len(prototype)
-    sign, exponent = (part[index] for part in decode_codes(prototype, code_width))
-    return from_published(sign, shape), from_published(exponent, shape)
+    return from_published(prototype[index], shape)
 
 
 def mask_bits(sign: np.ndarray) -> np.ndarray:

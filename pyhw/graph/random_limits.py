@@ -1,6 +1,9 @@
 """What random networks may contain."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .terms import TERMS
 
 __all__ = ["Limits"]
 
@@ -19,18 +22,16 @@ class Limits:
     """Most images."""
     work: int = 40000
     """Most terms of an operation per image (digits counted)."""
-    engines: tuple[str, ...] = ("l1", "shift")
+    engines: tuple[str, ...] = field(default_factory=lambda: tuple(TERMS))
     """Kinds of terms."""
-    l1_code_width: int = 8
-    """Bits of a stored L1 weight, signed if the input is."""
-    code_widths: tuple[int, ...] = (3, 4, 5)
-    """Code widths of shift weights."""
+    code_widths: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Bits that stored weights of a term may have, by its name; any that it has by default."""
     acc_width: int = 20
-    """Bits of an accumulator for all partial sums: unsigned for L1, signed for shift terms."""
+    """Bits of an accumulator for all partial sums."""
     terms: int = 3
     """Most signed powers of two in a multiplier."""
     masked: bool = True
-    """Masked weights, among those of shift terms."""
+    """Masked weights, among those of the term that has them."""
     groups: bool = True
     """Grouped and depthwise convolutions."""
     dilation: bool = True
@@ -53,3 +54,7 @@ class Limits:
     """Stored values of 9 to 16 bits, read as residuals or by Pointwise."""
     logits: bool = True
     """Outputs of 17 to 32 bits."""
+
+    def widths(self, term: str, *every: int) -> tuple[int, ...]:
+        """Return the bits of a term's stored weights that are allowed, of `every` that it has."""
+        return self.code_widths.get(term, every)

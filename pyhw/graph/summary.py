@@ -16,14 +16,10 @@ from .verify import verify
 
 __all__ = ["LayerSummary", "Summary", "summarise"]
 
-_KINDS = {"l1": "L1", "pool": "pooling"}
-"""Kinds of terms that people call by another name."""
+_POOL = "pool"
+"""Kind of what is summed or compared without weights."""
 WORDS = 4
 """Columns of the table of layers that hold words."""
-
-
-_ALWAYS = (*TERMS, "pool")
-"""Kinds that tables show whether or not there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +83,7 @@ class Summary:
 
     def terms(self) -> dict[str, int]:
         """Return the terms by kind: those of every kind of convolution, and of pooling."""
-        found = dict.fromkeys(_ALWAYS, 0)
+        found = dict.fromkeys([*TERMS, _POOL], 0)
         for layer in self.layers:
             if layer.kind:
                 found[layer.kind] = found.get(layer.kind, 0) + layer.terms
@@ -124,8 +120,8 @@ class Summary:
         lines += [
             "",
             f"{self.name}, per image:",
-            *(f"  {_KINDS.get(kind, kind) + ' terms':<15}  {count:>14,}"
-              for kind, count in self.terms().items() if count or kind in _ALWAYS),
+            *(f"  {_title(kind) + ' terms':<15}  {count:>14,}"
+              for kind, count in self.terms().items() if count or kind in (*TERMS, _POOL)),
             f"  additions        {self.total('additions'):>14,}",
             f"  multiplications  {self.total('multiplications'):>14,}",
             f"  weights          {self.total('weights'):>14,}"
@@ -138,6 +134,12 @@ class Summary:
             low, high = self.routed()
             lines.append(f"  a token runs one branch of each mixture: {low:,} to {high:,} terms")
         return "\n".join(lines) + "\n"
+
+
+def _title(kind: str) -> str:
+    if kind == _POOL:
+        return "pooling"
+    return TERMS[kind].title or kind if kind in TERMS else kind
 
 
 def summarise(graph: Graph) -> Summary:

@@ -5,14 +5,14 @@ from functools import cache
 
 import numpy as np
 
-from pyhw.hdl.formats import Format, ShiftCode
+from pyhw.hdl.formats import Format
 from pyhw.hdl.signed_digits import signed_digits
 
-__all__ = ["AdderWeights", "adder_weights", "clip_weights", "codes_of", "digit_grid", "digits_of",
-           "fit_scales", "masked_codes", "round_to"]  # fmt: skip
+__all__ = ["AdderWeights", "adder_weights", "clip_weights", "digit_grid", "digits_of",
+           "fit_scales", "round_to"]  # fmt: skip
 
-CODE_WIDTH = 4
-"""Bits of a stored digit: exponents 0..6."""
+CODE_WIDTH, LARGEST = 4, 6
+"""Bits of a stored digit, and its largest exponent."""
 CANDIDATES = np.geomspace(0.5, 2, 97)
 """Weight scales tried, as multiples of the one that just reaches the largest weight."""
 
@@ -84,8 +84,7 @@ def adder_weights(weight: np.ndarray, scale: float, fmt: Format, bits: int) -> A
 def digit_grid(bits: int, digits: int) -> np.ndarray:
     """Return the integers of at most `bits` bits (symmetric) and `digits` digits, ascending."""
     top = (1 << (bits - 1)) - 1
-    most = ShiftCode(CODE_WIDTH).max_exponent
-    return np.array([v for v in range(-top, top + 1) if len(signed_digits(v, most)) <= digits])
+    return np.array([v for v in range(-top, top + 1) if len(signed_digits(v, LARGEST)) <= digits])
 
 
 def round_to(values: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -134,8 +133,7 @@ def digits_of(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     sign, exponent : int8 array (K, O, KH, KW, C)
     """
-    most = ShiftCode(CODE_WIDTH).max_exponent
-    forms = {int(v): signed_digits(int(v), most) for v in np.unique(weight)}
+    forms = {int(v): signed_digits(int(v), LARGEST) for v in np.unique(weight)}
     count = max(1, *(len(form) for form in forms.values()))
     sign = np.zeros((count, *weight.shape), np.int8)
     exponent = np.zeros((count, *weight.shape), np.int8)
@@ -143,65 +141,3 @@ def digits_of(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for k, (s, e) in enumerate(form):
             sign[k][weight == value], exponent[k][weight == value] = s, e
     return sign, exponent
-
-
-def codes_of(sign: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Move given powers of two to the exponents of shift codes, exactly.
-
-    Parameters
-    ----------
-    sign, exponent : int8 array (K, O, KH, KW, C)
-        The weights; exponents of any sign.
-
-    Returns
-    -------
-    exponent : int8 array (K, O, KH, KW, C)
-        From 0; 0 where the sign is 0.
-    unit : float64 array (O,)
-        What weights of 1 stand for: the least power of two of the output channel.
-    code_width : int
-        Bits of the narrowest code that holds them.
-    """
-    used = sign != 0
-    axes = (0, 2, 3, 4)
-    least = np.where(used, exponent, np.iinfo(np.int8).max).min(axis=axes)
-    least = np.where(used.any(axis=axes), least, 0).astype(np.int64)
-    moved = np.where(used, exponent - least[:, None, None, None], 0)
-    width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= moved.max(initial=0))
-    return moved.astype(np.int8), 2.0**least, width
-
-
-def masked_codes(
-    sign: np.ndarray, exponent: np.ndarray, prototype: tuple[np.ndarray, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, int, np.ndarray] | None:
-    """Move a masked layer's exponents, its prototype's with them, exactly.
-
-    All output channels move by the same, so that they go on sharing the prototype; and layers
-    that share it do, too.
-
-    Parameters
-    ----------
-    sign, exponent : int8 array (1, O, KH, KW, C)
-        The weights; exponents of any sign.
-    prototype : (int8 array, int8 array)
-        Signs and exponents (d,).
-
-    Returns
-    -------
-    exponent, unit, code_width
-        As of `codes_of`.
-    codes : int8 array (d,)
-        The prototype's shift codes.
-
-    None if the prototype's exponents span more than a code does.
-    """
-    signs, exponents = prototype
-    used = exponents[signs != 0].astype(np.int64)
-    least, most = int(used.min(initial=127)), int(used.max(initial=-127))
-    if not len(used) or most - least > ShiftCode(5).max_exponent:
-        return None
-    width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= most - least)
-    moved = np.where(sign != 0, exponent.astype(np.int64) - least, 0).astype(np.int8)
-    codes = np.where(signs == 0, ShiftCode(width).zero,
-                     (exponents.astype(np.int64) - least) | ((signs < 0) << (width - 1)))
-    return moved, np.full(sign.shape[1], 2.0**least), width, codes.astype(np.int8)

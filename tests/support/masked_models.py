@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from pyhw.graph.masked import expand
 from pyhw.graph.ops import Conv, Graph, Input
 from pyhw.graph.post import Post, Step
+from pyhw.graph.terms import term_of
 from pyhw.hdl.formats import Format, ShiftCode
 from pyhw.hdl.signed_digits import nearest_terms
 
@@ -26,7 +26,7 @@ def masked_conv(name, code_width, *, shape, size=None, seed=0, side=6, prototype
     rng = np.random.default_rng(seed)
     if prototype is None:
         prototype = random_prototype(code_width, size, seed)
-    sign, exponent = expand(prototype, code_width, shape)
+    sign, exponent = term_of("shift").expand(prototype, code_width, shape)
     kept = rng.integers(0, 2, shape)
     out = shape[0]
     terms = np.array(nearest_terms(3)).T

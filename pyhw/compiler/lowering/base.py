@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pyhw.graph.ops import Conv, Input, MapType, Operation
 from pyhw.hdl.config import Config
+from pyhw.hdl.registry import Registry
 
 from ..errors import CompileError
 from ..job import Job
@@ -146,7 +147,7 @@ class Lowering(ABC, Generic[_Op]):
         return None
 
 
-_LOWERINGS: dict[type[Operation], Lowering[Any]] = {}
+_LOWERINGS: Registry[type[Operation], Lowering[Any]] = Registry("Lowering of")
 
 
 def lowers(kind: type[Operation]) -> Callable[[type[Lowering[Any]]], type[Lowering[Any]]]:
@@ -159,9 +160,7 @@ def lowers(kind: type[Operation]) -> Callable[[type[Lowering[Any]]], type[Loweri
     """
 
     def register(cls: type[Lowering[Any]]) -> type[Lowering[Any]]:
-        if kind in _LOWERINGS:
-            raise ValueError(f"{kind.__name__} has a lowering already")
-        _LOWERINGS[kind] = cls()
+        _LOWERINGS.add(kind, cls())
         return cls
 
     return register

@@ -83,7 +83,7 @@ def _conv_jobs(op: Conv, config: Config, maps: Mapping[str, Map], fold: int = 1)
     engine = config.engines.get(op.term)
     if engine is None:
         raise CompileError(op.name, f"needs the {op.term} engine, which the configuration "
-                           f"{config.name!r} does not have", "take one with both engines")
+                           f"{config.name!r} does not have", "take one with it")
     source, target = maps[op.input], maps[op.name]
     base, offset = window_fields(source, target.shape, op.padding, op.stride)
     if is_depthwise(op, config):

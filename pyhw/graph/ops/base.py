@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from pyhw.hdl.formats import Format
+from pyhw.hdl.registry import Registry
 from pyhw.hdl.signed_digits import signed_digits
 
 from ..post import Post
@@ -262,9 +263,9 @@ class Operation(Record, ABC):
         return f"{type(self).__name__.lower()} {', '.join(self.operands)}".rstrip()
 
 
-OPERATIONS: dict[str, type[Operation]] = {}
+OPERATIONS: Registry[str, type[Operation]] = Registry("Operation name")
 """Operations by the name that files give them."""
-STORED: dict[str, type] = {}
+STORED: Registry[str, type] = Registry("Operation name")
 """Records of files by their name: the operations, and other forms that some are stored in."""
 
 _T = TypeVar("_T", bound=type)
@@ -281,7 +282,7 @@ def operation(kind: str) -> Callable[[_T], _T]:
 
     def register(cls: _T) -> _T:
         stored_record(kind)(cls)
-        OPERATIONS[kind] = cls
+        OPERATIONS.add(kind, cls)
         return cls
 
     return register
@@ -291,9 +292,7 @@ def stored_record(kind: str) -> Callable[[_T], _T]:
     """Register a record that files hold in place of an operation; it has `restored`."""
 
     def register(cls: _T) -> _T:
-        if kind in STORED:
-            raise ValueError(f"Operation name {kind!r} is taken by {STORED[kind].__qualname__}")
-        STORED[kind] = cls
+        STORED.add(kind, cls)
         return cls
 
     return register

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ..records import frozen_array, int_tuple
 from ..rules import MAX_KERNEL, MAX_SIDE, require
 from ..terms import TERMS, Term, term_of
 from ..windows import pad_map, torch_windows, window_buffers
-from .base import Counts, MapType, operation
+from .base import STORED, Counts, MapType, operation
 from .processed import Windowed, check_narrow
 
 if TYPE_CHECKING:
@@ -137,9 +138,7 @@ class Conv(Windowed):
         """Return a masked convolution as mask and prototype, any other as it is."""
         if self.prototype is None:
             return self
-        from .masked_conv import StoredMasked
-
-        return StoredMasked.of(self)
+        return STORED["masked_conv"].of(self)  # type: ignore[attr-defined]
 
     def infer(self, *operands: MapType) -> MapType:
         """Return one position a window, and the output channels."""
@@ -259,7 +258,8 @@ class Conv(Windowed):
             "dilation": dilation, "groups": groups, "pad_value": draw.pad_value(last, channels),
         }  # fmt: skip
         term = TERMS[str(rng.choice(lim.engines))]
-        return term.draw(draw, (out, *kernel, channels // groups), fields)
+        make = partial(cls, term=term.name, **fields)
+        return term.draw(draw, (out, *kernel, channels // groups), draw.types[last].fmt, make)
 
     def counts(self, value: MapType, *operands: MapType) -> Counts:
         """Return the term's."""

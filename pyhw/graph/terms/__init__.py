@@ -1,6 +1,16 @@
-"""What convolutions sum, one module a term: rules, bounds, meaning and exports."""
+"""What convolutions sum, one module a term: rules, bounds, meaning and exports.
 
-from . import l1, shift
-from .base import TERMS, Term, term, term_of
+The engines with weights of this package have a module each, of their name.
+"""
 
-__all__ = ["TERMS", "Term", "l1", "shift", "term", "term_of"]
+from importlib import import_module
+
+from pyhw.hdl.engines.registry import WITH_WEIGHTS
+
+from .base import TERMS, Bounds, Term, masked_term, term, term_of
+from .linear import LinearTerm
+
+__all__ = ["TERMS", "Bounds", "LinearTerm", "Term", "masked_term", "term", "term_of"]
+
+for _name in WITH_WEIGHTS:
+    import_module(f"{__name__}.{_name}")

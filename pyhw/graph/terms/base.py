@@ -1,12 +1,13 @@
 """The contract of a term: what a convolution sums over its windows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyhw.hdl.formats import Format
+from pyhw.hdl.registry import Registry
 
 from ..windows import pad_map
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ..ops.conv import Conv
     from ..random import Draw
 
-__all__ = ["TERMS", "Bounds", "Term", "term", "term_of"]
+__all__ = ["TERMS", "Bounds", "Term", "masked_term", "term", "term_of"]
 
 Bounds = tuple[np.ndarray, np.ndarray]
 """Least and greatest, int64 (O,)."""
@@ -33,6 +34,10 @@ class Term(ABC):
     """
 
     name: str
+    title = ""
+    """For people; the name by default."""
+    masked = False
+    """Whether a mask and a prototype of codes can store its weights; then there is `expand`."""
 
     @abstractmethod
     def check_fields(self, conv: "Conv") -> None:
@@ -87,10 +92,13 @@ class Term(ABC):
         """Add nodes for the sums of int64 windows (N, P, G, 1, K); return int64 (N, P, G, O/G)."""
 
     @abstractmethod
-    def draw(self, draw: "Draw", shape: tuple[int, ...], fields: dict[str, Any]) -> "Conv | None":
+    def draw(
+        self, draw: "Draw", shape: tuple[int, ...], fmt: Format, make: "Callable[..., Conv]"
+    ) -> "Conv | None":
         """Draw a convolution of random weights of a shape (O, KH, KW, C / groups).
 
-        `fields` are all others; None if the draw fits no accumulator.
+        `make` takes the fields that hold weights, and has all others; `fmt` is the format of the
+        input. None if the draw fits no accumulator.
         """
 
     @abstractmethod
@@ -101,8 +109,14 @@ class Term(ABC):
         """Return what its weights are, for people."""
         return [self.name]
 
+    def expand(
+        self, prototype: np.ndarray, code_width: int, shape: tuple[int, int, int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sign and exponent of all weights of a prototype, as if no mask left one out."""
+        raise NotImplementedError
 
-TERMS: dict[str, Term] = {}
+
+TERMS: Registry[str, Term] = Registry("Term name")
 """Terms by name."""
 
 
@@ -114,9 +128,7 @@ def term(cls: type[Term]) -> type[Term]:
     ValueError
         If the name is taken.
     """
-    if cls.name in TERMS:
-        raise ValueError(f"Term name {cls.name!r} is taken")
-    TERMS[cls.name] = cls()
+    TERMS.add(cls.name, cls())
     return cls
 
 
@@ -133,3 +145,8 @@ def term_of(name: str) -> Term:
         known = " or ".join(map(repr, TERMS))
         raise ValueError(f"Conv.term must be {known}, not {name!r}")
     return found
+
+
+def masked_term() -> Term:
+    """Return the term whose weights a mask and a prototype can store."""
+    return next(known for known in TERMS.values() if known.masked)

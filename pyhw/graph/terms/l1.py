@@ -3,8 +3,8 @@
 The executor blocks positions and channels so that temporaries stay in the processor's cache.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -38,7 +38,7 @@ CODE_WIDTH = 8
 class L1(Term):
     """Distances; weights stand in `Conv.weight`, before their shift by `ew`."""
 
-    name = "l1"
+    name, title = "l1", "L1"
 
     def check_fields(self, conv: "Conv") -> None:
         """Require weights and no powers of two."""
@@ -138,13 +138,12 @@ class L1(Term):
         sums = builder.node("Concat", blocks, axis=3)
         return builder.node("Neg", [builder.cast(sums, "INT64")])
 
-    def draw(self, draw: "Draw", shape: tuple[int, ...], fields: dict[str, Any]) -> "Conv | None":
+    def draw(
+        self, draw: "Draw", shape: tuple[int, ...], fmt: Format, make: "Callable[..., Conv]"
+    ) -> "Conv | None":
         """Draw Laplacian weights, mostly in the range of the activations."""
-        from ..ops.conv import Conv
-
-        fmt = draw.types[fields["input"]].fmt
         ex = draw.pick(0, 8 - fmt.width)
-        limit = Format(draw.limits.l1_code_width, fmt.signed)
+        limit = Format(max(draw.limits.widths(self.name, 8)), fmt.signed)
         ew = draw.pick(0, 3) if draw.chance(0.3) else 0
         reach = (fmt.max << ex) / (1 << ew)
         middle = 0.0 if fmt.signed else reach * draw.rng.uniform(0, 0.5)
@@ -154,7 +153,7 @@ class L1(Term):
         weight = drawn.clip(low, high).astype(np.int16)
         if int(np.prod(shape[1:])) * 255 >> draw.limits.acc_width:
             return None
-        return Conv(term="l1", weight=weight, ex=ex, ew=ew, **fields)
+        return make(weight=weight, ex=ex, ew=ew)
 
     def counts(self, conv: "Conv", positions: int) -> "Counts":
         """Return a difference and a sum for each weight and position."""

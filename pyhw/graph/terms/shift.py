@@ -1,37 +1,32 @@
 """Shift terms: ``sign * (x << exponent)``, summed over the digits of a weight."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pyhw.hdl.formats import Format, ShiftCode
 
+from ..masked import MAX_WEIGHTS, repeat
 from ..post import freeze_terms
 from ..rules import check_terms, require
-from ..windows import extent, tap
-from .base import Bounds, Term, term
+from .base import Bounds, term
+from .linear import LinearTerm
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ..compiled import Kernels
-    from ..onnx_export import OnnxBuilder
     from ..ops.base import Counts
     from ..ops.conv import Conv
     from ..random import Draw
 
 __all__ = ["Shift"]
 
-COLUMNS = 1 << 19
-"""Elements of an unfolded block for a matrix product: 4 MB of float64."""
-
 
 @term
-class Shift(Term):
+class Shift(LinearTerm):
     """Sums of signed powers of two; weights stand in `Conv.sign` and `Conv.exponent`."""
 
-    name = "shift"
+    name, masked = "shift", True
 
     def check_fields(self, conv: "Conv") -> None:
         """Require powers of two and their code's width, and no integers."""
@@ -44,8 +39,6 @@ class Shift(Term):
 
     def check(self, conv: "Conv", fmt: Format) -> None:
         """Check signs, exponents and the prototype."""
-        from ..ops.masked_conv import check_prototype
-
         require(conv, conv.ex == 0 and conv.ew == 0, "ex and ew must be 0 for shift terms")
         require(
             conv,
@@ -56,14 +49,31 @@ class Shift(Term):
         assert conv.code_width is not None
         check_terms(conv, "weight", sign, exponent, ShiftCode(conv.code_width).max_exponent)
         if conv.prototype is not None:
-            check_prototype(conv)
+            self._check_prototype(conv, conv.prototype, sign[0], exponent[0])
 
-    def bounds(self, conv: "Conv", fmt: Format) -> Bounds:
-        """Return the sums of each weight's least and greatest product."""
-        weights = conv.weight_values
-        products = np.stack([weights * fmt.min, weights * fmt.max])
-        axes = (1, 2, 3)
-        return products.min(axis=0).sum(axis=axes), products.max(axis=0).sum(axis=axes)
+    def _check_prototype(
+        self, conv: "Conv", prototype: np.ndarray, sign: np.ndarray, exponent: np.ndarray
+    ) -> None:
+        """Check that the weights of a masked convolution are those of its prototype, or 0."""
+        require(
+            conv,
+            1 <= len(prototype) <= MAX_WEIGHTS and sign.size <= MAX_WEIGHTS,
+            f"a masked layer must have at most {MAX_WEIGHTS} weights and 1 to {MAX_WEIGHTS} "
+            f"prototype codes, not {sign.size} and {len(prototype)}",
+        )
+        try:
+            whole = self.expand(prototype, conv.code_width or 0, conv.weight_shape)
+        except ValueError as error:
+            raise ValueError(f"Operation {conv.name!r}: {error}") from None
+        kept = sign != 0
+        require(
+            conv,
+            not kept.any()
+            or (np.array_equal(sign[kept], whole[0][kept])
+                and np.array_equal(exponent[kept], whole[1][kept])),
+            "every weight of a masked layer must be 0 or its prototype's, in the order "
+            "(o, c, ky, kx)",
+        )
 
     def partial_bounds(self, conv: "Conv", fmt: Format) -> Bounds:
         """Return bounds of partial sums, each digit of a weight a tap of its own."""
@@ -74,82 +84,72 @@ class Shift(Term):
         axes = (0, 2, 3, 4)
         return np.minimum(low, 0).sum(axis=axes), np.maximum(high, 0).sum(axis=axes)
 
-    def accumulate(self, conv: "Conv", padded: np.ndarray) -> np.ndarray:
-        """Sum shifted values, as matrix products."""
-        # A sum of shifted x is x times the sum of the shifts, so the digits of a weight are added
-        # first and one matrix product takes the place of the shifts. In double precision it is
-        # exact: every partial sum is an integer below 2**53.
-        count, channels = padded.shape[0], padded.shape[3]
-        height, width = size = extent(conv, padded)
-        kernel, in_group = conv.kernel, conv.weight_shape[3]
-        taps = kernel[0] * kernel[1] * in_group
-        values = conv.weight_values
-        assert taps * int(np.abs(values).max()) * 2**8 < 2**53
-        # (O, KH, KW, c) -> (G, KH * KW * c, O / G)
-        matrix = values.reshape(conv.groups, -1, taps).transpose(0, 2, 1).astype(np.float64)
-        acc = np.empty((count, height, width, conv.out_channels), np.int64)
-        images = max(1, COLUMNS // (height * width * kernel[0] * kernel[1] * channels))
-        for first in range(0, count, images):
-            block = padded[first : first + images]
-            # (N, H', W', KH, KW, C)
-            windows = np.empty((len(block), height, width, *kernel, channels), np.float64)
-            for ky in range(kernel[0]):
-                for kx in range(kernel[1]):
-                    windows[:, :, :, ky, kx] = tap(conv, block, ky, kx, size)
-            # -> (G, P, KH * KW * c)
-            folded = windows.reshape(-1, kernel[0] * kernel[1], conv.groups, in_group)
-            columns = folded.transpose(2, 0, 1, 3).reshape(conv.groups, -1, taps)
-            product = np.matmul(columns, matrix).transpose(1, 0, 2)  # (P, G, O / G)
-            acc[first : first + images] = product.reshape(len(block), height, width, -1)
-        return acc
-
-    def accumulate_with(
-        self, kernels: "Kernels", conv: "Conv", x: np.ndarray, fmt: Format
-    ) -> np.ndarray:
-        """Sum products, where weights fit 16 bits and partial sums 32."""
-
-        def fits() -> bool:
-            low, high = self.partial_bounds(conv, fmt)
-            return _within(conv.weight_values, 16) and _within(low, 32) and _within(high, 32)
-
-        if not kernels.once("fits", conv, fits):
-            return super().accumulate_with(kernels, conv, x, fmt)
-        return kernels.products(conv, x, fmt)
-
-    def torch_buffers(self, conv: "Conv") -> dict[str, np.ndarray]:
-        """Return the digits' sums by group."""
-        return {"weight": _by_group(conv)}
-
-    def torch_sums(
-        self, conv: "Conv", windows: "Tensor", buffers: "Mapping[str, Tensor]"
-    ) -> "Tensor":
-        """Multiply matrices of integers."""
-        x = windows.transpose(1, 2)  # (N, G, P, K)
-        return x.matmul(buffers["weight"]).transpose(1, 2)  # (N, P, G, O / G)
-
-    def onnx_sums(self, builder: "OnnxBuilder", conv: "Conv", windows: str, positions: int) -> str:
-        """Multiply matrices of integers."""
-        # (N, P, G, 1, K) x (G, K, O / G)
-        return builder.node("MatMul", [windows, builder.constant(_by_group(conv))])
-
-    def draw(self, draw: "Draw", shape: tuple[int, ...], fields: dict[str, Any]) -> "Conv | None":
+    def draw(
+        self, draw: "Draw", shape: tuple[int, ...], fmt: Format, make: "Callable[..., Conv]"
+    ) -> "Conv | None":
         """Draw weights of 1 to 5 digits, or masked ones, whose partial sums fit."""
-        from ..ops.base import MapType
-        from ..ops.conv import Conv
-        from ..ops.masked_conv import draw_masked
-
-        rng, fmt = draw.rng, draw.types[fields["input"]].fmt
+        rng = draw.rng
         if draw.limits.masked and draw.chance(0.5):
-            return draw_masked(draw, shape, fields)
+            return self._draw_masked(draw, shape, fmt, make)
         digits = draw.pick(1, 5)
-        width = int(rng.choice(draw.limits.code_widths))
+        width = int(rng.choice(draw.limits.widths(self.name, 3, 4, 5)))
         sign = rng.choice([-1, 0, 1], (digits, *shape), p=[0.4, 0.2, 0.4])
         for most in range((1 << (width - 1)) - 2, -1, -1):
             exponent = rng.integers(0, most + 1, sign.shape)
-            op = Conv(term="shift", sign=sign, exponent=exponent, code_width=width, **fields)
-            if draw.fits_accumulator(op.partial_bounds(MapType((1, 1, 1), fmt))):
+            op = make(sign=sign, exponent=exponent, code_width=width)
+            if draw.fits_accumulator(self.partial_bounds(op, fmt)):
                 return op
         return None
+
+    def _draw_masked(
+        self, draw: "Draw", shape: tuple[int, ...], fmt: Format, make: "Callable[..., Conv]"
+    ) -> "Conv | None":
+        """Draw a prototype, shorter than the layer or as long or longer, and a mask."""
+        rng = draw.rng
+        width = int(rng.choice(draw.limits.widths(self.name, 3, 4, 5)))
+        if draw.chance(0.8):
+            make = partial(make, pad_value=None)  # weights with pad values are not expanded
+        count = int(np.prod(shape))
+        size = count + draw.pick(0, 20) if draw.chance(0.2) else draw.pick(1, min(count, 80))
+        kept = rng.random(shape) < rng.uniform(0.3, 0.9)
+        negative = rng.integers(0, 2, size) << (width - 1)
+        for most in range(ShiftCode(width).max_exponent, -1, -1):
+            prototype = negative | rng.integers(0, most + 1, size)
+            sign, exponent = self.expand(prototype, width, shape)  # type: ignore[arg-type]
+            op = make(sign=(sign * kept)[None], exponent=(exponent * kept)[None],
+                      code_width=width, prototype=prototype)  # fmt: skip
+            if draw.fits_accumulator(self.partial_bounds(op, fmt)):
+                return op
+        return None
+
+    def expand(
+        self, prototype: np.ndarray, code_width: int, shape: tuple[int, int, int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sign and exponent (int8, `shape`) of all weights, as if no mask left one out.
+
+        Parameters
+        ----------
+        prototype : int array (d,)
+            Shift codes.
+        code_width : int
+            Bits of a code.
+        shape : (int, int, int, int)
+            O, KH, KW, C / groups.
+
+        Raises
+        ------
+        ValueError
+            If one of them is no code of that width.
+        """
+        code = ShiftCode(code_width)
+        low, high = int(prototype.min(initial=0)), int(prototype.max(initial=0))
+        if low < 0 or high > 2 * code.zero or (prototype == 2 * code.zero + 1).any():
+            raise ValueError(f"prototype codes must be from 0 to {2 * code.zero}, codes of "
+                             f"{code_width} bits, not {low} to {high}")  # fmt: skip
+        zero = prototype == code.zero
+        sign = np.where(zero, 0, np.where(prototype > code.zero, -1, 1)).astype(np.int8)
+        exponent = np.where(zero, 0, prototype & code.zero).astype(np.int8)
+        return repeat(sign, shape), repeat(exponent, shape)
 
     def counts(self, conv: "Conv", positions: int) -> "Counts":
         """Return a shift and a sum for each digit and position."""
@@ -177,14 +177,3 @@ def _digits(conv: "Conv") -> tuple[np.ndarray, np.ndarray]:
     assert conv.sign is not None
     assert conv.exponent is not None
     return conv.sign, conv.exponent
-
-
-def _within(values: np.ndarray, bits: int) -> bool:
-    fmt = Format(bits, signed=True)
-    return bool(fmt.min <= values.min() and values.max() <= fmt.max)
-
-
-def _by_group(conv: "Conv") -> np.ndarray:
-    """Weights as (G, KH * KW * c, O / G)."""
-    weight = conv.weight_values.reshape(conv.groups, conv.out_channels // conv.groups, -1)
-    return weight.transpose(0, 2, 1)

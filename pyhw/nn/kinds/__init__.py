@@ -4,6 +4,7 @@
 from . import adders, multiplied, shifts, cascades, masks
 from .base import (
     KINDS,
+    LAYER_CLASSES,
     Counts,
     Kind,
     LayerClass,
@@ -18,7 +19,8 @@ from .base import (
 from .layers import Layers, asked_kinds
 
 __all__ = [
-    "KINDS", "OPS", "Counts", "Kind", "LayerClass", "Layers", "Rename", "Source", "adders",
+    "KINDS", "LAYER_CLASSES", "OPS", "Counts", "Kind", "LayerClass", "Layers", "Rename", "Source",
+    "adders",
     "asked_kinds", "cascades", "kind", "layer_class", "layer_class_of", "masks", "multiplied",
     "plain", "shifts", "with_options",
 ]  # fmt: skip

@@ -16,10 +16,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pyhw.hdl.registry import Registry
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["KINDS", "NORMALISATION", "Counts", "Kind", "LayerClass", "Make", "Rename", "Source",
-           "kind", "layer_class", "layer_class_of", "plain", "with_options"]  # fmt: skip
+__all__ = ["KINDS", "LAYER_CLASSES", "NORMALISATION", "Counts", "Kind", "LayerClass", "Make",
+           "Rename", "Source", "kind", "layer_class", "layer_class_of", "plain",
+           "with_options"]  # fmt: skip
 
 Make = Callable[..., nn.Module]
 
@@ -186,9 +188,10 @@ class Kind:
     finish: Callable[[nn.Module, LayerOptions], None] | None = None
 
 
-KINDS: dict[str, Kind] = {}
+KINDS: Registry[str, Kind] = Registry("Kind name")
 """Every kind by name."""
-_CLASSES: dict[type, LayerClass] = {}
+LAYER_CLASSES: Registry[type, LayerClass] = Registry("Layer class")
+"""How layers are treated, by their classes."""
 
 
 def kind(new: Kind) -> Kind:
@@ -199,10 +202,7 @@ def kind(new: Kind) -> Kind:
     ValueError
         If its name is taken.
     """
-    if new.name in KINDS:
-        raise ValueError(f"Kind name {new.name!r} is taken")
-    KINDS[new.name] = new
-    return new
+    return KINDS.add(new.name, new)
 
 
 def layer_class(new: LayerClass) -> LayerClass:
@@ -214,15 +214,13 @@ def layer_class(new: LayerClass) -> LayerClass:
         If one of them is registered.
     """
     for cls in new.classes:
-        if cls in _CLASSES:
-            raise ValueError(f"{cls.__name__} is registered already")
-    _CLASSES.update(dict.fromkeys(new.classes, new))
+        LAYER_CLASSES.add(cls, new)
     return new
 
 
 def layer_class_of(layer: object) -> LayerClass | None:
     """Return how a layer is treated, None of one without weights that pyhw knows of."""
-    found = [_CLASSES[cls] for cls in type(layer).__mro__ if cls in _CLASSES]
+    found = [LAYER_CLASSES[cls] for cls in type(layer).__mro__ if cls in LAYER_CLASSES]
     # A coded layer of one's own may be one of torch's as well.
     return next((known for known in found if known.subclasses), found[0] if found else None)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pyhw.hdl.formats import Format
+from pyhw.hdl.registry import Registry
 
 from ..settings import Settings
 from ..stage import Stage
@@ -125,7 +126,7 @@ class WeightForm(ABC):
         """
 
 
-FORMS: dict[str, WeightForm] = {}
+FORMS: Registry[str, WeightForm] = Registry("Weight form")
 """Forms by name."""
 
 
@@ -137,9 +138,7 @@ def weight_form(cls: type[WeightForm]) -> type[WeightForm]:
     ValueError
         If the name is taken.
     """
-    if cls.name in FORMS:
-        raise ValueError(f"Weight form {cls.name!r} is taken")
-    FORMS[cls.name] = cls()
+    FORMS.add(cls.name, cls())
     return cls
 
 

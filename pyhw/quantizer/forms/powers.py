@@ -9,7 +9,6 @@ from pyhw.hdl.formats import Format, ShiftCode
 from ..functions import Unsupported
 from ..settings import Settings
 from ..stage import Stage
-from ..weights import codes_of, masked_codes
 from .base import Codes, Quantised, ReadWeights, weight_form
 from .products import Products
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..fake import FakeValue
 
-__all__ = ["Powers"]
+__all__ = ["Powers", "codes_of", "masked_codes"]
 
 WIDEST = ShiftCode(5)
 """The widest code of a shift weight."""
@@ -96,3 +95,65 @@ def _prototype(layer: Any, known: "LayerClass") -> Codes | None:
         return None
     sign, exponent = powers_of(known.prototype(layer).cpu())
     return sign.numpy(), exponent.numpy()
+
+
+def codes_of(sign: np.ndarray, exponent: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Move given powers of two to the exponents of shift codes, exactly.
+
+    Parameters
+    ----------
+    sign, exponent : int8 array (K, O, KH, KW, C)
+        The weights; exponents of any sign.
+
+    Returns
+    -------
+    exponent : int8 array (K, O, KH, KW, C)
+        From 0; 0 where the sign is 0.
+    unit : float64 array (O,)
+        What weights of 1 stand for: the least power of two of the output channel.
+    code_width : int
+        Bits of the narrowest code that holds them.
+    """
+    used = sign != 0
+    axes = (0, 2, 3, 4)
+    least = np.where(used, exponent, np.iinfo(np.int8).max).min(axis=axes)
+    least = np.where(used.any(axis=axes), least, 0).astype(np.int64)
+    moved = np.where(used, exponent - least[:, None, None, None], 0)
+    width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= moved.max(initial=0))
+    return moved.astype(np.int8), 2.0**least, width
+
+
+def masked_codes(
+    sign: np.ndarray, exponent: np.ndarray, prototype: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray] | None:
+    """Move a masked layer's exponents, its prototype's with them, exactly.
+
+    All output channels move by the same, so that they go on sharing the prototype; and layers
+    that share it do, too.
+
+    Parameters
+    ----------
+    sign, exponent : int8 array (1, O, KH, KW, C)
+        The weights; exponents of any sign.
+    prototype : (int8 array, int8 array)
+        Signs and exponents (d,).
+
+    Returns
+    -------
+    exponent, unit, code_width
+        As of `codes_of`.
+    codes : int8 array (d,)
+        The prototype's shift codes.
+
+    None if the prototype's exponents span more than a code does.
+    """
+    signs, exponents = prototype
+    used = exponents[signs != 0].astype(np.int64)
+    least, most = int(used.min(initial=127)), int(used.max(initial=-127))
+    if not len(used) or most - least > ShiftCode(5).max_exponent:
+        return None
+    width = next(w for w in (3, 4, 5) if ShiftCode(w).max_exponent >= most - least)
+    moved = np.where(sign != 0, exponent.astype(np.int64) - least, 0).astype(np.int8)
+    codes = np.where(signs == 0, ShiftCode(width).zero,
+                     (exponents.astype(np.int64) - least) | ((signs < 0) << (width - 1)))
+    return moved, np.full(sign.shape[1], 2.0**least), width, codes.astype(np.int8)

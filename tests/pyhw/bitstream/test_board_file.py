@@ -9,6 +9,7 @@ from pyhw.bitstream.board_file import board_of, load_board
 from pyhw.boards import BOARDS, Board, register
 from pyhw.cli import main as cli
 from pyhw.errors import UserError
+from pyhw.hdl.registry import Registry
 from pyhw.host.ports import candidates
 
 OWN = '''
@@ -109,12 +110,13 @@ def test_one_board_at_a_time_is_named(own):
     assert board_of(None, path).name == "mine"
 
 
-def test_a_registered_board_is_found_and_its_name_taken(own, monkeypatch):
-    monkeypatch.setattr("pyhw.boards.registry.BOARDS", dict(BOARDS))
+def test_a_registered_board_is_found_and_its_name_taken(own):
+    before = Registry.saved()
     board = register(load_board(own()))
     assert board_of("mine", None) is board
-    with pytest.raises(UserError, match="there is a board mine already"):
+    with pytest.raises(UserError, match="Board 'mine' is taken"):
         register(board)
+    Registry.restore(before)
 
 
 def test_flash_of_a_build_for_it_takes_its_file(own, tmp_path, capsys):

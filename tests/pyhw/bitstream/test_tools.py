@@ -70,7 +70,7 @@ def test_equal_registers_of_rows_stay_apart(tmp_path, yosys):
         "  reg [15:0]", "  wire [1:0] q;\n" + "".join(
             f"  board_l1row0 row{k}(.c(i_clock), .d(i_rx), .q(q[{k}]));\n" for k in range(2))
         + "  reg [15:0]")
-    modules = rows_of(row + " endmodule\nmodule board_postlane3(); endmodule\n" + rows)
+    modules = rows_of(row + " endmodule\nmodule board_postlane3(); endmodule\n" + rows, ())
     assert modules == ["board_l1row0"]
     counts = [make("ulx3s-12f", f"{row} endmodule\n{rows}", tmp_path,
                    apart=apart)[1].netlist.used["flip-flops"] for apart in ((), modules)]
@@ -82,7 +82,7 @@ def test_modules_that_stay_apart_are_those_of_engines_rows_and_results():
              "board_l1row4", "board_shiftrow6", "board_sumrow5"]
     others = ["board", "board_postlane10", "\\board_datapath3.drain", "\\board_datapath3.l1.x"]
     text = "".join(f"module {name} (clk);\nendmodule\n" for name in apart + others)
-    assert rows_of(text) == apart
+    assert rows_of(text, ("l1", "shift")) == apart
 
 
 def test_clock_out_of_reach_gives_no_bitstream_and_names_the_path(tmp_path, yosys):

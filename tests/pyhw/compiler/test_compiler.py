@@ -90,8 +90,7 @@ def small_limits(config):
     """Return limits for networks that plain loops walk in a fraction of a second."""
     return Limits(
         engines=tuple(config.engines), work=3000, max_side=6, max_channels=14, max_images=16,
-        l1_code_width=config.engines["l1"].code_width if config.engines.get("l1") else 8,
-        code_widths=(config.engines["shift"].code_width,) if config.engines.get("shift") else (4,),
+        code_widths={name: (one.code_width,) for name, one in config.engines.items()},
         acc_width=min(e.acc_width for e in config.engines.values()),
         terms=min(config.post.terms, config.residual.terms or config.post.terms),
         residual=config.residual.exists, tables=config.post.tables > 0, wide=config.residual.exists,
@@ -362,7 +361,7 @@ BIG = {"shape": (16, 16, 40)}
 REFUSED = {
     "engine": (graph(shift(3, (1, 1), 3)), {"shift": None},
                "layer 'layer': needs the shift engine, which the configuration 'odd' does not "
-               "have; take one with both engines"),
+               "have; take one with it"),
     "l1_codes": (graph(l1(3, (1, 1), 3, value=65)), {"l1": replace(CONFIG.engines.get("l1"),
                                                                    code_width=6)},
                  "layer 'layer': weights from 65 to 65 do not fit the 6-bit codes of the L1 "

@@ -45,7 +45,7 @@ def layers(program, config=CONFIG):
 
 def test_programs_of_random_masked_networks_compute_their_graphs():
     limits = Limits(max_ops=3, max_side=6, max_channels=12, max_images=16, work=4000,
-                    engines=("shift",), code_widths=(5,))
+                    engines=("shift",), code_widths={"shift": (5,)})
     masked = checked = 0
     for seed in range(1000, 1100):
         graph, images = random_graph(seed, limits)

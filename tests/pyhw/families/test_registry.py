@@ -42,8 +42,8 @@ def test_unknown_names_are_refused_with_those_there_are():
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({}, "there is a family ecp5 already"),
-    ({"name": "other"}, "there is a device ecp5-12f already"),
+    ({}, "Family 'ecp5' is taken"),
+    ({"name": "other"}, "Device 'ecp5-12f' is taken"),
     ({"name": "other", "devices": (replace(DEVICES["ecp5-12f"], name="x1"),)},
      "device x1 must be of family other, not ecp5"),
 ])

@@ -211,11 +211,11 @@ def test_needs_suffice_for_random_networks():
         graph, _ = random_graph(seed)
         need = needs(graph)
         engines = {
-            name: code and EngineConfig(rows=4, lanes=8, code_width=code, acc_width=acc)
-            for name, code, acc in (("l1", need.l1, need.l1_acc_width(8)),
-                                    ("shift", need.shift, need.shift_acc_width))
+            name: EngineConfig(rows=4, lanes=8, code_width=one.code_width,
+                               acc_width=one.acc_width(8))
+            for name, one in need.engines.items()
         }
-        if not any(engines.values()):
+        if not engines:
             continue
         config = Config.of(**engines, load_bits=64, pool_acc_width=need.pool_acc_width,
                         terms=need.terms, tables=need.tables, residual_terms=need.residual_terms,

@@ -219,13 +219,15 @@ def test_images_that_do_not_fit_the_input_are_refused_in_one_line(images, error,
         run(graph, images)
 
 
-def test_the_core_of_the_graph_imports_numpy_and_the_formats_alone():
+def test_the_core_of_the_graph_imports_numpy_and_definitions_alone():
     script = (
         "import sys, pyhw.graph.file, pyhw.graph.execute, pyhw.graph.random, pyhw.graph.summary\n"
         "heavy = {'torch', 'onnx', 'amaranth', 'scipy', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "gateware = {m for m in sys.modules if m.startswith('pyhw.hdl')}\n"
-        "gateware -= {f'pyhw.hdl.{name}' for name in ('formats', 'signed_digits', 'tokens')}\n"
+        "modules = ('formats', 'signed_digits', 'tokens', 'registry', 'engines', "
+        "'engines.registry')\n"
+        "gateware -= {f'pyhw.hdl.{name}' for name in modules}\n"
         "assert gateware == {'pyhw.hdl'}, gateware\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from pyhw.graph.file import from_bytes, load, save, to_bytes
-from pyhw.graph.masked import decode_codes, expand, pack_codes, published, unpack_codes
+from pyhw.graph.masked import pack_codes, published, unpack_codes
 from pyhw.graph.random import random_graph
 from pyhw.graph.summary import summarise
+from pyhw.graph.terms import term_of
 from pyhw.graph.verify import verify
 from pyhw.hdl.formats import ShiftCode
 from tests.support.masked_models import (
@@ -34,7 +35,7 @@ def sample(**options):
 
 def test_weight_i_is_entry_i_modulo_d_in_the_published_order():
     prototype = random_prototype(4, 17)
-    sign, exponent = expand(prototype, 4, SHAPE)
+    sign, exponent = term_of("shift").expand(prototype, 4, SHAPE)
     code, index = ShiftCode(4), 0
     out, height, width, channels = SHAPE
     for o in range(out):
@@ -50,8 +51,9 @@ def test_weight_i_is_entry_i_modulo_d_in_the_published_order():
 def test_codes_decode_and_pack_without_loss(width):
     code = ShiftCode(width)
     codes = np.arange((1 << width) - 1)  # all but the reserved one
-    sign, exponent = decode_codes(codes, width)
-    assert list(zip(sign, exponent, strict=True)) == [code.decode(int(c)) for c in codes]
+    sign, exponent = term_of("shift").expand(codes, width, (1, 1, 1, len(codes)))
+    assert list(zip(sign.ravel(), exponent.ravel(), strict=True)) == [
+        code.decode(int(c)) for c in codes]
     packed = pack_codes(codes, width)
     assert len(packed) == -(-len(codes) * width // 8)
     assert np.array_equal(unpack_codes(packed, len(codes), width), codes)

@@ -78,8 +78,9 @@ def test_a_seed_gives_one_network():
 
 def test_limits_hold():
     limits = Limits(
-        max_ops=2, max_side=5, max_channels=6, max_images=18, engines=("l1",), l1_code_width=5,
-        acc_width=13, terms=1, groups=False, dilation=False, pools=False, pointwise=False,
+        max_ops=2, max_side=5, max_channels=6, max_images=18, engines=("l1",),
+        code_widths={"l1": (5,)}, acc_width=13,
+        terms=1, groups=False, dilation=False, pools=False, pointwise=False,
         concat=False, permute=False, residual=False, second=False, tables=False, wide=False,
         logits=False,
     )  # fmt: skip

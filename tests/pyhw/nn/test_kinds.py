@@ -7,9 +7,10 @@ from torch import nn
 
 from pyhw.graph.execute import run_layers
 from pyhw.graph.ops import Conv
+from pyhw.hdl.registry import Registry
 from pyhw.nn import build_model, convert, parameter_groups
-from pyhw.nn.kinds import KINDS, OPS, Counts, Kind, LayerClass, base, kind, layer_class, plain
-from pyhw.quantizer.forms import FORMS, Quantised, weight_form
+from pyhw.nn.kinds import KINDS, OPS, Counts, Kind, LayerClass, kind, layer_class, plain
+from pyhw.quantizer.forms import Quantised, weight_form
 from pyhw.quantizer.forms.products import Products
 from pyhw.quantizer.model import quantize_model
 from pyhw.training.layers import layer_sizes
@@ -43,8 +44,8 @@ class TernaryForm(Products):
 
 
 @pytest.fixture
-def ternary(monkeypatch):
-    monkeypatch.setattr(base, "_CLASSES", dict(base._CLASSES))
+def ternary():
+    before = Registry.saved()
     weight_form(TernaryForm)
     layer_class(LayerClass(
         classes=(TernaryConv2d, TernaryLinear), form="ternary",
@@ -55,8 +56,7 @@ def ternary(monkeypatch):
     kind(Kind(name="ternary", conv=plain(TernaryConv2d), linear=plain(TernaryLinear), epochs=70,
               recipe={"lr": 0.02}, options=("gradient",)))  # fmt: skip
     yield
-    for registry in (KINDS, FORMS):
-        registry.pop("ternary", None)
+    Registry.restore(before)
 
 
 def test_a_network_of_a_registered_kind_is_quantised_and_counted(ternary):
@@ -91,7 +91,7 @@ def test_converter_optimiser_and_recipe_ask_the_kind(ternary):
 def test_names_and_classes_are_registered_once(ternary):
     with pytest.raises(ValueError, match="Kind name 'adder' is taken"):
         kind(KINDS["adder"])
-    with pytest.raises(ValueError, match="Conv2d is registered already"):
+    with pytest.raises(ValueError, match="Layer class Conv2d is taken"):
         layer_class(LayerClass(classes=(nn.Conv2d,), form="conv", weight=id, counts=id))
     with pytest.raises(ValueError, match="Weight form 'ternary' is taken"):
         weight_form(TernaryForm)

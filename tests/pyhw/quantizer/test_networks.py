@@ -20,8 +20,8 @@ from pyhw.hdl.formats import Format
 from pyhw.hdl.presets import PRESETS
 from pyhw.nn import AdderConv2d
 from pyhw.nn.coded import CodedWeight
+from pyhw.quantizer.forms.powers import codes_of
 from pyhw.quantizer.reading import read
-from pyhw.quantizer.weights import codes_of
 from tests.support.small_models import quantised_error, sequence, smooth_images
 
 

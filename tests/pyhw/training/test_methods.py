@@ -43,7 +43,7 @@ from tests.support.few_digits import RECIPE, same, weights
         (names.Model, MODELS),
         (names.Attention, recipe.ATTENTIONS),
         (names.Mlp, recipe.MLPS),
-        (names.Ops, OPS),
+        (names.OPS, OPS),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
