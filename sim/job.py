@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pyhw.extensions import extend_from_environment
+
 #: Begins a line of standard output that is an event for the program that started the runner.
 EVENT_PREFIX = "@pyhw "
 #: Environment variables between the runner and the bench.
@@ -39,7 +41,11 @@ def emit(stage: str, **details: Any) -> None:
 
 @functools.cache
 def parameters() -> dict[str, Any]:
-    """Return the parameters this bench was started with."""
+    """Return the parameters this bench was started with, after loading the user's extensions.
+
+    What they add, engines among them, stands in configurations and programs.
+    """
+    extend_from_environment()
     return read_json(Path(os.environ[PARAMETERS_VARIABLE]))
 
 

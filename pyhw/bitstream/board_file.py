@@ -1,13 +1,12 @@
 """A board of the user's own, declared in a Python file."""
 
 import gc
-import importlib.util
-import sys
 import warnings
 from pathlib import Path
 
 from pyhw.boards import BOARDS, Board, find_board
 from pyhw.errors import MissingTool, UserError
+from pyhw.user_file import run_file, said
 
 from .constraints import make_pins
 from .flow import solve_pll
@@ -66,20 +65,7 @@ def load_board(path: Path) -> Board:
 
 def _run(path: Path) -> Board:
     """Return the ``BOARD`` of a file."""
-    if not path.is_file():
-        raise UserError("it is no file" if path.exists() else "it does not exist")
-    spec = importlib.util.spec_from_file_location(f"pyhw_board_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise UserError("its name must end in .py")
-    module = importlib.util.module_from_spec(spec)
-    before = sys.dont_write_bytecode
-    try:
-        sys.dont_write_bytecode = True  # nothing is left beside the user's file
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(_said(error, path)) from None
-    finally:
-        sys.dont_write_bytecode = before
+    module = run_file(f"pyhw_board_{path.stem}", path)
     board = getattr(module, "BOARD", None)
     if not isinstance(board, Board):
         raise UserError("it must declare BOARD = pyhw.boards.Board(...)"
@@ -107,19 +93,7 @@ def _check(board: Board) -> None:
         except (MissingTool, UserError):
             raise
         except Exception as error:
-            reason = _said(error)
+            reason = said(error)
         gc.collect()
     if reason:
         raise UserError(reason)
-
-
-def _said(error: Exception, path: Path | None = None) -> str:
-    """Return an exception in one line, with the line of the user's file that it comes from."""
-    line, trace = getattr(error, "lineno", None), error.__traceback__
-    while path is not None and trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    where = f"line {line}: " if line is not None else ""
-    text = str(getattr(error, "msg", None) or error)
-    return f"{where}{type(error).__name__}: {' '.join(text.split())}"

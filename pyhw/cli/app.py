@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from pyhw.cache import cache_root
 from pyhw.errors import UserError
+from pyhw.extensions import extend_from_environment
 
 from .commands import (
     COMMANDS,
@@ -29,7 +30,11 @@ ENVIRONMENT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPER
 
 
 def _load(name: str) -> Any:
-    """Import the file of command ``name`` and make typer's command of its function."""
+    """Import the file of command ``name`` and make typer's command of its function.
+
+    Extensions come first: they may add to what the command offers.
+    """
+    extend_from_environment()
     function = getattr(importlib.import_module(f"pyhw.cli.{module_name(name)}"), module_name(name))
     single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     single.command(name, no_args_is_help=False, help=_paragraphs(function))(function)

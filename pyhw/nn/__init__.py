@@ -1,5 +1,6 @@
 """Multiplier-free layers and the networks built of them, in PyTorch."""
 
+from pyhw.extensions import import_layers
 from pyhw.nn.adaptive import adaptive_step
 from pyhw.nn.adder import AdderConv2d, AdderLinear
 from pyhw.nn.coded import CodedWeight
@@ -21,3 +22,5 @@ __all__ = [
     "LeNet5", "MODELS", "OPS", "build_model", "Conversion", "convert",
     "parameter_groups", "adaptive_step", "adder_conv2d",
 ]  # fmt: skip
+
+import_layers()
