@@ -140,8 +140,8 @@ def _import_layers(name: str, place: Path) -> None:
 
 def _new(registry: Registry[str, Any], saved: list) -> set[str]:
     """Return the names that a registry has got since it was saved."""
-    before = next((things for one, things in saved if one is registry), {})
-    return set(registry) - set(before)
+    before = [set(things) for one, things in saved if one is registry]
+    return set(registry).difference(*before)
 
 
 def _check_engines(saved: list) -> None:

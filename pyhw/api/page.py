@@ -21,6 +21,7 @@ GROUPS = {
     "Without hardware": ("simulate", "profile", "synth", "emulate"),
     "On a board": ("connect", "infer", "bench"),
     "Files": ("load", "save", "info"),
+    "Extensions": ("extend",),
     "What the functions return": (
         "Graph", "Quantized", "Config", "EngineConfig", "Proposal", "Program", "Design", "Built",
         "Simulation", "Profile", "Synthesis", "Connection", "Inference"),
@@ -28,8 +29,8 @@ GROUPS = {
 }
 """The public names in the order of the page."""
 
-SLOW = ("quantize_checkpoint", "build", "simulate", "synth", "emulate")
-"""Functions whose examples take longer than a test of the page may."""
+SLOW = ("quantize_checkpoint", "build", "simulate", "synth", "emulate", "extend")
+"""Functions whose examples take longer than a test of the page may, or change what others see."""
 SHOWN = {"Config": ("of", "changed", "value", "hash"), "EngineConfig": ()}
 """Members that the page shows of classes most of whose members are the gateware's."""
 
@@ -42,7 +43,8 @@ taken, a `Proposal` of `pyhw.fit` is as well. Images are arrays (N, H, W, C), ch
 (N, H, W) for one channel, of integers in the format of the network's input: 0 to 255 as a rule.
 What a user can mend is a `UserError` with one line of text. Objects show themselves as text, and as
 tables and pictures in a notebook. A test runs the examples, but for those of `build`,
-`emulate`, `quantize_checkpoint`, `simulate` and `synth`, which take longer.
+`emulate`, `quantize_checkpoint`, `simulate` and `synth`, which take longer, and that of `extend`
+([extend.md](extend.md)), which has a test of its own.
 
 `pyhw.MODELS` is the folder of the networks that come with the package.
 """

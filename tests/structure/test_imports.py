@@ -14,7 +14,7 @@ DEFINITIONS = (*(f"pyhw.hdl.{path.stem}" for path in sorted((ROOT / "hdl").glob(
 #: Files of pyhw that make Verilog, and so may import the gateware.
 GENERATORS = ("pyhw/synthesis/component.py", "pyhw/verilog.py", "pyhw/asic")
 #: Parts of pyhw that a bench may use: the golden model and what it stands on.
-GOLDEN = ("pyhw.graph", "pyhw.compiler", "pyhw.host", "pyhw.errors")
+GOLDEN = ("pyhw.graph", "pyhw.compiler", "pyhw.host", "pyhw.errors", "pyhw.extensions")
 
 
 def sources(folder: str) -> list[Path]:
