@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MissingTool, from_extra
-from .inputs import read_graph, read_program, recognise, scaling_of
+from .inputs import notes_of, read_graph, read_program, recognise, scaling_of
 from .table import text_table
 
 __all__ = ["Description", "describe"]
@@ -110,6 +110,8 @@ def _graph(path: Path) -> tuple[str, dict[str, Any]]:
         told = {name: accuracy.get(name, "?") for name in ("float", "integer", "images", "data")}
         pairs["accuracy"] = ("{float} % in floats, {integer} % in integers, of {images} test "
                              "images of {data}").format(**told)
+    if notes := notes_of(graph):
+        pairs["notes"] = "; ".join(notes)
     if shown := scaling_of(graph):
         pairs["input"] = shown
     for name in ("bits", "weights", "command"):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .graph.ops import Graph
 
 __all__ = ["check_output", "expect", "expect_either", "load_images", "read_array", "read_file",
-           "input_graph", "read_graph", "read_program", "recognise", "scaling", "scaling_of"]
+           "input_graph", "notes_of", "read_graph", "read_program", "recognise", "scaling",
+           "scaling_of"]
 
 T = TypeVar("T")
 
@@ -179,6 +180,12 @@ def scaling_of(graph: "Graph") -> str:
                for part in parts):
         return ""
     return scaling(*parts)
+
+
+def notes_of(graph: "Graph") -> list[str]:
+    """Return what the quantiser noted about a graph for the user."""
+    found = graph.meta.get("notes")
+    return [note for note in found if isinstance(note, str)] if isinstance(found, list) else []
 
 
 def read_array(path: Path) -> np.ndarray:

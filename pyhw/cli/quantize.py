@@ -100,7 +100,7 @@ def _print(found: "Quantized") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from pyhw.inputs import scaling_of
+    from pyhw.inputs import notes_of, scaling_of
     from pyhw.quantizer.run import LEFT
 
     head, *rows = found.rows()
@@ -113,3 +113,5 @@ def _print(found: "Quantized") -> None:
     if shown := scaling_of(found.graph):
         typer.echo(f"images are pixels of 0 to 255; the graph takes in {shown}")
     typer.echo(found.accuracy)
+    for note in notes_of(found.graph):
+        typer.echo(f"note: {note}")

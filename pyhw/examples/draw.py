@@ -16,6 +16,7 @@ from pyhw.nn.models import MODELS, build_model
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.shiftadd import ShiftAddConv2d
 from pyhw.quantizer.model import quantize_model
+from pyhw.quantizer.report import unsaid
 from pyhw.quantizer.settings import Settings
 from pyhw.synthetic import smooth_images
 
@@ -125,13 +126,14 @@ def draw_example(
     show(0, 1, "calibrating")
     model = draw_model(name, seed)
     channels, height, width = MODELS[example.model].input_shape
-    quantised = quantize_model(
-        model,
-        smooth_images((height, width, channels), CALIBRATION, seed),
-        settings,
-        name=name.replace("-", "_"),
-        progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
-    )
+    with unsaid():  # nothing was trained that could be lost
+        quantised = quantize_model(
+            model,
+            smooth_images((height, width, channels), CALIBRATION, seed),
+            settings,
+            name=name.replace("-", "_"),
+            progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
+        )
     command = f"pyhw example {name} --seed {seed}"
     command += "".join(f" --{name.replace('_', '-')} {n}" for name, n in options.items())
     meta = dict(quantised.graph.meta) | {

@@ -60,9 +60,10 @@ def convert(
     """Replace the convolutions and linear layers of a model, in place.
 
     Shift layers take over the weights, rounded to powers of two as published; all other kinds
-    start afresh, as published. Device, type and mode (training or not) stay. Make the optimiser
-    afterwards: the parameters are new ones. An adder layer must be followed by a batch norm, which
-    is not checked here.
+    start afresh, as published. Device, type and mode (training or not) stay. Where
+    ``padding='same'`` pads one side more, the new layer stands behind a `torch.nn.ZeroPad2d` in a
+    `torch.nn.Sequential`. Make the optimiser afterwards: the parameters are new ones. An adder
+    layer must be followed by a batch norm, which is not checked here.
 
     Parameters
     ----------
@@ -128,10 +129,11 @@ def convert(
         )
     if not chosen:
         raise UserError(f"the model has no layer to convert to {ops!r}: none, or all exempt")
+    placed = {old: _placed(old, new) for old, new in made.items()}
     for conversion in report:
         parent, _, child = conversion.path.rpartition(".")
         old = modules[conversion.path]
-        setattr(modules[parent], child, made.get(old, old))
+        setattr(modules[parent], child, placed.get(old, old))
     make.finish(nn.ModuleList(made.values()))
     return report
 
@@ -187,27 +189,40 @@ def _obstacle(module: nn.Module, path: str) -> str:
 def _padding_obstacle(layer: Any) -> str:
     if layer.padding_mode != "zeros":
         return f"padding_mode must be 'zeros', not {layer.padding_mode!r}"
-    spans = [d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size)]
-    if layer.padding == "same" and any(span % 2 for span in spans):
-        return "padding='same' pads its kernel more on one side; pad the map before it"
     return ""
+
+
+def _sides(layer: Any) -> tuple[tuple[int, int], tuple[int, int, int, int] | None]:
+    """Return a convolution's padding, and what ``'same'`` pads before it where that is uneven.
+
+    (rows, columns) of both ends; left, right, top, bottom.
+    """
+    if layer.padding == "valid":
+        return (0, 0), None
+    if layer.padding != "same":
+        return layer.padding, None
+    tall, wide = (d * (k - 1) for d, k in zip(layer.dilation, layer.kernel_size))
+    if tall % 2 or wide % 2:  # PyTorch pads the far side more
+        return (0, 0), (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
+    return (tall // 2, wide // 2), None
+
+
+def _placed(old: Any, new: nn.Module) -> nn.Module:
+    """Return what takes a layer's place: the new one, after a padding of its own if need be."""
+    before = _sides(old)[1] if isinstance(old, nn.Conv2d) else None
+    return new if before is None else nn.Sequential(nn.ZeroPad2d(before), new)
 
 
 def _counterpart(old: Any, make: Layers, edge: bool) -> nn.Module:
     bias = old.bias is not None
     if isinstance(old, nn.Linear):
         return make.linear(old.in_features, old.out_features, bias=bias, edge=edge)
-    padding = old.padding
-    if padding == "valid":
-        padding = (0, 0)
-    elif padding == "same":
-        padding = tuple(d * (k - 1) // 2 for d, k in zip(old.dilation, old.kernel_size))
     return make.conv(
         old.in_channels,
         old.out_channels,
         old.kernel_size,
         stride=old.stride,
-        padding=padding,
+        padding=_sides(old)[0],
         dilation=old.dilation,
         groups=old.groups,
         bias=bias,

@@ -139,12 +139,16 @@ def _difference(found: torch.Tensor, wanted: torch.Tensor) -> float:
     noise = torch.arange(len(wanted)) == 1  # its values may be far larger than images'
     most = 0.0
     for part in (noise, ~noise):
-        size = wanted[part].square().mean().sqrt()
-        spread = float(wanted[part].std(correction=0)) or float(wanted.std(correction=0))
-        allowed = ROUNDING * spread + NOISE * float(size)
+        size = float(wanted[part].square().mean().sqrt())
+        allowed = ROUNDING * (_spread(wanted[part]) or _spread(wanted)) + NOISE * size
         worst = float(error[part].max())
         most = max(most, worst / allowed if allowed else float(worst > 0) * float("inf"))
     return most
+
+
+def _spread(results: torch.Tensor) -> float:
+    """Return how far results of several images are from their mean."""
+    return float((results - results.mean(0)).square().mean().sqrt())
 
 
 def _parting_stage(

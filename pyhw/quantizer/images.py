@@ -7,13 +7,15 @@ import torch
 
 from pyhw.errors import UserError
 
-__all__ = ["Normalise", "check_images", "check_normalise", "probe_images"]
+__all__ = ["Normalise", "check_images", "check_normalise", "probe_images", "scale_doubts"]
 
 Normalise = tuple[np.ndarray, np.ndarray]
 """Mean and deviation, float64 arrays (C,)."""
 
 FARTHEST = 2.0
 """Largest mean, and largest deviation, of pixels / 255 that a data loader can mean."""
+DARKEST = 31
+"""Brightest pixel of images that are probably of another scale."""
 PROBES = 4
 """Images that the model itself is run on: calibration images, and one of noise."""
 
@@ -55,12 +57,28 @@ def check_images(images: Any) -> np.ndarray:
             f"calibration images must differ: every pixel of them is {low}; give images of the "
             "training set"
         )
+    if len(images) > 1 and (images == images[0]).all():
+        raise UserError(
+            f"calibration images must differ: all {len(images)} are the same; give images of the "
+            "training set"
+        )
     if high == 1:
         raise UserError(
             "calibration images must be bytes from 0 to 255: all pixels are 0 or 1, as of images "
             "from 0 to 1 that were cast; use (255 * images).astype('uint8')"
         )
     return images
+
+
+def scale_doubts(images: np.ndarray) -> list[str]:
+    """Return what makes one doubt that images, which `check_images` returned, are of 0 to 255."""
+    high = int(images.max())
+    if high > DARKEST:
+        return []
+    return [
+        f"the brightest pixel of all calibration images is {high} of 255: were they scaled to "
+        f"0 to {high}? The model sees pixels / 255"
+    ]
 
 
 def check_normalise(normalise: Any, channels: int) -> Normalise:

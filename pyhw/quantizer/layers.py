@@ -146,11 +146,14 @@ def _pool(site: Site, layer: Any, ref: Ref) -> Ref:
     stage = pool(site.path, layer, ref)
     if stage is None:
         return ref
-    if ref.padding is not None and stage.kind == "max" and site.build.is_signed(ref.path):
-        raise Unsupported(
-            "it takes the maximum of padded zeros and values that may be negative; put a ReLU "
-            "before, or use the padding of the pool"
-        )
+    if ref.padding is not None and stage.kind == "max":
+        if site.build.is_signed(ref.path):
+            raise Unsupported(
+                "it takes the maximum of padded zeros and values that may be negative; put a ReLU "
+                "before, or use the padding of the pool"
+            )
+        if any(side >= stage.kernel[i % 2] for i, side in enumerate(stage.padding)):
+            raise Unsupported("some of its windows hold padding alone; pad less")
     return site.build.place(stage, ref, ref.shape[2])
 
 

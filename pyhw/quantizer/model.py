@@ -1,5 +1,6 @@
 """Quantisation of a model: stages become operations one after the other, on calibration images."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,10 +14,11 @@ from pyhw.hdl.formats import Format
 from .choice import Chooser
 from .forms import form_of
 from .guard import read_network
-from .images import check_images, check_normalise
-from .layer import LayerReport, concatenate, quantise_stage
+from .images import check_images, check_normalise, scale_doubts
+from .layer import concatenate, quantise_stage
 from .operation import Value, operation_name, round_weights
 from .reference import Reals
+from .report import LOSS, LayerReport, QuantisationWarning, lost
 from .settings import EDGE_WEIGHT_BITS, Settings
 from .stage import IMAGES, Stage
 
@@ -30,11 +32,24 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """A quantised model: `graph`, a report per layer, the step of every stage by its path."""
+    """A quantised model.
+
+    Attributes
+    ----------
+    graph : Graph
+    layers : tuple of LayerReport
+        One for each operation.
+    steps : dict of str to float
+        Of every stage's value, by path.
+    notes : tuple of str
+        What the user should know: what was left out, and what is probably not meant; the
+        graph's meta has them, too.
+    """
 
     graph: Graph
     layers: tuple[LayerReport, ...]
     steps: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def quantize_model(
@@ -78,16 +93,25 @@ def quantize_model(
     ------
     UserError
         If a layer is not supported, holds NaN or infinite values, or cannot be written in the
-        accelerator's numbers; if images are not what the model takes.
+        accelerator's numbers; if images are not what the model takes; if what was read is not
+        what the model computes.
+
+    Warns
+    -----
+    QuantisationWarning
+        If images are probably of another scale, or the integers lose more than `LOSS` of the
+        results' spread on them.
     """
     settings = settings or Settings()
     images = check_images(images)
+    doubts = scale_doubts(images)
     height, width, channels = images.shape[1:]
     if normalise is not None:
         mean, deviation = normalise = check_normalise(normalise, channels)
         told = {"mean": mean.tolist(), "deviation": deviation.tolist()}
         meta = dict(meta or {}) | {"normalise": told}
-    stages = read_network(model, images, normalise).stages
+    reading = read_network(model, images, normalise)
+    stages = reading.stages
     reals = Reals(stages, images / PIXEL.max)
     chooser = Chooser(stages, reals, settings.bits, dict(scales or {}))
     values = {IMAGES: Value("input", PIXEL, 1 / PIXEL.max, images.astype(np.int64))}
@@ -112,9 +136,25 @@ def quantize_model(
         ops.append(made.op)
         reports.append(made.report)
         values[stage.path], steps[stage.path] = made.value, made.value.scale
+        loss = lost(made.value, reals[stage.path])
         for path in _done(stages, number):
             reals.free(path)
             del values[path]
+    notes = []
+    if reading.left_out is not None:
+        notes.append(
+            f"{reading.left_out_path} ({type(reading.left_out).__name__}) is left out: the class "
+            "is the same without it"
+        )
+    if loss > LOSS:
+        doubts.append(
+            f"the integers lose {loss:.0%} of the spread of the results on the calibration images: "
+            "are the images those that the model was trained on, scaled and normalised alike? If "
+            "so, take more bits, or train with rounding (docs/quantization.md)"
+        )
+    notes += doubts
+    if notes:
+        meta = dict(meta or {}) | {"notes": notes}
     graph = Graph(
         name,
         tuple(ops),
@@ -126,7 +166,9 @@ def quantize_model(
             "scales": {"input": 1 / PIXEL.max} | {r.name: r.scale for r in reports},
         },
     )
-    return Quantised(verify(graph), tuple(reports), steps)
+    for doubt in doubts:
+        warnings.warn(doubt, QuantisationWarning, stacklevel=2)
+    return Quantised(verify(graph), tuple(reports), steps, tuple(notes))
 
 
 def _done(stages: list[Stage], number: int) -> list[str]:

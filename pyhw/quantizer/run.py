@@ -20,6 +20,7 @@ from pyhw.training.loop import evaluate
 from pyhw.training.networks import check_fit
 
 from .model import LayerReport, quantize_model
+from .report import unsaid
 from .settings import Settings
 
 __all__ = ["CALIBRATION", "Quantized", "calibration_images", "quantize_checkpoint"]
@@ -196,14 +197,15 @@ def quantize_checkpoint(
         always = name in ("bits", "weight_bits", "digits")
         if value is not None and (always or value != usual[name]) and name != "output_width":
             command += [f"--{name.replace('_', '-')}", str(value)]
-    quantised = quantize_model(
-        model,
-        images,
-        settings,
-        name=f"{recipe.model}_{recipe.ops}_{recipe.data if origin is None else origin.source}",
-        normalise=None if origin is None else origin.normalise,
-        progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
-    )
+    with unsaid():  # the graph's notes are shown
+        quantised = quantize_model(
+            model,
+            images,
+            settings,
+            name=f"{recipe.model}_{recipe.ops}_{recipe.data if origin is None else origin.source}",
+            normalise=None if origin is None else origin.normalise,
+            progress=lambda done, total, layer: show(done, total, f"quantising {layer}"),
+        )
     graph = quantised.graph
     meta = dict(graph.meta)
     reference, accuracy = None, None

@@ -184,8 +184,9 @@ class Stage:
     def bare_pool(self) -> bool:
         """Whether it only pools, so that its result can keep the input's step.
 
-        Not an average of the whole map: it varies far less than the values do, and gets a step of
-        its own.
+        Not an average of the whole map, which varies far less than the values do, nor one with a
+        divisor of its own, which may be larger than they are: they get steps of their own.
         """
         bare = self.first.empty and self.activation is None and self.second is None
-        return bare and self.kind in ("max", "sum") and not self.whole
+        kept = self.kind == "max" or (self.kind == "sum" and self.divisor is None)
+        return bare and kept and not self.whole

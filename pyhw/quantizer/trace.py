@@ -137,8 +137,9 @@ def _free_count(graph: fx.Graph, values: Mapping[fx.Node, Any], count: int) -> N
     for node in graph.nodes:
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         value = values.get(node)
-        kept = isinstance(value, torch.Tensor) and value.shape[:1] == (count,)
-        if name in ("view", "reshape") and kept and node.all_input_nodes:
+        if name not in ("view", "reshape") or not isinstance(value, torch.Tensor):
+            continue
+        if value.shape[:1] == (count,) and node.all_input_nodes:
             node.args = (node.all_input_nodes[0], (-1, *value.shape[1:]))
             node.kwargs = {}
 

@@ -1,46 +1,40 @@
 """Modules that only wrap another one: the network itself is what they hold."""
 
-import inspect
+import sys
 from typing import Any
 
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 __all__ = ["unwrapped"]
 
-_HELD_AS = ("module", "_orig_mod")
-"""What wrappers call the module that they hold: DataParallel, DDP and averages of weights the one,
-`torch.compile` the other."""
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+"""PyTorch's wrappers that call what they hold `module`."""
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module in all wrappers around it; itself where there are none.
+    """Return the module in all of PyTorch's wrappers around it; itself where there are none.
 
-    A wrapper is a module that takes whatever it is given and holds a single module under one of
-    the names that wrappers use. That it computes the same is not taken for granted:
-    `pyhw.quantizer.guard` compares.
+    Wrappers of one's own are traced through like any module.
 
     Parameters
     ----------
     module : torch.nn.Module
         Any.
     """
-    while (inner := _held(module)) is not None:
-        module = inner
-    return module
+    found: Any = module
+    while not (found._forward_hooks or found._forward_pre_hooks):
+        if type(found) in _WRAPPERS:
+            found = found.module
+        elif _compiled(found):
+            found = found._orig_mod
+        else:
+            break
+    inner: nn.Module = found
+    return inner
 
 
-def _held(module: nn.Module) -> nn.Module | None:
-    children: dict[str, Any] = dict(module.named_children())
-    if len(children) != 1:
-        return None
-    name, inner = next(iter(children.items()))
-    if name not in _HELD_AS:
-        return None
-    try:
-        parameters = inspect.signature(type(module).forward).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    kinds = {parameter.kind for parameter in list(parameters)[1:]}  # without self
-    anything = kinds <= {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
-    # What `torch.compile` returns takes its signature from what it holds.
-    return inner if anything or name == "_orig_mod" else None
+def _compiled(module: nn.Module) -> bool:
+    """Return whether `torch.compile` made a module, without the import that this would take."""
+    maker = sys.modules.get("torch._dynamo.eval_frame")
+    return maker is not None and type(module) is maker.OptimizedModule

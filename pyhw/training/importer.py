@@ -14,7 +14,7 @@ from pyhw.errors import UserError
 from pyhw.nn.kinds.base import NORMALISATION, Source
 from pyhw.nn.models import MODELS
 from pyhw.training.checkpoint import read_content, save_checkpoint
-from pyhw.training.keys import WRAPPERS, sources
+from pyhw.training.keys import PREFIXES, WRAPPERS, sources
 from pyhw.training.networks import build
 from pyhw.training.origin import Origin
 from pyhw.training.recipe import Recipe, make_recipe
@@ -163,14 +163,18 @@ def _tensors(path: str | os.PathLike) -> dict[str, Tensor]:
             break
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no table of tensors: save a state_dict")
-    found = {
-        str(name).removeprefix("module."): value
-        for name, value in content.items()
-        if isinstance(value, Tensor)
-    }
+    found = {_plain(str(name)): value for name, value in content.items()
+             if isinstance(value, Tensor)}  # fmt: skip
     if not found:
         raise UserError(f"{path} holds no tensors under {', '.join(WRAPPERS)} or at the top")
     return found
+
+
+def _plain(name: str) -> str:
+    """Return a tensor's name without what wrappers put before it."""
+    while prefix := next((p for p in PREFIXES if name.startswith(p)), ""):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _split_powers(

@@ -2,10 +2,12 @@
 
 from pyhw.nn.kinds import KINDS, Source
 
-__all__ = ["WRAPPERS", "Source", "sources"]
+__all__ = ["PREFIXES", "WRAPPERS", "Source", "sources"]
 
-WRAPPERS = ("state_dict", "model", "net")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 """Entries under which training scripts keep the tensors."""
+PREFIXES = ("module.", "_orig_mod.")
+"""What DataParallel and DDP, and `torch.compile`, put before every name, in any order."""
 
 
 def sources() -> dict[str, Source]:

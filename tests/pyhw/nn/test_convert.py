@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import pytest
 import torch
@@ -147,6 +148,25 @@ def test_options_reach_the_layers_and_sizes_type_and_mode_stay():
     assert model[1].padding == (1, 1)
 
 
+def test_same_padding_of_an_even_kernel_is_a_layer_before():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, (2, 3), padding="same"),
+                          nn.Conv2d(3, 2, (3, 4), padding="same", dilation=(1, 3)))  # fmt: skip
+    with torch.no_grad():
+        for layer in model:  # powers of two, which shift layers take over as they are
+            power = 2.0 ** -torch.randint(0, 3, layer.weight.shape)
+            layer.weight.copy_(layer.weight.sign() * power)
+            layer.bias.zero_()  # they round it
+    x = torch.rand(2, 2, 7, 9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch pads by a copy, and says so
+        expected = model(x)
+    report = convert(model.eval(), "shift-q", exempt=(), layers=LayerOptions(bits=4))
+    assert [entry.after for entry in report] == ["ShiftConv2d"] * 2
+    assert [tuple(part[0].padding) for part in model] == [(1, 1, 0, 1), (4, 5, 1, 1)]
+    assert torch.allclose(model(x), expected, atol=1e-5)
+
+
 def test_masked_layers_share_as_told():
     model = net()
     convert(model, "pemn", layers=LayerOptions(sharing="rp", fraction=0.02))
@@ -189,7 +209,6 @@ def hooked():
         (OwnLinear(2, 2), r"0 \(OwnLinear\): a subclass may compute something else"),
         (hooked(), r"0 \(Linear\): it has hooks"),
         (nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), "padding_mode must be 'zeros'"),
-        (nn.Conv2d(2, 2, 2, padding="same"), "pads its kernel more on one side"),
     ],
 )
 def test_what_cannot_be_converted_is_named_and_nothing_is_changed(layer, text):

@@ -34,12 +34,15 @@ def test_the_command_line_offers_every_source():
     assert set(names.SOURCES) == set(sources())
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
-def test_an_adder_resnet20_is_read_whole(tmp_path, wrapped):
+@pytest.mark.parametrize(("prefix", "entry"), [
+    ("module.", ""), ("module.", "state_dict"), ("_orig_mod.", "model_state_dict"),
+    ("_orig_mod.module.", "model"), ("", "net"),
+])  # fmt: skip
+def test_an_adder_resnet20_is_read_whole(tmp_path, prefix, entry):
     state = resnet(adder, plain, 1, blocks=3)
     assert sum(t.numel() for name, t in state.items() if name.endswith("adder")) == 269_824
-    saved = {f"module.{name}": tensor for name, tensor in state.items()}
-    saved = {"epoch": 3, "state_dict": saved, "best_prec1": 91.8} if wrapped else saved
+    saved = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    saved = {"epoch": 3, entry: saved, "best_prec1": 91.8} if entry else saved
     found, ours = _import(tmp_path, saved, "addernet", "resnet20")
     assert len(found.matched) == len(state) == len(ours)
     assert torch.equal(ours["layer2.0.conv1.weight"], state["layer2.0.conv1.adder"])
@@ -114,7 +117,7 @@ def test_what_cannot_be_imported_says_why(tmp_path):
         _import(tmp_path, {}, "caffe")
     with pytest.raises(UserError, match="holds no table of tensors"):
         _import(tmp_path, [1], "addernet")
-    with pytest.raises(UserError, match="holds no tensors under state_dict, model, net"):
+    with pytest.raises(UserError, match="holds no tensors under state_dict, model_state_dict, model, net"):
         _import(tmp_path, {"epoch": 1}, "addernet")
     torch.save(torch.nn.Linear(1, 1), tmp_path / "pickled.pth")
     with pytest.raises(UserError, match="holds Python objects"):
