@@ -30,6 +30,7 @@ if _TYPE_CHECKING:
     from pyhw.api.models import example as example
     from pyhw.api.models import quantize as quantize
     from pyhw.api.models import quantize_checkpoint as quantize_checkpoint
+    from pyhw.api.models import train as train
     from pyhw.api.runs import profile as profile
     from pyhw.api.runs import simulate as simulate
     from pyhw.api.runs import synth as synth
@@ -52,7 +53,7 @@ if _TYPE_CHECKING:
     from pyhw.target.simulation import Simulation as Simulation
 
 _PLACES = {
-    "api.models": ("quantize", "quantize_checkpoint", "convert", "example"),
+    "api.models": ("train", "quantize", "quantize_checkpoint", "convert", "example"),
     "api.hardware": ("fit", "preset", "compile", "generate", "build"),
     "api.runs": ("simulate", "profile", "synth"),
     "api.boards": ("connect", "infer", "bench", "emulate"),
@@ -76,11 +77,11 @@ _PLACES = {
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "MODELS", "__version__", "convert", "quantize", "quantize_checkpoint", "example", "fit",
-    "preset", "compile", "generate", "build", "simulate", "profile", "synth", "connect", "infer",
-    "bench", "emulate", "load", "save", "info", "extend", "Graph", "Config", "EngineConfig",
-    "Quantized", "Proposal", "Program", "Target", "Design", "Built", "Simulation", "Profile",
-    "Synthesis", "Connection", "Inference", "UserError", "MissingTool",
+    "MODELS", "__version__", "train", "convert", "quantize", "quantize_checkpoint", "example",
+    "fit", "preset", "compile", "generate", "build", "simulate", "profile", "synth", "connect",
+    "infer", "bench", "emulate", "load", "save", "info", "extend", "Graph", "Config",
+    "EngineConfig", "Quantized", "Proposal", "Program", "Target", "Design", "Built", "Simulation",
+    "Profile", "Synthesis", "Connection", "Inference", "UserError", "MissingTool",
 ]
 
 

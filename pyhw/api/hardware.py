@@ -98,6 +98,8 @@ def fit(
     >>> proposal = pyhw.fit(graph, device="ecp5-12f", objective="area")
     >>> proposal.best.luts < proposal.device.luts
     True
+    >>> pyhw.compile(graph, proposal).batch == proposal.batch
+    True
     """
     from pyhw.target import TARGETS
 

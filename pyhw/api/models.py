@@ -15,8 +15,66 @@ if TYPE_CHECKING:
     from pyhw.nn.convert import Conversion
     from pyhw.quantizer.run import Quantized
     from pyhw.quantizer.settings import Settings
+    from pyhw.training.loop import EpochRecord
 
-__all__ = ["convert", "example", "quantize", "quantize_checkpoint"]
+__all__ = ["convert", "example", "quantize", "quantize_checkpoint", "train"]
+
+
+def train(
+    model: str,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    progress: "Callable[[EpochRecord], None] | None" = None,
+    **options: Any,
+) -> Path:
+    """Train a network of the package, and save its checkpoint after each epoch.
+
+    Parameters
+    ----------
+    model : str
+        A key of `pyhw.nn.models.MODELS`: ``lenet5``, ``resnet20`` ...
+    out : path-like, optional
+        Checkpoint to write; MODEL-OPS-DATA.pt by default.
+    resume : bool
+        Go on from the checkpoint `out`.
+    data_dir : path-like, optional
+        Folder of the data files; the environment's ``PYHW_DATA`` by default.
+    device : {'cpu', 'cuda', 'auto'}
+    progress : callable, optional
+        Called after each epoch with its record: `epoch`, `loss`, `accuracy`, `seconds`.
+    **options
+        As of ``pyhw train``: `ops`, `data`, `epochs`, `batch`, `lr`, `seed`, `images` ...
+
+    Returns
+    -------
+    Path
+        The checkpoint, which `load`, `quantize` and `quantize_checkpoint` take.
+
+    Raises
+    ------
+    UserError
+        If an option is out of range, data are missing, the checkpoint exists, or the training
+        diverges.
+    KeyboardInterrupt
+        After Ctrl-C; the text says what is kept.
+
+    Examples
+    --------
+    >>> import pyhw
+    >>> checkpoint = pyhw.train("lenet5", ops="adder", data="digits", epochs=1, images=64)
+    >>> checkpoint.name
+    'lenet5-adder-digits.pt'
+    """
+    require_torch()
+    from pyhw.training.run import choose_device, prepare, run
+
+    trainer, path = prepare(out, resume, data_dir, device=choose_device(device), model=model,
+                            **options)
+    run(trainer, path, on_epoch=progress)
+    return path
 
 
 def convert(model: Any, ops: str, *, exempt: Sequence[str] | None = None

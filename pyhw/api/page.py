@@ -16,7 +16,8 @@ from pyhw.files import write_atomically
 __all__ = ["GROUPS", "SLOW", "Docstring", "api_markdown", "parse", "public_members"]
 
 GROUPS = {
-    "From PyTorch to the integer graph": ("convert", "quantize", "quantize_checkpoint", "example"),
+    "From PyTorch to the integer graph": (
+        "train", "convert", "quantize", "quantize_checkpoint", "example"),
     "Hardware for it": ("preset", "fit", "compile", "generate", "build"),
     "Without hardware": ("simulate", "profile", "synth", "emulate"),
     "On a board": ("connect", "infer", "bench"),

@@ -25,14 +25,6 @@ class Proposal:
     device : Device
     candidates : sequence of Candidate
         The best first; each has `config`, `batch`, `cycles`, `luts`, `block_rams`, `limit`.
-
-    Examples
-    --------
-    >>> import pyhw
-    >>> graph = pyhw.load(pyhw.MODELS / "lenet1_adder_mnist.pyhw")
-    >>> proposal = pyhw.fit(graph, device="ecp5-12f", objective="area")
-    >>> pyhw.compile(graph, proposal).batch == proposal.batch
-    True
     """
 
     name: str

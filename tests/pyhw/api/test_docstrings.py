@@ -13,11 +13,13 @@ from tests.support.device_model import DeviceModel
 from tests.support.pty_board import PtyBoard
 
 pytest.importorskip("torch")
+pytest.importorskip("sklearn")
 
 NAMES = [name for names in GROUPS.values() for name in names]
 FUNCTIONS = [name for name in NAMES if inspect.isfunction(getattr(pyhw, name))]
 CLASSES = [name for name in NAMES if inspect.isclass(getattr(pyhw, name))]
-WITHOUT_EXAMPLE = {"Quantized", "Built", "Simulation", "Synthesis", "Inference", "EngineConfig"}
+WITHOUT_EXAMPLE = {"Quantized", "Built", "Simulation", "Synthesis", "Inference", "EngineConfig",
+                   "Proposal"}
 """Classes that the examples of functions and of `Config` show."""
 
 
