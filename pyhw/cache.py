@@ -26,19 +26,23 @@ def cache_root() -> Path:
         root = Path(named)
     else:
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pyhw"
+    _make(root)
+    return root.absolute()
+
+
+def _make(folder: Path) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "it is no folder" if isinstance(error, FileExistsError) else error.strerror
-        raise UserError(f"the folder of caches, {root}, cannot be made: {reason}; name another "
+        raise UserError(f"the folder of caches, {folder}, cannot be made: {reason}; name another "
                         "with the environment variable PYHW_CACHE") from None
-    return root.absolute()
 
 
 def cache_dir(kind: str) -> Path:
     """Return the folder for one kind of entry, made if it is not there."""
     path = cache_root() / kind
-    path.mkdir(parents=True, exist_ok=True)
+    _make(path)
     return path
 
 

@@ -3,6 +3,7 @@
 import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,8 @@ __all__ = ["check_output", "expect", "expect_either", "load_images", "read_array
            "scaling_of"]
 
 T = TypeVar("T")
+MOST_BYTES = 4 << 30
+"""Of images that are made."""
 
 _FOREIGN = {
     b"\x93NUMPY": "a NumPy array",
@@ -199,7 +202,9 @@ def _map_array(path: Path) -> np.ndarray:
             raise ValueError("it is not a .npy file of NumPy, or cut off")
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # damaged headers make NumPy's parser raise whatever it meets
         # NumPy's own words are about mappings and pickles; the first line tells enough.
         reason = str(error).partition("\n")[0]
         if "object" in reason:
@@ -233,6 +238,10 @@ def load_images(graph: "Graph", data: str, count: int,
     labels : int array (N,) or None
     """
     labels, named = None, ""
+    if data in ("random", "smooth"):
+        most = MOST_BYTES // (8 * prod(graph.input.shape))  # int64
+        if not 0 < count <= most:
+            raise UserError(f"images must be 1 to {most} of this size, not {count}")
     if data == "random":
         fmt, rng = graph.input.fmt, np.random.default_rng(seed)
         images = rng.integers(fmt.min, fmt.max + 1, (count, *graph.input.shape))

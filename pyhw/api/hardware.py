@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "compile", "fit", "generate", "preset"]
 
 MOST_MHZ = 1000
+MOST_BAUD = 100_000_000
 """No FPGA here reaches a clock of so many MHz."""
 
 
@@ -265,6 +266,8 @@ def build(
     >>> built.bitstream.name
     'lenet5.bit'
     """
+    if not 1 <= baud <= MOST_BAUD:
+        raise UserError(f"--baud must be from 1 to {MOST_BAUD:,}, not {baud}")
     if clock_mhz is not None and not 1 <= clock_mhz < MOST_MHZ:
         raise UserError(f"--clock must be at least 1 and below {MOST_MHZ:,} MHz, "
                         f"not {clock_mhz:g}")

@@ -33,6 +33,8 @@ COMMANDS = {
 EXIT_ERROR = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+LONGEST = 300
+"""Characters of a line for people."""
 
 
 def module_name(name: str) -> str:
@@ -61,8 +63,12 @@ def help_page() -> str:
 
 
 def say(line: str) -> None:
-    """Print a text for people on standard error, as one line."""
-    print(" ".join(line.split()), file=sys.stderr)
+    """Print a text for people on standard error, as one line; of a longer one, both ends."""
+    line = " ".join(line.split())
+    if len(line) > LONGEST:
+        end = LONGEST // 3
+        line = f"{line[:LONGEST - end - 5]} ... {line[-end:]}"
+    print(line, file=sys.stderr)
 
 
 def leave_broken_pipe() -> None:

@@ -1,5 +1,6 @@
 """Options that several commands share, and what they check and print with."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,13 +98,13 @@ def distinct(read: Mapping[str, Path | None], written: Mapping[str, Path | None]
     UserError
         If two names are of one file.
     """
-    seen = {path.resolve(): name for name, path in read.items() if path is not None}
+    seen = {os.path.realpath(path): name for name, path in read.items() if path is not None}
     for name, path in written.items():
         if path is None:
             continue
-        if other := seen.get(path.resolve()):
+        if other := seen.get(os.path.realpath(path)):
             raise UserError(f"{path} would be both {other} and {name}: choose another name")
-        seen[path.resolve()] = name
+        seen[os.path.realpath(path)] = name
 
 
 def console() -> "Console":

@@ -59,6 +59,8 @@ def draw_model(name: str, seed: int = 0) -> nn.Module:
     example = find_example(name)
     if example.trained:
         raise UserError(f"the weights of {name} are trained; it cannot be drawn from a seed")
+    if not 0 <= seed < 1 << 63:
+        raise UserError(f"seed must be a whole number from 0 to {(1 << 63) - 1}, not {seed}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         options = LayerOptions(**example.layers)

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AcceleratorProgram", "AcceleratorTarget"]
 
+MOST_DIVISOR = 1 << 24
+"""Clock cycles of a bit: 300 baud and less at any clock."""
+
 
 @dataclass(frozen=True, repr=False)
 class AcceleratorProgram(Program):
@@ -157,6 +160,8 @@ class AcceleratorTarget:
         if (interface == "serial") != (divisor is not None):
             raise UserError("--interface serial needs --divisor, the clock cycles of a bit" if
                             divisor is None else "--divisor is for --interface serial")
+        if divisor is not None and divisor > MOST_DIVISOR:
+            raise UserError(f"--divisor must be at most {MOST_DIVISOR}, not {divisor}")
         if family is not None:
             from pyhw.families import find_family
             from pyhw.fitter.memories import in_blocks

@@ -159,6 +159,8 @@ def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
                 if damaged := archive.testzip():  # PyTorch itself does not look
                     raise UserError(f"{path} is damaged: {damaged} does not match its checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except OSError as error:
@@ -170,7 +172,7 @@ def read_content(path: str | os.PathLike, legacy: bool = False) -> Any:
             f"{path} is no pyhw checkpoint: it holds Python objects, and loading them could run "
             "code; save a state_dict instead"
         ) from None
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # damaged bytes make the unpickler raise whatever it meets
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} is damaged ({reason})") from None
 

@@ -144,7 +144,7 @@ def load_cifar10(folder: str | os.PathLike | None = None) -> dict[str, np.ndarra
     ------
     Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
-    path = _find(folder).resolve()
+    path = Path(os.path.realpath(_find(folder)))
     cached = cache_dir("data") / f"cifar10-{content_key(1, str(path), _state(path))}.npz"
     try:
         with open(cached, "rb") as kept, np.load(kept, allow_pickle=False) as file:
