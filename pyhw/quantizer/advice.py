@@ -5,13 +5,14 @@ __all__ = ["SUPPORTED", "advise"]
 SUPPORTED = (
     "Conv2d, Linear, AdderConv2d, AdderLinear, coded layers, BatchNorm1d/2d, ReLU and the other "
     "activations, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, ZeroPad2d, Flatten, Dropout, Identity, "
-    "+, arithmetic with constants, and torch.cat"
+    "+, arithmetic with constants, and torch.cat; of transformers LayerNorm, Softmax and the modules "
+    "of pyhw.nn.attention and pyhw.nn.tokens"
 )
 """What the quantiser knows."""
 
 _INSTEAD = {
     "use BatchNorm2d": (
-        "GroupNorm InstanceNorm1d InstanceNorm2d LayerNorm LocalResponseNorm RMSNorm SyncBatchNorm"
+        "GroupNorm InstanceNorm1d InstanceNorm2d LocalResponseNorm RMSNorm SyncBatchNorm"
     ),
     "use AdaptiveAvgPool2d of a map": "AdaptiveAvgPool1d AdaptiveAvgPool3d",
     "use AdaptiveMaxPool2d of a map": "AdaptiveMaxPool1d AdaptiveMaxPool3d",

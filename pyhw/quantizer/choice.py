@@ -53,13 +53,16 @@ class Chooser:
         Of what engines read.
     scales : dict of str to float
         Steps that are given, by path.
+    stream_bits : int
+        Of what is normalised token by token and added, and read by no engine.
     """
 
     def __init__(
-        self, stages: list[Stage], reals: Reals, bits: int, scales: dict[str, float]
-    ) -> None:
+        self, stages: list[Stage], reals: Reals, bits: int, scales: dict[str, float],
+        stream_bits: int = INNER_BITS,
+    ) -> None:  # fmt: skip
         self.stages = {stage.path: stage for stage in stages}
-        self.reals, self.bits, self.scales = reals, bits, scales
+        self.reals, self.bits, self.scales, self.stream_bits = reals, bits, scales, stream_bits
         self.readers = readers_of(stages)
         self.ties = _ties(stages)
         self._chosen: dict[str, Choice] = {}
@@ -77,6 +80,8 @@ class Chooser:
         fmt = Format(self.bits, signed)
         if all(stage.path not in reader.sources for reader in self.readers[stage.path]):
             fmt = Format(max(self.bits, INNER_BITS), signed)
+        elif len(tied) == 1 and self._streams(stage):
+            fmt = Format(min(self.stream_bits, longest(stage.channels)), signed)
         given = [self.scales[path] for path in tied if path in self.scales]
         if given:
             choice = Choice(fmt, given[0])
@@ -96,6 +101,12 @@ class Chooser:
             )
         self._chosen |= dict.fromkeys(tied, choice)
         return choice
+
+    def _streams(self, stage: Stage) -> bool:
+        """Return whether a value is normalised token by token and read by no engine."""
+        table = stage.activation not in (None, "relu") and stage.second is None
+        engines = [r for r in self.readers[stage.path] if stage.path in r.sources]
+        return not table and all(reader.kind == "norm" for reader in engines)
 
     def inner(self, stage: Stage) -> Choice:
         """Choose for what lies between a stage's first step and its table or second step."""
@@ -124,6 +135,11 @@ class Chooser:
                 weights.append(reader.weight)
         if not self.readers[path]:
             seen[path] = None
+
+
+def longest(channels: int) -> int:
+    """Return the most bits of values whose norm over so many channels has 32-bit biases."""
+    return min(16, 23 - (channels - 1).bit_length())
 
 
 def _ties(stages: list[Stage]) -> dict[str, list[str]]:

@@ -9,7 +9,7 @@ from torch import nn
 
 from .advice import SUPPORTED
 
-__all__ = ["Constant", "Reshape", "ScaleShift", "Unsupported", "Value", "layers_of"]
+__all__ = ["Constant", "Parts", "Reshape", "ScaleShift", "Unsupported", "Value", "layers_of"]
 
 
 class Unsupported(Exception):
@@ -28,6 +28,28 @@ class Constant:
     """What does not depend on the images: a tensor of the model, or what is computed of some."""
 
     value: Any
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Equal parts of a tensor's channels: the result of ``chunk``."""
+
+    name: str
+    path: str
+    count: Any
+    dimension: Any
+
+    def part(self, index: Any) -> dict[str, int]:
+        """Return index and count of one part.
+
+        Raises
+        ------
+        Unsupported
+            If the parts are not those of the last dimension of tokens.
+        """
+        if self.dimension not in (-1, 2) or not isinstance(self.count, int):
+            raise Unsupported("only the channels of tokens (dim=-1) can be cut into parts")
+        return {"index": index, "count": self.count}
 
 
 class Reshape(nn.Module):

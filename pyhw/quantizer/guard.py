@@ -123,7 +123,8 @@ def _as_results(
     z: np.ndarray, results: torch.Tensor, left_out: nn.Module | None
 ) -> torch.Tensor | None:
     """Return the last stage's values in the shape of the model's results."""
-    values = torch.tensor(np.ascontiguousarray(np.moveaxis(z, 3, 1)))
+    tokens = results.ndim == 3  # (N, T, C)
+    values = torch.tensor(np.ascontiguousarray(z if tokens else np.moveaxis(z, 3, 1)))
     if values.numel() != results.numel():
         return None
     values = values.reshape(results.shape)
@@ -159,7 +160,7 @@ def _parting_stage(
     for stage in reading.stages:
         last = reading.last.get(stage.path, "")
         wanted = copies.get(last)
-        if wanted is None:
+        if wanted is None or wanted.ndim > 4:  # scores have no order of their own
             continue
         wanted = wanted.detach().cpu().double()
         found = _as_results(reals[stage.path].z, wanted, None)

@@ -34,6 +34,8 @@ class Made:
     op: Operation
     value: Value
     report: LayerReport
+    before: tuple[Operation, ...] = ()
+    """Operations that it needs before it: records of tokens."""
 
 
 def concatenate(stage: Stage, name: str, values: dict[str, Value], real: Real) -> Made:

@@ -11,8 +11,8 @@ It raises `Unsupported` for settings that cannot be quantised. What is only to b
 later stage is marked on the value (`Ref.pending`); a function that can take such marks names them.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from pyhw.nn.kinds import layer_class_of
+from pyhw.nn.tokens import DropPath
 
 from .activations import RELU, TABLES, activation_of
 from .convert import batch_norm, convolution, linear
@@ -28,24 +29,26 @@ from .extend import with_activation, with_norm
 from .functions import Reshape, ScaleShift, Unsupported
 from .pools import pool
 from .refs import Ref
-from .stage import Norm
+from .stage import Norm, Stage
 
 if TYPE_CHECKING:
     from .build import Builder
 
-__all__ = ["Site", "Take", "layer_kind", "take_of"]
+__all__ = ["Site", "Take", "layer_kind", "pair_kind", "pair_of", "take_of"]
 
 
 @dataclass(frozen=True)
 class Site:
     """Where a layer is called: the stages so far, its path, and the shape of its result.
 
-    `dims` is the result's shape for one image in PyTorch, None if it is not known.
+    `dims` is the result's shape for one image in PyTorch, None if it is not known; `options` are
+    arguments of the call that are no tensors.
     """
 
     build: "Builder"
     path: str
     dims: tuple[int, ...] | None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Take:
     def __call__(self, site: Site, layer: nn.Module, ref: Ref) -> Ref:
         """Return the value of a layer."""
         ref.need_none_pending(self.pending)
+        if "gain" not in self.pending:
+            ref = site.build.scaled(site.path, ref)
         return self.function(site, layer, ref)
 
 
@@ -87,6 +92,29 @@ def layer_kind(
     return register
 
 
+_PAIRS: dict[type, Callable[[Site, Any, Ref, Ref], Ref]] = {}
+
+
+def pair_kind(
+    *classes: type[nn.Module],
+) -> Callable[[Callable[[Site, Any, Ref, Ref], Ref]], Callable[[Site, Any, Ref, Ref], Ref]]:
+    """Register what is done with layers that read two values; as `layer_kind`."""
+
+    def register(function: Callable[[Site, Any, Ref, Ref], Ref]) -> Any:
+        for cls in classes:
+            if cls in _PAIRS:
+                raise ValueError(f"{cls.__name__} is registered already")
+            _PAIRS[cls] = function
+        return function
+
+    return register
+
+
+def pair_of(layer: nn.Module) -> Callable[[Site, Any, Ref, Ref], Ref] | None:
+    """Return what is done with a layer that reads two values; None if it reads one."""
+    return _PAIRS.get(type(layer))
+
+
 def take_of(layer: nn.Module) -> Take | None:
     """Return what is done with a layer, None if it cannot be quantised."""
     known = layer_class_of(layer)
@@ -98,7 +126,7 @@ def take_of(layer: nn.Module) -> Take | None:
 
 @layer_kind(
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout,
-    nn.FeatureAlphaDropout, pending=("padding", "features", "left_out"),
+    nn.FeatureAlphaDropout, DropPath, pending=("padding", "features", "left_out", "gain"),
 )  # fmt: skip
 def _ignore(site: Site, layer: nn.Module, ref: Ref) -> Ref:
     return ref
@@ -131,6 +159,11 @@ def _linear(site: Site, layer: Any, ref: Ref) -> Ref:
     ref.need_none_pending(frozenset({"features"}))
     if not ref.known:
         return ref
+    if ref.tokens:
+        channels = ref.shape[2]
+        stage = linear(site.path, layer, (1, 1, channels), ref.features)
+        made = site.build.place(stage, ref, channels)
+        return replace(made, dims=(ref.dims[0], stage.channels))
     ref.need(ref.flat, "it must follow a Flatten")
     stage = linear(site.path, layer, ref.shape, ref.features)
     made = site.build.place(stage, replace(ref, features=None), ref.shape[2])
@@ -174,6 +207,8 @@ def _zero_pad(site: Site, layer: Any, ref: Ref) -> Ref:
 @layer_kind(nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm, pending=("features",))
 def _batch_norm(site: Site, layer: Any, ref: Ref) -> Ref:
     norm = batch_norm(layer)
+    ref.need(not ref.tokens or ref.single,
+             "it reads tokens (N, T, C); use `pyhw.nn.tokens.ToMap` before it")
     wanted = ref.dims[0] if ref.dims else 0
     ref.need(
         layer.num_features == wanted,
@@ -182,16 +217,24 @@ def _batch_norm(site: Site, layer: Any, ref: Ref) -> Ref:
     return _normed(site, ref, norm)
 
 
-@layer_kind(ScaleShift, pending=("features",))
+@layer_kind(ScaleShift, pending=("features", "gain"))
 def _scale_shift(site: Site, layer: ScaleShift, ref: Ref) -> Ref:
     if not ref.known:
         return ref
+    if ref.tokens and layer.scale.numel() == 1 and not layer.shift.any():
+        return replace(ref, gain=ref.gain * float(layer.scale))
+    ref = site.build.scaled(site.path, ref)
     scale, shift = (_per_channel(tensor, ref.dims) for tensor in (layer.scale, layer.shift))
     return _normed(site, ref, Norm(scale, np.zeros(len(scale)), shift))
 
 
 def _per_channel(constant: torch.Tensor, dims: tuple[int, ...]) -> np.ndarray:
     """Return a constant that is broadcast to (N, *dims) as one number per channel or feature."""
+    if len(dims) == 2:
+        dims = dims[::-1]  # tokens: channels come last
+        constant = constant.reshape(constant.shape[::-1]) if constant.ndim == 1 else (
+            constant.transpose(-1, -2) if constant.ndim > 1 else constant)
+        constant = constant[:, None] if constant.ndim == 1 else constant
     count = dims[0] if dims else 1
     missing = 1 + len(dims) - constant.ndim
     shape = (1,) * missing + tuple(constant.shape)  # as PyTorch broadcasts
@@ -225,8 +268,18 @@ def _activation(site: Site, layer: nn.Module, ref: Ref) -> Ref:
 
 @layer_kind(nn.Softmax, nn.LogSoftmax)
 def _softmax(site: Site, layer: Any, ref: Ref) -> Ref:
+    if site.build.kind(ref) == "scores" and isinstance(layer, nn.Softmax):
+        return weights_of(site, layer, ref)
     ref.need(
         layer.dim in (1, -len(ref.dims)) or (layer.dim is None and ref.flat),
         "it must be over the classes (dim=1)",
     )
     return replace(ref, left_out=layer) if ref.known else ref
+
+
+def weights_of(site: Site, layer: nn.Softmax, ref: Ref) -> Ref:
+    """Return the weights of an attention's keys."""
+    ref.need(layer.dim in (-1, 4), f"only keys are weighed (dim=-1), not dim={layer.dim}")
+    heads = site.build.stages[ref.path].options["heads"]
+    stage = Stage(path=site.path, kind="softmax", channels=ref.shape[2], options={"heads": heads})
+    return site.build.put(stage, site.dims, ref)

@@ -21,6 +21,8 @@ from .reference import Reals
 from .report import LOSS, LayerReport, QuantisationWarning, lost
 from .settings import EDGE_WEIGHT_BITS, Settings
 from .stage import IMAGES, Stage
+from .token_kinds import Context, kind_of
+from .tokens import fold_norms
 
 __all__ = ["LayerReport", "Quantised", "quantize_model"]
 
@@ -111,9 +113,9 @@ def quantize_model(
         told = {"mean": mean.tolist(), "deviation": deviation.tolist()}
         meta = dict(meta or {}) | {"normalise": told}
     reading = read_network(model, images, normalise)
-    stages = reading.stages
+    stages = fold_norms(reading.stages)
     reals = Reals(stages, images / PIXEL.max)
-    chooser = Chooser(stages, reals, settings.bits, dict(scales or {}))
+    chooser = Chooser(stages, reals, settings.bits, dict(scales or {}), settings.stream_bits)
     values = {IMAGES: Value("input", PIXEL, 1 / PIXEL.max, images.astype(np.int64))}
     ops: list[Operation] = [Input(name="input", shape=(height, width, channels), fmt=PIXEL)]
     reports, steps = [], {}
@@ -124,16 +126,20 @@ def quantize_model(
         edge = number in (edges[0], edges[-1])
         wide = edge and form_of(stage).wide_at_edges
         bits = EDGE_WEIGHT_BITS if wide else settings.inner_weight_bits
-        if scales and stage.kind != "concat":
+        kind = kind_of(stage)
+        if scales and stage.kind != "concat" and kind is None:
             stage = round_weights(stage, values[stage.source], bits, settings.digits)
             reals.change(stage)
         label = operation_name(stage.path, number)
         if stage.kind == "concat":
             made = concatenate(stage, label, values, reals[stage.path])
+        elif kind is not None:
+            made = kind.quantise(stage, Context(
+                name=label, values=values, reals=reals, chooser=chooser, settings=settings))
         else:
             last = number == len(stages) - 1
             made = quantise_stage(stage, label, values, reals, chooser, settings, bits, last)
-        ops.append(made.op)
+        ops += [*made.before, made.op]
         reports.append(made.report)
         values[stage.path], steps[stage.path] = made.value, made.value.scale
         loss = lost(made.value, reals[stage.path])

@@ -15,6 +15,7 @@ from torch.nn.utils import parametrize
 
 from pyhw.errors import UserError
 from pyhw.nn.kinds import layer_class_of
+from pyhw.nn.tokens import TokenModule
 
 from .choice import Chooser
 from .fake import FakeValue
@@ -52,6 +53,9 @@ def prepare_qat(
         In training mode.
     """
     settings = settings or Settings()
+    if any(isinstance(module, TokenModule) for module in model.modules()):
+        raise UserError("a transformer is quantised after training only; train it in floating "
+                        "point and use `pyhw quantize`")
     model = unwrapped(model)
     for path, layer in model.named_modules():
         hooked = layer._forward_pre_hooks or parametrize.is_parametrized(layer)

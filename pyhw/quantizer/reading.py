@@ -10,13 +10,15 @@ from torch.nn.utils import parametrize
 
 from pyhw.errors import UserError
 
+from . import token_layers  # noqa: F401  (registers them)
 from .advice import advise
 from .build import Builder
 from .functions import Unsupported
-from .layers import Site, take_of
+from .layers import Site, pair_of, take_of
 from .normalisation import normalisation_stage
 from .refs import Ref, Shape
 from .stage import IMAGES, Stage
+from .token_kinds import kind_of
 from .trace import Call, Traced, trace
 from .wrappers import unwrapped
 
@@ -126,6 +128,10 @@ class _Reader:
             # cannot be judged any more.
             self.problems.append(call.problem)
             result = inputs[0].lost() if inputs else self.values[self.traced.images].lost()
+        elif call.kind == "part":
+            result = self._part(call, inputs[0])
+        elif call.kind == "layers" and len(inputs) == 2:
+            result = self._pair(call, inputs[0], inputs[1])
         elif call.kind == "layers":
             result = inputs[0]
             for layer in call.layers:
@@ -167,9 +173,13 @@ class _Reader:
         stages = self.build.stages
         if not any(stage.weight is not None for stage in stages.values()):
             raise UserError("the model has no convolution or linear layer: there is nothing to run")
+        result = self.build.scaled("output", result)
         read = {name for stage in stages.values() for name in stage.reads}
         path = result.path
-        if path in read or path == IMAGES or stages[path].kind == "concat":
+        for cut in self.build.cut - read - {path}:
+            del stages[cut]
+        bare = path in read or path == IMAGES or stages[path].kind == "concat"
+        if bare or kind_of(stages[path]) is not None:
             self.build.new(self.build.free("output"), "point", result)
         else:
             stages[path] = stages.pop(path)
@@ -184,10 +194,32 @@ class _Reader:
         try:
             if take is None:
                 raise Unsupported(advise(layer))
-            return take(Site(self.build, call.path, dims), layer, ref)
+            return take(Site(self.build, call.path, dims, call.options), layer, ref)
         except Unsupported as problem:
             kind = parametrize.type_before_parametrizations(layer)
             self.problems.append(f"{call.path} ({kind.__name__}): {problem}")
+            return ref.lost()
+
+    def _pair(self, call: Call, a: Ref, b: Ref) -> Ref:
+        (layer,) = call.layers
+        take = pair_of(layer)
+        assert take is not None
+        try:
+            for ref in (a, b):
+                ref.need_none_pending()
+            if not (a.known and b.known):
+                return a.lost()
+            a, b = (self.build.scaled(call.path, ref) for ref in (a, b))
+            return take(Site(self.build, call.path, call.dims, call.options), layer, a, b)
+        except Unsupported as problem:
+            self.problems.append(f"{call.path} ({type(layer).__name__}): {problem}")
+            return a.lost()
+
+    def _part(self, call: Call, ref: Ref) -> Ref:
+        try:
+            return self.build.part(call.path, ref, **call.options) if ref.known else ref
+        except Unsupported as problem:
+            self.problems.append(f"{call.path} (function): {problem}")
             return ref.lost()
 
     def _joined(self, call: Call, inputs: list[Ref]) -> Ref:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from .activations import RELU, apply_activation
 from .forms import form_of
 from .stage import IMAGES, Affine, Stage
+from .token_kinds import kind_of
 
 __all__ = ["Real", "Reals", "compute", "forward"]
 
@@ -65,6 +66,7 @@ class Reals:
 
     def __init__(self, stages: list[Stage], images: np.ndarray) -> None:
         self._stages = {stage.path: stage for stage in stages}
+        self._count = len(images)
         channels = np.zeros(images.shape[-1])
         self._known = {IMAGES: Real(channels, None, None, images)}
 
@@ -85,7 +87,12 @@ class Reals:
 
     def _compute(self, stage: Stage) -> Real:
         reads = [self[path].z for path in stage.sources]
-        y = np.concatenate(reads, axis=3) if stage.kind == "concat" else compute(stage, reads[0])
+        kind = kind_of(stage)
+        if kind is not None:
+            y = kind.compute(stage, reads, self._count)
+        else:
+            y = np.concatenate(reads, axis=3) if stage.kind == "concat" else (
+                compute(stage, reads[0]))
         v = stage.first(y, self._added(stage.first))
         a = apply_activation(stage.activation, v)
         z = a if stage.second is None else stage.second(a, self._added(stage.second))

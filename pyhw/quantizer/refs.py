@@ -39,13 +39,16 @@ class Ref:
     shape : (int, int, int)
         Height, width, channels, of the map that the stage stores.
     dims : tuple of int
-        Its shape for one image in PyTorch: (C, H, W), or (C * H * W,) once it is flat.
+        Its shape for one image in PyTorch: (C, H, W), (C * H * W,) once it is flat, or (T, C) of
+        tokens, which are the map's places row by row; scores of tokens have dims of their own.
     padding : (int, int, int, int), optional
         Zeros that are to be put around it: top, left, bottom, right.
     features : Norm, optional
         To be applied to the flat features, in PyTorch's order (C, H, W).
     left_out : torch.nn.Module, optional
         A softmax that is not computed.
+    gain : float
+        What it is still to be multiplied by, which a sum takes.
     """
 
     path: str
@@ -54,6 +57,7 @@ class Ref:
     padding: tuple[int, int, int, int] | None = None
     features: Norm | None = None
     left_out: Any = None
+    gain: float = 1.0
 
     @classmethod
     def map(cls, path: str, shape: Shape) -> "Ref":
@@ -70,6 +74,17 @@ class Ref:
     def flat(self) -> bool:
         """Whether it is a vector of features."""
         return len(self.dims) == 1
+
+    @property
+    def tokens(self) -> bool:
+        """Whether it is a row of channels for each place."""
+        height, width, channels = self.shape
+        return self.known and self.dims == (height * width, channels)
+
+    @property
+    def rows(self) -> bool:
+        """Whether it is tokens, or one vector, which is one token."""
+        return self.tokens or (self.flat and self.single)
 
     @property
     def single(self) -> bool:
@@ -94,6 +109,8 @@ class Ref:
 
     def need_map(self) -> None:
         """Refuse a value that is no map."""
+        self.need(not self.tokens,
+                  "it reads tokens (N, T, C); use `pyhw.nn.tokens.ToMap` before it")
         self.need(len(self.dims) == 3, "it follows a Flatten; put it before")
 
     def need_none_pending(self, taken: frozenset[str] = frozenset()) -> None:
@@ -120,6 +137,8 @@ class Ref:
         if not self.known or dims == self.dims:
             return self
         height, width, channels = self.shape
+        self.need(not self.tokens or self.single,
+                  "it flattens tokens (N, T, C); use `pyhw.nn.tokens.ToMap` before it")
         allowed = {(channels, height, width), (channels * height * width,)}
         ones = self.single and [d for d in dims if d != 1] == [channels] * (channels != 1)
         if (dims in allowed or ones) and math.prod(dims) == channels * height * width:

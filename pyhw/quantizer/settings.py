@@ -35,6 +35,13 @@ class Settings:
         one, 2..16. Fewer and smaller ones make an accelerator's post-processor smaller.
     residual_terms : int
         Most signed powers of two of the multiplier of a value that is added, 1..3.
+    stream_bits : int
+        Bits of a transformer's residual stream, 8..16: of values that are normalised or added, and
+        that no engine reads.
+    softmax_digits : int
+        Most signed powers of two of a softmax's weights, 1..4; with one attention is shifts alone.
+    token_terms : int
+        Most signed powers of two of the multiplier of a token, 1..4.
 
     Raises
     ------
@@ -49,6 +56,9 @@ class Settings:
     terms: int = TERMS
     exponent: int = MAX_EXPONENT
     residual_terms: int = TERMS
+    stream_bits: int = 16
+    softmax_digits: int = 2
+    token_terms: int = TERMS
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -59,6 +69,9 @@ class Settings:
             ("terms", 1, TERMS),
             ("exponent", 2, MAX_EXPONENT),
             ("residual_terms", 1, TERMS),
+            ("stream_bits", 8, 16),
+            ("softmax_digits", 1, 4),
+            ("token_terms", 1, 4),
         ):
             value = getattr(self, name)
             if value is None and name == "weight_bits":

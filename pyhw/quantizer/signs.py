@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from .activations import ends_signed
 from .stage import IMAGES, Stage
+from .token_kinds import kind_of
 
 __all__ = ["is_signed"]
 
@@ -21,6 +22,9 @@ def is_signed(path: str, stages: Mapping[str, Stage]) -> bool:
     if path == IMAGES:
         return False
     stage = stages[path]
+    kind = kind_of(stage)
+    if kind is not None and kind.signed is not None:
+        return kind.signed
     if stage.second is not None:
         return not stage.relu2
     if stage.activation is not None:

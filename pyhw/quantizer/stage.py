@@ -4,8 +4,9 @@ Stages are what the quantiser works on. They hold plain arrays, channels last, a
 torch; a network is a list of them in which each reads only earlier ones.
 """
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class Stage:
         Of a convolution (a linear layer covers its map) the form of its weights
         (`pyhw.quantizer.forms`): 'conv' ordinary, 'adder', 'coded', or that of an extension;
         else 'max' or 'sum' (an average) of pooling, 'point' the input itself, 'concat' the
-        channels of all inputs.
+        channels of all inputs, or a kind of `pyhw.quantizer.tokens`.
     channels : int
         Outputs.
     sources : tuple of str
@@ -134,6 +135,8 @@ class Stage:
         Batch norm and a residual after the activation.
     relu2 : bool
         Whether a ReLU follows the second step.
+    options : mapping
+        What a kind of `pyhw.quantizer.tokens` has beside: heads, slices, eps.
     """
 
     path: str
@@ -156,6 +159,7 @@ class Stage:
     activation: "Activation | None" = None
     second: Affine | None = None
     relu2: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def source(self) -> str:

@@ -18,13 +18,17 @@ __all__ = ["added_to", "applied", "fitted", "residual_name", "snapped"]
 def snapped(
     choice: Choice, step: Affine, values: dict[str, Value], settings: Settings
 ) -> Choice:
-    """Move a step a little, so that the multiplier of a plain residual is exact.
+    """Move a step a little, so that a residual's multiplier is exact if channels share it.
 
     With three terms by a few percent, with one by up to a third.
     """
-    if step.residual is None or step.residual.gain is not None:
+    if step.residual is None:
         return choice
-    added = values[step.residual.path].scale
+    added, gain = values[step.residual.path].scale, step.residual.gain
+    if gain is not None:
+        if not gain.all() or np.ptp(gain) > 0:
+            return choice
+        added *= float(abs(gain[0]))
     return Choice(choice.fmt, added / snap(added / choice.scale, settings.residual_multipliers))
 
 

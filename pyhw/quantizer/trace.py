@@ -15,8 +15,9 @@ from torch import fx, nn
 
 from pyhw.errors import UserError
 
-from .functions import Constant, Unsupported, Value, layers_of
+from .functions import Constant, Parts, Unsupported, Value, layers_of
 from .inplace import explicit
+from .layers import pair_of
 from .tracer import MISSING, RunningTracer, Whole, attribute, evaluation
 
 __all__ = ["Call", "Traced", "trace"]
@@ -34,8 +35,8 @@ class Call:
         Of the result, unique.
     path : str
         Of the layer in the model; of a function, the module's that calls it and its name.
-    kind : {'layers', 'add', 'cat', 'refused'}
-        What it computes.
+    kind : {'layers', 'part', 'add', 'cat', 'refused'}
+        What it computes; 'part' is some of the channels.
     inputs : tuple of str
         Names of the results read, in order.
     layers : tuple of torch.nn.Module
@@ -46,6 +47,8 @@ class Call:
         Calls that read the result; a returned result counts as one.
     problem : str
         Of 'refused': why, and what to use instead. Of others: why the call fails, "" if it works.
+    options : mapping
+        Arguments of a layer that are no tensors; of 'part' its `index` and the `count` of parts.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Call:
     dims: tuple[int, ...] | None = None
     readers: int = 1
     problem: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -196,6 +200,11 @@ class _Reader:
             path = f"{scope}.{name}" if scope else name
         inputs = tuple(value.name for value in _flat([args, kwargs]) if isinstance(value, Value))
         value = self.tracer.values[node]
+        if name == "chunk" and args and isinstance(args[0], Value):
+            given = dict(zip(("chunks", "dim"), args[1:])) | kwargs
+            return Parts(args[0].name, path, given.get("chunks"), given.get("dim", 0))
+        if name == "getitem" and isinstance(args[0], Parts):
+            inputs, path = (args[0].name,), f"{args[0].path}.{args[1]}"
         if not inputs and value is not MISSING:
             return Constant(value)
         found: dict[str, Any]
@@ -204,9 +213,12 @@ class _Reader:
             if node.op == "call_module":
                 layer = self.root.get_submodule(str(node.target))
                 kind = type(layer).__name__
-                found = {"kind": "layers", "layers": (layer,)}
-                if len(inputs) != 1:
-                    raise Unsupported("it must read one tensor")
+                found = {"kind": "layers", "layers": (layer,), "options": kwargs}
+                wanted = 1 if pair_of(layer) is None else 2
+                if len(inputs) != wanted:
+                    raise Unsupported(f"it must read {'one tensor' if wanted == 1 else 'two'}")
+            elif name == "getitem" and isinstance(args[0], Parts):
+                found = {"kind": "part", "options": args[0].part(args[1])}
             else:
                 made, layers = layers_of(name, args, kwargs)
                 found = {"kind": made, "layers": layers}

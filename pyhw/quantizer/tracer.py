@@ -16,6 +16,7 @@ from torch import Tensor, fx, nn
 
 from pyhw.errors import UserError
 from pyhw.nn.kinds import layer_class_of
+from pyhw.nn.tokens import TokenModule
 
 from .wrappers import unwrapped
 
@@ -153,7 +154,8 @@ class RunningTracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         # Layers with weights are never traced through, subclasses of users included.
-        return layer_class_of(module) is not None or super().is_leaf_module(module, path)
+        return (layer_class_of(module) is not None or isinstance(module, TokenModule)
+                or super().is_leaf_module(module, path))
 
     def call_module(
         self, module: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any
