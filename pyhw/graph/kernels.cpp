@@ -260,7 +260,8 @@ void convolution(const Int *dims, const Int *images, const Int *border,
     std::memcpy(&layer, dims, sizeof layer);
     const Int size = layer.padded_height() * layer.padded_width() * layer.channels;
     std::vector<typename Sums::Operand> map(size);
-    const bool alone = layer.groups == layer.channels && layer.groups == layer.outputs;
+    const bool alone = layer.groups > 1 && layer.groups == layer.channels
+                       && layer.groups == layer.outputs;  // as `Conv.depthwise`
     for (Int n = 0; n < layer.images; n++) {
         narrow(layer, images, border, map.data());
         if (alone) depthwise<Sums>(layer, map.data(), weights, out);

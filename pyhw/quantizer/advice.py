@@ -5,8 +5,8 @@ __all__ = ["SUPPORTED", "advise"]
 SUPPORTED = (
     "Conv2d, Linear, AdderConv2d, AdderLinear, coded layers, BatchNorm1d/2d, ReLU and the other "
     "activations, MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, ZeroPad2d, Flatten, Dropout, Identity, "
-    "+, arithmetic with constants, and torch.cat; of transformers LayerNorm, Softmax and the modules "
-    "of pyhw.nn.attention and pyhw.nn.tokens"
+    "+, arithmetic with constants, and torch.cat; of transformers LayerNorm, Softmax and what is "
+    "in pyhw.nn.attention and pyhw.nn.tokens"
 )
 """What the quantiser knows."""
 

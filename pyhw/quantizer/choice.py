@@ -104,7 +104,7 @@ class Chooser:
 
     def _streams(self, stage: Stage) -> bool:
         """Return whether a value is normalised token by token and read by no engine."""
-        table = stage.activation not in (None, "relu") and stage.second is None
+        table = stage.activation not in (None, RELU) and stage.second is None
         engines = [r for r in self.readers[stage.path] if stage.path in r.sources]
         return not table and all(reader.kind == "norm" for reader in engines)
 

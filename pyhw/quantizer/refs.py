@@ -49,6 +49,8 @@ class Ref:
         A softmax that is not computed.
     gain : float
         What it is still to be multiplied by, which a sum takes.
+    among_tokens : bool
+        Of a value of which nothing is known, whether it comes of tokens.
     """
 
     path: str
@@ -58,6 +60,7 @@ class Ref:
     features: Norm | None = None
     left_out: Any = None
     gain: float = 1.0
+    among_tokens: bool = False
 
     @classmethod
     def map(cls, path: str, shape: Shape) -> "Ref":
@@ -124,7 +127,8 @@ class Ref:
 
     def lost(self) -> "Ref":
         """Return a value of which nothing is known any more."""
-        return Ref(self.path, UNKNOWN)
+        among = self.among_tokens or len(self.dims) in (2, 5)
+        return Ref(self.path, UNKNOWN, among_tokens=among)
 
     def reshaped(self, dims: tuple[int, ...]) -> "Ref":
         """Return it with another shape of the same elements in the same order.

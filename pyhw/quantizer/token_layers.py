@@ -83,7 +83,8 @@ def _permutation(site: Site, layer: tokens.Permutation, ref: Ref) -> Ref:
 
 @layer_kind(nn.LayerNorm)
 def _layer_norm(site: Site, layer: nn.LayerNorm, ref: Ref) -> Ref:
-    ref.need(ref.rows, "use BatchNorm2d, or `pyhw.nn.tokens.ToTokens` before it")
+    if not ref.rows and not ref.among_tokens:
+        raise Unsupported("use BatchNorm2d, or `pyhw.nn.tokens.ToTokens` before it")
     if not ref.known:
         return ref
     channels, second = ref.shape[2], None

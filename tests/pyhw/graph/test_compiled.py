@@ -41,6 +41,21 @@ def test_every_value_of_random_networks_equals_numpy():
             assert np.array_equal(fast[name], values), f"seed {seed}, {name}"
 
 
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("term", ["l1", "shift"])
+def test_one_channel_of_one_is_no_depthwise_layer(term):
+    rng = np.random.default_rng(4)
+    shape, zero = (1, 3, 3, 1), np.zeros(1, int)
+    weights = {"weight": rng.integers(0, 99, shape)} if term == "l1" else {
+        "sign": np.ones((1, *shape), int), "exponent": rng.integers(0, 5, (1, *shape)),
+        "code_width": 4}  # fmt: skip
+    post = Post(Step([[1]], [[0]], zero, zero, Format(24, True)))
+    conv = Conv(name="c", input="x", term=term, padding=(1, 1, 1, 1), post=post, **weights)
+    graph = Graph("g", (Input(name="x", shape=(3, 6, 1), fmt=Format(8)), conv), "c")
+    images = rng.integers(0, 256, (2, 3, 6, 1))
+    assert np.array_equal(run(graph, images), run(graph, images, compiled=False))
+
+
 @pytest.mark.parametrize("name", ["resnet8_adder", "convmixer_256_6_pemn", "ds_cnn_adder"])
 def test_trained_shapes_equal_numpy_whatever_the_batch(name):
     graph = load(MODELS / f"{name}.pyhw")

@@ -218,6 +218,15 @@ def test_what_cannot_be_quantised_is_named(model, text):
     assert text in str(refused.value)
 
 
+def test_norms_behind_what_is_refused_are_not_reported():
+    class Odd(nn.Module):
+        def forward(self, x):
+            return torch.sin(x)
+
+    with pytest.raises(UserError, match="1 layer cannot be quantised: tail.0.sin"):
+        walk(_Parts(stem(), Odd(), nn.LayerNorm(8), nn.GELU(), nn.Linear(8, 8)), (16, 16, 1))
+
+
 def test_attention_of_one_token_and_one_head(images):
     class Net(nn.Module):
         def __init__(self):
