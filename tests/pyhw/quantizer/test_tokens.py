@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra 'train'")
-from pyhw.quantizer.walk import walk  # noqa: E402
 from torch import nn  # noqa: E402
 
 from pyhw.errors import UserError  # noqa: E402
