@@ -30,7 +30,7 @@ class Build:
     model : Model
     board : Board
     clock_mhz : float
-        Asked for; the PLL comes within a hundredth of it.
+        Asked for; the PLL comes within 1 % of it.
     baud : int
         Of the serial line.
     seeds : int
