@@ -264,7 +264,7 @@ def build(
     >>> graph = pyhw.load(pyhw.MODELS / "lenet5_adder_digits.pyhw")
     >>> built = pyhw.build(graph, board="ulx3s-85f", out="lenet5-board")
     >>> built.bitstream.name
-    'lenet5.bit'
+    'ulx3s-85f.bit'
     """
     if not 1 <= baud <= MOST_BAUD:
         raise UserError(f"--baud must be from 1 to {MOST_BAUD:,}, not {baud}")

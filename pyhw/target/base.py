@@ -4,6 +4,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -138,7 +139,9 @@ class Program(ABC):
     def _repr_html_(self) -> str:
         if self.config is None:
             return html_table(self._title(), [("configuration not known",)])
-        return html_table(self._title(), self._rows(), 2)
+        return (html_table(self._title(), self._rows(), 2)
+                + f"<details><summary>memory map</summary><pre>{escape(self.memory_map())}</pre>"
+                + "</details>")
 
 
 class Target(Protocol):

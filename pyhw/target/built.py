@@ -1,6 +1,7 @@
 """A bitstream for a board, and what was measured of it."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,17 @@ class Built:
     def __repr__(self) -> str:
         return "\n".join([f"Bitstream for {self.report['board']}", *self.lines()])
 
+    @property
+    def floorplan(self) -> str:
+        """Where everything was placed, as a picture (SVG) out of the report; empty without one."""
+        page = self.folder / "report.html"
+        if not page.is_file():
+            return ""
+        found = re.search(r'<svg [^>]*aria-label="floorplan".*?</svg>', page.read_text("utf-8"),
+                          re.S)
+        return found[0] if found else ""
+
     def _repr_html_(self) -> str:
         page = os.fspath(self.folder / "report.html")
-        return html_table(f"Bitstream for {self.report['board']}, {page}",
-                          [("",), *((line,) for line in self.lines())])
+        return self.floorplan + html_table(f"Bitstream for {self.report['board']}, {page}",
+                                           [("",), *((line,) for line in self.lines())])
