@@ -40,6 +40,16 @@ def import_(
         str | None,
         typer.Option(help="What it divided them by then.", show_default="by --from"),
     ] = None,
+    sliced: Annotated[
+        bool | None,
+        typer.Option("--sliced/--no-sliced", help="SReT: tokens attend within slices.",
+                     show_default="yes"),
+    ] = None,
+    lossy: Annotated[
+        bool,
+        typer.Option("--lossy", help="Take what fits of a network with parts that pyhw computes in "
+                     "another way, to train it on."),
+    ] = False,
 ) -> None:
     """Turn a checkpoint of a reference implementation into one of pyhw.
 
@@ -70,9 +80,11 @@ def import_(
     normalise = None
     if mean is not None and deviation is not None:
         normalise = (_numbers("--mean", mean), _numbers("--deviation", deviation))
-    options = {} if bits is None else {"bits": bits}
+    given = {"bits": bits, "sliced": sliced}
+    options = {name: value for name, value in given.items() if value is not None}
     found = import_checkpoint(
-        file, source, str(model), path, classes=classes, normalise=normalise, **options
+        file, source, str(model), path, classes=classes, normalise=normalise,
+        lossy=lossy, **options,
     )
     for theirs, ours in found.matched:
         typer.echo(f"{theirs}" if theirs == ours else f"{theirs} -> {ours}")

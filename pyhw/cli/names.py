@@ -10,7 +10,7 @@ __all__ = ["OPS", "SOURCES", "Attention", "Data", "Device", "Gradient", "Interfa
 
 OPS = ("adder", "conv", "shift-ps", "shift-q", "shiftadd", "pemn")
 """Kinds of inner layers that come with pyhw: `pyhw.nn.kinds.OPS`. Extensions may add some."""
-SOURCES = ("addernet", "shiftaddnet", "deepshift", "pemn")
+SOURCES = ("addernet", "shiftaddnet", "deepshift", "pemn", "sret", "pvt", "shiftaddvit", "deit")
 """Reference implementations that come with pyhw: `pyhw.training.keys.sources()`."""
 
 
@@ -105,6 +105,7 @@ class Attention(StrEnum):
     LOG2 = "log2"
     ADDER = "adder"
     BINARY = "binary"
+    MSA = "msa"
     LINEAR = "linear"
     SHIFTADD = "shiftadd"
 

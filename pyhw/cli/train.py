@@ -181,8 +181,8 @@ def train(
     attention: Annotated[
         Attention | None,
         typer.Option(
-            help="Transformers: softmax, with powers of two for weights, by L1 distances, of "
-            "signs; linear, of signs; that with shift layers.",
+            help="Transformers: softmax, without spatial reduction, with powers of two for "
+            "weights, by L1 distances, of signs; linear, of signs; that with shift layers.",
             show_default="softmax",
             rich_help_panel=_METHOD,
         ),
@@ -200,6 +200,15 @@ def train(
         typer.Option(
             help="ShiftAddViT, moe: time of a token in multiplication over that in shift.",
             show_default="1.5",
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
+    gate_scale: Annotated[
+        bool | None,
+        typer.Option(
+            "--gate-scale/--no-gate-scale",
+            help="ShiftAddViT, moe: scale an expert's answer by its probability.",
+            show_default="yes",
             rich_help_panel=_METHOD,
         ),
     ] = None,

@@ -14,12 +14,15 @@ from pyhw.nn.options import LayerOptions
 from pyhw.nn.prototypes import share_prototypes
 from pyhw.nn.shift import ShiftConv2d, ShiftLinear
 from pyhw.nn.shiftadd import ShiftAddConv2d, ShiftAddLinear
+from pyhw.nn.transfer import transfer
+from pyhw.nn.vit import convert_vit
 
 __all__ = [
     "AdderConv2d", "AdderLinear", "ShiftConv2d", "ShiftLinear", "ShiftAddConv2d",
     "ShiftAddLinear", "MaskedConv2d", "MaskedLinear", "CodedWeight", "LayerOptions",
     "share_prototypes", "CompactMasks", "compact", "restore",
     "LeNet5", "MODELS", "OPS", "build_model", "Conversion", "convert",
+    "convert_vit", "transfer",
     "parameter_groups", "adaptive_step", "adder_conv2d",
 ]  # fmt: skip
 

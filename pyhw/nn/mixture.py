@@ -59,7 +59,7 @@ class Router(TokenModule):
         super().__init__()
         if experts < 2:
             raise ValueError(f"a router must have at least 2 experts to choose from, not {experts}")
-        self.gate = nn.Linear(channels, experts, bias=False)
+        self.gate = nn.Linear(channels, experts)
         self.scale = scale
         self.latencies = tuple(latencies)
         self.set_latencies(latencies)

@@ -36,14 +36,17 @@ class LayerOptions:
         SReT: tokens attend within slices.
     loops : int
         SReT: how often each block is run in a row, 1..4.
-    attention : {'softmax', 'log2', 'adder', 'binary', 'linear', 'shiftadd'}
-        Transformers: softmax attention; with powers of two for its weights; by L1 distances; of
-        signs; linear in the tokens, of signs; that with shift layers for projections.
+    attention : {'softmax', 'msa', 'log2', 'adder', 'binary', 'linear', 'shiftadd'}
+        Transformers: softmax attention; without spatial reduction; with powers of two for its
+        weights; by L1 distances; of signs; linear in the tokens, of signs; that with shift layers
+        for projections.
     mlp : {'dense', 'shift', 'moe'}
         ShiftAddViT: MLPs of ordinary layers, of shift layers, or mixtures of both.
     latency_ratio : float
         ShiftAddViT with 'moe': time of a token in the multiplication expert over that in the shift
         expert, above 0, at most 100.
+    gate_scale : bool
+        ShiftAddViT with 'moe': what an expert returns is scaled by its probability.
     drop_path : float
         Transformers: share of the images that skip the last block's branches in training, from 0
         to below 1; earlier blocks skip fewer.
@@ -64,4 +67,5 @@ class LayerOptions:
     attention: str = "softmax"
     mlp: str = "dense"
     latency_ratio: float = 1.5
+    gate_scale: bool = True
     drop_path: float = 0.0

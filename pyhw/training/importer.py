@@ -23,6 +23,10 @@ __all__ = ["Imported", "import_checkpoint"]
 
 _SHOWN = 4
 """Names in a refusal."""
+_OURS = re.compile(
+    r"(num_batches_tracked|\.frozen|\.order|\.binarise_[qk]\.norm\.running_(mean|var))$"
+)
+"""Entries that files may lack: older PyTorch had no count of batches, the others are pyhw's own."""
 _DATA = {(1, 28, 28): "mnist", (3, 32, 32): "cifar10", (3, 224, 224): "imagenet"}
 """Data sets of images of some shapes, keys of `NORMALISATION`."""
 
@@ -57,6 +61,7 @@ def import_checkpoint(
     *,
     classes: int | None = None,
     normalise: tuple[Sequence[float], Sequence[float]] | None = None,
+    lossy: bool = False,
     **options: Any,
 ) -> Imported:
     """Write a checkpoint of pyhw with the tensors of another implementation's.
@@ -77,6 +82,8 @@ def import_checkpoint(
     normalise : (sequence of float, sequence of float), optional
         Mean and deviation that the training took off pixels / 255, one for all or for each
         channel; by default what is known of the implementation and the network's images.
+    lossy : bool
+        Take the tensors that fit of a network with parts that pyhw computes in another way.
     **options
         Fields of `LayerOptions` and `Recipe`, such as the bits of shift layers.
 
@@ -97,12 +104,23 @@ def import_checkpoint(
         if any(re.search(pattern, name) for name in theirs):
             options["ops"] = ops
             options |= {"frozen": True} if frozen else {}
+    for pattern, what in table.lossy:
+        names_of = [name for name in theirs if re.search(pattern, name)]
+        if names_of and not lossy:
+            raise UserError(
+                f"{path}: {names_of[0]} is of {what}: with --lossy the rest is taken over, to be "
+                "trained on by `pyhw train --start`"
+            )
+    for pattern, told in table.options:
+        if any(re.search(pattern, name) for name in theirs):
+            options |= {name: options.get(name, value) for name, value in told.items()}
     for pattern, others in table.networks:
         if any(re.search(pattern, name) for name in theirs):
             model = others.get(model, model)
     data = "cifar10" if MODELS[model].input_shape[0] == 3 else "mnist"
     recipe = make_recipe(model=model, data=data, **options)
     origin = _origin(source, table, model, classes, normalise)
+    torch.manual_seed(recipe.seed)  # orders of tokens, which files do not hold
     network = build(recipe, origin.classes)
     ours = network.state_dict()
     renames = [
@@ -110,7 +128,10 @@ def import_checkpoint(
         for rename in table.renames
         if not (rename.unless and any(re.search(rename.unless, name) for name in theirs))
     ]
-    names, ignored = {}, []
+    names, found, ignored = {}, {}, []
+    called = {name: name for name in theirs}
+    if table.regroup is not None:
+        theirs, called = table.regroup(theirs)
     for name in theirs:
         if any(re.search(pattern, name) for pattern in table.ignored):
             ignored.append(name)
@@ -118,8 +139,7 @@ def import_checkpoint(
         new = name
         for rename in renames:
             new = re.sub(rename.pattern, rename.to, new)
-        names[new] = name
-    found = {new: theirs[name] for new, name in names.items()}
+        names[new], found[new] = called[name], theirs[name]
     if recipe.layers.frozen:
         _split_powers(path, found, names, ours)
     state = _fit(path, f"{model} with {recipe.ops} layers", found, names, ours)
@@ -209,8 +229,7 @@ def _fit(
     for name, tensor in ours.items():
         value = found.get(name)
         if value is None:
-            # Older PyTorch had no count of batches; that layers are frozen is pyhw's own entry.
-            if not name.endswith(("num_batches_tracked", ".frozen")):
+            if not _OURS.search(name):
                 missing.append(name)
             value = tensor
         elif value.shape != tensor.shape and _bare(value) == _bare(tensor):

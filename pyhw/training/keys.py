@@ -1,6 +1,7 @@
 """What reference implementations call their tensors, as tables from their names to pyhw's."""
 
 from pyhw.nn.kinds import KINDS, Source
+from pyhw.nn.models.published import SOURCES
 
 __all__ = ["PREFIXES", "WRAPPERS", "Source", "sources"]
 
@@ -11,5 +12,6 @@ PREFIXES = ("module.", "_orig_mod.")
 
 
 def sources() -> dict[str, Source]:
-    """Return the reference implementations by name, of every kind of layers (`Kind.sources`)."""
-    return {name: found for kind in KINDS.values() for name, found in kind.sources.items()}
+    """Return the reference implementations by name: of kinds of layers, and of transformers."""
+    kinds = {name: found for kind in KINDS.values() for name, found in kind.sources.items()}
+    return kinds | SOURCES

@@ -19,7 +19,7 @@ __all__ = ["ATTENTIONS", "GRADIENTS", "MLPS", "PRECISIONS", "SHARINGS", "Recipe"
 
 PRECISIONS = ("float32", "bfloat16")
 GRADIENTS = ("full", "sign")
-ATTENTIONS = (*FORMS, "linear", "shiftadd")
+ATTENTIONS = (*FORMS, "msa", "linear", "shiftadd")
 MLPS = ("dense", "shift", "moe")
 SHARINGS = ("dense", "one-layer", "mp", "rp")
 _LAYERS = tuple(entry.name for entry in fields(LayerOptions))
@@ -249,7 +249,8 @@ class Recipe:
 
 
 _LATER = ("warmup", "smoothing", "mixup", "balance", "start", "learn_from", "temperature", "low",
-          "sliced", "loops", "attention", "mlp", "latency_ratio", "drop_path")  # fmt: skip
+          "sliced", "loops", "attention", "mlp", "latency_ratio", "gate_scale",
+          "drop_path")  # fmt: skip
 """Fields that came after the graphs of `pyhw/models`, which hold all others."""
 _FIRST = ("model", "ops", "data", "epochs", "batch", "lr", "seed", "momentum", "weight_decay",
           "shift", "turn", "zoom")  # fmt: skip
@@ -359,9 +360,9 @@ def _refuse_idle(recipe: Recipe, usual: dict[str, Any]) -> None:
          f"momentum is read by sgd, not by {recipe.optimizer}: leave it out"),
         (recipe.warmup >= recipe.epochs,
          f"warmup must be below the {recipe.epochs} epochs, not {recipe.warmup:g}"),
-        (layers.mlp != "moe" and (recipe.balance, layers.latency_ratio)
-         != (Recipe.balance, LayerOptions.latency_ratio),
-         "balance and latency_ratio are for routers: add --mlp moe"),
+        (layers.mlp != "moe" and (recipe.balance, layers.latency_ratio, layers.gate_scale)
+         != (Recipe.balance, LayerOptions.latency_ratio, LayerOptions.gate_scale),
+         "balance, latency_ratio and gate_scale are for routers: add --mlp moe"),
         (recipe.learn_from and recipe.teacher,
          "learn_from names a trained teacher, --teacher trains one beside: leave one out"),
         (recipe.temperature != 1 and not recipe.learn_from,

@@ -26,8 +26,9 @@ def test_examples_run(example, tmp_path, monkeypatch, capsys):
 
 
 def test_every_kind_and_option_is_described():
+    both = PAGE + (ROOT / "docs/transformers.md").read_text(encoding="utf-8")
     for name in (*OPS, *vars(LayerOptions())):
-        assert f"`{name}`" in PAGE
+        assert f"`{name}`" in both
 
 
 @pytest.mark.parametrize("sharing", ["dense", "one-layer", "mp", "rp"])

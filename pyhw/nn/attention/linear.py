@@ -10,7 +10,7 @@ from pyhw.nn.attention.products import Context, Reading, check_parts
 from pyhw.nn.kinds import Layers
 from pyhw.nn.tokens import TokenModule, ToMap, ToTokens
 
-__all__ = ["BinaryLinearAttention", "HeadNorm", "TokenConvolution"]
+__all__ = ["BinaryLinearAttention", "BinaryLinearCore", "HeadNorm", "TokenConvolution"]
 
 
 class HeadNorm(TokenModule):
@@ -66,27 +66,20 @@ class TokenConvolution(TokenModule):
         return f"heads={self.heads}, taps={self.taps}"
 
 
-class BinaryLinearAttention(nn.Module):
-    """Attention of signs, products ordered so that no token meets another.
+class BinaryLinearCore(nn.Module):
+    """Binary linear attention proper, between the projections.
 
-    ``q, k, v = qkv(x)``; ``q, k = sign(q - t_q), sign(k - t_k)``;
-    ``y = proj(norm(v + (2 / (pi D)) q (k^T v)) + conv(v))``, with norm per token and head.
-    That is linear angular attention, ``sim(q, k) = 1/2 + q k^T / pi`` for q and k of length 1: D
-    signs have the length sqrt(D), and norm makes a common factor of 2 vanish.
+    ``q, k = sign(q - t_q), sign(k - t_k)``; ``y = norm(v + (2 / (pi D)) q (k^T v)) + conv(v)``,
+    with norm per token and head. That is linear angular attention,
+    ``sim(q, k) = 1/2 + q k^T / pi`` for q and k of length 1: D signs have the length sqrt(D), and
+    norm makes a common factor of 2 vanish.
 
     Parameters
     ----------
-    make : Layers
-        Makes the linear layers.
     channels, heads : int
         D is channels / heads.
-    side : int
-        Of the square map.
-    along_tokens : bool
-        The convolution of values is `TokenConvolution`, as published; by default a 3x3 depthwise
-        one on the map.
-    values : Layers, optional
-        Makes that depthwise convolution; `make` by default.
+    dconv : torch.nn.Module
+        The convolution of values: takes and returns tokens (N, T, C).
 
     Raises
     ------
@@ -100,33 +93,67 @@ class BinaryLinearAttention(nn.Module):
     linear angular attention (You et al., "Castling-ViT", CVPR 2023, equation 5) has the sum of v.
     """
 
+    def __init__(self, channels: int, heads: int, dconv: nn.Module) -> None:
+        super().__init__()
+        check_parts(1, channels, 1, heads)
+        self.binarise_q, self.binarise_k = Binarise(heads), Binarise(heads)
+        self.context = Context(heads)
+        self.reading = Reading(heads, scale=2 * heads / (math.pi * channels))
+        self.norm = HeadNorm(heads)
+        self.dconv = dconv
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return tokens (N, T, C) for queries, keys and values of the same shape."""
+        context = self.context(self.binarise_k(k), v)
+        y = self.norm(v + self.reading(self.binarise_q(q), context))
+        return y + self.dconv(v)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return what `attend` does."""
+        return self.attend(q, k, v)
+
+
+class BinaryLinearAttention(BinaryLinearCore):
+    """Attention of signs, products ordered so that no token meets another.
+
+    ``q, k, v = qkv(x)``, ``y = proj(attend(q, k, v))``; see `BinaryLinearCore`.
+
+    Parameters
+    ----------
+    make : Layers
+        Makes the projections.
+    channels, heads : int
+    side : int or None
+        Of the square map, for a 3x3 depthwise convolution of values on it; None for
+        `TokenConvolution`, as published.
+    values : Layers, optional
+        Makes that depthwise convolution; `make` by default.
+
+    Raises
+    ------
+    ValueError
+        If heads do not divide the channels.
+    """
+
     def __init__(
         self,
         make: Layers,
         channels: int,
         heads: int,
-        side: int,
-        along_tokens: bool = False,
+        side: int | None = None,
         values: Layers | None = None,
     ) -> None:
-        super().__init__()
-        check_parts(side * side, channels, 1, heads)
-        self.qkv = make.linear(channels, 3 * channels, bias=True)
-        self.binarise_q, self.binarise_k = Binarise(heads), Binarise(heads)
-        self.context = Context(heads)
-        self.reading = Reading(heads, scale=2 * heads / (math.pi * channels))
-        self.norm = HeadNorm(heads)
-        self.dconv: nn.Module
-        if along_tokens:
-            self.dconv = TokenConvolution(heads)
+        dconv: nn.Module
+        if side is None:
+            dconv = TokenConvolution(heads)
         else:
             conv = (values or make).conv(channels, channels, 3, padding=1, groups=channels)
-            self.dconv = nn.Sequential(ToMap(side, side), conv, ToTokens())
+            dconv = nn.Sequential(ToMap(side, side), conv, ToTokens())
+        super().__init__(channels, heads, dconv)
+        self.qkv = make.linear(channels, 3 * channels, bias=True)
         self.proj = make.linear(channels, channels, bias=True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Return tokens (N, T, C) for such."""
         q, k, v = self.qkv(x).chunk(3, -1)
-        context = self.context(self.binarise_k(k), v)
-        y = self.norm(v + self.reading(self.binarise_q(q), context))
-        return self.proj(y + self.dconv(v))
+        return self.proj(self.attend(q, k, v))

@@ -24,6 +24,7 @@ __all__ = ["KINDS", "LAYER_CLASSES", "NORMALISATION", "Counts", "Kind", "LayerCl
            "with_options"]  # fmt: skip
 
 Make = Callable[..., nn.Module]
+Regroup = Callable[[Mapping[str, Tensor]], tuple[dict[str, Tensor], dict[str, str]]]
 
 NORMALISATION: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "mnist": ((0.1307,), (0.3081,)),
@@ -137,6 +138,15 @@ class Source:
         are others in this implementation.
     normalised : tuple of str
         Keys of `NORMALISATION`: data sets whose images the training scripts normalise.
+    regroup : callable, optional
+        Takes the tensors by name; returns them as pyhw groups them, before `renames`, and for each
+        what it was called. For tensors that are there twice, or in two parts.
+    options : tuple of (str, dict)
+        A regular expression; if some name fulfils it, the options that the dict holds are those of
+        the network; later ones overwrite earlier ones.
+    lossy : tuple of (str, str)
+        A regular expression of tensors of parts that pyhw computes in another way, and what they
+        are of; refused unless the user accepts that the network then needs training on.
     refused : str
         Why nothing can be imported, if so.
     """
@@ -147,6 +157,9 @@ class Source:
     markers: tuple[tuple[str, str, str], ...] = ()
     networks: tuple[tuple[str, Mapping[str, str]], ...] = ()
     normalised: tuple[str, ...] = ()
+    regroup: Regroup | None = None
+    options: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    lossy: tuple[tuple[str, str], ...] = ()
     refused: str = ""
 
 

@@ -149,8 +149,8 @@ MODELS = {
     **{
         name: Network(
             partial(build, sizes, shape[0]), shape, classes, kinds=WITHOUT_NORM,
-            options=("attention", "mlp", "latency_ratio", "drop_path"),
-            attention=(*FORMS, "linear", "shiftadd"), recipe=recipe,
+            options=("attention", "mlp", "latency_ratio", "gate_scale", "drop_path"),
+            attention=(*FORMS, "msa", "linear", "shiftadd"), recipe=recipe,
         )
         for name, build, sizes, shape, classes, recipe in PVTS
     },

@@ -78,14 +78,14 @@ class _Maker:
     def attention(self, place: _Place) -> nn.Module:
         sizes, stage, kind = place.sizes, place.stage, self.options.attention
         heads = sizes.heads[stage]
-        if kind in ("linear", "shiftadd") and not (sizes.last and place.is_last):
+        linear = kind in ("linear", "shiftadd")
+        if linear and not (sizes.last and place.is_last):
             make = self.shift if kind == "shiftadd" else self.make
-            return BinaryLinearAttention(
-                make, place.channels, heads, place.side, sizes.along_tokens, self.make
-            )
+            side = None if sizes.along_tokens else place.side
+            return BinaryLinearAttention(make, place.channels, heads, side, self.make)
         form = kind if kind in FORMS else "softmax"
         ratio = sizes.ratios[stage]
-        if not ratio:
+        if not ratio or linear or kind == "msa":
             tokens = place.side**2
             return SoftmaxAttention(self.make, place.channels, heads, tokens, form=form)
         return ReducedAttention(self.make, place.channels, heads, place.side, ratio, form)
@@ -94,7 +94,8 @@ class _Maker:
         """Return a part of ordinary layers, of shift layers, or a mixture of both."""
         if self.options.mlp == "moe":
             latencies = (self.options.latency_ratio, 1.0)
-            return Mixture(channels, (part(self.make), part(self.shift)), latencies)
+            experts = (part(self.make), part(self.shift))
+            return Mixture(channels, experts, latencies, self.options.gate_scale)
         return part(self.shift if self.options.mlp == "shift" else self.make)
 
 
@@ -208,10 +209,10 @@ class PVTv2(_Pyramid):
         Of the images.
     ops, classes, layers
         As in :class:`pyhw.nn.LeNet5`. Of the layers' options, `attention` is ``softmax`` (with
-        spatial reduction), ``log2``, ``adder`` or ``binary`` (forms of it), ``linear``
-        (`BinaryLinearAttention`) or ``shiftadd`` (that with shift layers for projections); `mlp` is
-        ``dense``, ``shift`` (shift layers) or ``moe`` (each linear layer of an MLP a `Mixture` of
-        both, with a router of its own).
+        spatial reduction), ``msa`` (without), ``log2``, ``adder`` or ``binary`` (forms of
+        ``softmax``), ``linear`` (`BinaryLinearAttention`) or ``shiftadd`` (that with shift layers
+        for projections); `mlp` is ``dense``, ``shift`` (shift layers) or ``moe`` (each linear layer
+        of an MLP a `Mixture` of both, with a router of its own).
 
     Raises
     ------

@@ -86,7 +86,7 @@ def test_the_gradient_of_a_sign_passes_near_the_threshold_only():
 @pytest.mark.parametrize("along", [False, True])
 def test_binary_linear_attention_computes_its_equation(along):
     torch.manual_seed(0)
-    layer = BinaryLinearAttention(Layers("conv"), 8, 2, 3, along).eval()
+    layer = BinaryLinearAttention(Layers("conv"), 8, 2, None if along else 3).eval()
     for part in (layer.binarise_q, layer.binarise_k):
         part.norm.running_mean.copy_(torch.tensor([0.1, -0.2]))
     x = torch.randn(2, 9, 8)

@@ -35,7 +35,8 @@ def test_without_scale_a_token_gets_its_expert_and_the_router_still_learns():
 
 def test_a_tie_goes_to_the_first_expert():
     router = Router(4).eval()
-    router.gate.weight.data.zero_()
+    for parameter in router.parameters():
+        parameter.data.zero_()
     assert torch.equal(router(torch.randn(3, 4)), torch.tensor([[0.5, 0.0]] * 3))
 
 
@@ -45,6 +46,7 @@ def test_the_loss_is_none_without_routers_and_fair_at_the_ratio_of_latencies():
     with torch.no_grad():
         # Two kinds of tokens, far apart, so that probabilities and chances are 0 or 1.
         router.gate.weight.copy_(torch.tensor([[50.0], [-50.0]]))
+        router.gate.bias.zero_()
     fair, uneven = (torch.tensor([1.0] * m + [-1.0] * s)[:, None] for m, s in ((4, 6), (9, 1)))
     router(fair)
     assert router.loss.item() == pytest.approx(0, abs=1e-6)
@@ -59,6 +61,7 @@ def test_load_is_the_chance_of_being_chosen_under_fresh_noise():
     x = torch.full((20000, 1), 0.3)
     with torch.no_grad():
         router.gate.weight.copy_(torch.tensor([[1.0], [0.0]]))
+        router.gate.bias.zero_()
     taken = router(x)[:, 0].gt(0).float().mean()
     # The difference of two such noises has a deviation of sqrt(2) / 2.
     chance = torch.special.ndtr(torch.tensor(0.3 / 0.5**0.5))

@@ -4,7 +4,7 @@ from torch import nn
 
 from pyhw.errors import UserError
 from pyhw.nn import MODELS, LayerOptions, ShiftLinear, build_model
-from pyhw.nn.attention import BinaryLinearAttention, ReducedAttention
+from pyhw.nn.attention import BinaryLinearAttention, SoftmaxAttention
 from pyhw.nn.mixture import Mixture
 from pyhw.nn.transfer import transfer
 
@@ -46,8 +46,8 @@ def test_the_last_stage_of_pvtv2_keeps_softmax_attention():
     for stage in (model.block1, model.block2, model.block3):
         assert type(stage[0].attn) is BinaryLinearAttention
         assert type(stage[0].attn.qkv) is ShiftLinear
-    assert type(model.block4[0].attn) is ReducedAttention
-    assert type(model.block4[0].attn.q) is nn.Linear
+    assert type(model.block4[0].attn) is SoftmaxAttention
+    assert type(model.block4[0].attn.qkv) is nn.Linear
     assert type(model.block4[0].mlp.fc1) is Mixture
 
 
@@ -122,7 +122,7 @@ def test_separate_projections_are_joined():
     old, new = first.block2[1].attn, second.block2[1].attn
     assert torch.equal(new.qkv.weight, torch.cat((old.q.weight, old.kv.weight)))
     assert torch.equal(new.qkv.bias, torch.cat((old.q.bias, old.kv.bias)))
-    assert torch.equal(second.block4[0].attn.kv.weight, first.block4[0].attn.kv.weight)
+    assert torch.equal(second.block4[0].attn.qkv.weight[256:], first.block4[0].attn.kv.weight)
 
 
 def test_another_network_is_refused():

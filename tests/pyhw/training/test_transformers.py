@@ -169,7 +169,7 @@ def test_a_teachers_answers_take_the_place_of_labels(tmp_path):
         ({"temperature": 2.0}, "temperature is of a teacher's answers: add --learn-from"),
         ({"attention": "linear"}, "attention of sret-mnist must be one of softmax, log2"),
         ({"mlp": "moe"}, "mlp is an option of pvtv2-b0"),
-        ({"balance": 0.1}, "balance and latency_ratio are for routers: add --mlp moe"),
+        ({"balance": 0.1}, "balance, latency_ratio and gate_scale are for routers: add --mlp moe"),
     ],
 )
 def test_beginnings_that_do_not_fit_are_refused(tmp_path, options, told):
