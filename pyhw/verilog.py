@@ -25,6 +25,8 @@ INTERFACES = ("bytes", "serial", "axi")
 _NO_CONTENTS = re.compile(
     r"^  cell \$meminit_v2 \S+\n(?:    parameter .*\n)*(?:    connect .*\n)*?"
     r"    connect \\DATA \{ +\}\n(?:    connect .*\n)*  end\n", re.M)
+_EMPTY_WIRE = re.compile(r"^(?:  attribute .*\n)*  wire width 0 .*?(\\\S+)\n", re.M)
+_EMPTY_CONNECT = re.compile(r"^ *connect (\\\S+) \{ +\}\n", re.M)
 _INTERFACE = re.compile(r"// pyhw, configuration \w+\n// interface: (\w+)\n")
 _NOT_TOP = re.compile(r"^attribute \\top 1\n", re.M)
 # Yosys makes an event at time 0, for processes whose inputs never change, by the initial value of
@@ -54,14 +56,23 @@ def generate_rtlil(config: Config, name: str = "top", divisor: int | None = None
 
     def convert(module: str, component: Any, ports: dict[str, Any]) -> str:
         fragment = Fragment.get(component, library)
-        return _NO_CONTENTS.sub(
-            "", rtlil.convert_fragment(fragment, ports, module, emit_src=False)[0])
+        return _without_empty(_NO_CONTENTS.sub(
+            "", rtlil.convert_fragment(fragment, ports, module, emit_src=False)[0]))
 
     texts = [convert(name, top, ports)]
     for module, part in library.parts():
         values = {port: (value, None) for port, (value, _) in library.ports(part).items()}
         texts.append(_NOT_TOP.sub("", convert(module, part, values)))
     return "\n".join(texts)
+
+
+def _without_empty(text: str) -> str:
+    """Return RTLIL without signals of no bits, which Verilog has no way to write."""
+    empty = set(_EMPTY_WIRE.findall(text))
+    if not empty:
+        return text
+    return _EMPTY_CONNECT.sub(lambda found: "" if found[1] in empty else found[0],
+                              _EMPTY_WIRE.sub("", text))
 
 
 def _top(config: Config, divisor: int | None, interface: str | None, clock_hz: int | None,

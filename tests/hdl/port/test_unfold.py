@@ -124,6 +124,47 @@ def test_a_start_in_the_middle_forgets_the_image_before():
         assert dict(results[1]) == compute(record, image, 200)
 
 
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_a_start_while_copies_are_still_written_forgets_them(after):
+    record, image = make("kernel 5, pad 2")
+    dut, writes = image_store(PRESETS["tiny"]), []
+
+    async def bench(ctx):
+        for field in INPUT.fields:
+            ctx.set(getattr(dut.i_record, field), record.get(field, 0))
+        for base in (0, 200):
+            ctx.set(dut.i_start, {"strobe": 1, "base": base})
+            await ctx.tick()
+            ctx.set(dut.i_start.strobe, 0)
+            if base == 0:
+                await feed(ctx, dut.i, image[:14])
+                assert ctx.get(dut.o_busy)  # copies of the last byte
+                for _ in range(after):
+                    await ctx.tick()
+                writes.clear()
+        await feed(ctx, dut.i, image)
+        await ctx.tick().until(~dut.o_busy)
+
+    async def sink(ctx):
+        rng = random.Random(after)
+        while True:  # a start takes back what is offered
+            ready = rng.random() < 0.5
+            ctx.set(dut.o.ready, ready)
+            _, _, valid, write = await ctx.tick().sample(dut.o.valid, dut.o.payload)
+            if valid and ready:
+                writes.append((write.address, write.data))
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.add_testbench(sink, background=True)
+    simulator.run()
+    # What is offered up to the cycle of the start may still be taken.
+    late = [write for write in writes if write[0] < 200]
+    assert len(late) <= 2
+    assert dict(write for write in writes if write not in late) == compute(record, image, 200)
+
+
 def test_bytes_past_the_image_are_dropped():
     record, image = make("three channels")
     [writes], _ = simulate([(record, image + bytes(range(50)), 0)])

@@ -112,6 +112,7 @@ def run_accelerator(test, config=CONFIG):
         async def do(name, *arguments, **options):
             return await drive_async(getattr(protocol, name)(*arguments, **options), host)
 
+        do.ctx = ctx
         assert (await do("identify")).hash == config.hash
         await do("load_program", program(config))
         for group, image in enumerate(images):
@@ -160,3 +161,16 @@ def test_a_run_that_stops_between_layers_goes_on_there():
             assert await do("wait", 1.0) == (1, 3, 6, 7)[number]
 
     run_accelerator(test, CONFIG.changed(distributed=False, single_port=True))
+
+
+def test_a_reset_anywhere_in_a_run_leaves_nothing_on_its_way_into_the_next_one():
+    async def test(do):
+        for cycles in range(5, 120, 23):
+            await do("run")
+            await do.ctx.tick().repeat(cycles)
+            await do("reset")
+            assert (await do("status"))[0] is State.IDLE
+        await do("run")
+        assert await do("wait", 1.0) == 2 * TILES + 1
+
+    run_accelerator(test)

@@ -184,6 +184,15 @@ def test_loader_takes_a_word_a_cycle():
     assert cycles <= 10 * 7 + 3
 
 
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("gap", [0.0, 0.5])
+def test_pad_words_without_codes_are_steps_of_their_own(gap, overlap):
+    words, loaded, _ = run_loader("l1", 4, 0, gap=gap, idle=0.3, overlap=overlap)
+    for step, (codes, pad) in zip(words, loaded, strict=True):
+        assert codes == []
+        assert pad == sum(word << 16 * k for k, word in enumerate(step)) & (1 << 56) - 1
+
+
 def test_loader_is_always_ready_without_words_and_then_pads_with_0():
     dut = Stages(CONFIG).loader(CONFIG)
 

@@ -141,6 +141,20 @@ def test_settings_outside_the_ranges_are_refused(make, said):
         make()
 
 
+@pytest.mark.parametrize("make", [
+    # 800 and 400 MHz on an ECP5, 1066 MHz on an iCE40
+    lambda off: Ecp5Pll(input_hz=25 * MHZ + off, reference=1, feedback=16, loop=2,
+                        output=4),
+    lambda off: Ecp5Pll(input_hz=25 * MHZ - off, reference=1, feedback=8, loop=2,
+                        output=4),
+    lambda off: Ice40Pll(input_hz=26 * MHZ + off, divr=0, divf=40, divq=2),
+])  # fmt: skip
+def test_an_oscillator_runs_at_its_limit_and_not_a_hertz_beyond(make):
+    assert make(0).output_hz
+    with pytest.raises(ValueError, match="oscillator"):
+        make(1)
+
+
 def test_clock_that_no_setting_makes_is_refused_with_the_nearest():
     with pytest.raises(ValueError, match="within 1% of 80 MHz, and the nearest is 81 MHz"):
         GowinPll.solve(27 * MHZ, 80 * MHZ)
