@@ -39,7 +39,7 @@ def test_a_build_shows_its_floorplan(tmp_path):
               "resources": {"used": {"LUT4": 100}, "available": {"LUT4": 83_640}}}
     built = Built(tmp_path, report, find_board("ulx3s-85f"))
     assert built.floorplan == ""
-    squares = Placement({(0, 1): {"engines": 3}})
+    squares = Placement(tiles={(0, 1): {"engines": 3}})
     (tmp_path / "report.html").write_text(f"<p>{floorplan(squares)}</p><svg></svg>")
     assert built.floorplan == floorplan(squares)
     assert built._repr_html_().startswith("<svg ")
