@@ -142,3 +142,5 @@ class Sweep(StrEnum):
     DIGITS = "digits"
     CIFAR10 = "cifar10"
     CIFAR10_TRIAL = "cifar10-trial"
+    VIT_MNIST = "vit-mnist"
+    VIT_CIFAR10 = "vit-cifar10"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def sweep(
     name: Annotated[Sweep, typer.Argument(
         help="Table: every method on LeNet-5 with mnist or digits; the residual networks and "
-        "ConvMixer on cifar10 (for a GPU), or on a thousand of its images."
+        "ConvMixer on cifar10 (for a GPU), or on a thousand of its images; SReT and the steps of "
+        "ShiftAddViT on vit-mnist and vit-cifar10."
     )],
     out: Annotated[
         Path | None,

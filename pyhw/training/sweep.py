@@ -11,7 +11,7 @@ from pyhw.training.checkpoint import load_checkpoint
 from pyhw.training.guard import Diverged
 from pyhw.training.recipe import Recipe, make_recipe
 from pyhw.training.records import FILE, Row, add_row, read_rows, update_docs
-from pyhw.training.sweeps import SWEEPS, slug
+from pyhw.training.sweeps import SWEEPS, checkpoint, options_of
 
 __all__ = ["every_row", "measure", "missing_rows", "row_of", "run_sweep"]
 
@@ -96,7 +96,7 @@ def missing_rows(
     """
     done = read_rows(folder / FILE)
     found = {}
-    for name, options in SWEEPS[table].items():
+    for name, options in options_of(table, folder).items():
         recipe = make_recipe(**(options if epochs is None else options | {"epochs": epochs}))
         row = done.get(name)
         missing = row is None or row.command != recipe.command()
@@ -106,11 +106,11 @@ def missing_rows(
     return found
 
 
-def every_row(table: str, recorded: dict[str, Row]) -> dict[str, Row]:
-    """Return a table's rows, those that are not recorded as not run."""
+def every_row(table: str, recorded: dict[str, Row], folder: Path) -> dict[str, Row]:
+    """Return a table's rows, those that are not recorded in the folder as not run."""
     return {
         name: recorded.get(name) or row_of(name, make_recipe(**options), 0, float_accuracy=None)
-        for name, options in SWEEPS[table].items()
+        for name, options in options_of(table, folder).items()
     }
 
 
@@ -149,7 +149,7 @@ def run_sweep(
     rows = missing_rows(table, folder, only, epochs, retry)
     for number, (name, recipe) in enumerate(rows.items(), 1):
         say(f"row {number} of {len(rows)}: {name}")
-        out = folder / f"{table}-{slug(name)}.pt"
+        out = checkpoint(table, name, folder)
         begun = load_checkpoint(out)[1] if out.exists() else None
         if begun is not None and begun.recipe != recipe:
             kept = out.with_suffix(".before.pt")
@@ -165,6 +165,6 @@ def run_sweep(
             row = row_of(name, recipe, 0, float_accuracy=None, note="")
         recorded = add_row(folder / FILE, row)
         if docs is not None:
-            update_docs(docs, table, every_row(table, recorded))
+            update_docs(docs, table, every_row(table, recorded, folder))
     left = len(missing_rows(table, folder, epochs=epochs))
     say(f"{table}: {len(SWEEPS[table])} rows, {left} missing; records in {folder / FILE}")

@@ -17,7 +17,7 @@ from pyhw.training.loop import EpochRecord, Trainer
 from pyhw.training.recipe import make_recipe
 from pyhw.training.records import Row, add_row, read_rows, table, update_docs
 from pyhw.training.run import run
-from pyhw.training.sweeps import SWEEPS, slug
+from pyhw.training.sweeps import SWEEPS, options_of, slug
 from tests.support.few_digits import RECIPE
 
 TABLE = {
@@ -51,13 +51,26 @@ def test_the_command_line_offers_every_table():
 
 def test_every_row_of_every_table_is_a_recipe_with_a_file_of_its_own():
     assert {name: len(rows) for name, rows in SWEEPS.items()} == {
-        "mnist": 25, "digits": 25, "cifar10": 4, "cifar10-trial": 4,
+        "mnist": 25, "digits": 25, "cifar10": 4, "cifar10-trial": 4, "vit-mnist": 13,
+        "vit-cifar10": 13,
     }  # fmt: skip
-    for rows in SWEEPS.values():
+    for name in SWEEPS:
+        rows = options_of(name, Path("s"))
         recipes = [make_recipe(**options) for options in rows.values()]
         assert len({recipe.command() for recipe in recipes}) == len(rows)
         assert len({slug(name) for name in rows}) == len(rows)
     assert slug("PEMN, RP 0.1") == "pemn-rp-0.1"
+
+
+def test_a_row_starts_from_the_checkpoint_of_another_that_is_run_before(tmp_path):
+    for name in ("vit-mnist", "vit-cifar10"):
+        seen = set()
+        for row, options in options_of(name, tmp_path).items():
+            for option in ("start", "learn_from"):
+                assert options.get(option) in {*seen, None}
+            seen.add(str(tmp_path / f"{name}-{slug(row)}.pt"))
+    last = sweep.missing_rows("vit-mnist", Path("s"))["ShiftAddViT 4, mixture"]
+    assert last.start == "s/vit-mnist-shiftaddvit-3-shift-in-attention.pt"
 
 
 def test_rows_come_back_as_written_and_later_ones_replace(tmp_path):
