@@ -13,7 +13,7 @@ ifdef PYHW_DATA
 export PYHW_DATA := $(abspath $(PYHW_DATA))
 endif
 
-.PHONY: demo test check proof mutants boards synth-all install clean distclean
+.PHONY: demo test check check-gpu proof mutants boards synth-all install clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -26,6 +26,12 @@ check: $(VENV)/.dev-installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/structure/test_imports.py
+
+# The kernels for GPUs: on a GPU if there is one, else in Triton's interpreter.
+check-gpu: $(VENV)/.dev-installed
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[gpu]'
+	TRITON_INTERPRET=$$($(BIN)/python -c 'import torch; print(int(not torch.cuda.is_available()))') \
+	  $(BIN)/python -m pytest -q -m triton $(PYTEST_ARGS)
 
 # Every preset on both families, `large` included: hours on a small machine.
 synth-all: $(VENV)/.dev-installed

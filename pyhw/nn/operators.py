@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyhw.nn import compiled, plain
+from pyhw.nn import compiled, fused, plain
 from pyhw.nn.geometry import Geometry
 
 __all__ = ["Adder", "rescale_"]
@@ -21,7 +21,7 @@ NORM_FLOOR = 1e-12
 
 
 def _kernel(x: Tensor, weight: Tensor) -> ModuleType:
-    return compiled if compiled.usable(x, weight) else plain
+    return next((kernel for kernel in (fused, compiled) if kernel.usable(x, weight)), plain)
 
 
 def _exactly(device: str) -> contextlib.AbstractContextManager:
