@@ -42,6 +42,16 @@ def quantize(
     residual_terms: Annotated[
         int, typer.Option(help="Most powers of two in the multiplier of an added map, 1 to 3.")
     ] = 3,
+    stream_bits: Annotated[
+        int, typer.Option(help="Bits of a transformer's residual stream, 8 to 16.")
+    ] = 16,
+    softmax_digits: Annotated[
+        int,
+        typer.Option(help="Most powers of two in a softmax's weight, 1 to 4; 1: log2 softmax."),
+    ] = 2,
+    token_terms: Annotated[
+        int, typer.Option(help="Most powers of two in a token's multiplier, 1 to 4.")
+    ] = 3,
     data: Annotated[
         str | None,
         typer.Option(
@@ -56,6 +66,10 @@ def quantize(
         typer.Option(min=0, help="Images to test on; 0 for no test.", show_default="all"),
     ] = None,
     data_dir: DataDir = None,
+    errors: Annotated[
+        bool,
+        typer.Option("--errors", help="Draw the error of every layer against floating point."),
+    ] = False,
 ) -> None:
     """Turn a checkpoint into an integer graph, without retraining.
 
@@ -67,6 +81,8 @@ def quantize(
       pyhw quantize lenet5.pt --out lenet5.pyhw
 
       pyhw quantize lenet5.pt --bits 5 --digits 3 --out lenet5-5bit.pyhw
+
+      pyhw quantize sret-mnist.pt --softmax-digits 1 --errors
 
       pyhw quantize mnist.pt --data mnist --data-dir ~/mnist --calibration 1024 --test-images 500
 
@@ -82,7 +98,8 @@ def quantize(
 
     settings = Settings(
         bits=bits, weight_bits=weight_bits, digits=digits, terms=terms, exponent=exponent,
-        residual_terms=residual_terms,
+        residual_terms=residual_terms, stream_bits=stream_bits, softmax_digits=softmax_digits,
+        token_terms=token_terms,
     )  # fmt: skip
     expect(checkpoint, "checkpoint")
     path = out or checkpoint.with_suffix(".pyhw")
@@ -93,6 +110,10 @@ def quantize(
                                          test_images=test_images, progress=update)
     pyhw.save(found.graph, path)
     _print(found)
+    if errors:
+        from pyhw.quantizer.report import error_chart
+
+        typer.echo(error_chart(found.layers))
     typer.echo(f"{path}: {path.stat().st_size:,} bytes")
 
 

@@ -1,7 +1,8 @@
 """What became of each layer, and how much the integers lose."""
 
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,10 +12,17 @@ from .operation import Value
 from .reference import Real
 from .stage import Stage
 
-__all__ = ["LOSS", "LayerReport", "QuantisationWarning", "lost", "report_of", "unsaid"]
+__all__ = ["LOSS", "LayerReport", "QuantisationWarning", "error_chart", "lost", "report_of",
+           "unsaid"]  # fmt: skip
 
 LOSS = 0.5
 """Share of the results' spread that integers may lose on the calibration images without a word."""
+
+
+PER_MARK = 1.5
+"""Decibels of one mark of a chart."""
+WIDEST = 40
+"""Most marks of a line."""
 
 
 class QuantisationWarning(UserWarning):
@@ -63,6 +71,34 @@ class LayerReport:
     digits: int
     saturated: float
     error: float
+
+    @property
+    def decibels(self) -> float:
+        """Signal over error in calibration, decibels; infinite where every value is exact."""
+        return -20 * math.log10(self.error) if self.error > 0 else math.inf
+
+
+def error_chart(layers: Sequence[LayerReport]) -> str:
+    """Draw the signal over the error of every layer's value, lines of plain text.
+
+    A layer that loses more than those before it has the shorter bar. A signal of 0 dB is as large
+    as its error; each bit of a value that is rounded alone adds 6 dB.
+
+    Parameters
+    ----------
+    layers : sequence of LayerReport
+        In the network's order.
+    """
+    name = max(len("layer"), *(len(layer.name) for layer in layers))
+    kind = max(len("kind"), *(len(layer.kind) for layer in layers))
+    lines = [f"{'layer':<{name}}  {'kind':<{kind}}  format  signal over error, dB"]
+    for layer in layers:
+        value = layer.decibels
+        drawn = min(max(round(value / PER_MARK), 0), WIDEST) if math.isfinite(value) else WIDEST
+        shown = f"{value:5.1f}" if math.isfinite(value) else "exact"
+        lines.append(f"{layer.name:<{name}}  {layer.kind:<{kind}}  {layer.fmt:<6}  {shown}  "
+                     f"{'#' * drawn}".rstrip())  # fmt: skip
+    return "\n".join(lines) + "\n"
 
 
 def report_of(

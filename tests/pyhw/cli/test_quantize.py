@@ -321,3 +321,14 @@ def test_the_page_of_results_says_what_the_graphs_say():
         words = " ".join(f"--{name} {value}" for name, value in options.items())
         row = f"| `{path.name}` | `{checkpoint_of(graph)} {words}` | {integer:.2f} % |"
         assert row in text
+
+
+def test_the_error_of_every_layer_is_drawn_on_request(files, tmp_path, capsys):
+    arguments = ["quantize", str(files / "net.pt"), "-o", str(tmp_path / "e.pyhw"),
+                 "--calibration", "8", "--test-images", "0"]  # fmt: skip
+    assert cli.main(arguments) == 0
+    assert "signal over error" not in capsys.readouterr().out
+    assert cli.main([*arguments, "--errors"]) == 0
+    chart = capsys.readouterr().out.partition("signal over error, dB")[2]
+    assert all(op.name in chart for op in load(tmp_path / "e.pyhw").ops[1:])
+    assert "####" in chart

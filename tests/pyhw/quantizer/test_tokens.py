@@ -1,5 +1,7 @@
 """Transformers: layers as stages, what becomes of them, and a trained network's accuracy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -18,6 +20,7 @@ from pyhw.quantizer.model import quantize_model  # noqa: E402
 from pyhw.quantizer.qat import prepare_qat  # noqa: E402
 from pyhw.quantizer.reading import read  # noqa: E402
 from pyhw.quantizer.reference import Reals  # noqa: E402
+from pyhw.quantizer.report import error_chart  # noqa: E402
 from pyhw.quantizer.settings import Settings  # noqa: E402
 from pyhw.quantizer.tokens import fold_norms  # noqa: E402
 from pyhw.quantizer.tokens.attention import exponential  # noqa: E402
@@ -243,6 +246,19 @@ def test_attention_of_one_token_and_one_head(images):
     torch.manual_seed(1)
     model = Net().eval()
     assert noise(quantize_model(model, images), model, images) < -25
+
+
+def test_a_chart_shows_where_a_network_loses(made):
+    layers = made[1].layers
+    head, *lines = error_chart(layers).splitlines()
+    assert head.endswith("signal over error, dB")
+    assert len(lines) == len(layers)
+    for line, layer in zip(lines, layers, strict=True):
+        assert line.startswith(layer.name)
+        assert abs(line.count("#") * 1.5 - layer.decibels) < 1
+        assert f"{-20 * np.log10(layer.error):.1f}" in line
+    exact = replace(layers[0], error=0.0)
+    assert error_chart([exact]).splitlines()[1].endswith("exact  " + 40 * "#")
 
 
 def test_rounding_in_training_is_refused_in_one_line(images):
