@@ -4,6 +4,7 @@ import pytest
 from amaranth.hdl import Module, Signal
 
 from pyhw.hdl.control.overlapping_sequencer import OverlappingSequencer
+from pyhw.hdl.control.sequencer import Sequencer
 from pyhw.hdl.control.serial_sequencer import SerialSequencer
 from pyhw.hdl.control.stages import Stages
 from pyhw.hdl.presets import PRESETS
@@ -19,6 +20,8 @@ def test_the_parts_are_those_of_the_option():
     both, serial = stages(True), stages(False)
     assert (both.sequencer, both.loader) == (OverlappingSequencer, AheadLoader)
     assert (serial.sequencer, serial.loader) == (SerialSequencer, PlainLoader)
+    assert issubclass(both.sequencer, Sequencer)
+    assert issubclass(serial.sequencer, Sequencer)
     assert (both.two_at_once, both.registers) == (True, 1)
     assert (serial.two_at_once, serial.registers) == (False, 0)
 
