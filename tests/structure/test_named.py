@@ -20,7 +20,7 @@ def names(path):
 
 @pytest.fixture(scope="module")
 def named():
-    tests = [path for path in (ROOT / "tests").rglob("test_*.py")]
+    tests = (ROOT / "tests").rglob("test_*.py")
     return set().union(*map(names, tests))
 
 
