@@ -18,7 +18,7 @@ def test_limits_are_integers_and_belong_to_what_is_allowed(value, allowed):
     if allowed:
         checked("Config", "groups", value, 1, 9)
     else:
-        with pytest.raises(ValueError, match="Config.groups must be an integer from 1 to 9, not"):
+        with pytest.raises(ValueError, match=r"Config.groups must be an integer from 1 to 9, not"):
             checked("Config", "groups", value, 1, 9)
 
 
