@@ -1,6 +1,5 @@
 """No accelerator multiplies: not as elaborated, and not after synthesis."""
 
-
 import pytest
 from amaranth import Module
 from amaranth.lib import wiring
@@ -14,7 +13,7 @@ from pyhw.synthesis.yosys import multiplier_free_check, synthesize, to_rtlil
 from pyhw.verilog import cached_verilog, generate_rtlil
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", ["tiny", "default", pytest.param("large", marks=pytest.mark.long)])
 def test_elaborated_preset_has_no_cell_that_multiplies(name):
     multiplier_free_check(generate_rtlil(PRESETS[name]))
 
@@ -44,7 +43,7 @@ def test_a_product_is_given_a_dsp_block_before_logic_is_mapped(family, yosys):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", ["tiny", "default"])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("default", marks=pytest.mark.long)])
 def test_synthesised_preset_has_no_dsp_block(name, family, yosys):
     config = in_blocks(PRESETS[name], family)
     report = synthesize(cached_verilog(config), "top", family, mapped=False)
