@@ -12,6 +12,7 @@ from pyhw.hdl.formats import Format
 
 from .activations import RELU, apply_activation
 from .forms import form_of
+from .operation import Weights
 from .reference import Reals
 from .scales import activation_scale
 from .signs import is_signed
@@ -66,6 +67,7 @@ class Chooser:
         self.readers = readers_of(stages)
         self.ties = _ties(stages)
         self._chosen: dict[str, Choice] = {}
+        self.weights = Weights()
 
     def keeps(self, stage: Stage) -> bool:
         """Return whether a pool keeps format and step of what it reads."""

@@ -12,7 +12,7 @@ from pyhw.hdl.formats import Format, terms_value
 from .activations import RELU, ends_signed, make_table
 from .affine import identity_step
 from .choice import INNER_BITS, Choice, Chooser
-from .operation import Value, draft
+from .operation import Value, Weights, draft
 from .reference import Real, Reals
 from .report import LayerReport, report_of
 from .scales import activation_scale, output_scale
@@ -109,7 +109,7 @@ def quantise_stage(
         table = stage.activation is not None and stored.fmt.signed  # no clamp at 0 does it
     else:
         inner = snapped(chooser.inner(stage), stage.first, values, settings)
-    made = draft(stage, name, read, inner.scale, bits, settings)
+    made = draft(stage, name, read, inner.scale, bits, settings, chooser.weights)
     identity = Post(identity_step(stage.channels, inner.fmt))
     acc = accumulators(made.build(identity), read.x, read.fmt)
     if wide and one_step:
@@ -156,7 +156,7 @@ def quantise_stage(
 
 def _pooled(stage: Stage, name: str, read: Value, real: Real, settings: Settings) -> Made:
     """Pool and keep the format; an average's step takes what lacks to an exact division."""
-    made = draft(stage, name, read, read.scale, 0, settings)
+    made = draft(stage, name, read, read.scale, 0, settings, Weights())
     divisor, scale = stage.divides_by, read.scale
     step = identity_step(stage.channels, read.fmt, divisor, settings.multipliers)
     scale /= divisor * int(terms_value(step.m)[0]) / (1 << int(step.shift[0]))

@@ -1,8 +1,9 @@
 """From a stage to the graph's operation, all but its post-processing."""
 
+import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from pyhw.graph.post import Post
 from pyhw.graph.verify import NAME
 from pyhw.hdl.formats import Format
 
-from .forms import form_of
+from .forms import Quantised, form_of
 from .settings import Settings
 from .stage import Stage
 
-__all__ = ["Draft", "Value", "draft", "operation_name", "round_weights"]
+__all__ = ["Draft", "Value", "Weights", "draft", "operation_name", "round_weights"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +58,37 @@ class Draft:
     digits: int = 0
 
 
+class Weights:
+    """Weights as integers, made once: a layer that is used again has the same.
+
+    So a graph's file and the accelerator's memory hold the weights of a recursion once. The first
+    use chooses their steps, for its multipliers to be exact; those of the others are near.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[Any, ...], tuple[Quantised, float]] = {}
+
+    def quantise(
+        self, stage: Stage, read: Value, scale: float, bits: int, settings: Settings
+    ) -> Quantised:
+        """Return a stage's integer weights; arguments are those of `draft`."""
+        form = form_of(stage)
+        if not form.linear:
+            return form.quantise(stage, read.scale, read.fmt, scale, bits, settings)
+        assert stage.weight is not None
+        content = hashlib.sha256(np.ascontiguousarray(stage.weight).tobytes()).digest()
+        key = (content, stage.weight.shape, bits, read.fmt)
+        if key not in self._made:
+            made = form.quantise(stage, read.scale, read.fmt, scale, bits, settings)
+            self._made[key] = made, read.scale
+        made, known = self._made[key]
+        return replace(made, slope=made.slope * (read.scale / known))
+
+
 def draft(
-    stage: Stage, name: str, read: Value, scale: float, bits: int, settings: Settings
-) -> Draft:
+    stage: Stage, name: str, read: Value, scale: float, bits: int, settings: Settings,
+    weights: Weights,
+) -> Draft:  # fmt: skip
     """Quantise a stage's weights and return its operation without the post-processing.
 
     Parameters
@@ -76,6 +105,8 @@ def draft(
         Of its weights.
     settings : Settings
         Of the whole quantisation.
+    weights : Weights
+        Made so far.
     """
     common: dict[str, Any] = {"name": name, "input": read.name}
     if stage.kind == "point":
@@ -87,7 +118,7 @@ def draft(
         slope = np.full(stage.channels, read.scale / stage.divides_by)
         return Draft(lambda post: Pool(**common, post=post), slope)
     common |= {"dilation": stage.dilation, "groups": stage.groups}
-    made = form_of(stage).quantise(stage, read.scale, read.fmt, scale, bits, settings)
+    made = weights.quantise(stage, read, scale, bits, settings)
     common |= made.fields
     if stage.pad is not None and any(stage.padding):
         common["pad_value"] = read.fmt.clamp(np.rint(stage.pad / read.scale)).astype(np.int64)

@@ -141,6 +141,14 @@ def test_what_the_graph_is_made_of(made):
     assert not [op.name for op in ops if op.name.endswith("qkv")]
 
 
+def test_a_block_that_runs_twice_has_its_weights_once(made):
+    ops = {op.name: op for op in made[1].graph.ops}
+    again = [name for name in ops if name.endswith("_2") and hasattr(ops[name], "sign")]
+    assert len(again) == 2 * 6
+    for name in again:
+        assert np.array_equal(ops[name].weight_values, ops[name[:-2]].weight_values), name
+
+
 def test_torch_and_executor_agree_on_it(made, images):
     from pyhw.graph.torch_export import IntegerModule
 
