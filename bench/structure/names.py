@@ -28,7 +28,9 @@ def names_l1(source: Source) -> bool:
 def _names_by_context(source: Source, word: str, classes: tuple[str, ...]) -> bool:
     upper = word.upper()
     for name, node in identifiers(source):
-        if name in classes or name == upper:
+        if name in classes:
+            return True
+        if name == upper and isinstance(node, ast.Attribute) and last_name(node.value) == "engine":
             return True
         if name == word and isinstance(node, ast.Attribute) and last_name(node.value) in (
                 CONFIGS | {"engines", "needs"}):

@@ -55,6 +55,9 @@ class Descriptor:
         Sums of each group beside those of the rows: of rows that see the vectors only.
     masked : bool
         Whether the weight expander can make its codes.
+    digits : callable or None
+        Of the code width: the signed digits that its codes are (`pyhw.hdl.formats.ShiftCode`), if
+        they are some, so that values can become codes (`pyhw.hdl.moves.recode`).
     """
 
     name: str
@@ -68,6 +71,7 @@ class Descriptor:
     signed: bool = True
     extra: int = 0
     masked: bool = False
+    digits: Callable[[int], Any] | None = None
 
     def check(self, shape):
         """Raise `ValueError` if an `EngineConfig` cannot be one of this engine."""

@@ -107,4 +107,5 @@ class ShiftEngine(RowArray):
 
 ENGINE = Descriptor(
     name=ShiftEngine.name, title="shift", array=ShiftEngine, latency=row_latency(ShiftEngine.name),
-    code_widths=(3, 4, 5), zero=lambda code_width: ShiftCode(code_width).zero, masked=True)
+    code_widths=(3, 4, 5), zero=lambda code_width: ShiftCode(code_width).zero, masked=True,
+    digits=ShiftCode)

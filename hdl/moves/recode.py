@@ -5,14 +5,11 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.thermometer import thermometer
-from ..formats import ShiftCode
+from ..engines.registry import engine_of
+from ..formats import PLACES, digit_codes
 from ..packing import codes_per_word
 
 __all__ = ["Recode", "RecodeRun", "digit_codes", "row_words"]
-
-PLACES = 9
-"""Places of the signed digits of a value of 9 bits."""
-
 
 class RecodeRun(data.Struct):
     """What is recoded, and where its codes go.
@@ -44,45 +41,22 @@ class RecodeRun(data.Struct):
     start: 1
 
 
+def recoded(config):
+    """Return the name of the engine whose codes are signed digits; `ValueError` without one."""
+    for name in config.engines:
+        if engine_of(name).digits is not None:
+            return name
+    raise ValueError("Config.moves.recode must have an engine whose codes are signed digits")
+
+
 def row_words(config):
     """Return the words that the codes of a row take for one step; `ValueError` if not whole."""
-    engine = config.engines["shift"]
+    engine = config.engines[recoded(config)]
     per_word = codes_per_word(config.weights.load_bits, engine.code_width)
     if engine.lanes % per_word:
-        raise ValueError(f"Config.moves.recode must have shift lanes that fill whole words of "
-                         f"{per_word} codes, not {engine.lanes}")
+        raise ValueError(f"Config.moves.recode must have lanes of the {recoded(config)} engine "
+                         f"that fill whole words of {per_word} codes, not {engine.lanes}")
     return engine.lanes // per_word
-
-
-def digit_codes(value, digits, code_width):
-    """Return the codes of a value, largest digit first, filled up with the code of 0.
-
-    They are the fewest: those of the non-adjacent form, but for a digit one place above the
-    largest exponent.
-
-    Raises
-    ------
-    ValueError
-        If it has more digits, or one further up.
-    """
-    code, tripled = ShiftCode(code_width), 3 * value
-    top, places = code.max_exponent, [0] * (PLACES + code.max_exponent)
-    for place in range(PLACES):
-        above, own = tripled >> (place + 1) & 1, value >> (place + 1) & 1
-        places[place] = above - own
-    if any(places[top + 2:]):
-        raise ValueError(f"{value} has a digit above place {top + 1}")
-    found = []
-    if beyond := places[top + 1]:
-        # 2^(E + 1) is twice 2^E, and 2^(E + 1) - 2^(E - 1) is 2^E + 2^(E - 1).
-        found = [code.encode(beyond, top)]
-        places[top + 1], places[top], places[top - 1] = (
-            (0, 0, beyond) if places[top - 1] == -beyond else (0, beyond, places[top - 1]))
-    found += [code.encode(places[place], place) for place in reversed(range(top + 1))
-              if places[place]]
-    if len(found) > digits:
-        raise ValueError(f"{value} has {len(found)} digits, more than {digits}")
-    return found + [code.zero] * (digits - len(found))
 
 
 class Recode(wiring.Component):
@@ -95,7 +69,7 @@ class Recode(wiring.Component):
     Parameters
     ----------
     config : Config
-        Has a `shift` engine whose lanes fill whole words.
+        Has an engine whose codes are signed digits and whose lanes fill whole words.
     read_latency : int
         Cycles from `o_address` to the bytes.
 
@@ -120,8 +94,10 @@ class Recode(wiring.Component):
 
     def __init__(self, config, read_latency):
         self._config, self._read_latency = config, read_latency
-        self._code = ShiftCode(config.engines["shift"].code_width)
-        self._words, self.lanes = row_words(config), config.engines["shift"].lanes
+        name = recoded(config)
+        engine = config.engines[name]
+        self._code = engine_of(name).digits(engine.code_width)
+        self._words, self.lanes = row_words(config), engine.lanes
         super().__init__({
             "i_run": In(RecodeRun), "i_advance": In(1), "o_address": Out(config.address_width),
             "i_data": In(data.ArrayLayout(8, self.lanes)), "o_write": Out(1), "o_word": Out(24),

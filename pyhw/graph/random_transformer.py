@@ -28,10 +28,15 @@ from .ops import (
 from .ops.matmul import possible
 from .post import DUMMY, Post, Step, token_step
 from .random_post import PostChoice, fit_post
+from .terms import TERMS, coded_term
 from .verify import verify
 
 __all__ = ["random_transformer"]
 
+CODED = coded_term()
+"""Term of linear layers and of products of maps."""
+PLAIN = next(name for name, term in TERMS.items() if term.pairs and not term.pairs.coded)
+"""Term of distances between maps."""
 U8, S8 = Format(8), Format(8, True)
 
 
@@ -136,7 +141,7 @@ class _Transformer:
                table: bool = False) -> str:  # fmt: skip
         """Append a linear layer on every token."""
         shape = (self.pick(1, 3), out, 1, 1, self.known[x].channels)
-        conv = Conv(name=self.free("linear"), input=x, term="shift", post=DUMMY, code_width=4,
+        conv = Conv(name=self.free("linear"), input=x, term=CODED, post=DUMMY, code_width=4,
                     sign=self.rng.integers(-1, 2, shape), exponent=self.rng.integers(0, 5, shape),
                     )  # fmt: skip
         return self.fitted(conv, fmt, residual, table, second=self.chance(0.2))
@@ -188,9 +193,10 @@ class _Transformer:
         if slices > 1 and self.chance(0.5):
             order = self.rng.permutation(self.tokens)
             x = self.add(Permute(name=self.free("permute"), input=x, index=order))
-        form = self.rng.choice(["softmax", "linear", "l1"], p=[0.5, 0.3, 0.2])
+        form = self.rng.choice(["softmax", "linear", "distances"], p=[0.5, 0.3, 0.2])
         q, k, v = self.projections(x)
-        forms = {"softmax": self.softmax, "linear": self.linear_attention, "l1": self.distances}
+        forms = {"softmax": self.softmax, "linear": self.linear_attention,
+                 "distances": self.distances}
         made = forms[str(form)](q, k, v, slices)
         return self.linear(made, self.channels, S8)
 
@@ -210,10 +216,10 @@ class _Transformer:
             for part in range(3)
         ]  # fmt: skip
 
-    def product(self, a: str, b: str, form: str, slices: int, term: str = "shift") -> MatMul:
+    def product(self, a: str, b: str, form: str, slices: int, term: str = CODED) -> MatMul:
         """Return a product of as many digits as its operands ask for."""
         coded = "a" if self.chance(0.5) else "b"
-        width = None if term == "l1" else self.pick(4, 5)
+        width = self.pick(4, 5) if term == CODED else None
         digits = 1
         if width is not None:
             values = possible(self.known[a if coded == "a" else b])
@@ -223,7 +229,7 @@ class _Transformer:
                       slices=slices, term=term, coded=coded, digits=digits,
                       code_width=width)  # fmt: skip
 
-    def softmax(self, q: str, k: str, v: str, slices: int, term: str = "shift") -> str:
+    def softmax(self, q: str, k: str, v: str, slices: int, term: str = CODED) -> str:
         """Append scores, their softmax in base 2, and the weighted sum of v."""
         fmt = Format(self.pick(8, 12), True)
         scores = self.fitted(self.product(q, k, "nt", slices, term), fmt)
@@ -248,7 +254,7 @@ class _Transformer:
 
     def distances(self, q: str, k: str, v: str, slices: int) -> str:
         """Append attention whose scores are distances."""
-        return self.softmax(q, k, v, slices, "l1")
+        return self.softmax(q, k, v, slices, PLAIN)
 
     def linear_attention(self, q: str, k: str, v: str, slices: int) -> str:
         """Append ``Q (K^T V)`` of binary q and k, plus a convolution of v."""
@@ -256,7 +262,7 @@ class _Transformer:
         memory = self.fitted(self.product(k, v, "tn", slices), S8)
         made = self.fitted(self.product(q, memory, "nn", slices), S8)
         shape = (2, self.channels, 3, 3, 1)
-        conv = Conv(name=self.free("values"), input=v, term="shift", post=DUMMY, code_width=4,
+        conv = Conv(name=self.free("values"), input=v, term=CODED, post=DUMMY, code_width=4,
                     sign=self.rng.integers(-1, 2, shape), exponent=self.rng.integers(0, 5, shape),
                     groups=self.channels, padding=(1, 1, 1, 1))  # fmt: skip
         return self.fitted(conv, S8, made)

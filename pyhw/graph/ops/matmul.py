@@ -1,16 +1,16 @@
 """Products of two maps, and distances between them: what attention is made of."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from pyhw.hdl.formats import ShiftCode
 from pyhw.hdl.tokens import digits_of
 
 from ..post import Post
 from ..rules import MAX_KERNEL, MAX_SIDE, require
+from ..terms import TERMS, PairTerm, coded_term, term_of
 from .base import Counts, MapType, Operation, operation
 from .processed import check_narrow
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["MatMul"]
 
 FORMS = ("nt", "nn", "tn")
-L1_BLOCK = 1 << 20
-"""Most differences of an L1 temporary."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ class MatMul(Operation):
     post : Post
         Its steps' channels are those of the value.
     heads, slices : int
-    term : {'shift', 'l1'}
-        ``x * y``, or ``-|x - y|``.
+    term : str
+        Name of a term that has `Term.pairs`: ``'shift'`` is ``x * y``, ``'l1'`` is ``-|x - y|``.
     coded : {'a', 'b'}
         The operand that is written as signed digits; no result depends on it.
     digits : int
@@ -76,16 +74,24 @@ class MatMul(Operation):
     post: Post
     heads: int = 1
     slices: int = 1
-    term: str = "shift"
+    term: str = field(default_factory=coded_term)
     coded: str = "b"
     digits: int = 4
     code_width: int | None = 5
 
     def __post_init__(self) -> None:
-        for name, known in (("form", FORMS), ("term", ("shift", "l1")), ("coded", ("a", "b"))):
+        terms = tuple(name for name, known in TERMS.items() if known.pairs is not None)
+        for name, known in (("form", FORMS), ("term", terms), ("coded", ("a", "b"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"MatMul.{name} must be one of {', '.join(known)}, "
                                  f"not {getattr(self, name)!r}")  # fmt: skip
+
+    @property
+    def pairs(self) -> PairTerm:
+        """What the term makes of two maps."""
+        found = term_of(self.term).pairs
+        assert found is not None
+        return found
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -144,14 +150,10 @@ class MatMul(Operation):
         """Check formats, and that every value of the coded operand has so few digits."""
         for x in operands:
             check_narrow(self, x)
-        if self.term == "l1":
-            signed = {x.fmt.signed for x in operands}
-            require(self, len(signed) == 1, "l1 operands must be both signed or both unsigned")
-            require(self, self.digits == 1 and self.code_width is None,
-                    "l1 must have 1 digit and no code_width")  # fmt: skip
+        a, b = operands
+        self.pairs.check(self, a.fmt, b.fmt)
+        if not self.pairs.coded:
             return
-        require(self, self.code_width in (3, 4, 5),
-                f"code_width must be 3, 4 or 5, not {self.code_width}")  # fmt: skip
         require(self, 1 <= self.digits <= MAX_KERNEL,
                 f"digits must be from 1 to {MAX_KERNEL}, not {self.digits}")  # fmt: skip
         needed = max(len(digits) for digits in self._coded_digits(*operands))
@@ -161,22 +163,18 @@ class MatMul(Operation):
 
     def _coded_digits(self, a: MapType, b: MapType) -> list[tuple[tuple[int, int], ...]]:
         assert self.code_width is not None
-        most = ShiftCode(self.code_width).max_exponent
+        most = self.pairs.largest_exponent(self.code_width)
         return [digits_of(value, most) for value in possible(a if self.coded == "a" else b)]
 
     def acc_bounds(self, *operands: MapType) -> tuple[np.ndarray, np.ndarray]:
         """Return the inner side times the least and greatest term."""
         (a_low, a_high), (b_low, b_high) = ((min(v), max(v)) for v in map(possible, operands))
-        if self.term == "l1":
-            ends = [-max(abs(a_high - b_low), abs(b_high - a_low)), 0]
-        else:
-            products = [x * y for x in (a_low, a_high) for y in (b_low, b_high)]
-            ends = [min(products), max(products)]
-        return self._all_channels(ends, operands)
+        ends = self.pairs.bounds((a_low, a_high), (b_low, b_high))
+        return self._all_channels([*ends], operands)
 
     def partial_bounds(self, *operands: MapType) -> tuple[np.ndarray, np.ndarray]:
         """Return bounds of sums of some terms: each digit of a value is a term of its own."""
-        if self.term == "l1":
+        if not self.pairs.coded:
             return super().partial_bounds(*operands)
         other = possible(operands[1 if self.coded == "a" else 0])
         ends = [0, 0]
@@ -213,18 +211,16 @@ class MatMul(Operation):
 
     def compute(self, values: tuple[np.ndarray, ...], operands: tuple[MapType, ...]) -> np.ndarray:
         """Multiply matrices, or sum distances, per slice and head."""
-        # Floating point is exact: every partial sum is an integer below 2**24 or 2**53.
         a, b = operands
         side_a, side_b, sizes = self._sides(a, b)
         low, high = self.acc_bounds(a, b)
         most = max(-int(low[0]), int(high[0]))
-        dtype = np.int32 if self.term == "l1" else np.float32 if most < 1 << 24 else np.float64
         count = len(values[0])
         x, y = (
-            np.ascontiguousarray(value.reshape(count, *side).transpose(order), dtype)
+            value.reshape(count, *side).transpose(order)
             for value, side, order in zip(values, (side_a, side_b), self._orders)
         )
-        product = _distances(x, y) if self.term == "l1" else np.matmul(x, y)
+        product = self.pairs.products(x, y, most)
         # (N, slices, heads, rows, columns) to (N, slices, rows, heads, columns)
         made = product.transpose(0, 1, 3, 2, 4).astype(np.int64)
         height, width = (self.slices, sizes.rows) if self.form == "tn" else a.shape[:2]
@@ -241,10 +237,7 @@ class MatMul(Operation):
         for x, y in zip(a.chunk(self.heads, 3), b.chunk(self.heads, 3)):  # (N, slices, tokens, c)
             x = x.transpose(2, 3) if self.form == "tn" else x
             y = y if self.form == "nt" else y.transpose(2, 3)  # (N, slices, columns, inner)
-            if self.term == "l1":
-                heads.append(-(x.unsqueeze(3) - y.unsqueeze(2)).abs().sum(4))
-            else:
-                heads.append(torch.matmul(x, y.transpose(2, 3)))
+            heads.append(self.pairs.torch_products(x, y))
         made = torch.cat(heads, dim=3)  # (N, slices, rows, heads * columns)
         if self.form == "tn":
             return made
@@ -258,15 +251,7 @@ class MatMul(Operation):
             builder.node("Transpose", [builder.reshape(tensor, *side)], perm=order)
             for tensor, side, order in zip(operands, (side_a, side_b), self._orders)
         )
-        if self.term == "l1":
-            outer = self.slices, self.heads
-            x = builder.reshape(x, *outer, sizes.rows, sizes.inner, 1)
-            y = builder.reshape(y, *outer, 1, sizes.inner, sizes.columns)
-            far = builder.node("Abs", [builder.node("Sub", [x, y])])
-            far = builder.node("ReduceSum", [far, builder.constant([4])], keepdims=0)
-            product = builder.node("Neg", [far])
-        else:
-            product = builder.node("MatMul", [x, y])
+        product = self.pairs.onnx_products(builder, x, y, (self.slices, self.heads), sizes)
         moved = builder.node("Transpose", [product], perm=[0, 1, 3, 2, 4])
         return builder.reshape(moved, *builder.types[self.name].shape)
 
@@ -276,14 +261,12 @@ class MatMul(Operation):
         """Return a term for each digit of every product."""
         sizes = self.sizes(*operands)
         terms = self.slices * self.heads * sizes.rows * sizes.inner * sizes.columns * self.digits
-        if self.term == "l1":
-            return Counts(terms=terms, kind="l1", additions=2 * terms)
-        return Counts(terms=terms, kind="shift", additions=terms, shifts=terms)
+        return self.pairs.counts(terms)
 
     def describe(self, *operands: MapType) -> str:
         """Return operands, form, term, heads and slices."""
         text = f"matmul {self.form} {self.a} {self.b}, {self.term}"
-        if self.term == "shift":
+        if self.pairs.coded:
             text += f", {self.digits} digit{'s' * (self.digits > 1)} of {self.coded}"
         text += f", {self.heads} heads" * (self.heads > 1)
         return text + f", {self.slices} slices" * (self.slices > 1)
@@ -292,17 +275,3 @@ class MatMul(Operation):
 def possible(x: MapType) -> tuple[int, ...]:
     """Return all values that a narrow map can hold."""
     return x.values or tuple(range(x.fmt.min, x.fmt.max + 1))
-
-
-def _distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return ``-sum over k of |x[p, k] - y[k, q]|`` for arrays (..., P, K) and (..., K, Q)."""
-    *outer, rows, inner = x.shape
-    columns = y.shape[-1]
-    x, y = x.reshape(-1, rows, inner), y.reshape(-1, inner, columns)
-    made = np.zeros((len(x), rows, columns), np.int32)
-    block = max(1, L1_BLOCK // (rows * columns))
-    for low in range(0, len(x), block):
-        part = slice(low, low + block)
-        for k in range(inner):
-            made[part] -= np.abs(x[part, :, k, None] - y[part, k, None, :])
-    return made.reshape(*outer, rows, columns)

@@ -10,6 +10,7 @@ from pyhw.hdl.formats import Format
 from pyhw.hdl.registry import Registry
 
 from ..windows import pad_map
+from .pairs import PairTerm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..ops.conv import Conv
     from ..random import Draw
 
-__all__ = ["TERMS", "Bounds", "Term", "masked_term", "term", "term_of"]
+__all__ = ["TERMS", "Bounds", "Term", "coded_term", "masked_term", "term", "term_of"]
 
 Bounds = tuple[np.ndarray, np.ndarray]
 """Least and greatest, int64 (O,)."""
@@ -36,6 +37,8 @@ class Term(ABC):
     name: str
     title = ""
     """For people; the name by default."""
+    pairs: PairTerm | None = None
+    """What it makes of two maps, if `MatMul` may have it."""
     masked = False
     """Whether a mask and a prototype of codes can store its weights; then there is `expand`."""
 
@@ -150,3 +153,9 @@ def term_of(name: str) -> Term:
 def masked_term() -> Term:
     """Return the term whose weights a mask and a prototype can store."""
     return next(known for known in TERMS.values() if known.masked)
+
+
+def coded_term() -> str:
+    """Return the name of the term of two maps that writes one as signed digits."""
+    return next(name for name, known in TERMS.items()
+                if known.pairs is not None and known.pairs.coded)  # fmt: skip

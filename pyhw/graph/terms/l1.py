@@ -14,6 +14,7 @@ from ..records import frozen_array
 from ..rules import require
 from ..windows import extent, output_blocks, tap
 from .base import Bounds, Term, term
+from .pairs import PairTerm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..onnx_export import OnnxBuilder
     from ..ops.base import Counts
     from ..ops.conv import Conv
+    from ..ops.matmul import MatMul, Sizes
     from ..random import Draw
 
 __all__ = ["L1"]
@@ -30,15 +32,59 @@ BLOCK = 16384
 """Elements of an L1 temporary: 32 KB of int16, measured best among 4096 to 32768."""
 FLUSH = 128
 """L1 terms that an int16 sum holds: 128 * 255 < 2**15."""
+PAIRS = 1 << 20
+"""Most differences of a temporary of two maps."""
 CODE_WIDTH = 8
 """Bits of a stored weight."""
+
+
+class _Distances(PairTerm):
+    """``-|x - y|``."""
+
+    def check(self, op: "MatMul", a: Format, b: Format) -> None:
+        require(op, a.signed == b.signed, "l1 operands must be both signed or both unsigned")
+        require(op, op.digits == 1 and op.code_width is None,
+                "l1 must have 1 digit and no code_width")  # fmt: skip
+
+    def bounds(self, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+        return -max(abs(a[1] - b[0]), abs(b[1] - a[0])), 0
+
+    def products(self, x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
+        x, y = np.ascontiguousarray(x, np.int32), np.ascontiguousarray(y, np.int32)
+        *outer, rows, inner = x.shape
+        columns = y.shape[-1]
+        x, y = x.reshape(-1, rows, inner), y.reshape(-1, inner, columns)
+        made = np.zeros((len(x), rows, columns), np.int32)
+        block = max(1, PAIRS // (rows * columns))
+        for low in range(0, len(x), block):
+            part = slice(low, low + block)
+            for k in range(inner):
+                made[part] -= np.abs(x[part, :, k, None] - y[part, k, None, :])
+        return made.reshape(*outer, rows, columns)
+
+    def torch_products(self, x: "Tensor", y: "Tensor") -> "Tensor":
+        return -(x.unsqueeze(3) - y.unsqueeze(2)).abs().sum(4)
+
+    def onnx_products(
+        self, builder: "OnnxBuilder", x: str, y: str, outer: tuple[int, ...], sizes: "Sizes"
+    ) -> str:
+        x = builder.reshape(x, *outer, sizes.rows, sizes.inner, 1)
+        y = builder.reshape(y, *outer, 1, sizes.inner, sizes.columns)
+        far = builder.node("Abs", [builder.node("Sub", [x, y])])
+        far = builder.node("ReduceSum", [far, builder.constant([4])], keepdims=0)
+        return builder.node("Neg", [far])
+
+    def counts(self, terms: int) -> "Counts":
+        from ..ops.base import Counts
+
+        return Counts(terms=terms, kind=L1.name, additions=2 * terms)
 
 
 @term
 class L1(Term):
     """Distances; weights stand in `Conv.weight`, before their shift by `ew`."""
 
-    name, title = "l1", "L1"
+    name, title, pairs = "l1", "L1", _Distances()
 
     def check_fields(self, conv: "Conv") -> None:
         """Require weights and no powers of two."""

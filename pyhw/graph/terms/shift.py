@@ -13,20 +13,60 @@ from ..post import freeze_terms
 from ..rules import check_terms, require
 from .base import Bounds, term
 from .linear import LinearTerm
+from .pairs import PairTerm
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..onnx_export import OnnxBuilder
     from ..ops.base import Counts
     from ..ops.conv import Conv
+    from ..ops.matmul import MatMul, Sizes
     from ..random import Draw
 
 __all__ = ["Shift"]
+
+
+class _Products(PairTerm):
+    """``x * y``, one of them written as signed digits."""
+
+    coded = True
+
+    def check(self, op: "MatMul", a: Format, b: Format) -> None:
+        require(op, op.code_width in (3, 4, 5),
+                f"code_width must be 3, 4 or 5, not {op.code_width}")  # fmt: skip
+
+    def largest_exponent(self, code_width: int) -> int:
+        return int(ShiftCode(code_width).max_exponent)
+
+    def bounds(self, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+        products = [x * y for x in a for y in b]
+        return min(products), max(products)
+
+    def products(self, x: np.ndarray, y: np.ndarray, most: int) -> np.ndarray:
+        # Floating point is exact: every partial sum is an integer below 2**24 or 2**53.
+        dtype = np.float32 if most < 1 << 24 else np.float64
+        return np.asarray(np.matmul(np.ascontiguousarray(x, dtype), np.ascontiguousarray(y, dtype)))
+
+    def torch_products(self, x: "Tensor", y: "Tensor") -> "Tensor":
+        return x.matmul(y.transpose(2, 3))
+
+    def onnx_products(
+        self, builder: "OnnxBuilder", x: str, y: str, outer: tuple[int, ...], sizes: "Sizes"
+    ) -> str:
+        return builder.node("MatMul", [x, y])
+
+    def counts(self, terms: int) -> "Counts":
+        from ..ops.base import Counts
+
+        return Counts(terms=terms, kind=Shift.name, additions=terms, shifts=terms)
 
 
 @term
 class Shift(LinearTerm):
     """Sums of signed powers of two; weights stand in `Conv.sign` and `Conv.exponent`."""
 
-    name, masked = "shift", True
+    name, masked, pairs = "shift", True, _Products()
 
     def check_fields(self, conv: "Conv") -> None:
         """Require powers of two and their code's width, and no integers."""

@@ -96,7 +96,7 @@ class _Maker:
             latencies = (self.options.latency_ratio, 1.0)
             experts = (part(self.make), part(self.shift))
             return Mixture(channels, experts, latencies, self.options.gate_scale)
-        return part(self.shift if self.options.mlp == "shift" else self.make)
+        return part({"dense": self.make, "shift": self.shift}[self.options.mlp])
 
 
 class _MapMlp(nn.Module):
