@@ -219,7 +219,7 @@ def test_large_engine_equals_compute(kind, spread):
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
 def test_vectors_words_and_swaps_may_come_late(kind, spread, monkeypatch):
     # Words belong to one cluster and the next.
-    monkeypatch.setattr("pyhw.hdl.config.CLUSTER_LANES", 15)
+    monkeypatch.setattr("pyhw.hdl.config_derived.CLUSTER_LANES", 15)
     config = make_config(2, 8, 5, spread=spread)
     engine, width, bursts, expected = engine_case(kind, config)
     assert Bench(engine, config, bursts, code_width=width, bubble=0.4).run() == expected
@@ -242,7 +242,7 @@ def test_more_result_lanes_than_rows(kind):
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("kind", ["l1", "shift", "sum"])
 def test_latency_is_that_of_the_strobe(kind, spread, monkeypatch):
-    monkeypatch.setattr("pyhw.hdl.config.CLUSTER_LANES", 14)
+    monkeypatch.setattr("pyhw.hdl.config_derived.CLUSTER_LANES", 14)
     config = make_config(1, 6, 7, spread=spread)
     engine, *_ = engine_case(kind, config)
     seen = []

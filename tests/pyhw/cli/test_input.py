@@ -154,11 +154,11 @@ DAMAGE = {
     "foreign": lambda data: b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8,
 }
 PACKED = {
-    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":1', b'"version":4')),
-                    "version 1 to 3, not 4; a newer pyhw may read it"),
+    "graph-newer": ("net.pyhw", lambda d: newer_graph(d, replace(b'"version":1', b'"version":5')),
+                    "version 1 to 4, not 5; a newer pyhw may read it"),
     "graph-oversized": ("net.pyhw", lambda d: newer_graph(
         d, replace(b"[6,3,3,2]", b"[99999999,3,3,2]")), "is not what graph.json lists"),
-    "program-newer": ("net.pyhwprog", lambda d: d[:8] + b"\x02\x00" + d[10:], "not version 2"),
+    "program-newer": ("net.pyhwprog", lambda d: d[:8] + b"\x09\x00" + d[10:], "not version 9"),
     "program-oversized": ("net.pyhwprog", lambda d: d[:12] + b"\xff" * 8 + d[20:],
                           "header within its limits"),
     "config-newer": ("tiny.json", replace(b'"isa": 4', b'"isa": 5'), "version 4, not 5"),
