@@ -1,12 +1,12 @@
 """Shapes and formats of a graph's values, and the bounds of post-processing's sums."""
 
-from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from pyhw.hdl.formats import Format, width_of
 
-from .ops import Graph, MapType, Operation, Shape, Step
+from .ops import Graph, MapType, Shape, Step
+from .ops.base import operand_types, types_of
 from .post import Post
 
 __all__ = ["Shape", "formats", "largest_exponent", "most_terms", "operand_types", "shapes",
@@ -22,19 +22,6 @@ def types(graph: Graph) -> dict[str, MapType]:
         If a kernel is larger than its padded map.
     """
     return types_of(graph.ops)
-
-
-def types_of(ops: Iterable[Operation]) -> dict[str, MapType]:
-    """Return shape and format of every value by name, as `types`, of operations in order."""
-    found: dict[str, MapType] = {}
-    for op in ops:
-        found[op.name] = op.infer(*operand_types(op, found))
-    return found
-
-
-def operand_types(op: Operation, given: Mapping[str, MapType]) -> tuple[MapType, ...]:
-    """Return what is known of an operation's operands, residuals left out."""
-    return tuple(given[name] for name in op.operands)
 
 
 def shapes(graph: Graph) -> dict[str, Shape]:

@@ -19,7 +19,7 @@ Fields may be of the types that `pyhw.graph.schema` can store, so that files nee
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..random_limits import Limits
 
 __all__ = ["OPERATIONS", "STORED", "Counts", "MapType", "Operation", "RecordType", "Shape",
-           "operation", "stored_record"]  # fmt: skip
+           "operand_types", "operation", "stored_record", "types_of"]  # fmt: skip
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image's map."""
@@ -296,3 +296,16 @@ def stored_record(kind: str) -> Callable[[_T], _T]:
         return cls
 
     return register
+
+
+def types_of(ops: Iterable[Operation]) -> dict[str, MapType]:
+    """Return shape and format of every value by name, as `types`, of operations in order."""
+    found: dict[str, MapType] = {}
+    for op in ops:
+        found[op.name] = op.infer(*operand_types(op, found))
+    return found
+
+
+def operand_types(op: Operation, given: Mapping[str, MapType]) -> tuple[MapType, ...]:
+    """Return what is known of an operation's operands, residuals left out."""
+    return tuple(given[name] for name in op.operands)

@@ -9,7 +9,7 @@ import numpy as np
 from pyhw.hdl.formats import Format
 
 from ..rules import require
-from .base import Counts, MapType, Operation, operation
+from .base import Counts, MapType, Operation, operand_types, operation, types_of
 from .processed import check_narrow
 
 if TYPE_CHECKING:
@@ -183,8 +183,6 @@ def experts_of(ops: tuple[Operation, ...]) -> dict[str, dict[str, int]]:
     An operation is a branch's if it works on positions alone and all that read it are the
     branch's, or it is the branch and only the `Experts` reads it.
     """
-    from ..infer import operand_types, types_of
-
     known = types_of(ops)
     readers: dict[str, set[str]] = {op.name: set() for op in ops}
     for op in ops:
