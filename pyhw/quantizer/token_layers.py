@@ -10,7 +10,9 @@ import numpy as np
 from torch import nn
 
 from pyhw.nn import attention, tokens
-from pyhw.nn.attention.products import check_parts
+from pyhw.nn.attention.binary import Binarise, Log2Softmax
+from pyhw.nn.attention.linear import HeadNorm
+from pyhw.nn.attention.products import Context, Distances, Reading, check_parts
 
 from .functions import Unsupported
 from .layers import Site, layer_kind, pair_kind
@@ -108,15 +110,81 @@ def _check_parts(ref: Ref, layer: Any) -> None:
         raise Unsupported(str(error)) from None
 
 
-@pair_kind(attention.Scores)
-def _scores(site: Site, layer: attention.Scores, q: Ref, k: Ref) -> Ref:
+@layer_kind(Binarise)
+def _binarise(site: Site, layer: Binarise, ref: Ref) -> Ref:
+    _need_rows(ref)
+    if not ref.known:
+        return ref
+    channels = ref.shape[2]
+    if channels % layer.heads:
+        raise Unsupported(f"heads must divide the {channels} channels, not be {layer.heads}")
+    threshold = np.repeat(_numbers(layer.threshold), channels // layer.heads)
+    stage = Stage(path=site.path, kind="binary", channels=channels,
+                  options={"threshold": threshold})  # fmt: skip
+    return site.build.put(stage, site.dims, ref)
+
+
+@layer_kind(HeadNorm)
+def _head_norm(site: Site, layer: HeadNorm, ref: Ref) -> Ref:
+    _need_rows(ref)
+    if not ref.known:
+        return ref
+    if ref.shape[2] % layer.heads:
+        raise Unsupported(f"heads must divide the {ref.shape[2]} channels, not be {layer.heads}")
+    stage = Stage(path=site.path, kind="head_norm", channels=ref.shape[2],
+                  options={"heads": layer.heads})  # fmt: skip
+    return site.build.put(stage, site.dims, ref)
+
+
+@layer_kind(Log2Softmax)
+def _log2_softmax(site: Site, layer: Log2Softmax, ref: Ref) -> Ref:
+    if not ref.known:
+        return ref
+    if site.build.kind(ref) != "scores":
+        raise Unsupported("it must read scores")
+    heads = site.build.stages[ref.path].options["heads"]
+    stage = Stage(path=site.path, kind="softmax", channels=ref.shape[2],
+                  options={"heads": heads, "octaves": layer.octaves})  # fmt: skip
+    return site.build.put(stage, site.dims, ref)
+
+
+@pair_kind(Context)
+def _context(site: Site, layer: Context, k: Ref, v: Ref) -> Ref:
+    for ref in (k, v):
+        _need_rows(ref)
+        _check_parts(ref, layer)
+    if site.build.kind(k) != "binary":
+        raise Unsupported("its keys must be signs (`pyhw.nn.attention.Binarise`)")
+    options = {"heads": layer.heads, "slices": layer.slices}
+    stage = Stage(path=site.path, kind="context", channels=v.shape[2], options=options)
+    made = site.build.put(stage, site.dims, k, v)
+    return replace(made, shape=(layer.slices, k.shape[2] // layer.heads, v.shape[2]))
+
+
+@pair_kind(Reading)
+def _reading(site: Site, layer: Reading, q: Ref, context: Ref) -> Ref:
+    _need_rows(q)
+    _check_parts(q, layer)
+    made = site.build.stages.get(context.path)
+    if site.build.kind(q) != "binary" or made is None or made.kind != "context":
+        raise Unsupported("it must read signs (`pyhw.nn.attention.Binarise`) and a Context")
+    if made.options != {"heads": layer.heads, "slices": layer.slices}:
+        raise Unsupported("its Context must be of as many heads and slices")
+    options = {"heads": layer.heads, "slices": layer.slices, "scale": float(layer.scale)}
+    stage = Stage(path=site.path, kind="reading", channels=context.shape[2], options=options)
+    return site.build.put(stage, site.dims, q, context)
+
+
+@pair_kind(attention.Scores, Distances)
+def _scores(site: Site, layer: Any, q: Ref, k: Ref) -> Ref:
     for ref in (q, k):
         _need_rows(ref)
         _check_parts(ref, layer)
     if q.shape[2] != k.shape[2]:
         raise Unsupported(f"queries have {q.shape[2]} channels and keys {k.shape[2]}")
     keys = k.shape[0] * k.shape[1] // layer.slices
-    options = {"heads": layer.heads, "slices": layer.slices, "scale": float(layer.scale)}
+    options = {"heads": layer.heads, "slices": layer.slices, "scale": float(layer.scale),
+               "term": "l1" if isinstance(layer, Distances) else "shift"}  # fmt: skip
     stage = Stage(path=site.path, kind="scores", channels=layer.heads * keys, options=options)
     return site.build.put(stage, site.dims, q, k)
 
@@ -133,5 +201,7 @@ def _weighing(site: Site, layer: attention.Weighing, weights: Ref, values: Ref) 
         count = weights.shape[2] // layer.heads
         raise Unsupported(f"it has {count} weights for {keys} values of a slice")
     options = {"heads": layer.heads, "slices": layer.slices}
+    if "octaves" in made.options:
+        options["digits"] = 1
     stage = Stage(path=site.path, kind="weighing", channels=values.shape[2], options=options)
     return site.build.put(stage, site.dims, weights, values)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pyhw.graph.ops import MatMul, Pointwise, Stats
+from pyhw.graph.ops import MatMul, Operation, Pointwise, Stats
 from pyhw.graph.post import Post, Step, token_step
 from pyhw.hdl.formats import Format, terms_value
 from pyhw.hdl.signed_digits import nearest_terms
@@ -49,14 +49,23 @@ class Scores(TokenKind):
     name = "scores"
 
     def compute(self, stage: Stage, reads: list[np.ndarray], images: int) -> np.ndarray:
-        """Multiply."""
+        """Multiply, or sum distances."""
         q, k = (heads_of(x, stage.options["slices"], stage.options["heads"]) for x in reads)
-        made = stage.options["scale"] * np.matmul(q, k.swapaxes(-1, -2))
-        return together(made, *reads[0].shape[1:3])
+        if stage.options.get("term") == "l1":
+            made = np.zeros((*q.shape[:-1], k.shape[-2]))
+            for c in range(q.shape[-1]):
+                made -= np.abs(q[..., :, None, c] - k[..., None, :, c])
+        else:
+            made = np.matmul(q, k.swapaxes(-1, -2))
+        return together(stage.options["scale"] * made, *reads[0].shape[1:3])
 
     def quantise(self, stage: Stage, context: Context) -> Made:
         """Let one octave be 2^F steps: a byte where it spans the scores, else 16 bits."""
+        l1 = stage.options.get("term") == "l1"
         q, k = (context.values[path] for path in stage.sources)
+        before: tuple[Operation, ...] = ()
+        if l1:
+            q, k, before = _on_one_grid(q, k, context)
         real = context.reals[stage.path]
         octaves = np.abs(real.z) * np.log2(np.e)
         reach = float(np.quantile(octaves, 1 - BEYOND))
@@ -68,20 +77,40 @@ class Scores(TokenKind):
         def product(post: Post) -> MatMul:
             return MatMul(name=context.name, a=q.name, b=k.name, form="nt", post=post,
                           heads=stage.options["heads"], slices=stage.options["slices"],
-                          digits=VALUE_DIGITS, code_width=CODE_WIDTH)  # fmt: skip
+                          term="l1" if l1 else "shift", digits=1 if l1 else VALUE_DIGITS,
+                          code_width=None if l1 else CODE_WIDTH)  # fmt: skip
 
         # One line for all scores: their differences count, so that nothing may move some of them.
         chain = Chain((q, k))
         acc = product(Post(token_step(stage.channels, S8))).compute(
             (q.x, k.x), (chain.known[q.name], chain.known[k.name]))  # fmt: skip
-        slope = stage.options["scale"] * q.scale * k.scale / scale
+        slope = stage.options["scale"] * q.scale * (1.0 if l1 else k.scale) / scale
         line = Line(slope, 0.0, float(acc.std()) or 1.0, 0.0)
         step = affine_step([line], fmt, stage.path, allowed=context.settings.multipliers)
         step = widened(step, stage.channels)
         _, beyond = applied(step, acc, None)
         op = product(Post(step))
         value = Value(context.name, fmt, scale, chain.add(op))
-        return Made(op, value, report_of(stage, value, real, None, 0, beyond))
+        return Made(op, value, report_of(stage, value, real, None, 0, beyond), before)
+
+
+def _on_one_grid(
+    q: Value, k: Value, context: Context
+) -> tuple[Value, Value, tuple[Operation, ...]]:
+    """Return queries and keys with the coarser of both steps, and the operation that rounds."""
+    common = max(q.scale, k.scale)
+    made, ops = [], []
+    for letter, value in (("q", q), ("k", k)):
+        if value.scale == common:
+            made.append(value)
+            continue
+        line = Line(value.scale / common, 0.0, float(value.x.std()) or 1.0, 0.0)
+        step = affine_step([line], value.fmt, context.name, allowed=context.settings.multipliers)
+        op = Pointwise(name=f"{context.name}.{letter}"[:64], input=value.name,
+                       post=Post(widened(step, value.x.shape[3])))  # fmt: skip
+        made.append(Value(op.name, value.fmt, common, Chain((value,)).add(op)))
+        ops.append(op)
+    return made[0], made[1], tuple(ops)
 
 
 def widened(step: Step, channels: int) -> Step:
@@ -98,16 +127,21 @@ def widened(step: Step, channels: int) -> Step:
 class Softmax(TokenKind):
     """Weights of the keys; the integer value lacks the division by its sum.
 
-    `options` hold `heads`.
+    `options` hold `heads`, and of a log2 softmax `octaves`.
     """
 
     name = "softmax"
     signed = False
 
     def compute(self, stage: Stage, reads: list[np.ndarray], images: int) -> np.ndarray:
-        """Normalise exponentials of each head."""
+        """Normalise exponentials of each head, rounded to powers of two where there are octaves."""
         parts = reads[0].reshape(*reads[0].shape[:3], stage.options["heads"], -1)
-        e = np.exp(parts - parts.max(axis=4, keepdims=True))
+        if (octaves := stage.options.get("octaves")) is not None:
+            steps = parts * np.log2(np.e)
+            steps = np.rint(steps - np.ceil(steps.max(axis=4, keepdims=True)))
+            e = np.where(steps > -octaves, 2.0**steps, 0.0)
+        else:
+            e = np.exp(parts - parts.max(axis=4, keepdims=True))
         return (e / e.sum(axis=4, keepdims=True)).reshape(reads[0].shape)
 
     def quantise(self, stage: Stage, context: Context) -> Made:
@@ -116,7 +150,11 @@ class Softmax(TokenKind):
         places = round(np.log2(np.log(2) / read.scale))
         top = Stats(name=f"{context.name}.max"[:64], input=read.name, kind="max", heads=heads,
                     terms=1, fraction=places)  # fmt: skip
-        table = exponential(places, context.settings.softmax_digits)
+        octaves = stage.options.get("octaves")
+        if octaves is None:
+            table = exponential(places, context.settings.softmax_digits)
+        else:
+            table = powers(places, octaves)
         point = Pointwise(name=context.name, input=read.name, post=Post(
             token_step(stage.channels, S8), table=table, table_format=U8, token=top.name))
         chain = Chain((read,))
@@ -152,12 +190,22 @@ class Weighing(TokenKind):
                       terms=context.settings.token_terms, fraction=places)  # fmt: skip
         op = MatMul(name=context.name, a=w.name, b=v.name, form="nn", heads=heads,
                     slices=stage.options["slices"], coded="a", code_width=CODE_WIDTH,
-                    digits=context.settings.softmax_digits,
+                    digits=stage.options.get("digits", context.settings.softmax_digits),
                     post=Post(token_step(stage.channels, fmt), token=total.name))  # fmt: skip
         chain = Chain((w, v))
         chain.add(total)
         value = Value(context.name, fmt, v.scale / 2**places, chain.add(op))
         return Made(op, value, report_of(stage, value, real, None, 0, 0.0), (total,))
+
+
+def powers(places: int, octaves: int) -> np.ndarray:
+    """Return ``128 * 2**round(t / 2**places)``, 0 from so many octaves down; as `exponential`."""
+    table = np.zeros(256, np.int64)
+    for t in range(S8.min + 1, 1):
+        step = round(t / (1 << places))  # halves to even, as PyTorch rounds
+        if step > -min(octaves, 8):
+            table[t & 0xFF] = 128 >> -step
+    return table
 
 
 def exponential(places: int, digits: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 from pyhw.errors import UserError  # noqa: E402
 from pyhw.graph.execute import run, run_layers  # noqa: E402
 from pyhw.graph.ops import Constant, MatMul, Permute, Pointwise, Stats  # noqa: E402
-from pyhw.nn.attention import Scores, SoftmaxAttention, Weighing  # noqa: E402
+from pyhw.nn.attention import BinaryLinearAttention, Scores, SoftmaxAttention, Weighing  # noqa: E402
 from pyhw.nn.kinds import Layers  # noqa: E402
 from pyhw.nn.models.sret import SReT, SReTSizes  # noqa: E402
 from pyhw.nn.options import LayerOptions  # noqa: E402
@@ -227,6 +227,38 @@ def test_what_cannot_be_quantised_is_named(model, text):
     with pytest.raises(UserError) as refused:
         read(model().eval(), (16, 16, 1))
     assert text in str(refused.value)
+
+
+@pytest.mark.parametrize(("form", "most"), [("log2", -20), ("adder", -25), ("binary", -15)])
+def test_other_forms_of_attention(images, form, most):
+    model = network(attention=form)
+    quantised = quantize_model(model, images)
+    assert noise(quantised, model, images) < most
+    products = [op for op in quantised.graph.ops if isinstance(op, MatMul)]
+    assert {op.term for op in products if op.form == "nt"} == {"l1" if form == "adder" else "shift"}
+    if form == "log2":
+        assert {op.digits for op in products if op.form == "nn"} == {1}
+
+
+def test_binary_linear_attention(images):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.tokens = stem(), ToTokens()
+            self.attention = BinaryLinearAttention(Layers("conv", None), 8, 2, side=4)
+            self.map, self.flat, self.head = ToMap(4, 4), nn.Flatten(), nn.Linear(128, 4)
+
+        def forward(self, x):
+            return self.head(self.flat(self.map(self.attention(self.tokens(self.stem(x))))))
+
+    torch.manual_seed(1)
+    model = Net().eval()
+    quantised = quantize_model(model, images)
+    assert noise(quantised, model, images) < -15
+    forms = [(op.form, op.coded, op.digits) for op in quantised.graph.ops
+             if isinstance(op, MatMul)]  # fmt: skip
+    assert forms == [("tn", "a", 1), ("nn", "a", 1)]
+    assert [op.kind for op in quantised.graph.ops if isinstance(op, Stats)] == ["l2"]
 
 
 def test_norms_behind_what_is_refused_are_not_reported():
