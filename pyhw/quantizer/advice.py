@@ -11,6 +11,13 @@ SUPPORTED = (
 """What the quantiser knows."""
 
 _INSTEAD = {
+    "mixtures are not quantised yet: train on from the network before its mixture": (
+        "Combine Router"
+    ),
+    "use a 3x3 depthwise convolution of the map, `BinaryLinearAttention(side=...)`": (
+        "TokenConvolution"
+    ),
+    "leave the class token out and average the map": "ClassToken",
     "use BatchNorm2d": (
         "GroupNorm InstanceNorm1d InstanceNorm2d LocalResponseNorm RMSNorm SyncBatchNorm"
     ),

@@ -14,7 +14,9 @@ import torch
 from torch import fx, nn
 
 from pyhw.errors import UserError
+from pyhw.nn.tokens import TokenModule
 
+from .advice import advise
 from .functions import Constant, Parts, Unsupported, Value, layers_of
 from .inplace import explicit
 from .layers import pair_of
@@ -215,6 +217,8 @@ class _Reader:
                 kind = type(layer).__name__
                 found = {"kind": "layers", "layers": (layer,), "options": kwargs}
                 wanted = 1 if pair_of(layer) is None else 2
+                if len(inputs) != wanted and isinstance(layer, TokenModule):
+                    raise Unsupported(advise(layer))
                 if len(inputs) != wanted:
                     raise Unsupported(f"it must read {'one tensor' if wanted == 1 else 'two'}")
             elif name == "getitem" and isinstance(args[0], Parts):

@@ -12,7 +12,11 @@ from pyhw.errors import UserError  # noqa: E402
 from pyhw.graph.execute import run, run_layers  # noqa: E402
 from pyhw.graph.ops import Constant, MatMul, Permute, Pointwise, Stats  # noqa: E402
 from pyhw.nn.attention import BinaryLinearAttention, Scores, SoftmaxAttention, Weighing  # noqa: E402
+from pyhw.nn.attention.binary import Binarise, Log2Softmax  # noqa: E402
+from pyhw.nn.attention.linear import HeadNorm, TokenConvolution  # noqa: E402
+from pyhw.nn.attention.products import Context, Reading  # noqa: E402
 from pyhw.nn.kinds import Layers  # noqa: E402
+from pyhw.nn.mixture import Mixture  # noqa: E402
 from pyhw.nn.models.sret import SReT, SReTSizes  # noqa: E402
 from pyhw.nn.options import LayerOptions  # noqa: E402
 from pyhw.nn.tokens import Coefficient, Mlp, PositionEmbedding, ToMap, ToTokens  # noqa: E402
@@ -220,6 +224,14 @@ def stem():
     (lambda: _Parts(stem(), nn.Softmax(-1)), "it must be over the classes (dim=1)"),
     (lambda: nn.Sequential(stem(), nn.LayerNorm((8, 4, 4)), nn.Flatten(), nn.Linear(128, 4)),
      "1 (LayerNorm): use BatchNorm2d, or `pyhw.nn.tokens.ToTokens` before it"),
+    (lambda: _Parts(stem(), Mixture(8, [nn.Linear(8, 8), nn.Linear(8, 8)])),
+     "tail.0.router (Router): mixtures are not quantised yet"),
+    (lambda: _Parts(stem(), TokenConvolution(2)), "use a 3x3 depthwise convolution of the map"),
+    (lambda: _Parts(stem(), Log2Softmax()), "it must read scores"),
+    (lambda: _Parts(stem(), _Bare(Context(2))), "its keys must be signs"),
+    (lambda: _Parts(stem(), _Bare(Reading(2))), "it must read signs"),
+    (lambda: _Parts(stem(), HeadNorm(3)), "heads must divide the 8 channels, not be 3"),
+    (lambda: _Parts(stem(), Binarise(3)), "heads must divide the 8 channels, not be 3"),
     (lambda: nn.Sequential(stem(), Mlp(Layers("conv", None), 8, 8)), "it must follow a Flatten"),
 ])  # fmt: skip
 def test_what_cannot_be_quantised_is_named(model, text):
