@@ -7,7 +7,7 @@ channels-last order becomes tokens without moving anything.
 import torch
 from torch import Tensor, nn
 
-from pyhw.nn.kinds import Layers
+from pyhw.nn.kinds import Counts, Layers
 
 __all__ = ["ClassToken", "Coefficient", "DropPath", "Mlp", "Permutation", "PositionEmbedding",
            "ToMap", "ToTokens", "TokenModule"]  # fmt: skip
@@ -18,6 +18,10 @@ SPREAD = 0.02
 
 class TokenModule(nn.Module):
     """A module that tracers take whole: what it does is one operation of the integer graph."""
+
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return what it did for one image, given what it was called with for one; nothing here."""
+        return Counts()
 
 
 class ToTokens(TokenModule):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pyhw.nn.kinds import Counts, layer_class_of
+from pyhw.nn.tokens import TokenModule
 from pyhw.training.data import PIXELS
 
 __all__ = ["LayerSize", "layer_sizes"]
@@ -24,7 +25,7 @@ class LayerSize:
     shape : tuple of int
         Of its output, PyTorch's order.
     parameters : int
-        Trained numbers.
+        Trained numbers; 0 where a layer runs again.
     weights : int
         What activations meet; shift layers train more numbers than that.
     products, differences, shifts : int
@@ -82,13 +83,20 @@ def _measure(name: str, sizes: list[LayerSize]) -> Callable[..., None]:
         weight = () if known is None else tuple(known.weight(module).shape)
         weights = prod(weight) if weight else 0
         pairs = output[0].numel() // weight[0] * weights if weight else 0
-        counts = Counts() if known is None else known.counts(module, pairs)
+        counts = Counts()
+        if known is not None:
+            counts = known.counts(module, pairs)
+        elif isinstance(module, TokenModule):
+            counts = module.counts(inputs, output)
+        again = any(size.name == name for size in sizes)
         sizes.append(
             LayerSize(
                 name=name,
                 kind=type(module).__name__,
                 shape=tuple(output.shape[1:]),
-                parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
+                parameters=0
+                if again
+                else sum(p.numel() for p in module.parameters() if p.requires_grad),
                 weights=weights,
                 products=counts.products,
                 differences=counts.differences,

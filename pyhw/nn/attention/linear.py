@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from pyhw.nn.attention.binary import Binarise
 from pyhw.nn.attention.products import Context, Reading, check_parts
-from pyhw.nn.kinds import Layers
+from pyhw.nn.kinds import Counts, Layers
 from pyhw.nn.tokens import TokenModule, ToMap, ToTokens
 
 __all__ = ["BinaryLinearAttention", "BinaryLinearCore", "HeadNorm", "TokenConvolution"]
@@ -53,6 +53,10 @@ class TokenConvolution(TokenModule):
         super().__init__()
         self.heads, self.taps = heads, taps
         self.weight = nn.Parameter(nn.Conv2d(heads, heads, (taps, 1), groups=heads).weight.detach())
+
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return a product for each tap of each value."""
+        return Counts(products=output.numel() * self.taps)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens (N, T, C) for such."""

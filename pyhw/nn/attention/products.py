@@ -8,6 +8,7 @@ attention values are (N, slices, heads, T / slices, S / slices): a row for each 
 import torch
 from torch import Tensor
 
+from pyhw.nn.kinds import Counts
 from pyhw.nn.tokens import TokenModule
 
 __all__ = ["Context", "Distances", "Reading", "Scores", "Weighing", "check_parts", "merge", "split"]
@@ -59,11 +60,20 @@ class Scores(_Product):
         As the module's text says.
     scale : float
         Usually one over the root of a head's channels.
+    signs : bool
+        Whether queries and keys are -1 and 1, so that nothing is multiplied.
     """
 
-    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
+    def __init__(
+        self, heads: int, slices: int = 1, scale: float = 1.0, signs: bool = False
+    ) -> None:
         super().__init__(heads, slices)
-        self.scale = scale
+        self.scale, self.signs = scale, signs
+
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return a product for each channel of a head of each score."""
+        pairs = output.numel() * inputs[0].shape[2] // self.heads
+        return Counts(additions=pairs) if self.signs else Counts(products=pairs)
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the scores of queries (N, T, C) and keys (N, S, C)."""
@@ -78,7 +88,18 @@ class Weighing(_Product):
     ----------
     heads, slices : int
         As the module's text says.
+    powers : bool
+        Whether weights are powers of two over their sum, so that values are shifted.
     """
+
+    def __init__(self, heads: int, slices: int = 1, powers: bool = False) -> None:
+        super().__init__(heads, slices)
+        self.powers = powers
+
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return a product for each value that a token weighs."""
+        pairs = output.numel() * inputs[0].shape[-1]
+        return Counts(shifts=pairs) if self.powers else Counts(products=pairs)
 
     def forward(self, weights: Tensor, v: Tensor) -> Tensor:
         """Return tokens (N, T, C) for weights as `Scores` shapes them, and values (N, S, C)."""
@@ -106,6 +127,10 @@ class Distances(_Product):
         super().__init__(heads, slices)
         self.scale = scale
 
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return a difference for each channel of a head of each score."""
+        return Counts(differences=output.numel() * inputs[0].shape[2] // self.heads)
+
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         """Return the scores of queries (N, T, C) and keys (N, S, C), never positive."""
         q, k = (split(x.float(), self.slices, self.heads).contiguous() for x in (q, k))
@@ -120,6 +145,10 @@ class Context(_Product):
     heads, slices : int
         As the module's text says.
     """
+
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return an addition for each token of each entry: keys are -1 and 1."""
+        return Counts(additions=output.numel() * inputs[0].shape[1] // self.slices)
 
     def forward(self, k: Tensor, v: Tensor) -> Tensor:
         """Return (N, slices, heads, D, D) for keys and values (N, S, C)."""
@@ -140,6 +169,10 @@ class Reading(_Product):
     def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
         super().__init__(heads, slices)
         self.scale = scale
+
+    def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
+        """Return an addition for each channel of a head: queries are -1 and 1."""
+        return Counts(additions=output.numel() * inputs[1].shape[-2])
 
     def forward(self, q: Tensor, context: Tensor) -> Tensor:
         """Return tokens (N, T, C) for queries (N, T, C) and a `Context`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -25,18 +26,21 @@ class Form:
         Makes the module that turns a row of scores into weights.
     binary : bool
         Whether queries and keys become -1 and 1 first.
+    powers : bool
+        Whether weights are powers of two over their sum.
     """
 
     scores: Callable[..., nn.Module] = Scores
     softmax: Callable[[], nn.Module] = lambda: nn.Softmax(-1)
     binary: bool = False
+    powers: bool = False
 
 
 FORMS = {
     "softmax": Form(),
-    "log2": Form(softmax=Log2Softmax),
+    "log2": Form(softmax=Log2Softmax, powers=True),
     "adder": Form(scores=Distances),
-    "binary": Form(binary=True),
+    "binary": Form(scores=partial(Scores, signs=True), binary=True),
 }
 """By name: softmax attention; with powers of two for weights; by L1 distances; of signs."""
 
@@ -67,7 +71,7 @@ class SoftmaxCore(nn.Module):
         self.binarise_k: nn.Module = Binarise(heads) if made.binary else nn.Identity()
         self.scores = made.scores(heads, slices, (channels // heads) ** -0.5)
         self.softmax = made.softmax()
-        self.weighing = Weighing(heads, slices)
+        self.weighing = Weighing(heads, slices, made.powers)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return tokens (N, T, C) for queries (N, T, C), keys and values (N, S, C)."""

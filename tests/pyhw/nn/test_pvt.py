@@ -7,6 +7,7 @@ from pyhw.nn import MODELS, LayerOptions, ShiftLinear, build_model
 from pyhw.nn.attention import BinaryLinearAttention, SoftmaxAttention
 from pyhw.nn.mixture import Mixture
 from pyhw.nn.transfer import transfer
+from pyhw.training.layers import layer_sizes
 
 
 def parameters(model):
@@ -25,6 +26,42 @@ def made(name, device="cpu", **options):
 )  # fmt: skip
 def test_parameters_are_the_published_ones(name, total):
     assert parameters(made(name, "meta")) == total
+
+
+CLASS_TOKEN = 2 * (12 * 512**2 + 2 * 512 * (50**2 - 49**2))
+"""Of two blocks of the last stage, which the published figure leaves out."""
+KEYS = sum(2 * n * d * d for n, d in ((3136, 32), (784, 64), (196, 160)))
+"""Projections of keys, which queries share in the authors' code."""
+
+
+@pytest.mark.parametrize(
+    ("name", "attention", "total", "beside"),
+    [("pvtv2-b0", "softmax", 0.566, 0), ("pvtv2-b1", "softmax", 2.108, 0),
+     ("pvt-tiny", "softmax", 1.926, CLASS_TOKEN), ("pvtv2-b0", "linear", 0.551, KEYS)],
+)  # fmt: skip
+def test_terms_are_the_published_ones(name, attention, total, beside):
+    model = made(name, "meta", attention=attention).eval()
+    sizes = layer_sizes(model, (3, 224, 224))
+    terms = sum(size.products + size.sums for size in sizes)
+    assert (terms - beside) / 1e9 == pytest.approx(total, abs=5e-4)
+
+
+def test_each_form_counts_what_it_does():
+    counted = {}
+    for form in MODELS["shiftaddvit-mnist"].attention:
+        model = made("shiftaddvit-mnist", "meta", attention=form).eval()
+        for size in layer_sizes(model, (1, 28, 28)):
+            if size.name.startswith("block1.0.attn") and size.name.rpartition(".")[2] in (
+                "scores", "weighing", "context", "reading"
+            ):  # fmt: skip
+                kinds = (size.products, size.differences, size.shifts, size.sums)
+                counted.setdefault(form, []).append(kinds)
+    pairs = 49 * 49 * 32
+    assert counted["softmax"] == counted["msa"] == [(pairs, 0, 0, 0)] * 2
+    assert counted["log2"] == [(pairs, 0, 0, 0), (0, 0, pairs, 0)]
+    assert counted["adder"] == [(0, pairs, 0, 0), (pairs, 0, 0, 0)]
+    assert counted["binary"] == [(0, 0, 0, pairs), (pairs, 0, 0, 0)]
+    assert counted["linear"] == counted["shiftadd"] == [(0, 0, 0, 49 * 32 * 32)] * 2
 
 
 def test_the_forms_of_pvtv2_have_the_parameters_of_their_layers():

@@ -6,6 +6,7 @@ from pyhw.nn import MODELS, LayerOptions, build_model
 from pyhw.nn.attention import SoftmaxAttention
 from pyhw.nn.kinds import Layers
 from pyhw.nn.tokens import Permutation
+from pyhw.training.layers import layer_sizes
 
 
 def parameters(model):
@@ -32,6 +33,19 @@ def test_parameters_are_the_published_ones(name, total, blocks, projections, sli
     for stage, block, projection in zip(model.stages, blocks, projections, strict=True):
         assert parameters(stage[1].block) == block
         assert [parameters(after) for after in stage[1].after] == [projection] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "sliced", "total"),
+    [("sret-t", True, 1.112), ("sret-t", False, 1.366), ("sret-lt", True, 1.164),
+     ("sret-s", True, 4.173), ("sret-s", False, 4.671)],
+)  # fmt: skip
+def test_products_are_the_published_ones(name, sliced, total):
+    with torch.device("meta"):
+        model = build_model(name, layers=LayerOptions(sliced=sliced)).eval()
+    sizes = layer_sizes(model, (3, 224, 224))
+    assert sum(size.products for size in sizes) / 1e9 == pytest.approx(total, abs=5e-4)
+    assert sum(size.parameters for size in sizes) == parameters(model)
 
 
 def test_sret_cifar_has_at_most_450_thousand_weights():
