@@ -16,7 +16,7 @@ from pyhw.nn.attention import FORMS, BinaryLinearAttention, SoftmaxAttention
 from pyhw.nn.convert import Conversion
 from pyhw.nn.kinds import Layers, layer_class_of
 from pyhw.nn.mixture import LATENCIES, Mixture
-from pyhw.nn.models.pvt import SHIFT
+from pyhw.nn.models.pvt import SHIFT_KIND
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.vit_calls import SelfAttention, replace_calls
 
@@ -86,7 +86,7 @@ def convert_vit(
         if value is not None and value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
     report: list[Conversion] = []
-    shift = Layers(SHIFT, layers)
+    shift = Layers(SHIFT_KIND, layers)
     if attention is not None:
         report += _replace(model, lambda path, part: _attention(path, part, attention))
         model, calls = replace_calls(model, attention, images)

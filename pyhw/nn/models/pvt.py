@@ -11,10 +11,10 @@ from pyhw.nn.mixture import Mixture
 from pyhw.nn.options import LayerOptions
 from pyhw.nn.tokens import ClassToken, DropPath, Mlp, PositionEmbedding, ToMap, ToTokens
 
-__all__ = ["PVT", "PVTSizes", "PVTv2", "SHIFT"]
+__all__ = ["PVT", "PVTSizes", "PVTv2", "SHIFT_KIND"]
 
 EPS = 1e-6
-SHIFT = "shift-ps"
+SHIFT_KIND = "shift-ps"
 """Kind of the shift layers of ShiftAddViT."""
 
 
@@ -73,7 +73,7 @@ class _Maker:
 
     def __init__(self, make: Layers, options: LayerOptions) -> None:
         self.make, self.options = make, options
-        self.shift = Layers(SHIFT, options)
+        self.shift = Layers(SHIFT_KIND, options)
 
     def attention(self, place: _Place) -> nn.Module:
         sizes, stage, kind = place.sizes, place.stage, self.options.attention
