@@ -13,7 +13,7 @@ ifdef PYHW_DATA
 export PYHW_DATA := $(abspath $(PYHW_DATA))
 endif
 
-.PHONY: demo test check check-gpu proof mutants boards synth-all install clean distclean
+.PHONY: demo test check formal check-gpu proof mutants boards synth-all install clean distclean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -39,6 +39,10 @@ synth-all: $(VENV)/.dev-installed
 	  echo "== $$preset on $$family" && \
 	  $(BIN)/pyhw synth --preset $$preset --family $$family || exit 1; \
 	done; done
+
+# Properties of small blocks for every input, by an SMT solver: docs/formal.md.
+formal: $(VENV)/.dev-installed
+	$(BIN)/python -m pytest -m formal tests/formal $(PYTEST_ARGS)
 
 # Netlists of every family and a whole bitstream, turned back and simulated: docs/proof.md.
 proof: $(VENV)/.dev-installed
