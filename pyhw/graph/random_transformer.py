@@ -28,14 +28,14 @@ from .ops import (
 from .ops.matmul import possible
 from .post import DUMMY, Post, Step, token_step
 from .random_post import PostChoice, fit_post
-from .terms import TERMS, coded_term
+from .terms import coded_term, distance_term
 from .verify import verify
 
 __all__ = ["random_transformer"]
 
 CODED = coded_term()
 """Term of linear layers and of products of maps."""
-PLAIN = next(name for name, term in TERMS.items() if term.pairs and not term.pairs.coded)
+PLAIN = distance_term()
 """Term of distances between maps."""
 U8, S8 = Format(8), Format(8, True)
 

@@ -184,7 +184,7 @@ def _scores(site: Site, layer: Any, q: Ref, k: Ref) -> Ref:
         raise Unsupported(f"queries have {q.shape[2]} channels and keys {k.shape[2]}")
     keys = k.shape[0] * k.shape[1] // layer.slices
     options = {"heads": layer.heads, "slices": layer.slices, "scale": float(layer.scale),
-               "term": "l1" if isinstance(layer, Distances) else "shift"}  # fmt: skip
+               "distances": isinstance(layer, Distances)}  # fmt: skip
     stage = Stage(path=site.path, kind="scores", channels=layer.heads * keys, options=options)
     return site.build.put(stage, site.dims, q, k)
 

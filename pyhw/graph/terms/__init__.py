@@ -7,12 +7,12 @@ from importlib import import_module
 
 from pyhw.hdl.engines.registry import WITH_WEIGHTS
 
-from .base import TERMS, Bounds, Term, coded_term, masked_term, term, term_of
+from .base import TERMS, Bounds, Term, coded_term, distance_term, masked_term, term, term_of
 from .linear import LinearTerm
 from .pairs import PairTerm
 
-__all__ = ["TERMS", "Bounds", "LinearTerm", "PairTerm", "Term", "coded_term", "masked_term",
-           "term", "term_of"]
+__all__ = ["TERMS", "Bounds", "LinearTerm", "PairTerm", "Term", "coded_term", "distance_term",
+           "masked_term", "term", "term_of"]
 
 for _name in WITH_WEIGHTS:
     import_module(f"{__name__}.{_name}")

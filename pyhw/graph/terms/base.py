@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ..ops.conv import Conv
     from ..random import Draw
 
-__all__ = ["TERMS", "Bounds", "Term", "coded_term", "masked_term", "term", "term_of"]
+__all__ = ["TERMS", "Bounds", "Term", "coded_term", "distance_term",
+           "masked_term", "term", "term_of"]
 
 Bounds = tuple[np.ndarray, np.ndarray]
 """Least and greatest, int64 (O,)."""
@@ -157,5 +158,14 @@ def masked_term() -> Term:
 
 def coded_term() -> str:
     """Return the name of the term of two maps that writes one as signed digits."""
+    return _pair_term(True)
+
+
+def distance_term() -> str:
+    """Return the name of the term of two maps that compares them as they are."""
+    return _pair_term(False)
+
+
+def _pair_term(coded: bool) -> str:
     return next(name for name, known in TERMS.items()
-                if known.pairs is not None and known.pairs.coded)  # fmt: skip
+                if known.pairs is not None and known.pairs.coded == coded)  # fmt: skip

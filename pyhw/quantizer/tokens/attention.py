@@ -6,6 +6,7 @@ import numpy as np
 
 from pyhw.graph.ops import MatMul, Operation, Pointwise, Stats
 from pyhw.graph.post import Post, Step, token_step
+from pyhw.graph.terms import coded_term, distance_term
 from pyhw.hdl.formats import Format, terms_value
 from pyhw.hdl.signed_digits import nearest_terms
 
@@ -44,14 +45,17 @@ def together(x: np.ndarray, height: int, width: int) -> np.ndarray:
 
 @token_kind
 class Scores(TokenKind):
-    """``scale * q k^T`` in a slice and head; `options` hold `heads`, `slices`, `scale`."""
+    """``scale * q k^T`` in a slice and head; `options` hold `heads`, `slices`, `scale`.
+
+    With `distances` they are ``-scale * sum |q - k|``.
+    """
 
     name = "scores"
 
     def compute(self, stage: Stage, reads: list[np.ndarray], images: int) -> np.ndarray:
         """Multiply, or sum distances."""
         q, k = (heads_of(x, stage.options["slices"], stage.options["heads"]) for x in reads)
-        if stage.options.get("term") == "l1":
+        if stage.options.get("distances"):
             made = np.zeros((*q.shape[:-1], k.shape[-2]))
             for c in range(q.shape[-1]):
                 made -= np.abs(q[..., :, None, c] - k[..., None, :, c])
@@ -61,10 +65,10 @@ class Scores(TokenKind):
 
     def quantise(self, stage: Stage, context: Context) -> Made:
         """Let one octave be 2^F steps: a byte where it spans the scores, else 16 bits."""
-        l1 = stage.options.get("term") == "l1"
+        distances = bool(stage.options.get("distances"))
         q, k = (context.values[path] for path in stage.sources)
         before: tuple[Operation, ...] = ()
-        if l1:
+        if distances:
             q, k, before = _on_one_grid(q, k, context)
         real = context.reals[stage.path]
         octaves = np.abs(real.z) * np.log2(np.e)
@@ -77,14 +81,15 @@ class Scores(TokenKind):
         def product(post: Post) -> MatMul:
             return MatMul(name=context.name, a=q.name, b=k.name, form="nt", post=post,
                           heads=stage.options["heads"], slices=stage.options["slices"],
-                          term="l1" if l1 else "shift", digits=1 if l1 else VALUE_DIGITS,
-                          code_width=None if l1 else CODE_WIDTH)  # fmt: skip
+                          term=distance_term() if distances else coded_term(),
+                          digits=1 if distances else VALUE_DIGITS,
+                          code_width=None if distances else CODE_WIDTH)  # fmt: skip
 
         # One line for all scores: their differences count, so that nothing may move some of them.
         chain = Chain((q, k))
         acc = product(Post(token_step(stage.channels, S8))).compute(
             (q.x, k.x), (chain.known[q.name], chain.known[k.name]))  # fmt: skip
-        slope = stage.options["scale"] * q.scale * (1.0 if l1 else k.scale) / scale
+        slope = stage.options["scale"] * q.scale * (1.0 if distances else k.scale) / scale
         line = Line(slope, 0.0, float(acc.std()) or 1.0, 0.0)
         step = affine_step([line], fmt, stage.path, allowed=context.settings.multipliers)
         step = widened(step, stage.channels)
