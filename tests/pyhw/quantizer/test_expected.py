@@ -366,7 +366,7 @@ def test_what_a_refusal_advises_is_accepted():
     assert {"Conv2d", "ZeroPad2d", "BatchNorm2d", "Dropout"} <= set(known)
     sizes = {"Conv2d": (1, 1, 1), "Linear": (1, 1), "BatchNorm2d": (1,), "ZeroPad2d": (1,),
              "MaxPool2d": (2,), "AvgPool2d": (2,), "AdaptiveAvgPool2d": (1,),
-             "AdaptiveMaxPool2d": (1,)}  # fmt: skip
+             "AdaptiveMaxPool2d": (1,), "LayerNorm": (1,)}  # fmt: skip
     for name, kind in known.items():
         assert take_of(kind(*sizes.get(name, ()))) is not None, name
     refused = {name for names in advice._INSTEAD.values() for name in names.split()}
