@@ -14,6 +14,10 @@ EDGE_WEIGHT_BITS = 8
 """Bits of the weights of the first and the last layer, whatever the others have."""
 
 
+OF_TRANSFORMERS = ("stream_bits", "softmax_digits", "token_terms")
+"""Settings that other networks do not have."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """How a network is quantised.
@@ -99,5 +103,7 @@ class Settings:
         return Multipliers(self.residual_terms)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain numbers."""
-        return asdict(self)
+        """Return the fields as plain numbers; those of transformers where they are not usual."""
+        usual = type(self)()
+        return {name: value for name, value in asdict(self).items()
+                if name not in OF_TRANSFORMERS or value != getattr(usual, name)}
