@@ -4,17 +4,18 @@ Libraries lie in the user's cache under the hash of source, compiler, flags and 
 have another way when there is no compiler, and say which way is taken and why.
 """
 
+import contextlib
 import functools
 import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from pyhw.cache import cache_dir, content_key
+from pyhw.cache import cache_dir, content_key, file_hash, keep_text, kept_text, under_way
+from pyhw.files import replacing
 
 __all__ = ["attempt", "build"]
 
@@ -58,10 +59,12 @@ def build(source: Path, flags: Sequence[str] = ()) -> Path:
     flags = (*FLAGS, *flags)
     key = content_key(source.read_text(), compiler, flags, _processor())
     target = cache_dir("kernels") / f"{source.stem}-{key}.so"
-    if target.exists():
-        return target
+    stamp = target.with_suffix(".sha256")
+    with contextlib.suppress(OSError):
+        if kept_text(stamp) == file_hash(target):
+            return target
     # Another process may be compiling the same file: each writes its own, the last rename wins.
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with under_way(target.parent) as folder:
         parts = [os.path.join(folder, name) for name in ("part.o", "part.so")]
         for command in (
             [compiler, *flags, "-c", "-o", parts[0], str(source)],
@@ -70,7 +73,9 @@ def build(source: Path, flags: Sequence[str] = ()) -> Path:
             subprocess.run(
                 command, check=True, capture_output=True, text=True, timeout=COMPILE_SECONDS
             )
-        os.replace(parts[1], target)
+        with replacing(target) as file:
+            file.write(Path(parts[1]).read_bytes())
+        keep_text(stamp, file_hash(target))
     return target
 
 

