@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from pyhw.hdl.registry import Registry
+
 from .advice import SUPPORTED
 
-__all__ = ["Constant", "Parts", "Reshape", "ScaleShift", "Unsupported", "Value", "layers_of"]
+__all__ = ["FUNCTIONS", "Constant", "Parts", "Reshape", "ScaleShift", "Unsupported", "Value",
+           "layers_of"]  # fmt: skip
 
 
 class Unsupported(Exception):
@@ -78,7 +81,7 @@ Made = tuple[str, Layers]
 
 
 def layers_of(name: str, args: list[Any], kwargs: dict[str, Any]) -> Made:
-    """Return the kind of a call, ``layers``, ``add`` or ``cat``, and the layers of the first.
+    """Return the kind of a call, ``layers`` or that of a join, and the layers of the first.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ def layers_of(name: str, args: list[Any], kwargs: dict[str, Any]) -> Made:
     Unsupported
         If it or its arguments cannot be quantised.
     """
-    take = _FUNCTIONS.get(name)
+    take = FUNCTIONS.get(name)
     if take is None:
         raise Unsupported(f"use {SUPPORTED}")
     try:
@@ -235,7 +238,7 @@ def _both(name: str, take: Callable[..., Made]) -> dict[str, Callable[..., Made]
     return {name: take, f"{name}_": take}
 
 
-_FUNCTIONS: dict[str, Callable[..., Made]] = {
+FUNCTIONS: Registry[str, Callable[..., Made]] = Registry("Function name", things={
     **dict.fromkeys(("add", "add_", "iadd"), _add),
     **dict.fromkeys(("sub", "sub_", "isub", "subtract", "subtract_"), _sub),
     **dict.fromkeys(("mul", "mul_", "imul", "multiply", "multiply_"), _mul),
@@ -279,4 +282,6 @@ _FUNCTIONS: dict[str, Callable[..., Made]] = {
     **_both("tanh", _layer(nn.Tanh)),
     "softmax": _softmax(nn.Softmax),
     "log_softmax": _softmax(nn.LogSoftmax),
-}
+})  # fmt: skip
+"""Functions and methods by name: each takes the call's arguments and returns the kind of the call,
+``layers`` or one of `pyhw.quantizer.layers.JOINS`, and the layers of the first."""

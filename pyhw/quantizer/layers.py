@@ -7,8 +7,10 @@ the value that the layer reads, and returns the layer's value:
     def _hypothetical(site: Site, layer: Any, ref: Ref) -> Ref:
         return site.build.place(Stage(path=site.path, ...), ref, takes=ref.shape[2])
 
-It raises `Unsupported` for settings that cannot be quantised. What is only to become part of a
-later stage is marked on the value (`Ref.pending`); a function that can take such marks names them.
+A function of several values is one given to `join_kind`, and its name in
+`pyhw.quantizer.functions`. Both raise `Unsupported` for settings that cannot be quantised. What is
+only to become part of a later stage is marked on the value (`Ref.pending`); a function that can
+take such marks names them.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from pyhw.hdl.registry import Registry
 from pyhw.nn.kinds import layer_class_of
 from pyhw.nn.tokens import DropPath
 
@@ -34,7 +37,8 @@ from .stage import Norm, Stage
 if TYPE_CHECKING:
     from .build import Builder
 
-__all__ = ["Site", "Take", "layer_kind", "pair_kind", "pair_of", "take_of"]
+__all__ = ["JOINS", "Join", "Site", "Take", "join_kind", "layer_kind", "pair_kind", "pair_of",
+           "take_of"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,12 @@ class Take:
         return self.function(site, layer, ref)
 
 
-_KINDS: dict[type, Take] = {}
+Join = Callable[["Builder", str, list[Ref]], Ref]
+"""What is done with a function of several values: takes the stages, its path and what it reads."""
+
+_KINDS: Registry[type, Take] = Registry("Layer class")
+JOINS: Registry[str, Join] = Registry("Join name")
+"""Functions of several values, by the kind that `pyhw.quantizer.functions` gives them."""
 
 _Function = Callable[[Site, Any, Ref], Ref]
 
@@ -76,43 +85,63 @@ def layer_kind(
 ) -> Callable[[_Function], _Function]:
     """Register what is done with layers of some classes; subclasses may compute something else.
 
+    Layers of a registered class are never traced through.
+
     Raises
     ------
     ValueError
-        If a class is registered.
+        If a class is taken.
     """
 
     def register(function: _Function) -> _Function:
         for cls in classes:
-            if cls in _KINDS:
-                raise ValueError(f"{cls.__name__} is registered already")
-            _KINDS[cls] = Take(function, frozenset(pending))
+            _KINDS.add(cls, Take(function, frozenset(pending)))
         return function
 
     return register
 
 
-_PAIRS: dict[type, Callable[[Site, Any, Ref, Ref], Ref]] = {}
+Pair = Callable[[Site, Any, Ref, Ref], Ref]
+"""What is done with a layer that reads two values."""
+
+_PAIRS: Registry[type, Pair] = Registry("Class of layers of two values")
 
 
-def pair_kind(
-    *classes: type[nn.Module],
-) -> Callable[[Callable[[Site, Any, Ref, Ref], Ref]], Callable[[Site, Any, Ref, Ref], Ref]]:
+def pair_kind(*classes: type[nn.Module]) -> Callable[[Pair], Pair]:
     """Register what is done with layers that read two values; as `layer_kind`."""
 
-    def register(function: Callable[[Site, Any, Ref, Ref], Ref]) -> Any:
+    def register(function: Pair) -> Pair:
         for cls in classes:
-            if cls in _PAIRS:
-                raise ValueError(f"{cls.__name__} is registered already")
-            _PAIRS[cls] = function
+            _PAIRS.add(cls, function)
         return function
 
     return register
 
 
-def pair_of(layer: nn.Module) -> Callable[[Site, Any, Ref, Ref], Ref] | None:
+def pair_of(layer: nn.Module) -> Pair | None:
     """Return what is done with a layer that reads two values; None if it reads one."""
     return _PAIRS.get(type(layer))
+
+
+def join_kind(name: str) -> Callable[[Join], Join]:
+    """Register what is done with functions of several values of a kind.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    return lambda join: JOINS.add(name, join)
+
+
+@join_kind("add")
+def _add(build: "Builder", path: str, inputs: list[Ref]) -> Ref:
+    return build.added(path, inputs)
+
+
+@join_kind("cat")
+def _cat(build: "Builder", path: str, inputs: list[Ref]) -> Ref:
+    return build.joined(path, inputs)
 
 
 def take_of(layer: nn.Module) -> Take | None:

@@ -14,7 +14,7 @@ from . import token_layers  # noqa: F401  (registers them)
 from .advice import advise
 from .build import Builder
 from .functions import Unsupported
-from .layers import Site, pair_of, take_of
+from .layers import JOINS, Site, pair_of, take_of
 from .normalisation import normalisation_stage
 from .refs import Ref, Shape
 from .stage import IMAGES, Stage
@@ -223,11 +223,10 @@ class _Reader:
             return ref.lost()
 
     def _joined(self, call: Call, inputs: list[Ref]) -> Ref:
-        take = self.build.added if call.kind == "add" else self.build.joined
         try:
             for ref in inputs:
                 ref.need_none_pending()
-            return take(call.path, inputs)
+            return JOINS[call.kind](self.build, call.path, inputs)
         except Unsupported as problem:
             self.problems.append(f"{call.path} (function): {problem}")
             return inputs[0].lost()

@@ -37,8 +37,9 @@ class Call:
         Of the result, unique.
     path : str
         Of the layer in the model; of a function, the module's that calls it and its name.
-    kind : {'layers', 'part', 'add', 'cat', 'refused'}
-        What it computes; 'part' is some of the channels.
+    kind : str
+        What it computes: 'layers', 'part' (some of the channels), 'refused', or a join
+        (`pyhw.quantizer.layers.JOINS`).
     inputs : tuple of str
         Names of the results read, in order.
     layers : tuple of torch.nn.Module

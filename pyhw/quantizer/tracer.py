@@ -18,6 +18,7 @@ from pyhw.errors import UserError
 from pyhw.nn.kinds import layer_class_of
 from pyhw.nn.tokens import TokenModule
 
+from .layers import take_of
 from .wrappers import unwrapped
 
 __all__ = ["MISSING", "RunningTracer", "Whole", "attribute", "evaluation"]
@@ -154,7 +155,8 @@ class RunningTracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
         # Layers with weights are never traced through, subclasses of users included.
-        return (layer_class_of(module) is not None or isinstance(module, TokenModule)
+        known = layer_class_of(module) is not None or take_of(module) is not None
+        return (known or isinstance(module, TokenModule)
                 or super().is_leaf_module(module, path))
 
     def call_module(

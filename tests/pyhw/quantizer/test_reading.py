@@ -10,9 +10,13 @@ import torch
 from torch import nn
 
 from pyhw.errors import UserError
+from pyhw.hdl.registry import Registry
 from pyhw.nn import AdderConv2d, AdderLinear, LeNet5
+from pyhw.quantizer.extend import with_norm
+from pyhw.quantizer.layers import join_kind, layer_kind
 from pyhw.quantizer.reading import read
 from pyhw.quantizer.reference import forward
+from pyhw.quantizer.stage import Norm
 from tests.support.small_models import model_output, sequence, smooth_images, trained
 
 
@@ -125,3 +129,34 @@ def test_values_that_are_no_numbers_are_refused_by_layer(name, value):
     path, tensor = name.split(".")
     with pytest.raises(UserError, match=f"layer '{path}': its {tensor} holds NaN or infinite"):
         read(model, (28, 28, 1))
+
+
+class Doubled(nn.Module):
+    """A layer of one's own that tracing cannot look through."""
+
+    def forward(self, x):
+        return 2 * x if x.sum() > -1e9 else x
+
+
+def test_a_layer_of_ones_own_is_one_registered_function():
+    saved = Registry.saved()
+    shape, model = (5, 6, 2), sequence(nn.Conv2d(2, 3, 3), Doubled(), nn.ReLU())
+    images = smooth_images(4, shape)
+    with pytest.raises(UserError, match="must compute the same layers whatever the values are"):
+        read(model, shape)
+    try:
+
+        @layer_kind(Doubled)
+        def _doubled(site, layer, ref):
+            norm = Norm(*(np.full(ref.shape[2], number) for number in (2.0, 0.0, 0.0)))
+            return site.build.extended(site.path, ref, lambda stage: with_norm(stage, norm))
+
+        stages = read(model, shape).stages
+        with pytest.raises(ValueError, match="Layer class Doubled is taken"):
+            layer_kind(Doubled)(_doubled)
+        with pytest.raises(ValueError, match="Join name 'add' is taken"):
+            join_kind("add")(_doubled)
+    finally:
+        Registry.restore(saved)
+    assert len(stages) == 1
+    assert np.allclose(forward(stages, images / 255), model_output(model, images), atol=1e-5)
