@@ -67,7 +67,7 @@ def test_another_program_can_still_be_loaded(icarus):
     assert simulate([case], SMALL, verilog=verilog, simulator=icarus)[0].difference is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_index_lists_tables_and_prototypes_need_no_loading(verilator):
     config = CONFIGS["masked"]
     [case] = draw_cases(config, itertools.count(128), 1)

@@ -71,7 +71,8 @@ def test_programs_with_moves_compute_their_graphs(name):
     assert all(sum(one.lane_cycles.values()) == one.lanes * one.counted.cycles for one in cells)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=[pytest.mark.long] * (name == "lean")) for name in CONFIGS])
 def test_moves_agree_in_values_and_cycles(name, verilator):
     (graph, images), config = network(), CONFIGS[name]
     case = Case(graph=graph, program=compile_graph(graph, config, len(images)), images=images,

@@ -92,6 +92,7 @@ def test_a_batch_runs_while_images_of_the_next_one_arrive(verilator):
     assert (found.retries, found.overruns) == (0, 0)
 
 
+@pytest.mark.long
 def test_pyhw_emulate_names_a_port_where_bench_finds_the_program(verilator, tmp_path):
     pytest.importorskip("serial")
     graph = small_graph()

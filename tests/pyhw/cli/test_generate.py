@@ -69,6 +69,7 @@ def test_interfaces_that_there_are_not_are_refused(options, message):
         verilog.generate_rtlil(TINY, **options)
 
 
+@pytest.mark.long
 def test_a_program_comes_with_its_configuration_and_is_in_the_verilog(folder, verilator, capsys):
     graph, images = small_graph(), small_images()
     program = compile_graph(graph, TINY, 4)

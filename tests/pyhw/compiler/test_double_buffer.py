@@ -82,7 +82,7 @@ def test_a_scratchpad_without_room_for_the_second_buffers_is_refused():
         compile_graph(net, small, double_buffer=True)
 
 
-@pytest.mark.parametrize("name", ["tiny", "one"])
+@pytest.mark.parametrize("name", ["tiny", pytest.param("one", marks=pytest.mark.long)])
 def test_batches_in_turns_give_every_answer_while_ports_are_busy(name, verilator):
     config, cases = CONFIGS[name], []
     for case in draw_cases(config, itertools.count(100), 4):

@@ -46,7 +46,8 @@ def test_a_bundled_example_uses_its_formats_and_equals_the_torch_export(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet20-shiftadd", "convmixer-256-6-pemn"])
+@pytest.mark.parametrize("name", [
+    "resnet20-shiftadd", pytest.param("convmixer-256-6-pemn", marks=pytest.mark.long)])
 def test_an_example_made_here_uses_its_formats_and_equals_the_torch_export(
     name, tmp_path, monkeypatch
 ):

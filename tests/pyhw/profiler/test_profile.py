@@ -168,6 +168,7 @@ def test_residuals_in_the_way_are_told_from_slow_post_processing():
 # The hardware -------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_hardware_counts_what_the_model_says(verilator):
     config = CONFIGS["odd"].changed(counted_layers=16)
     cases = draw_cases(config, itertools.count(100), 13)

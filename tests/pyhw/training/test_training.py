@@ -150,12 +150,13 @@ def test_same_seed_trains_to_the_same_bits(few):
 def test_another_seed_trains_to_other_weights(few):
     one, other = Trainer(RECIPE, few), Trainer(replace(RECIPE, seed=1), few)
     assert not same(weights(one), weights(other))
-    assert not torch.equal(next(one._batches(0))[1], next(other._batches(0))[1])
+    assert not torch.equal(next(one._batches(0))[1].labels,
+                           next(other._batches(0))[1].labels)  # fmt: skip
 
 
 def test_every_epoch_has_its_own_order_and_each_image_once(few):
     trainer = Trainer(replace(RECIPE, batch=50), few)
-    orders = [torch.cat([labels for _, labels in trainer._batches(n)]) for n in (0, 1)]
+    orders = [torch.cat([wanted.labels for _, wanted in trainer._batches(n)]) for n in (0, 1)]
     assert not torch.equal(*orders)
     for order in orders:
         assert order.bincount().tolist() == np.bincount(few.train_labels).tolist()
@@ -163,7 +164,7 @@ def test_every_epoch_has_its_own_order_and_each_image_once(few):
 
 def test_batch_larger_than_the_data_takes_all_of_it(few):
     trainer = Trainer(replace(RECIPE, batch=1000), few)
-    assert [len(labels) for _, labels in trainer._batches(0)] == [100]
+    assert [len(wanted.labels) for _, wanted in trainer._batches(0)] == [100]
     assert np.isfinite(trainer.run_epoch().loss)
 
 
