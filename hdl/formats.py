@@ -8,8 +8,8 @@ integer numpy arrays alike. The golden executor (`pyhw.graph`) and the gateware'
 from dataclasses import dataclass
 
 __all__ = [
-    "Format", "ShiftCode", "TERMS", "MAX_EXPONENT", "MAX_SHIFT", "BIAS_WIDTH", "PLACES",
-    "digit_codes", "l1_term", "shift_term", "apply_terms", "terms_value", "half", "round_shift",
+    "Format", "ShiftCode", "TERMS", "MAX_EXPONENT", "MAX_SHIFT", "BIAS_WIDTH",
+    "l1_term", "shift_term", "apply_terms", "terms_value", "half", "round_shift",
     "requantise", "width_of",
 ]
 
@@ -172,38 +172,3 @@ def requantise(acc, m, bias, shift, fmt, res=0, r=()):
 def width_of(low, high):
     """Return the bits of the smallest two's complement format that holds [low, high]."""
     return max(int(v if v >= 0 else ~v).bit_length() for v in (low, high)) + 1
-
-
-PLACES = 9
-"""Places of the signed digits of a value of 9 bits."""
-
-
-def digit_codes(value, digits, code_width):
-    """Return the codes of a value, largest digit first, filled up with the code of 0.
-
-    They are the fewest: those of the non-adjacent form, but for a digit one place above the
-    largest exponent.
-
-    Raises
-    ------
-    ValueError
-        If it has more digits, or one further up.
-    """
-    code, tripled = ShiftCode(code_width), 3 * value
-    top, places = code.max_exponent, [0] * (PLACES + code.max_exponent)
-    for place in range(PLACES):
-        above, own = tripled >> (place + 1) & 1, value >> (place + 1) & 1
-        places[place] = above - own
-    if any(places[top + 2:]):
-        raise ValueError(f"{value} has a digit above place {top + 1}")
-    found = []
-    if beyond := places[top + 1]:
-        # 2^(E + 1) is twice 2^E, and 2^(E + 1) - 2^(E - 1) is 2^E + 2^(E - 1).
-        found = [code.encode(beyond, top)]
-        places[top + 1], places[top], places[top - 1] = (
-            (0, 0, beyond) if places[top - 1] == -beyond else (0, beyond, places[top - 1]))
-    found += [code.encode(places[place], place) for place in reversed(range(top + 1))
-              if places[place]]
-    if len(found) > digits:
-        raise ValueError(f"{value} has {len(found)} digits, more than {digits}")
-    return found + [code.zero] * (digits - len(found))

@@ -4,7 +4,7 @@ import math
 
 from .formats import MAX_EXPONENT, TERMS, terms_value
 
-__all__ = ["nearest_terms", "signed_digits"]
+__all__ = ["digit_codes", "nearest_terms", "signed_digits"]
 
 
 def _non_adjacent(value):
@@ -44,6 +44,31 @@ def signed_digits(value, max_exponent):
     above = [(1, max_exponent)] * (count + 1) + [(-s, e) for s, e in _non_adjacent(top - rest)]
     digits = min(below, above, key=len)
     return sorted(((sign * s, e) for s, e in digits), key=lambda digit: -digit[1])
+
+
+def digit_codes(value, digits, code):
+    """Return the codes of a value's `signed_digits`, filled up with the code of 0.
+
+    Parameters
+    ----------
+    value : int
+    digits : int
+        How many codes.
+    code : ShiftCode
+
+    Raises
+    ------
+    ValueError
+        If it has more digits, or its non-adjacent form one further up than a place above the
+        largest exponent, which hardware does not take apart.
+    """
+    top = code.max_exponent
+    if abs(value) > (1 << (top + 3)) // 3:
+        raise ValueError(f"{value} has a digit above place {top + 1}")
+    found = [code.encode(sign, exponent) for sign, exponent in signed_digits(value, top)]
+    if len(found) > digits:
+        raise ValueError(f"{value} has {len(found)} digits, more than {digits}")
+    return found + [code.zero] * (digits - len(found))
 
 
 def nearest_terms(value, terms=TERMS, max_exponent=MAX_EXPONENT):

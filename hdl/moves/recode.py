@@ -4,12 +4,17 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.delay_line import delay
 from ..common.thermometer import thermometer
 from ..engines.registry import engine_of
-from ..formats import PLACES, digit_codes
 from ..packing import codes_per_word
+from ..signed_digits import digit_codes
 
-__all__ = ["Recode", "RecodeRun", "digit_codes", "row_words"]
+__all__ = ["Recode", "RecodeRun", "row_words"]
+
+PLACES = 9
+"""Places of the signed digits of a value of 9 bits."""
+
 
 class RecodeRun(data.Struct):
     """What is recoded, and where its codes go.
@@ -106,26 +111,27 @@ class Recode(wiring.Component):
         })
 
     @staticmethod
-    def compute(rows, lanes, digits, code_width):
+    def compute(rows, lanes, digits, code):
         """Return the codes of a block: for each chunk and digit, for each row its lanes.
 
         Parameters
         ----------
         rows : sequence of sequences of int
             The values of each row.
-        lanes, digits, code_width : int
+        lanes, digits : int
+        code : ShiftCode
         """
         chunks = range(0, len(rows[0]), lanes)
         values = [[(list(row[low:low + lanes]) + [0] * lanes)[:lanes] for row in rows]
                   for low in chunks]
-        return [[[digit_codes(value, digits, code_width)[digit] for value in row]
+        return [[[digit_codes(value, digits, code)[digit] for value in row]
                  for row in chunk] for chunk in values for digit in range(digits)]
 
     def elaborate(self, platform):
         m = Module()
         arrives, left = self._ask(m)
-        digits_end = self._emit(m, arrives, left)
-        self._place(m, digits_end)
+        word, digit_end, vector_end = self._emit(m, arrives, left)
+        self._place(m, word, digit_end, vector_end)
         return m
 
     def _ask(self, m):
@@ -155,20 +161,20 @@ class Recode(wiring.Component):
             m.d.sync += [self.o_reading.eq(1), chunk.eq(1), row.eq(1), pace.eq(0), offset.eq(0),
                          left.eq(run.run_bytes), row_base.eq(run.in_base)]
         # Beside the vector travels how many of its bytes belong to the row.
-        way = [Cat(issue, left)]
-        for stage in range(1 + self._read_latency):
-            after = Signal(17, name=f"way{stage}")
-            with m.If(self.i_advance):
-                m.d.sync += after.eq(way[-1])
-            way.append(after)
-        return way[-1][0] & self.i_advance, way[-1][1:]
+        way = delay(m, Cat(issue, left), 1 + self._read_latency, "way", reset=True,
+                    enable=self.i_advance)
+        return way[0] & self.i_advance, way[1:]
 
     def _emit(self, m, arrives, left):
-        """Take the digits of a vector, highest place first; return the strobe of a digit's end."""
+        """Take the digits of a vector, highest place first.
+
+        Return which word of a row leaves, and the strobes of a digit's and of a vector's end.
+        """
         run, top = self.i_run, self._code.max_exponent
         digit, word = Signal(4, reset_less=True), Signal(range(max(self._words, 2)))
-        going, digit_end = Signal(), Signal()
-        m.d.comb += digit_end.eq(going & (word == self._words - 1))
+        going, digit_end, vector_end = Signal(), Signal(), Signal()
+        m.d.comb += [digit_end.eq(going & (word == self._words - 1)),
+                     vector_end.eq(digit_end & (digit == run.n_digits))]
         codes = []
         for lane, there in enumerate(thermometer(left, self.lanes)):
             value = self.i_data[lane]
@@ -204,14 +210,13 @@ class Recode(wiring.Component):
             m.d.sync += word.eq(Mux(digit_end, 0, word + 1))
         with m.If(digit_end):
             m.d.sync += digit.eq(digit + 1)
-            with m.If(digit == run.n_digits):
-                m.d.sync += going.eq(0)
+        with m.If(vector_end):
+            m.d.sync += going.eq(0)
         with m.If(arrives):
             m.d.sync += [going.eq(1), digit.eq(1), word.eq(0)]
-        self._word, self._vector_end = word, digit_end & (digit == run.n_digits)
-        return digit_end
+        return word, digit_end, vector_end
 
-    def _place(self, m, digit_end):
+    def _place(self, m, word, digit_end, vector_end):
         """Follow the words of blocks, rows, chunks and digits."""
         run = self.i_run
         here, row_base, next_block = (Signal(24, name=name, reset_less=True)
@@ -219,11 +224,11 @@ class Recode(wiring.Component):
         chunk, row = Signal(16, reset_less=True), Signal(16, reset_less=True)
         in_block, after = Signal(9, reset_less=True), Signal(24)
         row_end = Signal()
-        m.d.comb += [after.eq(here + run.step), self.o_word.eq(here + self._word),
-                     row_end.eq(self._vector_end & (chunk == run.n_chunks))]
+        m.d.comb += [after.eq(here + run.step), self.o_word.eq(here + word),
+                     row_end.eq(vector_end & (chunk == run.n_chunks))]
         with m.If(digit_end):
             m.d.sync += here.eq(after)
-        with m.If(self._vector_end):
+        with m.If(vector_end):
             m.d.sync += chunk.eq(chunk + 1)
         with m.If(row_end):
             m.d.sync += [chunk.eq(1), row.eq(row + 1), in_block.eq(in_block + 1)]

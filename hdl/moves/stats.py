@@ -5,6 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.adder_tree import adder_tree, tree_latency
+from ..common.delay_line import delay
 from ..common.thermometer import thermometer
 from .row_records import ROW_CYCLES, SQUARE_BITS, SUM_BITS, Kind, RowRecords
 
@@ -150,12 +151,8 @@ class Stats(wiring.Component):
             m.d.sync += [self.o_reading.eq(1), chunk.eq(1), head.eq(1), token.eq(1), wait.eq(0),
                          left.eq(run.run_bytes), token_base.eq(run.in_base),
                          head_base.eq(run.in_base), place.eq(run.in_base)]
-        way = Cat(issue, row_end, left)
-        for stage in range(1 + self._read_latency):
-            after = Signal.like(way, name=f"way{stage}")
-            with m.If(self.i_advance):
-                m.d.sync += after.eq(way)
-            way = after
+        way = delay(m, Cat(issue, row_end, left), 1 + self._read_latency, "way", reset=True,
+                    enable=self.i_advance)
         return row_end, way
 
     def _sum(self, m, records, way):
@@ -177,20 +174,14 @@ class Stats(wiring.Component):
             squares.append(product)
         sum_, latency = adder_tree(m, values)
         squares_sum, _ = adder_tree(m, squares)
-        level, most = list(values), None
+        level = list(values)
         while len(level) > 1:
-            above = []
-            for pair in (level[k:k + 2] for k in range(0, len(level), 2)):
-                most = Signal(signed(9), reset_less=True)
-                m.d.sync += most.eq(pair[0] if len(pair) == 1 else
-                                    Mux(pair[0] > pair[1], pair[0], pair[1]))
-                above.append(most)
-            level = above
-        strobe = Cat(valid, ends)
-        for stage in range(2 + latency):
-            after = Signal(2, name=f"strobe{stage}")
-            m.d.sync += after.eq(strobe)
-            strobe = after
+            pairs = [level[k:k + 2] for k in range(0, len(level), 2)]
+            level = [Signal(signed(9), name="larger", reset_less=True) for _ in pairs]
+            for larger, pair in zip(level, pairs):
+                m.d.sync += larger.eq(pair[0] if len(pair) == 1 else
+                                      Mux(pair[0] > pair[1], pair[0], pair[1]))
+        strobe = delay(m, Cat(valid, ends), 2 + latency, "strobe", reset=True)
         first = Signal(init=1)
         total = Signal(signed(SUM_BITS), reset_less=True)
         all_squares, greatest = (Signal(SQUARE_BITS, reset_less=True),

@@ -7,10 +7,11 @@ import pytest
 
 from pyhw.hdl.config import Config, EngineConfig
 from pyhw.hdl.formats import ShiftCode
-from pyhw.hdl.moves.recode import Recode, digit_codes, row_words
+from pyhw.hdl.moves.recode import Recode, row_words
 from pyhw.hdl.packing import codes_per_word, word_count
-from pyhw.hdl.signed_digits import signed_digits
+from pyhw.hdl.signed_digits import digit_codes, signed_digits
 from tests.support.helpers import simulate
+from tests.support.port_a import PortA
 
 LATENCY = 5
 
@@ -24,7 +25,7 @@ def make_config(lanes=8, rows=3, code_width=4, load_bits=32):
 def test_digits_of_every_value_sum_to_it_and_are_the_fewest(code_width, values):
     code = ShiftCode(code_width)
     for value in values:
-        digits = [code.decode(stored) for stored in digit_codes(value, 6, code_width)]
+        digits = [code.decode(stored) for stored in digit_codes(value, 6, code)]
         assert sum(sign << exponent for sign, exponent in digits) == value
         assert sum(sign != 0 for sign, _ in digits) == len(signed_digits(value, code.max_exponent))
 
@@ -32,7 +33,7 @@ def test_digits_of_every_value_sum_to_it_and_are_the_fewest(code_width, values):
 @pytest.mark.parametrize("value", [85 + 1 + 256, 107])
 def test_values_of_more_digits_or_places_are_refused(value):
     with pytest.raises(ValueError, match="digit"):
-        digit_codes(value, 4, 4)
+        digit_codes(value, 4, ShiftCode(4))
 
 
 @pytest.mark.parametrize("stall", [0.0, 0.4])
@@ -54,7 +55,6 @@ def test_every_code_is_in_its_place(lanes, code_width, load_bits, digits, signed
     pitch, base = width + 3, 40
     memory = bytearray(rng.randbytes(1024))
     for number, row in enumerate(rows):
-        memory[7 + number * pitch :][:width] = b""
         memory[7 + number * pitch : 7 + number * pitch + width] = bytes(v & 255 for v in row)
     step = word_count(3 * lanes, load_bits, code_width)
     chunks = -(-width // lanes)
@@ -79,7 +79,7 @@ def test_every_code_is_in_its_place(lanes, code_width, load_bits, digits, signed
     expected = {}
     for first in range(0, count, 3):
         for number, codes in enumerate(
-            Recode.compute(rows[first : first + 3], lanes, digits, code_width)
+            Recode.compute(rows[first : first + 3], lanes, digits, ShiftCode(code_width))
         ):
             start = base + (first // 3 * chunks * digits + number) * step
             flat = np.concatenate(codes).tolist()
@@ -96,7 +96,7 @@ def test_every_code_is_in_its_place(lanes, code_width, load_bits, digits, signed
 
 def fits(value, digits, code_width):
     try:
-        digit_codes(value, digits, code_width)
+        digit_codes(value, digits, ShiftCode(code_width))
     except ValueError:
         return False
     return True
@@ -112,12 +112,11 @@ def run_recode(config, memory, stall, fields):
         ctx.set(dut.i_run, fields | {"start": 1})
         await ctx.tick()
         ctx.set(dut.i_run.start, 0)
-        way, cycle = [0] * LATENCY, 0
+        port, cycle = PortA(memory, LATENCY, dut.lanes), 0
         while True:
             advance = rng.random() >= stall
             ctx.set(dut.i_advance, advance)
-            here = way[-1]
-            ctx.set(dut.i_data, list((memory[here:] + bytes(64))[: dut.lanes]))
+            port.show(ctx, dut.i_data)
             if not ctx.get(dut.o_busy):
                 break
             if ctx.get(dut.o_write):
@@ -125,7 +124,7 @@ def run_recode(config, memory, stall, fields):
                 assert word not in found
                 found[word] = ctx.get(dut.o_codes)
             if advance:
-                way = [ctx.get(dut.o_address), *way[:-1]]
+                port.move(ctx.get(dut.o_address))
             await ctx.tick()
             cycle += 1
         assert not ctx.get(dut.o_reading)

@@ -10,6 +10,7 @@ from pyhw.hdl.moves.row_records import ROW_CYCLES, Kind
 from pyhw.hdl.moves.stats import Stats, square
 from pyhw.hdl.tokens import TokenRecord, layer_record, max_record, sum_record
 from tests.support.helpers import simulate
+from tests.support.port_a import PortA
 
 LATENCY = 4
 
@@ -46,12 +47,11 @@ def run_stats(rows, heads, kind, *, lanes=4, fraction=6, floor=1, terms=3, signe
             "start": 1})  # fmt: skip
         await ctx.tick()
         ctx.set(dut.i_run.start, 0)
-        way, cycle = [0] * LATENCY, 0
+        port, cycle = PortA(memory, LATENCY, dut.lanes), 0
         while ctx.get(dut.o_busy):
             advance = rng.random() >= stall
             ctx.set(dut.i_advance, advance)
-            here = way[-1]
-            ctx.set(dut.i_data, list((memory[here:] + bytes(64))[:lanes]))
+            port.show(ctx, dut.i_data)
             if ctx.get(dut.o_write):
                 record = ctx.get(dut.o_record)
                 m = sum(
@@ -64,7 +64,7 @@ def run_stats(rows, heads, kind, *, lanes=4, fraction=6, floor=1, terms=3, signe
                 shift = record["shift"]
                 found[number] = TokenRecord(m, record["bias"] - half(shift), shift)
             if advance:
-                way = [ctx.get(dut.o_address), *way[:-1]]
+                port.move(ctx.get(dut.o_address))
             await ctx.tick()
             cycle += 1
         assert not ctx.get(dut.o_reading)
