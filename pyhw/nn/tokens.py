@@ -1,4 +1,4 @@
-"""What vision transformers are built of beside attention: tokens, positions, residuals, MLPs.
+"""What vision transformers are built of beside attention: tokens, positions, residuals, blocks.
 
 Tokens are (N, T, C): T places of a map row by row, channels last, so that a map in PyTorch's
 channels-last order becomes tokens without moving anything.
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from pyhw.nn.kinds import Counts, Layers
 
-__all__ = ["ClassToken", "Coefficient", "DropPath", "Mlp", "Permutation", "PositionEmbedding",
-           "ToMap", "ToTokens", "TokenModule"]  # fmt: skip
+__all__ = ["Block", "ClassToken", "Coefficient", "DropPath", "Mlp", "Permutation",
+           "PositionEmbedding", "ToMap", "ToTokens", "TokenModule", "drop_shares"]  # fmt: skip
 
 SPREAD = 0.02
 """Standard deviation of fresh position embeddings (SReT, PVT and DeiT alike)."""
@@ -143,6 +143,11 @@ class DropPath(TokenModule):
         return f"{self.share:g}"
 
 
+def drop_shares(last: float, blocks: int) -> list[float]:
+    """Return the share of `DropPath` for each block: 0 in the first, `last` in the last one."""
+    return [last * number / max(1, blocks - 1) for number in range(blocks)]
+
+
 class Permutation(TokenModule):
     """Put tokens into another order, drawn once and kept in the checkpoint.
 
@@ -196,3 +201,33 @@ class Mlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens of the same shape."""
         return self.fc2(self.act(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """A block of a transformer: ``x = x + attn(norm1(x))``, ``x = x + mlp(norm2(x))``.
+
+    Parameters
+    ----------
+    attn, mlp : torch.nn.Module
+        Take and return tokens (N, T, C).
+    channels : int
+    drop : float
+        Share of the images that skip a branch in training.
+    eps : float
+        Of the layer norms.
+    """
+
+    def __init__(
+        self, attn: nn.Module, mlp: nn.Module, channels: int, drop: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(channels, eps=eps)
+        self.attn = attn
+        self.drop_path = DropPath(drop)
+        self.norm2 = nn.LayerNorm(channels, eps=eps)
+        self.mlp = mlp
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return tokens of the same shape."""
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        return x + self.drop_path(self.mlp(self.norm2(x)))

@@ -51,7 +51,13 @@ class _Product(TokenModule):
         return f"heads={self.heads}, slices={self.slices}"
 
 
-class Scores(_Product):
+class _ScaledProduct(_Product):
+    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
+        super().__init__(heads, slices)
+        self.scale = scale
+
+
+class Scores(_ScaledProduct):
     """How much each query has in common with each key: ``s[i, j] = scale * sum_c q[i, c] k[j, c]``.
 
     Parameters
@@ -67,8 +73,8 @@ class Scores(_Product):
     def __init__(
         self, heads: int, slices: int = 1, scale: float = 1.0, signs: bool = False
     ) -> None:
-        super().__init__(heads, slices)
-        self.scale, self.signs = scale, signs
+        super().__init__(heads, slices, scale)
+        self.signs = signs
 
     def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
         """Return a product for each channel of a head of each score."""
@@ -106,7 +112,7 @@ class Weighing(_Product):
         return merge(weights @ split(v, self.slices, self.heads))
 
 
-class Distances(_Product):
+class Distances(_ScaledProduct):
     """Scores without products: ``s[i, j] = -scale * sum_c |q[i, c] - k[j, c]|``.
 
     The gradient is the derivative, the sign of each difference.
@@ -122,10 +128,6 @@ class Distances(_Product):
     ------
     Shu et al., "Adder Attention for Vision Transformer", NeurIPS 2021.
     """
-
-    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
-        super().__init__(heads, slices)
-        self.scale = scale
 
     def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
         """Return a difference for each channel of a head of each score."""
@@ -156,7 +158,7 @@ class Context(_Product):
         return k.transpose(-1, -2) @ v
 
 
-class Reading(_Product):
+class Reading(_ScaledProduct):
     """What queries take of a context: ``y[i, d] = scale * sum_c q[i, c] z[c, d]``.
 
     Parameters
@@ -165,10 +167,6 @@ class Reading(_Product):
         As the module's text says.
     scale : float
     """
-
-    def __init__(self, heads: int, slices: int = 1, scale: float = 1.0) -> None:
-        super().__init__(heads, slices)
-        self.scale = scale
 
     def counts(self, inputs: tuple[Tensor, ...], output: Tensor) -> Counts:
         """Return an addition for each channel of a head: queries are -1 and 1."""

@@ -5,28 +5,12 @@ from torch import Tensor, nn
 from pyhw.nn.attention import SoftmaxAttention
 from pyhw.nn.kinds import Layers
 from pyhw.nn.options import LayerOptions
-from pyhw.nn.tokens import ClassToken, DropPath, Mlp, PositionEmbedding, ToTokens
+from pyhw.nn.tokens import Block, ClassToken, Mlp, PositionEmbedding, ToTokens, drop_shares
 
 __all__ = ["DeiT"]
 
 EPS = 1e-6
 PATCH, SIDE = 16, 224
-
-
-class _Block(nn.Module):
-    def __init__(
-        self, make: Layers, channels: int, heads: int, tokens: int, form: str, drop: float
-    ) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels, eps=EPS)
-        self.attn = SoftmaxAttention(make, channels, heads, tokens, form=form)
-        self.drop_path = DropPath(drop)
-        self.norm2 = nn.LayerNorm(channels, eps=EPS)
-        self.mlp = Mlp(make, channels, 4 * channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class DeiT(nn.Module):
@@ -74,11 +58,11 @@ class DeiT(nn.Module):
         self.cls_token = ClassToken(channels)
         self.pos_embed = PositionEmbedding(tokens, channels)
         self.blocks = nn.Sequential(*[
-            _Block(
-                make, channels, heads, tokens, options.attention,
-                options.drop_path * number / max(1, blocks - 1),
+            Block(
+                SoftmaxAttention(make, channels, heads, tokens, form=options.attention),
+                Mlp(make, channels, 4 * channels), channels, drop, EPS,
             )
-            for number in range(blocks)
+            for drop in drop_shares(options.drop_path, blocks)
         ])  # fmt: skip
         self.norm = nn.LayerNorm(channels, eps=EPS)
         self.head = make.linear(channels, classes, bias=True, edge=True)

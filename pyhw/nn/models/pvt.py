@@ -9,7 +9,15 @@ from pyhw.nn.attention import FORMS, BinaryLinearAttention, ReducedAttention, So
 from pyhw.nn.kinds import Layers
 from pyhw.nn.mixture import Mixture
 from pyhw.nn.options import LayerOptions
-from pyhw.nn.tokens import ClassToken, DropPath, Mlp, PositionEmbedding, ToMap, ToTokens
+from pyhw.nn.tokens import (
+    Block,
+    ClassToken,
+    Mlp,
+    PositionEmbedding,
+    ToMap,
+    ToTokens,
+    drop_shares,
+)
 
 __all__ = ["PVT", "PVTSizes", "PVTv2", "SHIFT_KIND"]
 
@@ -117,22 +125,6 @@ class _MapMlp(nn.Module):
         return self.fc2(self.act(x))
 
 
-class _Block(nn.Module):
-    """``x = x + attn(norm1(x))``, ``x = x + mlp(norm2(x))``."""
-
-    def __init__(self, attn: nn.Module, mlp: nn.Module, channels: int, drop: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(channels, eps=EPS)
-        self.attn = attn
-        self.drop_path = DropPath(drop)
-        self.norm2 = nn.LayerNorm(channels, eps=EPS)
-        self.mlp = mlp
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
-
-
 class _PatchEmbed(nn.Module):
     """A convolution with stride, tokens and a layer norm."""
 
@@ -169,7 +161,7 @@ class _Pyramid(nn.Module):
         make, options = Layers(ops, layers), layers or LayerOptions()
         maker, side, inputs = _Maker(make, options), sizes.side, channels
         self.count = len(sizes.channels)
-        total, done = sum(sizes.blocks), 0
+        drops = iter(drop_shares(options.drop_path, sum(sizes.blocks)))
         for stage, width in enumerate(sizes.channels):
             embed = _PatchEmbed(
                 make, inputs, width, sizes.kernels[stage], sizes.strides[stage], stage == 0
@@ -177,11 +169,10 @@ class _Pyramid(nn.Module):
             self.add_module(f"patch_embed{stage + 1}", embed)
             side, inputs = -(-side // sizes.strides[stage]), width
             place = _Place(sizes, stage, side)
-            blocks = nn.ModuleList()
-            for _ in range(sizes.blocks[stage]):
-                drop = options.drop_path * done / max(1, total - 1)
-                blocks.append(_Block(maker.attention(place), self._mlp(maker, place), width, drop))
-                done += 1
+            blocks = nn.ModuleList(
+                Block(maker.attention(place), self._mlp(maker, place), width, next(drops), EPS)
+                for _ in range(sizes.blocks[stage])
+            )
             self.add_module(f"block{stage + 1}", blocks)
             self._finish_stage(place)
         self.head = make.linear(width, classes, bias=True, edge=True)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from pyhw.nn.kinds import Layers
 from pyhw.nn.options import LayerOptions
 
-__all__ = ["BasicBlock", "Bottleneck", "ImageResNet", "PointwiseBlock", "SmallResNet"]
+__all__ = ["BasicBlock", "Bottleneck", "ImageResNet", "PointwiseBlock", "SmallResNet",
+           "TwoConvolutions"]  # fmt: skip
 
 
 def _shortcut(make: Layers, inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -23,7 +24,29 @@ def _shortcut(make: Layers, inputs: int, outputs: int, stride: int) -> nn.Sequen
     )
 
 
-class BasicBlock(nn.Module):
+class TwoConvolutions(nn.Module):
+    """What blocks of two 3x3 convolutions share: all but the shortcut.
+
+    Parameters
+    ----------
+    make, inputs, width, stride
+        As in :class:`BasicBlock`.
+    """
+
+    def __init__(self, make: Layers, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = make.conv(inputs, width, 3, stride=stride, padding=1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu1 = nn.ReLU()
+        self.conv2 = make.conv(width, width, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """Return what is added to the shortcut."""
+        return self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+
+
+class BasicBlock(TwoConvolutions):
     """Two 3x3 convolutions beside a shortcut: the map itself, or a 1x1 convolution of it.
 
     Parameters
@@ -39,19 +62,13 @@ class BasicBlock(nn.Module):
     expansion = 1
 
     def __init__(self, make: Layers, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = make.conv(inputs, width, 3, stride=stride, padding=1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = make.conv(width, width, 3, padding=1)
-        self.bn2 = nn.BatchNorm2d(width)
+        super().__init__(make, inputs, width, stride)
         self.downsample = _shortcut(make, inputs, width, stride)
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map, shape (N, width, H / stride, W / stride)."""
-        y = self.relu1(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
+        y = self.convolved(x)
         return self.relu2(y + (x if self.downsample is None else self.downsample(x)))
 
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from pyhw.nn.coded_layers import CodedConv2d
 from pyhw.nn.kinds import Layers
+from pyhw.nn.models.resnet import TwoConvolutions
 from pyhw.nn.options import LayerOptions
 
 __all__ = ["PaddedShortcut", "PlainBlock", "PlainResNet"]
@@ -46,7 +47,7 @@ class PaddedShortcut(CodedConv2d):
         return sign, torch.zeros_like(sign)
 
 
-class PlainBlock(nn.Module):
+class PlainBlock(TwoConvolutions):
     """Two 3x3 convolutions beside the map itself, or beside a part of it.
 
     Parameters
@@ -60,20 +61,14 @@ class PlainBlock(nn.Module):
     """
 
     def __init__(self, make: Layers, inputs: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = make.conv(inputs, width, 3, stride=stride, padding=1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = make.conv(width, width, 3, padding=1)
-        self.bn2 = nn.BatchNorm2d(width)
+        super().__init__(make, inputs, width, stride)
         same = stride == 1 and inputs == width
         self.shortcut = nn.Sequential() if same else PaddedShortcut(inputs, width, stride)
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's map, shape (N, width, H / stride, W / stride)."""
-        y = self.relu1(self.bn1(self.conv1(x)))
-        return self.relu2(self.bn2(self.conv2(y)) + self.shortcut(x))
+        return self.relu2(self.convolved(x) + self.shortcut(x))
 
 
 class PlainResNet(nn.Module):

@@ -8,7 +8,15 @@ from torch import Tensor, nn
 from pyhw.nn.attention import SoftmaxAttention
 from pyhw.nn.kinds import Layers
 from pyhw.nn.options import LayerOptions
-from pyhw.nn.tokens import Coefficient, DropPath, Mlp, PositionEmbedding, ToMap, ToTokens
+from pyhw.nn.tokens import (
+    Coefficient,
+    DropPath,
+    Mlp,
+    PositionEmbedding,
+    ToMap,
+    ToTokens,
+    drop_shares,
+)
 
 __all__ = ["SReT", "SReTSizes"]
 
@@ -167,7 +175,7 @@ class SReT(nn.Module):
         self.patch_embed = _Stem(make, channels, width, sizes.stem)
         self.pos_embed = PositionEmbedding(width, side, side)
         self.stages, self.pools = nn.ModuleList(), nn.ModuleList()
-        total, done = sum(sizes.blocks), 0
+        drops = iter(drop_shares(options.drop_path, sum(sizes.blocks)))
         for stage, width in enumerate(sizes.channels):
             if stage:
                 half = sizes.channels[stage - 1]
@@ -180,13 +188,12 @@ class SReT(nn.Module):
             for _ in range(sizes.blocks[stage]):
                 block = _Block(
                     make, width, sizes.heads[stage], int(width * sizes.hidden), side * side,
-                    slices, options.attention, options.drop_path * done / max(1, total - 1),
+                    slices, options.attention, next(drops),
                 )  # fmt: skip
                 hidden = int(width * sizes.projection)
                 recursions.append(
                     _Recursion(block, [_Projection(make, width, hidden) for _ in slices])
                 )
-                done += 1
             self.stages.append(nn.Sequential(ToTokens(), *recursions, ToMap(side, side)))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
