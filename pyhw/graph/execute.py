@@ -6,7 +6,7 @@ these functions return. Arithmetic comes from `pyhw.hdl.formats`, in numpy. Comp
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -71,13 +71,13 @@ def run(
     """
     verify(graph)
     check_images(graph, images)
-    fast = kernels() if compiled else None
+    fast, known = kernels() if compiled else None, types(graph)
     size = batch or (COMPILED_BATCH if fast else BATCH)
     last = {name: op.name for op in graph.ops for name in op.inputs}
 
     def output(first: int) -> np.ndarray:
         values: Values = {}
-        for name, value in _execute(graph, images[first : first + size], values, fast):
+        for name, value in _execute(graph, known, images[first : first + size], values, fast):
             values[name] = value
             for read in [n for n in values if last.get(n) == name and n != graph.output]:
                 del values[read]
@@ -89,7 +89,7 @@ def run(
         for result in pool.map(output, range(0, len(images), size)):
             results.append(result)
             if progress is not None:
-                progress(sum(map(len, results)), len(images))
+                progress(min(len(results) * size, len(images)), len(images))
     return np.concatenate(results)
 
 
@@ -98,7 +98,8 @@ def run_layers(graph: Graph, images: np.ndarray, *, compiled: bool = True) -> Va
     verify(graph)
     check_images(graph, images)
     values: Values = {}
-    for name, value in _execute(graph, images, values, kernels() if compiled else None):
+    fast = kernels() if compiled else None
+    for name, value in _execute(graph, types(graph), images, values, fast):
         values[name] = value
     return values
 
@@ -141,10 +142,10 @@ def check_images(graph: Graph, images: np.ndarray) -> None:
 
 
 def _execute(
-    graph: Graph, images: np.ndarray, values: Values, fast: Kernels | None
-) -> Iterator[tuple[str, np.ndarray]]:
+    graph: Graph, known: Mapping[str, MapType], images: np.ndarray, values: Values,
+    fast: Kernels | None,
+) -> Iterator[tuple[str, np.ndarray]]:  # fmt: skip
     """Yield each value in order; the caller keeps what is still to be read in `values`."""
-    known = types(graph)
     for op in graph.ops:
         yield op.name, value_of(op, values, operand_types(op, known), images, fast)
 

@@ -36,12 +36,36 @@ struct Layer {
     Int taps() const { return kernel_y * kernel_x; }
 };
 
-// Sixteen sums of distances: each lane adds |x - w| of eight bytes, and is negated at the end.
 struct Distance {
     using Operand = std::uint8_t;
     static constexpr Int PACK = 8;
     static std::int32_t term(std::int32_t x, std::int32_t w) { return x < w ? x - w : w - x; }
+};
+
+struct Product {
+    using Operand = std::int16_t;
+    static constexpr Int PACK = 2;
+    static std::int32_t term(std::int32_t x, std::int32_t w) { return x * w; }
+};
+
+// Sixteen sums: each lane adds the terms of PACK operands. ROWS of them are summed side by side.
+template <class Term> struct Sums : Term {
+    using typename Term::Operand;
+    static constexpr Int ROWS = 2;
+    std::int32_t sums[OUTPUTS];
+    void clear() { std::memset(sums, 0, sizeof sums); }
+    void add(const Operand *x, const Operand *w) {
+        for (Int i = 0; i < OUTPUTS; i++)
+            for (Int k = 0; k < Term::PACK; k++)
+                sums[i] += Term::term(x[k], w[i * Term::PACK + k]);
+    }
+    void store(std::int32_t *out) const { std::memcpy(out, sums, sizeof sums); }
+};
+
 #if defined(__AVX512BW__)
+
+// Distances are added up without their sign.
+template <> struct Sums<Distance> : Distance {
     static constexpr Int ROWS = 8;
     __m512i low, high;
     void clear() { low = high = _mm512_setzero_si512(); }
@@ -58,7 +82,25 @@ struct Distance {
         _mm256_storeu_si256(target, _mm512_cvtepi64_epi32(_mm512_sub_epi64(zero, low)));
         _mm256_storeu_si256(target + 1, _mm512_cvtepi64_epi32(_mm512_sub_epi64(zero, high)));
     }
+};
+
+template <> struct Sums<Product> : Product {
+    static constexpr Int ROWS = 8;
+    __m512i sum;
+    void clear() { sum = _mm512_setzero_si512(); }
+    void add(const Operand *x, const Operand *w) {
+        std::int32_t word;
+        std::memcpy(&word, x, 4);
+        const __m512i products = _mm512_madd_epi16(_mm512_set1_epi32(word), _mm512_loadu_si512(w));
+        sum = _mm512_add_epi32(sum, products);
+    }
+    void store(std::int32_t *out) const { _mm512_storeu_si512(out, sum); }
+};
+
 #elif defined(__AVX2__)
+
+// Distances are added up without their sign.
+template <> struct Sums<Distance> : Distance {
     static constexpr Int ROWS = 2;
     __m256i sums[4];
     void clear() { for (auto &sum : sums) sum = _mm256_setzero_si256(); }
@@ -76,35 +118,9 @@ struct Distance {
         std::memcpy(wide, sums, sizeof wide);
         for (Int i = 0; i < 16; i++) out[i] = std::int32_t(-wide[i]);
     }
-#else
-    static constexpr Int ROWS = 2;
-    std::int32_t sums[OUTPUTS];
-    void clear() { std::memset(sums, 0, sizeof sums); }
-    void add(const Operand *x, const Operand *w) {
-        for (Int i = 0; i < OUTPUTS; i++)
-            for (Int k = 0; k < PACK; k++) sums[i] += term(x[k], w[i * PACK + k]);
-    }
-    void store(std::int32_t *out) const { std::memcpy(out, sums, sizeof sums); }
-#endif
 };
 
-// Sixteen sums of products: each lane adds x w of two numbers.
-struct Product {
-    using Operand = std::int16_t;
-    static constexpr Int PACK = 2;
-    static std::int32_t term(std::int32_t x, std::int32_t w) { return x * w; }
-#if defined(__AVX512BW__)
-    static constexpr Int ROWS = 8;
-    __m512i sum;
-    void clear() { sum = _mm512_setzero_si512(); }
-    void add(const Operand *x, const Operand *w) {
-        std::int32_t word;
-        std::memcpy(&word, x, 4);
-        const __m512i products = _mm512_madd_epi16(_mm512_set1_epi32(word), _mm512_loadu_si512(w));
-        sum = _mm512_add_epi32(sum, products);
-    }
-    void store(std::int32_t *out) const { _mm512_storeu_si512(out, sum); }
-#elif defined(__AVX2__)
+template <> struct Sums<Product> : Product {
     static constexpr Int ROWS = 4;
     __m256i low, high;
     void clear() { low = high = _mm256_setzero_si256(); }
@@ -121,17 +137,9 @@ struct Product {
         _mm256_storeu_si256(target, low);
         _mm256_storeu_si256(target + 1, high);
     }
-#else
-    static constexpr Int ROWS = 2;
-    std::int32_t sums[OUTPUTS];
-    void clear() { std::memset(sums, 0, sizeof sums); }
-    void add(const Operand *x, const Operand *w) {
-        for (Int i = 0; i < OUTPUTS; i++)
-            for (Int k = 0; k < PACK; k++) sums[i] += term(x[k], w[i * PACK + k]);
-    }
-    void store(std::int32_t *out) const { std::memcpy(out, sums, sizeof sums); }
-#endif
 };
+
+#endif
 
 Int rounded(Int value, Int step) { return (value + step - 1) / step * step; }
 
@@ -178,14 +186,14 @@ void unfold(const Layer &layer, const Operand *base, Int group, Operand *row) {
     }
 }
 
-// Sum `count` rows (at most `Sums::ROWS`) with one block of weights.
-template <class Sums, Int COUNT>
-void tile(const typename Sums::Operand *rows, Int length, const typename Sums::Operand *weights,
+// Sum COUNT rows with one block of weights.
+template <class Term, Int COUNT>
+void tile(const typename Term::Operand *rows, Int length, const typename Term::Operand *weights,
           std::int32_t (*out)[OUTPUTS]) {
-    Sums sums[COUNT];
+    Sums<Term> sums[COUNT];
 #pragma GCC unroll 8
     for (Int p = 0; p < COUNT; p++) sums[p].clear();
-    for (Int k = 0; k < length; k += Sums::PACK, weights += OUTPUTS * Sums::PACK) {
+    for (Int k = 0; k < length; k += Term::PACK, weights += OUTPUTS * Term::PACK) {
 #pragma GCC unroll 8
         for (Int p = 0; p < COUNT; p++) sums[p].add(rows + p * length + k, weights);
     }
@@ -193,15 +201,16 @@ void tile(const typename Sums::Operand *rows, Int length, const typename Sums::O
     for (Int p = 0; p < COUNT; p++) sums[p].store(out[p]);
 }
 
-template <class Sums>
-void dense(const Layer &layer, const typename Sums::Operand *map,
-           const typename Sums::Operand *weights, std::int32_t *out) {
-    using Operand = typename Sums::Operand;
-    const Int length = rounded(layer.taps() * layer.in_group(), Sums::PACK);
+template <class Term>
+void dense(const Layer &layer, const typename Term::Operand *map,
+           const typename Term::Operand *weights, std::int32_t *out) {
+    using Operand = typename Term::Operand;
+    const Int length = rounded(layer.taps() * layer.in_group(), Term::PACK);
     const Int per_group = layer.outputs / layer.groups, blocks = rounded(per_group, OUTPUTS);
     const Int positions = layer.out_height * layer.out_width;
     std::vector<Operand> rows(POSITIONS * length);  // what pads a row stays 0
-    std::int32_t sums[Sums::ROWS][OUTPUTS];
+    constexpr Int ROWS = Sums<Term>::ROWS;
+    std::int32_t sums[ROWS][OUTPUTS];
     for (Int group = 0; group < layer.groups; group++) {
         const Operand *own = weights + group * blocks * length;
         for (Int first = 0; first < positions; first += POSITIONS) {
@@ -211,10 +220,10 @@ void dense(const Layer &layer, const typename Sums::Operand *map,
             for (Int o = 0; o < per_group; o += OUTPUTS) {
                 const Int wide = std::min(OUTPUTS, per_group - o);
                 for (Int p = 0; p < count;) {
-                    const Int left = count - p, done = left >= Sums::ROWS ? Sums::ROWS : 1;
+                    const Int left = count - p, done = left >= ROWS ? ROWS : 1;
                     const Operand *row = rows.data() + p * length, *block = own + o * length;
-                    if (done > 1) tile<Sums, Sums::ROWS>(row, length, block, sums);
-                    else tile<Sums, 1>(row, length, block, sums);
+                    if (done > 1) tile<Term, ROWS>(row, length, block, sums);
+                    else tile<Term, 1>(row, length, block, sums);
                     for (Int i = 0; i < done; i++)
                         std::copy_n(sums[i], wide, out + (first + p + i) * layer.outputs
                                                        + group * per_group + o);
@@ -226,46 +235,46 @@ void dense(const Layer &layer, const typename Sums::Operand *map,
 }
 
 // Sum the taps of `count` channels at one position; weights are [tap][channel].
-template <class Sums>
-void channels_of(const Layer &layer, const typename Sums::Operand *map,
-                 const typename Sums::Operand *weights, Int count, std::int32_t *out) {
+template <class Term>
+void channels_of(const Layer &layer, const typename Term::Operand *map,
+                 const typename Term::Operand *weights, Int count, std::int32_t *out) {
     std::int32_t sums[CHANNELS] = {};
     for (Int ky = 0; ky < layer.kernel_y; ky++)
         for (Int kx = 0; kx < layer.kernel_x; kx++, weights += layer.channels) {
             const Int row = ky * layer.dilation_y * layer.padded_width();
             const auto *x = map + (row + kx * layer.dilation_x) * layer.channels;
             if (count == CHANNELS)
-                for (Int c = 0; c < CHANNELS; c++) sums[c] += Sums::term(x[c], weights[c]);
+                for (Int c = 0; c < CHANNELS; c++) sums[c] += Term::term(x[c], weights[c]);
             else
-                for (Int c = 0; c < count; c++) sums[c] += Sums::term(x[c], weights[c]);
+                for (Int c = 0; c < count; c++) sums[c] += Term::term(x[c], weights[c]);
         }
     std::copy_n(sums, count, out);
 }
 
 // One kernel a channel: the loops run along channels.
-template <class Sums>
-void depthwise(const Layer &layer, const typename Sums::Operand *map,
-               const typename Sums::Operand *weights, std::int32_t *out) {
+template <class Term>
+void depthwise(const Layer &layer, const typename Term::Operand *map,
+               const typename Term::Operand *weights, std::int32_t *out) {
     for (Int position = 0; position < layer.out_height * layer.out_width; position++)
         for (Int c = 0; c < layer.channels; c += CHANNELS)
-            channels_of<Sums>(layer, map + window(layer, position) + c, weights + c,
+            channels_of<Term>(layer, map + window(layer, position) + c, weights + c,
                               std::min(CHANNELS, layer.channels - c),
                               out + position * layer.channels + c);
 }
 
-template <class Sums>
+template <class Term>
 void convolution(const Int *dims, const Int *images, const Int *border,
-                 const typename Sums::Operand *weights, std::int32_t *out) {
+                 const typename Term::Operand *weights, std::int32_t *out) {
     Layer layer;
     std::memcpy(&layer, dims, sizeof layer);
     const Int size = layer.padded_height() * layer.padded_width() * layer.channels;
-    std::vector<typename Sums::Operand> map(size);
+    std::vector<typename Term::Operand> map(size);
     const bool alone = layer.groups > 1 && layer.groups == layer.channels
                        && layer.groups == layer.outputs;  // as `Conv.depthwise`
     for (Int n = 0; n < layer.images; n++) {
         narrow(layer, images, border, map.data());
-        if (alone) depthwise<Sums>(layer, map.data(), weights, out);
-        else dense<Sums>(layer, map.data(), weights, out);
+        if (alone) depthwise<Term>(layer, map.data(), weights, out);
+        else dense<Term>(layer, map.data(), weights, out);
         images += layer.height * layer.width * layer.channels;
         out += layer.out_height * layer.out_width * layer.outputs;
     }

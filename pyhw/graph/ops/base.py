@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..random_limits import Limits
 
 __all__ = ["OPERATIONS", "STORED", "Counts", "MapType", "Operation", "RecordType", "Shape",
-           "operand_types", "operation", "stored_record", "types_of"]  # fmt: skip
+           "Unary", "operand_types", "operation", "stored_record", "types_of"]  # fmt: skip
 
 Shape = tuple[int, int, int]
 """Height, width, channels of one image's map."""
@@ -261,6 +261,17 @@ class Operation(Record, ABC):
     def describe(self, *operands: MapType) -> str:
         """Return what it does, for people, post-processing left out."""
         return f"{type(self).__name__.lower()} {', '.join(self.operands)}".rstrip()
+
+
+class Unary(Operation):
+    """An operation that reads one value, `input`, and nothing else."""
+
+    input: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Values read: the input."""
+        return (self.input,)
 
 
 OPERATIONS: Registry[str, type[Operation]] = Registry("Operation name")

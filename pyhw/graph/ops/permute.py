@@ -8,7 +8,7 @@ import numpy as np
 
 from ..records import frozen_array
 from ..rules import require
-from .base import MapType, Operation, operation
+from .base import MapType, Unary, operation
 from .processed import check_narrow
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["Permute"]
 
 @operation("permute")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Permute(Operation):
+class Permute(Unary):
     """A permutation of positions: output position p is input position ``index[p]``.
 
     Positions count row by row; `index` is an int32 array (H * W,).
@@ -35,11 +35,6 @@ class Permute(Operation):
 
     def __post_init__(self) -> None:
         self._set("index", frozen_array("Permute", "index", self.index, np.int32, 1))
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Values read: the input."""
-        return (self.input,)
 
     def infer(self, *operands: MapType) -> MapType:
         """Return the operand's own shape and format."""

@@ -9,7 +9,7 @@ import numpy as np
 from pyhw.hdl.formats import Format
 
 from ..rules import require
-from .base import Counts, MapType, Operation, operand_types, operation, types_of
+from .base import Counts, MapType, Operation, Unary, operand_types, operation, types_of
 from .processed import check_narrow
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ MAX_EXPERTS = 256
 
 @operation("route")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Route(Operation):
-    """The expert of each token: the index of its largest logit, the lowest one of a tie."""
+class Route(Unary):
+    """The expert of each token: the index of its largest logit, the lowest one of a tie.
+
+    The input has the logits, a channel an expert.
+    """
 
     since: ClassVar[int] = 4
     name: str
     input: str
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Values read: the logits, a channel an expert."""
-        return (self.input,)
 
     def infer(self, *operands: MapType) -> MapType:
         """Return one channel that counts the experts."""

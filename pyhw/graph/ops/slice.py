@@ -8,7 +8,7 @@ import numpy as np
 
 from ..records import int_tuple
 from ..rules import require
-from .base import MapType, Operation, operation
+from .base import MapType, Unary, operation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ __all__ = ["Slice"]
 
 @operation("slice")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Slice(Operation):
+class Slice(Unary):
     """The rows, columns and channels from `start` to before `stop`.
 
     Parameters
@@ -39,11 +39,6 @@ class Slice(Operation):
     def __post_init__(self) -> None:
         self._set("start", int_tuple("Slice", "start", self.start, 3))
         self._set("stop", int_tuple("Slice", "stop", self.stop, 3))
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Values read: the input."""
-        return (self.input,)
 
     def infer(self, *operands: MapType) -> MapType:
         """Return the part's shape."""

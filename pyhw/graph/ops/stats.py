@@ -10,7 +10,7 @@ from pyhw.hdl.formats import MAX_SHIFT, Format
 from pyhw.hdl.tokens import FRACTION, MAX_STATISTIC
 
 from ..rules import MAX_SIDE, require
-from .base import Counts, MapType, Operation, RecordType, operation
+from .base import Counts, MapType, RecordType, Unary, operation
 from .stats_kinds import KINDS
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MAX_TERMS = 4
 
 @operation("stats")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Stats(Operation):
+class Stats(Unary):
     """One record (m, B, S) for each token and head, of the C values of its row.
 
     Its value has a position for each token and, for each head, three channels: m, B, S.
@@ -64,11 +64,6 @@ class Stats(Operation):
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"Stats.kind must be one of {', '.join(KINDS)}, not {self.kind!r}")
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Values read: the input."""
-        return (self.input,)
 
     def infer(self, *operands: MapType) -> MapType:
         """Return three channels for each head."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from .base import MapType, Operation, operation
+from .base import MapType, Unary, operation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,7 @@ __all__ = ["Transpose"]
 
 @operation("transpose")
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Transpose(Operation):
+class Transpose(Unary):
     """Token-last copy of a channel-last map: ``out[0, c, p] = x[p, c]``.
 
     p counts the positions of x row by row; a map (H, W, C) becomes (1, C, H * W).
@@ -27,11 +27,6 @@ class Transpose(Operation):
     since: ClassVar[int] = 4
     name: str
     input: str
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Values read: the input."""
-        return (self.input,)
 
     def infer(self, *operands: MapType) -> MapType:
         """Return channels as positions and positions as channels."""

@@ -13,21 +13,19 @@ from pyhw.graph.ops import Conv, Graph, Input, Post, Step
 from pyhw.graph.random import Limits, random_graph
 from pyhw.hdl.formats import Format
 
-X86 = platform.machine() in ("x86_64", "AMD64")
-PROCESSORS = {
-    "this processor": (),
-    "AVX2": ("-march=x86-64-v3",),
-    "no vectors of our own": ("-march=x86-64",),
-}
+FLAGS = set(native._processor().split())
+PROCESSORS = {"this processor": ()}
+"""Those that this one can stand for, by what the compiler is told."""
+if platform.machine() in ("x86_64", "AMD64"):
+    PROCESSORS["no vectors of our own"] = ("-march=x86-64",)
+if {"avx2", "bmi2", "fma"} <= FLAGS:
+    PROCESSORS["AVX2"] = ("-march=x86-64-v3",)
 
 
-@pytest.fixture(params=PROCESSORS if X86 else ["this processor"])
+@pytest.fixture(params=PROCESSORS)
 def library(request, monkeypatch):
-    """Compile the kernels for a processor that this one can stand for, and let them run."""
-    flags = PROCESSORS[request.param]
-    if request.param == "AVX2" and " avx2 " not in native._processor() + " ":
-        pytest.skip("the processor has no AVX2")
-    found = compiled._open(*flags)
+    """Compile the kernels for a processor, and let them run."""
+    found = compiled._open(*PROCESSORS[request.param])
     monkeypatch.setattr(compiled, "_load", lambda: (found, ""))
 
 
