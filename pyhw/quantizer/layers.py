@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .build import Builder
 
 __all__ = ["JOINS", "Join", "Site", "Take", "join_kind", "layer_kind", "pair_kind", "pair_of",
-           "take_of"]  # fmt: skip
+           "take_of", "weights_of"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,8 @@ def _activation(site: Site, layer: nn.Module, ref: Ref) -> Ref:
 @layer_kind(nn.Softmax, nn.LogSoftmax)
 def _softmax(site: Site, layer: Any, ref: Ref) -> Ref:
     if site.build.kind(ref) == "scores" and isinstance(layer, nn.Softmax):
-        return weights_of(site, layer, ref)
+        ref.need(layer.dim in (-1, 4), f"only keys are weighed (dim=-1), not dim={layer.dim}")
+        return weights_of(site, ref)
     ref.need(
         layer.dim in (1, -len(ref.dims)) or (layer.dim is None and ref.flat),
         "it must be over the classes (dim=1)",
@@ -306,9 +307,9 @@ def _softmax(site: Site, layer: Any, ref: Ref) -> Ref:
     return replace(ref, left_out=layer) if ref.known else ref
 
 
-def weights_of(site: Site, layer: nn.Softmax, ref: Ref) -> Ref:
-    """Return the weights of an attention's keys."""
-    ref.need(layer.dim in (-1, 4), f"only keys are weighed (dim=-1), not dim={layer.dim}")
+def weights_of(site: Site, ref: Ref, **options: Any) -> Ref:
+    """Return the weights of an attention's keys, of their scores."""
     heads = site.build.stages[ref.path].options["heads"]
-    stage = Stage(path=site.path, kind="softmax", channels=ref.shape[2], options={"heads": heads})
+    stage = Stage(path=site.path, kind="softmax", channels=ref.shape[2],
+                  options={"heads": heads, **options})  # fmt: skip
     return site.build.put(stage, site.dims, ref)

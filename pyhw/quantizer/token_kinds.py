@@ -15,6 +15,7 @@ import numpy as np
 from pyhw.graph.execute import value_of
 from pyhw.graph.infer import operand_types
 from pyhw.graph.ops import MapType, Operation
+from pyhw.hdl.registry import Registry
 
 from .operation import Value
 from .settings import Settings
@@ -49,6 +50,10 @@ class Context:
     reals: "Reals"
     chooser: "Chooser"
     settings: Settings
+
+    def part(self, what: str) -> str:
+        """Return the name of another operation of the stage."""
+        return f"{self.name}.{what}"[:64]
 
 
 @dataclass(eq=False)
@@ -92,7 +97,7 @@ class TokenKind(ABC):
         """Return the stage's operations and its value."""
 
 
-KINDS: dict[str, TokenKind] = {}
+KINDS: Registry[str, TokenKind] = Registry("Stage kind")
 """Kinds by name."""
 
 
@@ -104,9 +109,7 @@ def token_kind(cls: type[TokenKind]) -> type[TokenKind]:
     ValueError
         If the name is taken.
     """
-    if cls.name in KINDS:
-        raise ValueError(f"Stage kind {cls.name!r} is taken")
-    KINDS[cls.name] = cls()
+    KINDS.add(cls.name, cls())
     return cls
 
 

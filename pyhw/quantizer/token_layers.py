@@ -15,7 +15,7 @@ from pyhw.nn.attention.linear import HeadNorm
 from pyhw.nn.attention.products import Context, Distances, Reading, check_parts
 
 from .functions import Unsupported
-from .layers import Site, layer_kind, pair_kind
+from .layers import Site, layer_kind, pair_kind, weights_of
 from .refs import Ref
 from .stage import Affine, Norm, Stage
 
@@ -142,10 +142,7 @@ def _log2_softmax(site: Site, layer: Log2Softmax, ref: Ref) -> Ref:
         return ref
     if site.build.kind(ref) != "scores":
         raise Unsupported("it must read scores")
-    heads = site.build.stages[ref.path].options["heads"]
-    stage = Stage(path=site.path, kind="softmax", channels=ref.shape[2],
-                  options={"heads": heads, "octaves": layer.octaves})  # fmt: skip
-    return site.build.put(stage, site.dims, ref)
+    return weights_of(site, ref, octaves=layer.octaves)
 
 
 @pair_kind(Context)

@@ -1,5 +1,6 @@
 """Softmax attention: scores in octaves, weights in base 2, the weighted sum."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from ..stage import Stage
 from ..steps import applied
 from ..token_kinds import Chain, Context, TokenKind, token_kind
 
-__all__ = ["Scores", "Softmax", "Weighing", "exponential"]
+__all__ = ["Scores", "Softmax", "Weighing", "exponential", "heads_of", "one_step", "together"]
 
 S8, U8 = Format(8, True), Format(8)
 WIDE = Format(16, True)
@@ -85,18 +86,50 @@ class Scores(TokenKind):
                           digits=1 if distances else VALUE_DIGITS,
                           code_width=None if distances else CODE_WIDTH)  # fmt: skip
 
-        # One line for all scores: their differences count, so that nothing may move some of them.
-        chain = Chain((q, k))
-        acc = product(Post(token_step(stage.channels, S8))).compute(
-            (q.x, k.x), (chain.known[q.name], chain.known[k.name]))  # fmt: skip
+        # Their differences count, so that nothing may move some of them.
         slope = stage.options["scale"] * q.scale * (1.0 if distances else k.scale) / scale
-        line = Line(slope, 0.0, float(acc.std()) or 1.0, 0.0)
-        step = affine_step([line], fmt, stage.path, allowed=context.settings.multipliers)
-        step = widened(step, stage.channels)
-        _, beyond = applied(step, acc, None)
-        op = product(Post(step))
-        value = Value(context.name, fmt, scale, chain.add(op))
+        op, x, beyond = one_step(stage, context, product, (q, k), fmt, slope)
+        value = Value(context.name, fmt, scale, x)
         return Made(op, value, report_of(stage, value, real, None, 0, beyond), before)
+
+
+def one_step(
+    stage: Stage, context: Context, product: Callable[[Post], MatMul],
+    operands: tuple[Value, Value], fmt: Format, slope: float, mean: float | None = None,
+) -> tuple[MatMul, np.ndarray, float]:  # fmt: skip
+    """Fit one line for all values of a product.
+
+    Parameters
+    ----------
+    stage, context
+        As of `TokenKind.quantise`.
+    product : callable
+        Makes the operation with a post-processing.
+    operands : (Value, Value)
+    fmt : Format
+        Of the result.
+    slope : float
+        Steps of the result for each of the accumulators.
+    mean : float, optional
+        What the mean accumulator is to become, in steps; without it 0 becomes 0.
+
+    Returns
+    -------
+    operation : MatMul
+    values : int64 array (N, H, W, C)
+    beyond : float
+        Share of values that were clamped.
+    """
+    known = Chain(operands).known
+    acc = product(Post(token_step(stage.channels, fmt))).compute(
+        tuple(value.x for value in operands), tuple(known[value.name] for value in operands))
+    spread = float(acc.std()) or 1.0
+    line = (Line(slope, 0.0, spread, 0.0) if mean is None
+            else Line(slope, float(acc.mean()), spread, mean))  # fmt: skip
+    step = affine_step([line], fmt, stage.path, allowed=context.settings.multipliers)
+    step = widened(step, stage.channels)
+    values, beyond = applied(step, acc, None)
+    return product(Post(step)), values, beyond
 
 
 def _on_one_grid(
@@ -111,7 +144,7 @@ def _on_one_grid(
             continue
         line = Line(value.scale / common, 0.0, float(value.x.std()) or 1.0, 0.0)
         step = affine_step([line], value.fmt, context.name, allowed=context.settings.multipliers)
-        op = Pointwise(name=f"{context.name}.{letter}"[:64], input=value.name,
+        op = Pointwise(name=context.part(letter), input=value.name,
                        post=Post(widened(step, value.x.shape[3])))  # fmt: skip
         made.append(Value(op.name, value.fmt, common, Chain((value,)).add(op)))
         ops.append(op)
@@ -153,7 +186,7 @@ class Softmax(TokenKind):
         """Take the maximum off and look exponentials up."""
         read, heads = context.values[stage.source], stage.options["heads"]
         places = round(np.log2(np.log(2) / read.scale))
-        top = Stats(name=f"{context.name}.max"[:64], input=read.name, kind="max", heads=heads,
+        top = Stats(name=context.part("max"), input=read.name, kind="max", heads=heads,
                     terms=1, fraction=places)  # fmt: skip
         octaves = stage.options.get("octaves")
         if octaves is None:
@@ -191,7 +224,7 @@ class Weighing(TokenKind):
         largest = float(np.abs(real.z).max()) or 1.0
         fits = [places for places in range(5) if largest * 2**places <= v.scale * fmt.max]
         places = fits[-1] if fits else 0
-        total = Stats(name=f"{context.name}.sum"[:64], input=w.name, kind="sum", heads=heads,
+        total = Stats(name=context.part("sum"), input=w.name, kind="sum", heads=heads,
                       terms=context.settings.token_terms, fraction=places)  # fmt: skip
         op = MatMul(name=context.name, a=w.name, b=v.name, form="nn", heads=heads,
                     slices=stage.options["slices"], coded="a", code_width=CODE_WIDTH,

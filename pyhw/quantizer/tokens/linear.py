@@ -8,21 +8,18 @@ from pyhw.graph.ops import MatMul, Pointwise, Stats
 from pyhw.graph.post import Post, token_step
 from pyhw.hdl.formats import Format
 
-from ..affine import Line, affine_step
 from ..layer import Made
 from ..operation import Value
 from ..report import report_of
 from ..scales import activation_scale
 from ..stage import Stage
-from ..steps import applied
 from ..token_kinds import Chain, Context, TokenKind, token_kind
-from .attention import CODE_WIDTH, heads_of, together, widened
+from .attention import CODE_WIDTH, heads_of, one_step, together
+from .norm import nearest_places
 
 __all__ = ["Binary", "HeadNorm", "KeysOfValues", "Queries"]
 
 SIGNS = Format(2, True)
-PLACES = range(2, 7)
-"""Binary places of a head's values over their root mean square that are tried."""
 
 
 @token_kind
@@ -65,16 +62,10 @@ class _Product(TokenKind):
                           heads=stage.options["heads"], slices=stage.options["slices"],
                           coded="a", digits=1, code_width=CODE_WIDTH)  # fmt: skip
 
-        chain = Chain((a, b))
-        acc = product(Post(token_step(stage.channels, fmt))).compute(
-            (a.x, b.x), (chain.known[a.name], chain.known[b.name]))  # fmt: skip
         slope = stage.options.get("scale", 1.0) * a.scale * b.scale / scale
-        line = Line(slope, float(acc.mean()), float(acc.std()) or 1.0, float(real.z.mean()) / scale)
-        step = affine_step([line], fmt, stage.path, allowed=context.settings.multipliers)
-        step = widened(step, stage.channels)
-        _, beyond = applied(step, acc, None)
-        op = product(Post(step))
-        value = Value(context.name, fmt, scale, chain.add(op))
+        op, x, beyond = one_step(stage, context, product, (a, b), fmt, slope,
+                                 float(real.z.mean()) / scale)  # fmt: skip
+        value = Value(context.name, fmt, scale, x)
         return Made(op, value, report_of(stage, value, real, None, 0, beyond))
 
 
@@ -122,13 +113,8 @@ class HeadNorm(TokenKind):
         read, real = context.values[stage.source], context.reals[stage.path]
         heads, fmt = stage.options["heads"], Format(context.settings.bits, True)
         root = np.sqrt(stage.channels // heads)  # a record makes the root mean square 1
-        normal = real.z * root
-        errors = [
-            np.mean((fmt.clamp(np.rint(normal * 2**places)) / 2**places - normal) ** 2)
-            for places in PLACES
-        ]
-        places = PLACES[int(np.argmin(errors))]
-        stats = Stats(name=f"{context.name}.stats"[:64], input=read.name, kind="l2", heads=heads,
+        places = nearest_places(real.z * root, fmt)
+        stats = Stats(name=context.part("stats"), input=read.name, kind="l2", heads=heads,
                       fraction=places, terms=context.settings.token_terms)  # fmt: skip
         point = Pointwise(name=context.name, input=read.name, post=Post(
             token_step(stage.channels, fmt), token=stats.name))  # fmt: skip

@@ -17,11 +17,21 @@ from ..stage import Stage
 from ..steps import applied, fitted
 from ..token_kinds import Chain, Context, TokenKind, kind_of, token_kind
 
-__all__ = ["LayerNorm", "fold_norms"]
+__all__ = ["LayerNorm", "fold_norms", "nearest_places"]
 
 PLACES = range(2, 7)
 """Binary places of normalised values that are tried: a signed byte spans 32 to 2 deviations."""
 LARGEST_FLOOR = (1 << 31) - 1
+
+
+def nearest_places(normal: np.ndarray, fmt: Format) -> int:
+    """Return the binary places with which a format holds normalised values best."""
+    # Narrow formats span fewer steps: their errors say so.
+    errors = [
+        np.mean((fmt.clamp(np.rint(normal * 2**places)) / 2**places - normal) ** 2)
+        for places in PLACES
+    ]
+    return PLACES[int(np.argmin(errors))]
 
 
 @token_kind
@@ -42,17 +52,11 @@ class LayerNorm(TokenKind):
         """Choose the binary places with the least error."""
         read, real = context.values[stage.source], context.reals[stage.path]
         fmt = Format(context.settings.bits, True)
-        normal = real.z if real.a is None else real.a
-        errors = [
-            np.mean((fmt.clamp(np.rint(normal * 2**places)) / 2**places - normal) ** 2)
-            for places in PLACES
-        ]
-        # Narrow formats span fewer steps: their errors say so.
-        places = PLACES[int(np.argmin(errors))]
+        places = nearest_places(real.z if real.a is None else real.a, fmt)
         count = stage.channels
         floor = round(stage.options["eps"] * count * count / read.scale**2)
         stats = Stats(
-            name=f"{context.name}.stats"[:64], input=read.name, kind="layer", fraction=places,
+            name=context.part("stats"), input=read.name, kind="layer", fraction=places,
             terms=context.settings.token_terms, floor=min(max(floor, 1), LARGEST_FLOOR),
         )  # fmt: skip
         post = Post(token_step(count, fmt), token=stats.name)
