@@ -12,7 +12,7 @@ from .functions import Unsupported
 from .refs import Shape
 from .stage import Norm, Stage
 
-__all__ = ["batch_norm", "convolution", "linear", "output_sides", "pair"]
+__all__ = ["batch_norm", "convolution", "linear", "numbers", "output_sides", "pair"]
 
 
 Sides = tuple[int, int, int, int]
@@ -24,12 +24,13 @@ def pair(value: Any) -> tuple[int, int]:
     return int(two[0]), int(two[1])
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def numbers(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor as a float64 array."""
     return tensor.detach().cpu().double().numpy()
 
 
 def _optional(tensor: torch.Tensor | None) -> np.ndarray | None:
-    return None if tensor is None else _array(tensor)
+    return None if tensor is None else numbers(tensor)
 
 
 def _padding(layer: Any) -> tuple[int, int, int, int]:
@@ -134,11 +135,11 @@ def batch_norm(layer: Any) -> Norm:
         raise Unsupported("it needs running statistics; use track_running_stats=True")
     if (layer.running_var < 0).any():
         raise Unsupported("its running_var holds negative values; train it again")
-    scale = 1 / np.sqrt(_array(layer.running_var) + layer.eps)
+    scale = 1 / np.sqrt(numbers(layer.running_var) + layer.eps)
     if layer.weight is not None:
-        scale = scale * _array(layer.weight)
-    mean = _array(layer.running_mean)
-    shift = np.zeros(len(mean)) if layer.bias is None else _array(layer.bias)
+        scale = scale * numbers(layer.weight)
+    mean = numbers(layer.running_mean)
+    shift = np.zeros(len(mean)) if layer.bias is None else numbers(layer.bias)
     return Norm(scale, mean, shift)
 
 

@@ -14,17 +14,13 @@ from pyhw.nn.attention.binary import Binarise, Log2Softmax
 from pyhw.nn.attention.linear import HeadNorm
 from pyhw.nn.attention.products import Context, Distances, Reading, check_parts
 
+from .convert import numbers
 from .functions import Unsupported
 from .layers import Site, layer_kind, pair_kind, weights_of
 from .refs import Ref
 from .stage import Affine, Norm, Stage
 
 __all__: list[str] = []
-
-
-def _numbers(tensor: Any) -> np.ndarray:
-    array: np.ndarray = tensor.detach().cpu().double().numpy()
-    return array
 
 
 def _need_rows(ref: Ref) -> None:
@@ -57,7 +53,7 @@ def _coefficient(site: Site, layer: tokens.Coefficient, ref: Ref) -> Ref:
 def _positions(site: Site, layer: tokens.PositionEmbedding, ref: Ref) -> Ref:
     if not ref.known:
         return ref
-    values = _numbers(layer.embedding)[0]
+    values = numbers(layer.embedding)[0]
     values = np.moveaxis(values, 0, 2) if values.ndim == 3 else values
     if values.size != np.prod(ref.shape) or values.shape[-1] != ref.shape[2]:
         raise Unsupported(f"it adds {values.shape} to a map of {ref.shape}")
@@ -96,16 +92,16 @@ def _layer_norm(site: Site, layer: nn.LayerNorm, ref: Ref) -> Ref:
             f"not {tuple(layer.normalized_shape)}"
         )
     if layer.weight is not None:
-        beta = np.zeros(channels) if layer.bias is None else _numbers(layer.bias)
-        second = Affine(Norm(_numbers(layer.weight), np.zeros(channels), beta))
+        beta = np.zeros(channels) if layer.bias is None else numbers(layer.bias)
+        second = Affine(Norm(numbers(layer.weight), np.zeros(channels), beta))
     stage = Stage(path=site.path, kind="norm", channels=channels, second=second,
                   options={"eps": layer.eps})  # fmt: skip
     return site.build.put(stage, site.dims, ref)
 
 
-def _check_parts(ref: Ref, layer: Any) -> None:
+def _check_parts(ref: Ref, heads: int, slices: int = 1) -> None:
     try:
-        check_parts(ref.shape[0] * ref.shape[1], ref.shape[2], layer.slices, layer.heads)
+        check_parts(ref.shape[0] * ref.shape[1], ref.shape[2], slices, heads)
     except ValueError as error:
         raise Unsupported(str(error)) from None
 
@@ -115,10 +111,9 @@ def _binarise(site: Site, layer: Binarise, ref: Ref) -> Ref:
     _need_rows(ref)
     if not ref.known:
         return ref
+    _check_parts(ref, layer.heads)
     channels = ref.shape[2]
-    if channels % layer.heads:
-        raise Unsupported(f"heads must divide the {channels} channels, not be {layer.heads}")
-    threshold = np.repeat(_numbers(layer.threshold), channels // layer.heads)
+    threshold = np.repeat(numbers(layer.threshold), channels // layer.heads)
     stage = Stage(path=site.path, kind="binary", channels=channels,
                   options={"threshold": threshold})  # fmt: skip
     return site.build.put(stage, site.dims, ref)
@@ -129,8 +124,7 @@ def _head_norm(site: Site, layer: HeadNorm, ref: Ref) -> Ref:
     _need_rows(ref)
     if not ref.known:
         return ref
-    if ref.shape[2] % layer.heads:
-        raise Unsupported(f"heads must divide the {ref.shape[2]} channels, not be {layer.heads}")
+    _check_parts(ref, layer.heads)
     stage = Stage(path=site.path, kind="head_norm", channels=ref.shape[2],
                   options={"heads": layer.heads})  # fmt: skip
     return site.build.put(stage, site.dims, ref)
@@ -149,7 +143,7 @@ def _log2_softmax(site: Site, layer: Log2Softmax, ref: Ref) -> Ref:
 def _context(site: Site, layer: Context, k: Ref, v: Ref) -> Ref:
     for ref in (k, v):
         _need_rows(ref)
-        _check_parts(ref, layer)
+        _check_parts(ref, layer.heads, layer.slices)
     if site.build.kind(k) != "binary":
         raise Unsupported("its keys must be signs (`pyhw.nn.attention.Binarise`)")
     options = {"heads": layer.heads, "slices": layer.slices}
@@ -161,7 +155,7 @@ def _context(site: Site, layer: Context, k: Ref, v: Ref) -> Ref:
 @pair_kind(Reading)
 def _reading(site: Site, layer: Reading, q: Ref, context: Ref) -> Ref:
     _need_rows(q)
-    _check_parts(q, layer)
+    _check_parts(q, layer.heads, layer.slices)
     made = site.build.stages.get(context.path)
     if site.build.kind(q) != "binary" or made is None or made.kind != "context":
         raise Unsupported("it must read signs (`pyhw.nn.attention.Binarise`) and a Context")
@@ -176,7 +170,7 @@ def _reading(site: Site, layer: Reading, q: Ref, context: Ref) -> Ref:
 def _scores(site: Site, layer: Any, q: Ref, k: Ref) -> Ref:
     for ref in (q, k):
         _need_rows(ref)
-        _check_parts(ref, layer)
+        _check_parts(ref, layer.heads, layer.slices)
     if q.shape[2] != k.shape[2]:
         raise Unsupported(f"queries have {q.shape[2]} channels and keys {k.shape[2]}")
     keys = k.shape[0] * k.shape[1] // layer.slices
@@ -189,7 +183,7 @@ def _scores(site: Site, layer: Any, q: Ref, k: Ref) -> Ref:
 @pair_kind(attention.Weighing)
 def _weighing(site: Site, layer: attention.Weighing, weights: Ref, values: Ref) -> Ref:
     _need_rows(values)
-    _check_parts(values, layer)
+    _check_parts(values, layer.heads, layer.slices)
     made = site.build.stages.get(weights.path)
     if made is None or made.kind != "softmax" or made.options["heads"] != layer.heads:
         raise Unsupported("it must read the weights of a Softmax of as many heads")
